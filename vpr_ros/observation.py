@@ -1,0 +1,20 @@
+"""What the sensors hand to mapping and localisation: one camera image and what was known at its time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One camera image with the poses and the cloud that belong to its stamp.
+
+    `T_a_b` maps points of frame b into frame a (4x4, metres). Poses are None where the robot has none.
+    """
+
+    stamp_ns: int  # the image's own header stamp, never the time of arrival
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    T_odom_base: np.ndarray | None = None  # drifting odometry, interpolated at the stamp
+    T_map_base: np.ndarray | None = None  # pose in the map frame; read by mapping only
+    covariance: np.ndarray | None = None  # (6, 6) of T_map_base, order x y z rotX rotY rotZ
+    cloud: np.ndarray | None = None  # (N, 3) float32 in the base frame, metres
