@@ -1,0 +1,71 @@
+"""Package metadata for pip and for colcon (ament_python).
+
+The metadata is here and not in pyproject.toml because the setuptools of Ubuntu 22.04 (ROS 2 Humble) cannot read it there.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "vpr_ros"
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / NAME / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+
+def installed_data():
+    """Pairs (folder below the prefix, files) in the layout that ament expects; folders that are absent are left out."""
+    yield "share/ament_index/resource_index/packages", [f"resource/{NAME}"]
+    yield f"share/{NAME}", ["package.xml"]
+    for top in ("launch", "config"):
+        files = sorted(path for path in Path(top).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        for folder in sorted({path.parent for path in files}):
+            yield f"share/{NAME}/{folder.as_posix()}", [path.as_posix() for path in files if path.parent == folder]
+
+
+LIDAR = ["open3d>=0.18"]
+TRAIN = [*LIDAR, "lightning>=2.2"]
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
+DEV = [
+    "pytest>=7.4",
+    "pytest-cov>=4.1",
+    "pytest-xdist>=3.5",
+    "hypothesis>=6.90",
+    "ruff>=0.6",
+    "pyright>=1.1.350",
+    "pytorch-metric-learning>=2.3",  # oracle for our own losses, never imported by the package
+]
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Visual place recognition for ROS 2, with a core that needs no ROS",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The vpr_ros maintainers",
+    maintainer="The vpr_ros maintainers",
+    maintainer_email="maintainers@vpr-ros.example.org",
+    license="Apache-2.0",
+    keywords=["ROS", "place recognition", "localization", "loop closure"],
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),  # follows the link vpr_ros/training -> ../training
+    package_data={NAME: ["weights/*.safetensors", "weights/*.md"]},
+    data_files=list(installed_data()),
+    python_requires=">=3.10",
+    install_requires=[
+        "setuptools",
+        "numpy>=1.24",
+        "torch>=2.2",
+        "timm>=1.0.9",
+        "faiss-cpu>=1.8",
+        "opencv-python-headless>=4.8",
+        "rosbags>=0.11",
+        "safetensors>=0.4",
+        "typer>=0.12",
+        "rich>=13",
+        "pyyaml>=6",
+        "matplotlib>=3.8",
+    ],
+    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV},
+    zip_safe=False,
+    entry_points={"console_scripts": ["vpr_ros = vpr_ros.cli:main"]},
+)
