@@ -1,0 +1,114 @@
+"""The training set on disk: `meta.json`, `frames.csv`, JPEG images and fp16 `.npy` clouds.
+
+Bags, public data sets and synthetic drives are all converted to this form, so that training needs neither
+rosbags nor a renderer. Columns of `frames.csv`: frame, drive, city, x_m, y_m, heading_rad, condition, stamp_ns, image, cloud
+(paths relative to the folder; `cloud` may be empty). Poses of one city share one frame; cities are far from one another.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vpr_ros.errors import VprError
+
+from .augment import AugmentConfig, augment
+
+REQUIRED = ("drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """Aligned columns of one or several training sets; row i is one frame."""
+
+    images: list[Path]
+    clouds: list[Path | None]
+    drives: np.ndarray  # (N,) str
+    cities: np.ndarray  # (N,) str
+    conditions: np.ndarray  # (N,) str, e.g. "winter/day/snow"
+    positions_m: np.ndarray  # (N, 2) in the city's frame
+    headings_rad: np.ndarray  # (N,)
+    stamps_ns: np.ndarray  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def select(self, rows: np.ndarray) -> "FrameTable":
+        """The frames of the given rows or boolean mask, in that order."""
+        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+        return FrameTable(
+            [self.images[i] for i in rows], [self.clouds[i] for i in rows], self.drives[rows], self.cities[rows],
+            self.conditions[rows], self.positions_m[rows], self.headings_rad[rows], self.stamps_ns[rows],
+        )
+
+
+def read_frame_table(*folders: str | Path) -> FrameTable:
+    """Read the frame tables of training-set folders into one; raises VprError for a folder of another layout."""
+    rows: list[tuple[Path, dict]] = []
+    for folder in map(Path, folders):
+        table = folder / "frames.csv"
+        if not (folder / "meta.json").is_file() or not table.is_file():
+            raise VprError(f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'")
+        try:
+            json.loads((folder / "meta.json").read_text())
+        except ValueError as error:
+            raise VprError(f"{folder}/meta.json is not valid JSON ({error}); convert or render the set again") from None
+        with table.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = [c for c in REQUIRED if c not in (reader.fieldnames or [])]
+            if missing:
+                raise VprError(f"{table} lacks the columns {', '.join(missing)}; convert or render the set again")
+            rows += [(folder, row) for row in reader]
+    if not rows:
+        raise VprError(f"no frames in {', '.join(map(str, folders))}; the training sets are empty")
+    column = lambda name: [row[name] for _, row in rows]  # noqa: E731
+    try:
+        return FrameTable(
+            [folder / row["image"] for folder, row in rows],
+            [folder / row["cloud"] if row["cloud"] else None for folder, row in rows],
+            np.array(column("drive")), np.array(column("city")), np.array(column("condition")),
+            np.array([column("x_m"), column("y_m")], dtype=np.float64).T,
+            np.array(column("heading_rad"), dtype=np.float64), np.array(column("stamp_ns"), dtype=np.int64),
+        )
+    except (TypeError, ValueError) as error:
+        raise VprError(f"frames.csv of {', '.join(map(str, folders))} has a broken row: {error}") from None
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The image as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise VprError(f"cannot read the training image {path}: missing or torn; convert or render the set again")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def normalise(image: np.ndarray) -> torch.Tensor:
+    """uint8 RGB (H, W, 3) to ImageNet-normalised float32 (3, H, W)."""
+    scaled = (image.astype(np.float32) / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+
+
+class TrainingFrames(Dataset):
+    """Frames by (row, seed, strength): decoded, augmented and normalised; the same key gives the same sample.
+
+    Keys carry the augmentation's seed and strength, so that a resumed run sees exactly what an uninterrupted one does.
+    """
+
+    def __init__(self, table: FrameTable, image_size: tuple[int, int], config: AugmentConfig):
+        self.table, self.image_size, self.config = table, image_size, config
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, key: tuple[int, int, float]) -> dict:
+        row, seed, strength = key
+        rng = np.random.default_rng(seed)
+        image = augment(read_image(self.table.images[row]), self.image_size, self.config, strength, rng)
+        return {"image": normalise(image), "row": row}

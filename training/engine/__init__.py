@@ -1,0 +1,1 @@
+"""The training loop (Lightning): configuration, the module and the run."""
