@@ -1,0 +1,23 @@
+"""Distillation recovery module: shallow and deep tokens joined and lifted to the descriptor width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Recovery(nn.Module):
+    """Concatenate the tapped residual streams on channels, one linear layer, layer norm (eps 1e-6)."""
+
+    def __init__(self, width: int, taps: int, dim: int) -> None:
+        super().__init__()
+        self.lift = nn.Linear(taps * width, dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        nn.init.trunc_normal_(self.lift.weight, std=0.02)
+        nn.init.zeros_(self.lift.bias)
+
+    def forward(self, tapped: Sequence[Tensor]) -> Tensor:
+        """k x (B, N, width) -> (B, N, dim)."""
+        return self.norm(self.lift(torch.cat(list(tapped), dim=2)))
