@@ -1,0 +1,99 @@
+"""Which frames become keyframes: those that show a place which the last keyframe does not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """When a frame becomes a keyframe.
+
+    With poses: after `distance_m` or a turn of `heading_deg`. Without: when the view differs from the last keyframe's
+    (`novelty_similarity`). `every_n` overrides both.
+    """
+
+    distance_m: float = 2.0
+    heading_deg: float = 15.0  # turn about any axis
+    novelty_similarity: float = 0.9  # cosine to the last keyframe below which a frame without pose is new
+    slip_similarity: float | None = None  # cosine above which a frame is not kept although odometry says "moved"
+    every_n: int | None = None  # keep every n-th frame, whatever pose and view; 1 keeps all
+
+    def __post_init__(self):
+        if self.distance_m <= 0 or self.heading_deg <= 0 or (self.every_n is not None and self.every_n < 1):
+            raise ValueError("distance_m and heading_deg must be positive and every_n at least 1")
+
+
+class KeyframeGate:
+    """Decides frame by frame; a standing robot that has poses writes nothing."""
+
+    def __init__(self, config: GateConfig | None = None):
+        self.config = config or GateConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new session: its first frame is a keyframe."""
+        self._poses: dict[str, np.ndarray] = {}
+        self._descriptor: np.ndarray | None = None
+        self._since = -1  # frames since the last keyframe
+
+    def decide(self, observation, descriptor: np.ndarray | None = None) -> tuple[bool, str]:
+        """Whether the frame becomes a keyframe, and why: one of a few fixed phrases, fit for counting.
+
+        `observation` has `T_odom_base` and `T_map_base` (4x4 or None; odometry is preferred, it has no jumps), or is
+        such a pose itself, or None. `descriptor` (dim,) is needed only where novelty or slip is judged.
+        """
+        poses = _poses(observation)
+        keep, reason = self._judge(poses, descriptor)
+        if keep:
+            self._poses, self._since = poses, 0
+            self._descriptor = None if descriptor is None else np.asarray(descriptor, dtype=np.float32)
+        else:
+            self._since += 1
+        return keep, reason
+
+    def _judge(self, poses: dict[str, np.ndarray], descriptor) -> tuple[bool, str]:
+        config = self.config
+        if self._since < 0:
+            return True, "first frame"
+        if config.every_n is not None:
+            due = self._since + 1 >= config.every_n
+            return due, "every n-th frame" if due else "between n-th frames"
+        source = next((name for name in poses if name in self._poses), None)
+        if source is None:
+            return self._judge_view(descriptor)
+        last, now = self._poses[source], poses[source]
+        if np.linalg.norm(now[:3, 3] - last[:3, 3]) >= config.distance_m:
+            reason = "moved"
+        elif _angle_rad(last[:3, :3], now[:3, :3]) >= np.radians(config.heading_deg):
+            reason = "turned"
+        else:
+            return False, "close to the last keyframe"
+        if config.slip_similarity is not None and self._similarity(descriptor) > config.slip_similarity:
+            return False, "same view although odometry moved"
+        return True, reason
+
+    def _judge_view(self, descriptor) -> tuple[bool, str]:
+        if self._similarity(descriptor) < self.config.novelty_similarity:
+            return True, "new view"
+        return False, "same view as the last keyframe"
+
+    def _similarity(self, descriptor) -> float:
+        """Cosine to the last keyframe; -1 (all new) where either has no descriptor."""
+        if descriptor is None or self._descriptor is None:
+            return -1.0
+        return float(np.asarray(descriptor, dtype=np.float32) @ self._descriptor)
+
+
+def _poses(observation) -> dict[str, np.ndarray]:
+    """Usable poses by source, odometry first; a pose with NaN is none."""
+    if isinstance(observation, np.ndarray):
+        named = {"given": observation}
+    else:
+        named = {name: getattr(observation, name, None) for name in ("T_odom_base", "T_map_base")}
+    return {name: T for name, T in named.items() if T is not None and np.isfinite(T).all()}
+
+
+def _angle_rad(R_a: np.ndarray, R_b: np.ndarray) -> float:
+    """Angle of the rotation from one orientation to the other; trace = 1 + 2 cos."""
+    return float(np.arccos(np.clip((np.sum(R_a * R_b) - 1) / 2, -1.0, 1.0)))

@@ -1,0 +1,449 @@
+"""PlaceMap: the keyframes of one or several drives in one SQLite file."""
+
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.place_map import files
+from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
+from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, pose_row
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta, schema_version
+
+COMMIT_INTERVAL_S = 1.0  # with commit_if_due() called at least once a second: saved and reported within 2 s
+COMMIT_KEYFRAMES = 32
+_INSERT = (
+    f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One drive in a map."""
+
+    id: int
+    name: str
+    source: str  # the bag or topic that it came from
+    created: str  # ISO 8601, UTC
+
+
+class PlaceMap:
+    """One map file. Made by `create` or `open`; a context manager; its methods may be called from several threads.
+
+    While it is open for writing the file has a write-ahead log beside it (`-wal`, `-shm`); `close` folds both into
+    the one file. An id that `add` returned becomes permanent when it is reported by `on_saved`; from then on it
+    survives `kill -9` and a power cut. One process writes a map at a time, others may read it meanwhile.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, writable: bool):
+        self.path = path
+        self.writable = writable
+        self.on_saved: Callable[[list[int]], None] | None = None  # called with the ids of each commit
+        self.commit_interval_s = COMMIT_INTERVAL_S
+        self.commit_keyframes = COMMIT_KEYFRAMES
+        self._db = db
+        self._lock = threading.RLock()
+        self._meta = read_meta(db)
+        self._pending: list[int] = []
+        self._edited = False
+        self._last_commit = time.monotonic()
+        self._saved_up_to = db.execute("SELECT coalesce(max(id), 0) FROM keyframes").fetchone()[0]
+
+    @classmethod
+    def create(
+        cls,
+        path,
+        *,
+        fingerprint: str,
+        dim: int,
+        preprocessing: dict,
+        place_radius_m: float,
+        frame_id: str = "map",
+        datum: tuple[float, float, float] | None = None,
+        model_name: str = "",
+    ) -> "PlaceMap":
+        """Make an empty map and open it for writing. VprError when it exists or cannot be written.
+
+        `fingerprint`, `dim`, `preprocessing`, `model_name` describe the extractor; `datum` is the WGS-84 latitude,
+        longitude (degrees) and altitude (m) of the origin of `frame_id`.
+        """
+        path = Path(path)
+        meta = dict(
+            map_id=uuid.uuid4().hex[:12],
+            version=0,
+            fingerprint=str(fingerprint),
+            dim=int(dim),
+            preprocessing=preprocessing,
+            place_radius_m=float(place_radius_m),
+            frame_id=frame_id,
+            datum=None if datum is None else [float(value) for value in datum],
+            model_name=model_name,
+            created=_now(),
+        )
+        files.create(path, meta)
+        return cls.open(path, writable=True)
+
+    @classmethod
+    def open(
+        cls,
+        path,
+        *,
+        fingerprint: str | None = None,
+        dim: int | None = None,
+        model_name: str = "",
+        writable: bool = False,
+    ) -> "PlaceMap":
+        """Open a map, read-only unless `writable`.
+
+        `fingerprint` and `dim` of the extractor in use, when given, must be the map's; `model_name` names it in the
+        refusal. Raises VprError for a file that is missing, torn, foreign, of a newer schema, of another model, or
+        being written by another process.
+        """
+        path = Path(path)
+        place_map = cls(files.open_writable(path) if writable else files.open_readonly(path), path, writable)
+        try:
+            place_map._require_model(fingerprint, dim, model_name)
+        except BaseException:
+            place_map.close()
+            raise
+        return place_map
+
+    def _require_model(self, fingerprint: str | None, dim: int | None, model_name: str) -> None:
+        if fingerprint is not None and fingerprint != self.fingerprint:
+            raise VprError(
+                f"map {self.path} was made with model {_label(self.model_name, self.fingerprint)} and the checkpoint "
+                f"in use is {_label(model_name, fingerprint)}: use the map's checkpoint, or rebuild the map's "
+                f"descriptors with `vpr_ros redescribe {self.path} --checkpoint CHECKPOINT`"
+            )
+        if dim is not None and dim != self.dim:
+            raise VprError(
+                f"map {self.path} holds descriptors of {self.dim} numbers and the checkpoint in use makes {dim}: use "
+                f"the map's checkpoint, or run `vpr_ros redescribe {self.path} --checkpoint CHECKPOINT`"
+            )
+
+    @property
+    def map_id(self) -> str:
+        return self._meta["map_id"]
+
+    @property
+    def version(self) -> int:
+        """Grows with every edit and once per writing session; (map_id, version, keyframe count) names the content."""
+        return self._meta["version"]
+
+    @property
+    def dim(self) -> int:
+        return self._meta["dim"]
+
+    @property
+    def fingerprint(self) -> str:
+        return self._meta["fingerprint"]
+
+    @property
+    def model_name(self) -> str:
+        return self._meta["model_name"]
+
+    @property
+    def preprocessing(self) -> dict:
+        return self._meta["preprocessing"]
+
+    @property
+    def place_radius_m(self) -> float:
+        """Radius of one place in metres; in frames for a map without poses."""
+        return self._meta["place_radius_m"]
+
+    @property
+    def frame_id(self) -> str:
+        return self._meta["frame_id"]
+
+    @property
+    def datum(self) -> tuple[float, float, float] | None:
+        """Latitude, longitude (degrees), altitude (m) of the map frame's origin."""
+        datum = self._meta.get("datum")
+        return None if datum is None else tuple(datum)
+
+    @property
+    def created(self) -> str:
+        return self._meta.get("created", "")
+
+    @property
+    def schema_version(self) -> int:
+        return schema_version(self._db)
+
+    @property
+    def has_poses(self) -> bool:
+        """Whether any keyframe has T_map_base."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM keyframes WHERE map_x IS NOT NULL)"))
+
+    def __len__(self) -> int:
+        return self._one("SELECT count(*) FROM keyframes")
+
+    def start_session(self, name: str, source: str = "") -> int:
+        """Begin a drive; returns the session id that `add` wants."""
+        with self.edit() as db:
+            cursor = db.execute("INSERT INTO sessions (name, created, source) VALUES (?, ?, ?)", (name, _now(), source))
+            return int(cursor.lastrowid or 0)
+
+    def sessions(self) -> list[Session]:
+        with self._reading() as db:
+            return [Session(*row) for row in db.execute("SELECT id, name, source, created FROM sessions ORDER BY id")]
+
+    def add(
+        self,
+        session: int,
+        stamp_ns: int,
+        descriptor: np.ndarray,
+        T_odom_base: np.ndarray | None = None,
+        T_map_base: np.ndarray | None = None,
+        covariance: np.ndarray | None = None,
+        thumbnail: bytes | None = None,
+        cloud: np.ndarray | None = None,
+    ) -> int:
+        """Append a keyframe and return its id, which is permanent once `on_saved` has reported it.
+
+        `descriptor` (dim,), poses 4x4, `covariance` (6, 6) of T_map_base (dropped when not finite), `thumbnail` JPEG
+        of the network's input, `cloud` (N, 3) m in the base frame, kept voxel filtered. Raises FrameError for a frame
+        that cannot be kept (duplicate stamp, NaN) and VprError when the map cannot be written.
+        """
+        self._require_writable()
+        vector = np.asarray(descriptor, dtype="<f2")
+        if vector.shape != (self.dim,):
+            raise VprError(f"map {self.path} wants descriptors of shape ({self.dim},) and was given {vector.shape}")
+        if not np.isfinite(vector).all() or not vector.any():
+            raise FrameError(f"the descriptor of the image at {stamp_ns} ns is zero or not finite: it is skipped")
+        poses = pose_row(T_odom_base, "T_odom_base") + pose_row(T_map_base, "T_map_base")
+        if covariance is not None:
+            covariance = np.asarray(covariance, dtype="<f8").reshape(6, 6)
+        spread = covariance.tobytes() if covariance is not None and np.isfinite(covariance).all() else None
+        points = None if cloud is None else encode_cloud(cloud)
+        row = (session, int(stamp_ns), *poses, spread)
+        with self._lock:
+            self._require_place(session, int(stamp_ns))
+            with self._writing():
+                keyframe_id = self._insert(row, vector.tobytes(), thumbnail, points)
+            self._pending.append(keyframe_id)
+        self.commit_if_due()
+        return keyframe_id
+
+    def _insert(self, row: tuple, vector: bytes, thumbnail: bytes | None, points: bytes | None) -> int:
+        if not self._edited:
+            self._bump_version()
+        keyframe_id = int(self._db.execute(_INSERT, row).lastrowid or 0)
+        self._db.execute("INSERT INTO descriptors VALUES (?, ?)", (keyframe_id, vector))
+        if thumbnail is not None:
+            self._db.execute("INSERT INTO thumbnails VALUES (?, ?)", (keyframe_id, bytes(thumbnail)))
+        if points is not None:
+            self._db.execute("INSERT INTO clouds VALUES (?, ?)", (keyframe_id, points))
+        return keyframe_id
+
+    def _require_place(self, session: int, stamp_ns: int) -> None:
+        known, taken = self._one_row(
+            "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?1),"
+            " EXISTS (SELECT 1 FROM keyframes WHERE session = ?1 AND stamp_ns = ?2)",
+            session,
+            stamp_ns,
+        )
+        if not known:
+            raise VprError(f"map {self.path} has no session {session}: call start_session first")
+        if taken:
+            raise FrameError(f"session {session} has a keyframe at {stamp_ns} ns already: the frame is skipped")
+
+    def commit_if_due(self) -> None:
+        """Make pending keyframes durable once the oldest waits a second; call it from the owner's idle loop."""
+        with self._lock:
+            due = time.monotonic() - self._last_commit >= self.commit_interval_s
+            if self._pending and (due or len(self._pending) >= self.commit_keyframes):
+                self.flush()
+
+    def flush(self) -> None:
+        """Make every added keyframe durable now and report it."""
+        if not self.writable:
+            return
+        with self._lock:
+            if not self._pending:
+                return
+            with self._writing():
+                self._commit()
+            saved, self._pending = self._pending, []
+            self._saved_up_to = saved[-1]
+        if self.on_saved is not None:
+            self.on_saved(saved)
+
+    def saved_up_to(self) -> int:
+        """Highest id that is durable; 0 for an empty map."""
+        return self._saved_up_to
+
+    def keyframes(self) -> Keyframes:
+        """All keyframes as arrays, those not yet durable included."""
+        with self._reading() as db:
+            return load_keyframes(db, self.dim)
+
+    def thumbnail(self, keyframe_id: int) -> bytes | None:
+        """JPEG of the network's input, None when the keyframe has none."""
+        return self._one("SELECT jpeg FROM thumbnails WHERE id = ?", int(keyframe_id))
+
+    def cloud(self, keyframe_id: int) -> np.ndarray | None:
+        """Cloud (M, 3) float32 in metres in the base frame, None when the keyframe has none."""
+        data = self._one("SELECT points FROM clouds WHERE id = ?", int(keyframe_id))
+        try:
+            return None if data is None else decode_cloud(data)
+        except ValueError as error:
+            raise VprError(f"the cloud of keyframe {keyframe_id} in map {self.path} is damaged: restore it") from error
+
+    def covariance(self, keyframe_id: int) -> np.ndarray | None:
+        """Covariance (6, 6) of T_map_base, order x y z rotX rotY rotZ, None when unknown."""
+        data = self._one("SELECT covariance FROM keyframes WHERE id = ?", int(keyframe_id))
+        return None if data is None else np.frombuffer(data, dtype="<f8").reshape(6, 6).copy()
+
+    def current_id(self, map_id: str, old_id: int) -> int | None:
+        """Id in this map of keyframe `old_id` of the map `map_id` that was merged into it; None when it is not here."""
+        if map_id == self.map_id:
+            return self._one("SELECT id FROM keyframes WHERE id = ?", int(old_id))
+        return self._one("SELECT id FROM origins WHERE map_id = ? AND old_id = ?", map_id, int(old_id))
+
+    def get_calibration(self) -> dict | None:
+        """The calibration fitted on this map, None when the checkpoint's own is to be used."""
+        return self._meta.get("calibration")
+
+    def set_calibration(self, calibration: dict | None) -> None:
+        with self.edit() as db:
+            put_meta(db, "calibration", calibration)
+
+    def set_datum(self, datum: tuple[float, float, float]) -> None:
+        """Fix the origin of the map frame once; VprError when another one is fixed already."""
+        datum = (float(datum[0]), float(datum[1]), float(datum[2]))
+        if self.datum is not None and self.datum != datum:
+            raise VprError(f"map {self.path} has the datum {self.datum} already and its poses refer to it: keep it")
+        with self.edit() as db:
+            put_meta(db, "datum", list(datum))
+
+    def set_place_radius(self, place_radius_m: float) -> None:
+        with self.edit() as db:
+            put_meta(db, "place_radius_m", float(place_radius_m))
+
+    @contextmanager
+    def edit(self) -> Iterator[sqlite3.Connection]:
+        """One change, all or nothing: saves pending keyframes, then yields the connection inside a transaction."""
+        self._require_writable()
+        with self._lock:
+            self.flush()
+            try:
+                with self._writing():
+                    self._bump_version()
+                    yield self._db
+                    self._commit()
+            finally:
+                self._meta = read_meta(self._db)
+
+    def compact(self) -> None:
+        """Give the space of deleted keyframes back to the disk (needs as much free space as the map has)."""
+        self._require_writable()
+        with self._lock:
+            self.flush()
+            with self._writing():
+                self._db.execute("ROLLBACK")
+                try:
+                    self._db.execute("VACUUM")
+                finally:
+                    self._db.execute("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        """Save what is pending and leave one file behind. Closing twice is allowed."""
+        with self._lock:
+            if self._db is None:
+                return
+            try:
+                self.flush()
+            finally:
+                db, self._db = self._db, None
+                if self.writable:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                    files.close_writable(db)
+                else:
+                    db.close()
+
+    def __enter__(self) -> "PlaceMap":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.close()
+
+    def _require_writable(self) -> None:
+        if not self.writable:
+            raise VprError(f"map {self.path} is open for reading only: open it with writable=True to change it")
+
+    def _bump_version(self) -> None:
+        put_meta(self._db, "version", self.version + 1)
+        self._meta["version"] += 1
+        self._edited = True
+
+    def _commit(self) -> None:
+        self._db.execute("COMMIT")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._last_commit = time.monotonic()
+
+    def _one_row(self, query: str, *values) -> tuple:
+        with self._reading() as db:
+            return db.execute(query, values).fetchone() or (None,)
+
+    def _one(self, query: str, *values):
+        return self._one_row(query, *values)[0]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._db is None:
+                raise VprError(f"map {self.path} is closed")
+            try:
+                if self._db.in_transaction:
+                    yield self._db
+                else:  # several selects see one state, even while another process is mapping
+                    self._db.execute("BEGIN")
+                    try:
+                        yield self._db
+                    finally:
+                        self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise files.explain(error, self.path, "read") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Whatever is raised inside undoes everything since the last commit; SQLite's errors become sentences."""
+        if self._db is None:
+            raise VprError(f"map {self.path} is closed")
+        try:
+            yield
+        except sqlite3.Error as error:
+            lost = self._undo()
+            kept = "everything reported as saved is in it"
+            doing = f"save the last keyframes ({lost + 1} at most; {kept}) to" if lost else "write"
+            raise files.explain(error, self.path, doing) from error
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> int:
+        """Roll back to the last commit; returns how many keyframes, never reported as saved, are lost."""
+        lost, self._pending, self._edited = len(self._pending), [], False
+        with suppress(sqlite3.Error):  # the first error is the one to tell
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._meta = read_meta(self._db)
+            self._db.execute("BEGIN IMMEDIATE")
+        return lost
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _label(name: str, fingerprint: str) -> str:
+    return f"'{name}' ({fingerprint[:12]})" if name else fingerprint[:12]
