@@ -1,8 +1,27 @@
 """The map: keyframes in one SQLite file, the search index over them, and the tools that edit them."""
 
+from vpr_ros.place_map.edit import prune, redescribe, replace_poses
+from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
+from vpr_ros.place_map.info import info
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.merge import merge
 from vpr_ros.place_map.store import PlaceMap, Session
 
-__all__ = ["GateConfig", "KeyframeGate", "Keyframes", "PlaceIndex", "PlaceMap", "Session", "map_index"]
+__all__ = [
+    "GateConfig",
+    "KeyframeGate",
+    "Keyframes",
+    "PlaceIndex",
+    "PlaceMap",
+    "Session",
+    "export_csv",
+    "export_tum",
+    "info",
+    "map_index",
+    "merge",
+    "prune",
+    "redescribe",
+    "replace_poses",
+]

@@ -153,6 +153,8 @@ def close_writable(db: sqlite3.Connection) -> None:
     """Fold the log into the one map file. While a reader is attached the log stays, and the map stays valid."""
     try:
         with suppress(sqlite3.OperationalError):
+            if db.in_transaction:
+                db.execute("ROLLBACK")
             db.execute("PRAGMA busy_timeout=200")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             db.execute("PRAGMA journal_mode=DELETE")

@@ -36,12 +36,12 @@ class PlaceIndex:
         import faiss
 
         self.kind = kind
-        quantizer, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        quantizer: Any = faiss.ScalarQuantizer.QT_fp16
         self._index: Any
         if kind == "flat":
-            self._index = faiss.IndexScalarQuantizer(self.dim, quantizer, metric)
+            self._index = faiss.IndexScalarQuantizer(self.dim, quantizer, faiss.METRIC_INNER_PRODUCT)
         else:
-            self._index = faiss.IndexHNSWSQ(self.dim, quantizer, _HNSW_LINKS, metric)
+            self._index = faiss.IndexHNSWSQ(self.dim, quantizer, _HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
             self._index.hnsw.efConstruction = _HNSW_BUILD
             self._index.hnsw.efSearch = _HNSW_SEARCH
         self._index.is_trained = True  # half precision has nothing to learn

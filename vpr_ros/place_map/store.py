@@ -1,11 +1,6 @@
 """PlaceMap: the keyframes of one or several drives in one SQLite file."""
 
-import sqlite3
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,10 +11,9 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
 from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, pose_row
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta, schema_version
+from vpr_ros.place_map.mapfile import MapFile
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta
 
-COMMIT_INTERVAL_S = 1.0  # with commit_if_due() called at least once a second: saved and reported within 2 s
-COMMIT_KEYFRAMES = 32
 _INSERT = (
     f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
 )
@@ -35,27 +29,13 @@ class Session:
     created: str  # ISO 8601, UTC
 
 
-class PlaceMap:
+class PlaceMap(MapFile):
     """One map file. Made by `create` or `open`; a context manager; its methods may be called from several threads.
 
     While it is open for writing the file has a write-ahead log beside it (`-wal`, `-shm`); `close` folds both into
     the one file. An id that `add` returned becomes permanent when it is reported by `on_saved`; from then on it
     survives `kill -9` and a power cut. One process writes a map at a time, others may read it meanwhile.
     """
-
-    def __init__(self, db: sqlite3.Connection, path: Path, writable: bool):
-        self.path = path
-        self.writable = writable
-        self.on_saved: Callable[[list[int]], None] | None = None  # called with the ids of each commit
-        self.commit_interval_s = COMMIT_INTERVAL_S
-        self.commit_keyframes = COMMIT_KEYFRAMES
-        self._db = db
-        self._lock = threading.RLock()
-        self._meta = read_meta(db)
-        self._pending: list[int] = []
-        self._edited = False
-        self._last_commit = time.monotonic()
-        self._saved_up_to = db.execute("SELECT coalesce(max(id), 0) FROM keyframes").fetchone()[0]
 
     @classmethod
     def create(
@@ -130,54 +110,6 @@ class PlaceMap:
             )
 
     @property
-    def map_id(self) -> str:
-        return self._meta["map_id"]
-
-    @property
-    def version(self) -> int:
-        """Grows with every edit and once per writing session; (map_id, version, keyframe count) names the content."""
-        return self._meta["version"]
-
-    @property
-    def dim(self) -> int:
-        return self._meta["dim"]
-
-    @property
-    def fingerprint(self) -> str:
-        return self._meta["fingerprint"]
-
-    @property
-    def model_name(self) -> str:
-        return self._meta["model_name"]
-
-    @property
-    def preprocessing(self) -> dict:
-        return self._meta["preprocessing"]
-
-    @property
-    def place_radius_m(self) -> float:
-        """Radius of one place in metres; in frames for a map without poses."""
-        return self._meta["place_radius_m"]
-
-    @property
-    def frame_id(self) -> str:
-        return self._meta["frame_id"]
-
-    @property
-    def datum(self) -> tuple[float, float, float] | None:
-        """Latitude, longitude (degrees), altitude (m) of the map frame's origin."""
-        datum = self._meta.get("datum")
-        return None if datum is None else tuple(datum)
-
-    @property
-    def created(self) -> str:
-        return self._meta.get("created", "")
-
-    @property
-    def schema_version(self) -> int:
-        return schema_version(self._db)
-
-    @property
     def has_poses(self) -> bool:
         """Whether any keyframe has T_map_base."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM keyframes WHERE map_x IS NOT NULL)"))
@@ -192,7 +124,7 @@ class PlaceMap:
             return int(cursor.lastrowid or 0)
 
     def sessions(self) -> list[Session]:
-        with self._reading() as db:
+        with self.reading() as db:
             return [Session(*row) for row in db.execute("SELECT id, name, source, created FROM sessions ORDER BY id")]
 
     def add(
@@ -255,34 +187,9 @@ class PlaceMap:
         if taken:
             raise FrameError(f"session {session} has a keyframe at {stamp_ns} ns already: the frame is skipped")
 
-    def commit_if_due(self) -> None:
-        """Make pending keyframes durable once the oldest waits a second; call it from the owner's idle loop."""
-        with self._lock:
-            due = time.monotonic() - self._last_commit >= self.commit_interval_s
-            if self._pending and (due or len(self._pending) >= self.commit_keyframes):
-                self.flush()
-
-    def flush(self) -> None:
-        """Make every added keyframe durable now and report it."""
-        if not self.writable:
-            return
-        with self._lock:
-            if not self._pending:
-                return
-            with self._writing():
-                self._commit()
-            saved, self._pending = self._pending, []
-            self._saved_up_to = saved[-1]
-        if self.on_saved is not None:
-            self.on_saved(saved)
-
-    def saved_up_to(self) -> int:
-        """Highest id that is durable; 0 for an empty map."""
-        return self._saved_up_to
-
     def keyframes(self) -> Keyframes:
         """All keyframes as arrays, those not yet durable included."""
-        with self._reading() as db:
+        with self.reading() as db:
             return load_keyframes(db, self.dim)
 
     def thumbnail(self, keyframe_id: int) -> bytes | None:
@@ -327,119 +234,6 @@ class PlaceMap:
     def set_place_radius(self, place_radius_m: float) -> None:
         with self.edit() as db:
             put_meta(db, "place_radius_m", float(place_radius_m))
-
-    @contextmanager
-    def edit(self) -> Iterator[sqlite3.Connection]:
-        """One change, all or nothing: saves pending keyframes, then yields the connection inside a transaction."""
-        self._require_writable()
-        with self._lock:
-            self.flush()
-            try:
-                with self._writing():
-                    self._bump_version()
-                    yield self._db
-                    self._commit()
-            finally:
-                self._meta = read_meta(self._db)
-
-    def compact(self) -> None:
-        """Give the space of deleted keyframes back to the disk (needs as much free space as the map has)."""
-        self._require_writable()
-        with self._lock:
-            self.flush()
-            with self._writing():
-                self._db.execute("ROLLBACK")
-                try:
-                    self._db.execute("VACUUM")
-                finally:
-                    self._db.execute("BEGIN IMMEDIATE")
-
-    def close(self) -> None:
-        """Save what is pending and leave one file behind. Closing twice is allowed."""
-        with self._lock:
-            if self._db is None:
-                return
-            try:
-                self.flush()
-            finally:
-                db, self._db = self._db, None
-                if self.writable:
-                    if db.in_transaction:
-                        db.execute("ROLLBACK")
-                    files.close_writable(db)
-                else:
-                    db.close()
-
-    def __enter__(self) -> "PlaceMap":
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        self.close()
-
-    def _require_writable(self) -> None:
-        if not self.writable:
-            raise VprError(f"map {self.path} is open for reading only: open it with writable=True to change it")
-
-    def _bump_version(self) -> None:
-        put_meta(self._db, "version", self.version + 1)
-        self._meta["version"] += 1
-        self._edited = True
-
-    def _commit(self) -> None:
-        self._db.execute("COMMIT")
-        self._db.execute("BEGIN IMMEDIATE")
-        self._last_commit = time.monotonic()
-
-    def _one_row(self, query: str, *values) -> tuple:
-        with self._reading() as db:
-            return db.execute(query, values).fetchone() or (None,)
-
-    def _one(self, query: str, *values):
-        return self._one_row(query, *values)[0]
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._db is None:
-                raise VprError(f"map {self.path} is closed")
-            try:
-                if self._db.in_transaction:
-                    yield self._db
-                else:  # several selects see one state, even while another process is mapping
-                    self._db.execute("BEGIN")
-                    try:
-                        yield self._db
-                    finally:
-                        self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise files.explain(error, self.path, "read") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Whatever is raised inside undoes everything since the last commit; SQLite's errors become sentences."""
-        if self._db is None:
-            raise VprError(f"map {self.path} is closed")
-        try:
-            yield
-        except sqlite3.Error as error:
-            lost = self._undo()
-            kept = "everything reported as saved is in it"
-            doing = f"save the last keyframes ({lost + 1} at most; {kept}) to" if lost else "write"
-            raise files.explain(error, self.path, doing) from error
-        except BaseException:
-            self._undo()
-            raise
-
-    def _undo(self) -> int:
-        """Roll back to the last commit; returns how many keyframes, never reported as saved, are lost."""
-        lost, self._pending, self._edited = len(self._pending), [], False
-        with suppress(sqlite3.Error):  # the first error is the one to tell
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._meta = read_meta(self._db)
-            self._db.execute("BEGIN IMMEDIATE")
-        return lost
-
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

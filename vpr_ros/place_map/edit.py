@@ -1,0 +1,185 @@
+"""Changes of a whole map: fewer keyframes, other poses, descriptors of another model. Each is all or nothing."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.place_map.keyframes import Keyframes, pose_row
+from vpr_ros.place_map.schema import MAP_COLUMNS, put_meta
+from vpr_ros.place_map.store import PlaceMap
+
+_BATCH = 64
+
+
+class PoseSource(Protocol):
+    """Poses by time, such as `vpr_ros.sensors.Trajectory`."""
+
+    def at(self, stamp_ns: int, max_gap_s: float = ...) -> np.ndarray | None: ...
+
+
+class Describer(Protocol):
+    """What turns images into descriptors, such as `vpr_ros.student.DescriptorExtractor`."""
+
+    name: str
+    dim: int
+    fingerprint: str
+    preprocessing: dict
+
+    def describe(self, images) -> np.ndarray: ...
+
+
+def prune(
+    place_map: PlaceMap,
+    *,
+    min_spacing_m: float | None = None,
+    heading_deg: float = 15.0,
+    max_keyframes: int | None = None,
+    drop_sessions: Iterable[int] = (),
+    older_than_ns: int | None = None,
+) -> dict:
+    """Remove keyframes for good; their ids are never used again. Returns {"removed", "left"}.
+
+    In this order: whole sessions, keyframes whose image is older than `older_than_ns`, those nearer than
+    `min_spacing_m` to the last one kept of their session (unless turned by `heading_deg`; keyframes without a pose
+    stay), and then evenly along the drives down to `max_keyframes`. The file shrinks when the disk has room to rewrite
+    it; else the space is reused. Raises VprError for an unknown session.
+    """
+    drop_sessions = set(drop_sessions)
+    unknown = drop_sessions - {session.id for session in place_map.sessions()}
+    if unknown:
+        raise VprError(f"map {place_map.path} has no session {', '.join(map(str, sorted(unknown)))}: see `vpr_ros info`")
+    keyframes = place_map.keyframes()
+    keep = ~np.isin(keyframes.sessions, list(drop_sessions))
+    if older_than_ns is not None:
+        keep &= keyframes.stamps_ns >= older_than_ns
+    if min_spacing_m is not None:
+        keep &= _spaced(keyframes, keep, min_spacing_m, np.radians(heading_deg))
+    if max_keyframes is not None and keep.sum() > max_keyframes:
+        rows = np.flatnonzero(keep)
+        keep[:] = False
+        keep[rows[np.linspace(0, len(rows) - 1, max_keyframes).round().astype(int)]] = True
+    removed = keyframes.ids[~keep]
+    if len(removed) or drop_sessions:
+        with place_map.edit() as db:  # descriptors, images and clouds go with their keyframe
+            db.executemany("DELETE FROM keyframes WHERE id = ?", ((int(i),) for i in removed))
+            db.executemany("DELETE FROM sessions WHERE id = ?", ((int(i),) for i in drop_sessions))
+        try:
+            place_map.compact()
+        except VprError:
+            pass  # no room for a second copy: the pruned map is whole all the same
+    return {"removed": len(removed), "left": int(keep.sum())}
+
+
+def _spaced(keyframes: Keyframes, keep: np.ndarray, spacing_m: float, turn_rad: float) -> np.ndarray:
+    """Mask of keyframes (N,) that are `spacing_m` away from, or turned against, the last one kept of their session.
+
+    One session is judged by one kind of pose: in the map frame if all its keyframes have that, else by odometry.
+    """
+    chosen = keep.copy()
+    for session in np.unique(keyframes.sessions):
+        rows = np.flatnonzero((keyframes.sessions == session) & keep)
+        poses = keyframes.T_map_base[rows]
+        if not np.isfinite(poses).all():
+            poses = keyframes.T_odom_base[rows]
+        last = None
+        for row, T in zip(rows, poses, strict=True):
+            if not np.isfinite(T).all():
+                continue
+            if last is not None and np.linalg.norm(T[:3, 3] - last[:3, 3]) < spacing_m:
+                cosine = (np.sum(T[:3, :3] * last[:3, :3]) - 1) / 2
+                chosen[row] = np.arccos(np.clip(cosine, -1, 1)) >= turn_rad
+            if chosen[row]:
+                last = T
+    return chosen
+
+
+def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float = 1.0) -> dict:
+    """Give keyframes the map-frame pose that a trajectory has at their stamp. Returns {"replaced", "cleared", "kept"}.
+
+    In a session that the trajectory touches, keyframes outside it lose their pose ("cleared"), because the old one may
+    be in another frame; sessions it does not touch keep theirs. Covariances of replaced poses are dropped.
+    Raises VprError when no keyframe lies in the trajectory.
+    """
+    with place_map.reading() as db:
+        rows = db.execute("SELECT id, session, stamp_ns FROM keyframes").fetchall()
+    found = {}
+    for keyframe_id, _, stamp_ns in rows:
+        T = trajectory.at(stamp_ns, max_gap_s)
+        if T is not None:
+            found[keyframe_id] = pose_row(T, "the trajectory's pose")
+    if not found:
+        raise VprError(
+            f"no keyframe of map {place_map.path} lies within {max_gap_s:g} s of the trajectory: are its stamps of the "
+            "same clock?"
+        )
+    touched = {session for keyframe_id, session, _ in rows if keyframe_id in found}
+    in_touched = [keyframe_id for keyframe_id, session, _ in rows if session in touched]
+    update = f"UPDATE keyframes SET {', '.join(f'{c} = ?' for c in MAP_COLUMNS)}, covariance = NULL WHERE id = ?"
+    with place_map.edit() as db:
+        db.executemany(update, ((*found.get(i, (None,) * 7), i) for i in in_touched))
+    return {"replaced": len(found), "cleared": len(in_touched) - len(found), "kept": len(rows) - len(in_touched)}
+
+
+def redescribe(
+    place_map: PlaceMap,
+    extractor: Describer,
+    progress: Callable[[int, int], None] | None = None,
+    drop_missing: bool = False,
+) -> dict:
+    """Rebuild every descriptor from the thumbnails with another model. Returns {"described", "dropped"}.
+
+    The map takes over the extractor's fingerprint, dimension and preprocessing, and loses the calibration fitted with
+    the old model. A crash or an error leaves the old map. Keyframes without a readable thumbnail raise VprError, or
+    are removed where `drop_missing`. `progress(done, total)` is called after each batch.
+    """
+    with place_map.edit() as db:
+        ids = [row[0] for row in db.execute("SELECT id FROM keyframes ORDER BY id")]
+        done, lost = 0, []
+        for batch_ids, images in _images(db, ids, lost):
+            if images:
+                vectors = np.asarray(extractor.describe(images), dtype="<f2")
+                rows = [(vector.tobytes(), i) for vector, i in zip(vectors, batch_ids, strict=True)]
+                db.executemany("INSERT OR REPLACE INTO descriptors (vector, id) VALUES (?, ?)", rows)
+                done += len(rows)
+            if progress is not None:
+                progress(done + len(lost), len(ids))
+        if lost and not drop_missing:
+            raise VprError(
+                f"{len(lost)} of {len(ids)} keyframes of map {place_map.path} have no readable thumbnail (first: "
+                f"{lost[0]}): map the drive again, or drop those keyframes"
+            )
+        db.executemany("DELETE FROM keyframes WHERE id = ?", ((i,) for i in lost))
+        for key, value in (
+            ("fingerprint", extractor.fingerprint),
+            ("dim", int(extractor.dim)),
+            ("preprocessing", extractor.preprocessing),
+            ("model_name", extractor.name),
+            ("calibration", None),
+        ):
+            put_meta(db, key, value)
+    return {"described": done, "dropped": len(lost)}
+
+
+def _images(db, ids: list[int], lost: list[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Batches of ids and their thumbnails (H, W, 3) uint8 RGB; ids without a readable one are appended to `lost`."""
+    for start in range(0, len(ids), _BATCH):
+        good, images = [], []
+        for keyframe_id in ids[start : start + _BATCH]:
+            row = db.execute("SELECT jpeg FROM thumbnails WHERE id = ?", (keyframe_id,)).fetchone()
+            try:
+                images.append(_decode(None if row is None else row[0]))
+                good.append(keyframe_id)
+            except FrameError:
+                lost.append(keyframe_id)
+        yield good, images
+
+
+def _decode(jpeg: bytes | None) -> np.ndarray:
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    if image is None:
+        raise FrameError("the thumbnail is missing or unreadable")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

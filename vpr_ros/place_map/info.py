@@ -1,0 +1,84 @@
+"""What a person wants to know about a map, as one dictionary fit for JSON."""
+
+import os
+
+import numpy as np
+
+from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.schema import PAYLOAD_TABLES
+from vpr_ros.place_map.store import PlaceMap
+
+
+def info(place_map: PlaceMap) -> dict:
+    """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model and calibration of a map."""
+    keyframes = place_map.keyframes()
+    sessions = [
+        {
+            "id": session.id,
+            "name": session.name,
+            "source": session.source,
+            "created": session.created,
+            **_drive(keyframes.select(keyframes.sessions == session.id)),
+        }
+        for session in place_map.sessions()
+    ]
+    calibration = place_map.get_calibration()
+    return {
+        "path": str(place_map.path),
+        "map_id": place_map.map_id,
+        "version": place_map.version,
+        "schema_version": place_map.schema_version,
+        "created": place_map.created,
+        "model_name": place_map.model_name,
+        "fingerprint": place_map.fingerprint,
+        "dim": place_map.dim,
+        "preprocessing": place_map.preprocessing,
+        "frame_id": place_map.frame_id,
+        "datum": place_map.datum,
+        "place_radius": place_map.place_radius_m,
+        "place_radius_unit": "m" if place_map.has_poses else "frames",
+        "calibration": "checkpoint" if calibration is None else f"map ({calibration.get('source', 'unnamed')})",
+        "keyframes": len(keyframes),
+        "keyframes_with_pose": int(keyframes.has_pose.sum()),
+        "length_m": float(sum(session["length_m"] for session in sessions)),
+        "extent_m": _extent(keyframes),
+        "sessions": sessions,
+        **_sizes(place_map, len(keyframes)),
+    }
+
+
+def _drive(keyframes: Keyframes) -> dict:
+    """Figures of one session; its length is that of odometry where the map frame has no poses."""
+    count = len(keyframes)
+    duration_s = float(np.ptp(keyframes.stamps_ns)) / 1e9 if count else 0.0
+    poses = keyframes.T_map_base if keyframes.has_pose.any() else keyframes.T_odom_base
+    positions = poses[np.isfinite(poses[:, 0, 3]), :3, 3]
+    return {
+        "keyframes": count,
+        "first_stamp_ns": int(keyframes.stamps_ns[0]) if count else None,
+        "last_stamp_ns": int(keyframes.stamps_ns[-1]) if count else None,
+        "duration_s": duration_s,
+        "rate_hz": (count - 1) / duration_s if duration_s > 0 else None,
+        "length_m": float(np.linalg.norm(np.diff(positions, axis=0), axis=1).sum()),
+    }
+
+
+def _extent(keyframes: Keyframes) -> dict | None:
+    positions = keyframes.T_map_base[keyframes.has_pose, :3, 3]
+    if not len(positions):
+        return None
+    return {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+
+
+def _sizes(place_map: PlaceMap, count: int) -> dict:
+    file_bytes = os.path.getsize(place_map.path)
+    parts = {}
+    with place_map.reading() as db:
+        for table, column in PAYLOAD_TABLES.items():
+            rows, size = db.execute(f"SELECT count(*), coalesce(sum(length({column})), 0) FROM {table}").fetchone()
+            parts[table] = {"count": rows, "bytes": size}
+    return {
+        "file_bytes": file_bytes,
+        "bytes_per_keyframe": file_bytes / count if count else None,
+        "parts": parts,
+    }

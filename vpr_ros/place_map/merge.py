@@ -1,0 +1,123 @@
+"""Several maps into one file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+from vpr_ros.place_map import files
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, PAYLOAD_TABLES
+from vpr_ros.place_map.store import PlaceMap
+
+
+def merge(out, paths: Sequence, place_radius_m: float | None = None) -> dict:
+    """Write the sessions of several maps into a new map `out`, which appears only when it is complete.
+
+    Keyframes get new ids, permanent in the new map; `PlaceMap.current_id(old map id, old id)` finds them again, also
+    through several merges. The maps must come from one model and share frame and datum. Calibrations are left behind:
+    each was fitted on another set of places. Returns {"map_id", "maps", "sessions", "keyframes"}.
+
+    Raises VprError when the maps do not fit together, hold the same keyframes, or `out` exists.
+    """
+    out = Path(out)
+    if out.exists():
+        raise VprError(f"map {out} exists already: choose another name for the merged map")
+    if len(paths) < 2:
+        raise VprError("merging needs at least two maps")
+    sources: list[PlaceMap] = []
+    draft = out.with_name(f".{out.name}.{os.getpid()}.merge")
+    try:
+        for path in paths:
+            sources.append(PlaceMap.open(path))
+        radius_m = _common_settings(sources, place_radius_m)
+        first = sources[0]
+        merged = PlaceMap.create(
+            draft,
+            fingerprint=first.fingerprint,
+            dim=first.dim,
+            preprocessing=first.preprocessing,
+            place_radius_m=radius_m,
+            frame_id=first.frame_id,
+            datum=first.datum,
+            model_name=first.model_name,
+        )
+        with merged:
+            for source in sources:
+                _append(merged, source)
+            counts = {
+                "map_id": merged.map_id,
+                "maps": len(sources),
+                "sessions": len(merged.sessions()),
+                "keyframes": len(merged),
+            }
+        os.replace(draft, out)
+        files.sync_directory(out.parent)
+        return counts
+    except OSError as error:
+        raise files.explain(error, out, "create") from error
+    finally:
+        for source in sources:
+            source.close()
+        for leftover in (draft, files.beside(draft, "-wal"), files.beside(draft, "-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def _common_settings(sources: list[PlaceMap], place_radius_m: float | None) -> float:
+    """Raise VprError where two maps cannot share a file; returns the place radius of the merged one."""
+    first = sources[0]
+    seen: dict[str, Path] = {}
+    for other in sources:
+        if other.fingerprint != first.fingerprint or other.dim != first.dim:
+            raise VprError(
+                f"maps {first.path} ({first.model_name or 'model'} {first.fingerprint[:12]}) and {other.path} "
+                f"({other.model_name or 'model'} {other.fingerprint[:12]}) were made with different models: "
+                "run `vpr_ros redescribe` on one of them first"
+            )
+        if other.frame_id != first.frame_id or other.datum != first.datum:
+            raise VprError(
+                f"maps {first.path} (frame {first.frame_id!r}, datum {first.datum}) and {other.path} (frame "
+                f"{other.frame_id!r}, datum {other.datum}) do not share a frame: bring them into one with "
+                "`vpr_ros align` and `vpr_ros poses` first"
+            )
+        if place_radius_m is None and other.place_radius_m != first.place_radius_m:
+            raise VprError(
+                f"maps {first.path} and {other.path} have different place radii ({first.place_radius_m:g} and "
+                f"{other.place_radius_m:g}): give the radius of the merged map"
+            )
+        with other.reading() as db:
+            ancestors = [row[0] for row in db.execute("SELECT DISTINCT map_id FROM origins")]
+        for map_id in {other.map_id, *ancestors}:
+            if map_id in seen:
+                raise VprError(
+                    f"maps {seen[map_id]} and {other.path} both hold keyframes of map {map_id}, which would be in the "
+                    "merged map twice: leave one of the two out"
+                )
+            seen[map_id] = other.path
+    return first.place_radius_m if place_radius_m is None else place_radius_m
+
+
+def _append(merged: PlaceMap, source: PlaceMap) -> None:
+    """Copy everything of one map, its ids shifted behind the ids in use."""
+    with source.reading() as old, merged.edit() as new:
+        last = dict(new.execute("SELECT name, seq FROM sqlite_sequence"))
+        shift, session_shift = last.get("keyframes", 0), last.get("sessions", 0)
+        new.executemany(
+            "INSERT INTO sessions (id, name, created, source) VALUES (?, ?, ?, ?)",
+            old.execute("SELECT id + ?, name, created, source FROM sessions", (session_shift,)),
+        )
+        values = ", ".join("?" * len(KEYFRAME_COLUMNS))
+        new.executemany(
+            f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS)}) VALUES ({values})",
+            old.execute(
+                f"SELECT id + ?, session + ?, {', '.join(KEYFRAME_COLUMNS[2:])} FROM keyframes ORDER BY id",
+                (shift, session_shift),
+            ),
+        )
+        for table, column in PAYLOAD_TABLES.items():
+            new.executemany(
+                f"INSERT INTO {table} (id, {column}) VALUES (?, ?)",
+                old.execute(f"SELECT id + ?, {column} FROM {table} ORDER BY id", (shift,)),
+            )
+        origins = "INSERT INTO origins (map_id, old_id, id) VALUES (?, ?, ?)"
+        new.executemany(origins, old.execute("SELECT map_id, old_id, id + ? FROM origins", (shift,)))
+        new.executemany(origins, old.execute("SELECT ?, id, id + ? FROM keyframes", (source.map_id, shift)))
