@@ -4,10 +4,10 @@ from vpr_ros.place_map.edit import prune, redescribe, replace_poses
 from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
-from vpr_ros.place_map.info import info
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.place_map.merge import merge
+from vpr_ros.place_map.merging import merge
 from vpr_ros.place_map.store import PlaceMap, Session
+from vpr_ros.place_map.summary import info
 
 __all__ = [
     "GateConfig",

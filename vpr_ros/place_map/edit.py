@@ -49,7 +49,8 @@ def prune(
     drop_sessions = set(drop_sessions)
     unknown = drop_sessions - {session.id for session in place_map.sessions()}
     if unknown:
-        raise VprError(f"map {place_map.path} has no session {', '.join(map(str, sorted(unknown)))}: see `vpr_ros info`")
+        names = ", ".join(map(str, sorted(unknown)))
+        raise VprError(f"map {place_map.path} has no session {names}: see `vpr_ros info`")
     keyframes = place_map.keyframes()
     keep = ~np.isin(keyframes.sessions, list(drop_sessions))
     if older_than_ns is not None:

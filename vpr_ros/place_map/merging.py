@@ -55,6 +55,8 @@ def merge(out, paths: Sequence, place_radius_m: float | None = None) -> dict:
         return counts
     except OSError as error:
         raise files.explain(error, out, "create") from error
+    except VprError as error:
+        raise VprError(str(error).replace(str(draft), str(out))) from error
     finally:
         for source in sources:
             source.close()
