@@ -1,0 +1,240 @@
+"""What localisation answered, frame by frame: matches.jsonl, matches.csv and run.json."""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from vpr_ros.errors import VprError
+from vpr_ros.evaluation.files import atomic_text
+
+STATUSES = ("accepted", "rejected", "unknown")
+MAX_RETRIEVED = 25  # deep enough for every Recall@N that the papers print
+
+
+class Hypothesis(NamedTuple):
+    """One distinct place of the answer; `probability` is calibrated, `similarity` the cosine of its keyframe."""
+
+    keyframe_id: int
+    probability: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class MatchRecord:
+    """The answer to one query frame.
+
+    `keyframe_id` and `probability` are set only where `status` is "accepted"; the best guess of any frame is
+    `best`. `retrieval` is the plain single-frame search result, best first, before any filtering.
+    """
+
+    stamp_ns: int
+    status: str
+    reason: str
+    p_unknown: float
+    keyframe_id: int | None = None
+    probability: float | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    retrieval: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == "accepted"
+
+    @property
+    def best(self) -> Hypothesis | None:
+        """The most probable place, whether it was accepted or not."""
+        return self.hypotheses[0] if self.hypotheses else None
+
+    @classmethod
+    def from_recognition(cls, recognition) -> "MatchRecord":
+        """Record of an object with stamp_ns, status, reason, p_unknown, hypotheses and retrieval.
+
+        Raises VprError for a status outside STATUSES, a probability that is not finite, or an accepted answer
+        without a place.
+        """
+        hypotheses = tuple(
+            Hypothesis(int(h.keyframe_id), float(h.probability), float(h.similarity)) for h in recognition.hypotheses
+        )
+        accepted = recognition.status == "accepted" and bool(hypotheses)
+        return _checked(cls(
+            stamp_ns=int(recognition.stamp_ns),
+            status=str(recognition.status),
+            reason=str(recognition.reason or ""),
+            p_unknown=float(recognition.p_unknown),
+            keyframe_id=hypotheses[0].keyframe_id if accepted else None,
+            probability=hypotheses[0].probability if accepted else None,
+            hypotheses=hypotheses,
+            retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:MAX_RETRIEVED],
+        ))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "stamp_ns": self.stamp_ns,
+            "status": self.status,
+            "reason": self.reason,
+            "keyframe_id": self.keyframe_id,
+            "probability": self.probability,
+            "p_unknown": self.p_unknown,
+            "hypotheses": [h._asdict() for h in self.hypotheses],
+            "retrieval": [list(pair) for pair in self.retrieval],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "MatchRecord":
+        """Inverse of `to_dict`. Raises VprError for missing fields and values of the wrong kind."""
+        try:
+            return _checked(cls(
+                stamp_ns=int(data["stamp_ns"]),
+                status=str(data["status"]),
+                reason=str(data.get("reason") or ""),
+                p_unknown=float(data["p_unknown"]),
+                keyframe_id=None if data["keyframe_id"] is None else int(data["keyframe_id"]),
+                probability=None if data["probability"] is None else float(data["probability"]),
+                hypotheses=tuple(
+                    Hypothesis(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
+                    for h in data["hypotheses"]
+                ),
+                retrieval=tuple((int(k), float(s)) for k, s in data["retrieval"]),
+            ))
+        except KeyError as error:
+            raise VprError(f"a match record lacks the field {error}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise VprError(f"a match record holds a value of the wrong kind ({error})") from error
+
+
+def _checked(record: MatchRecord) -> MatchRecord:
+    if record.status not in STATUSES:
+        raise VprError(f"status {record.status!r} of frame {record.stamp_ns} is none of {', '.join(STATUSES)}")
+    if record.accepted and record.keyframe_id is None:
+        raise VprError(f"frame {record.stamp_ns} is accepted but names no keyframe")
+    numbers = [record.p_unknown, record.probability or 0.0]
+    numbers += [x for h in record.hypotheses for x in h[1:]] + [s for _, s in record.retrieval]
+    if not all(map(math.isfinite, numbers)):
+        raise VprError(f"frame {record.stamp_ns} has a probability or similarity that is not finite")
+    return record
+
+
+class MatchWriter:
+    """Writes records one at a time; made by `match_writer`."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.count = 0
+
+    def write(self, record: MatchRecord) -> None:
+        self._stream.write(json.dumps(record.to_dict(), allow_nan=False, separators=(",", ":")) + "\n")
+        self.count += 1
+
+
+@contextmanager
+def match_writer(path: str | Path) -> Iterator[MatchWriter]:
+    """Stream records to a matches.jsonl that appears whole when the block ends, or not at all."""
+    with atomic_text(path) as stream:
+        yield MatchWriter(stream)
+
+
+def write_matches(path: str | Path, records: Iterable[MatchRecord]) -> None:
+    """Write matches.jsonl, one record per line, whole or not at all."""
+    with match_writer(path) as writer:
+        for record in records:
+            writer.write(record)
+
+
+class MatchFile(NamedTuple):
+    """Records of a matches.jsonl in file order, and how many torn last lines were left out (0 or 1)."""
+
+    records: list[MatchRecord]
+    torn: int
+
+
+def read_matches(path: str | Path) -> MatchFile:
+    """Read matches.jsonl.
+
+    A last line without its line end that cannot be parsed was torn by an interrupted writer: it is left out and
+    counted. Any other bad line raises VprError with its number.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise VprError(f"cannot read {path}: {error.strerror}; `vpr_ros localize` writes it") from error
+    lines = text.split("\n")
+    records: list[MatchRecord] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+            if not isinstance(data, dict):
+                raise VprError("a match record is a JSON object")
+            records.append(MatchRecord.from_dict(data))
+        except (json.JSONDecodeError, VprError) as error:
+            if isinstance(error, json.JSONDecodeError) and number == len(lines):
+                return MatchFile(records, 1)
+            raise VprError(
+                f"{path} line {number} is not a match record ({error}); run `vpr_ros localize` again"
+            ) from error
+    return MatchFile(records, 0)
+
+
+CSV_COLUMNS = (
+    "stamp_ns", "status", "keyframe_id", "probability", "p_unknown",
+    "best_keyframe_id", "best_probability", "best_similarity",
+    "second_keyframe_id", "second_probability",
+    "retrieved_keyframe_id", "retrieved_similarity", "reason",
+)
+
+
+def write_csv(path: str | Path, records: Iterable[MatchRecord]) -> None:
+    """Write matches.csv for spreadsheets: one row per frame, the two best places and the first retrieved keyframe."""
+    with atomic_text(path) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        for r in records:
+            best = r.hypotheses[0] if r.hypotheses else ("", "", "")
+            second = r.hypotheses[1][:2] if len(r.hypotheses) > 1 else ("", "")
+            first = r.retrieval[0] if r.retrieval else ("", "")
+            accepted = ("", "") if r.keyframe_id is None else (r.keyframe_id, r.probability)
+            writer.writerow([r.stamp_ns, r.status, *accepted, r.p_unknown, *best, *second, *first, r.reason])
+
+
+@dataclass
+class RunInfo:
+    """run.json: what was run on what. `counts` counts frames by status, `skipped` unusable messages by reason."""
+
+    map: str = ""
+    map_id: str = ""
+    bag: str = ""
+    checkpoint: str = ""
+    fingerprint: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    fps: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def write_run(path: str | Path, run: RunInfo) -> None:
+    """Write run.json, whole or not at all; entries of `extra` stand beside the named fields."""
+    data = asdict(run)
+    data.update(data.pop("extra"))
+    with atomic_text(path) as stream:
+        stream.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def read_run(path: str | Path) -> RunInfo:
+    """Read run.json; unknown entries go to `extra`. Raises VprError for a missing or damaged file."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        known = {f.name for f in fields(RunInfo)} - {"extra"}
+        return RunInfo(**{k: v for k, v in data.items() if k in known},
+                       extra={k: v for k, v in data.items() if k not in known})
+    except OSError as error:
+        raise VprError(f"cannot read {path}: {error.strerror}; `vpr_ros localize` writes it") from error
+    except (ValueError, AttributeError) as error:
+        raise VprError(f"{path} is not a run description ({error}); run `vpr_ros localize` again") from error

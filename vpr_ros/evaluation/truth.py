@@ -1,0 +1,178 @@
+"""Ground truth: which keyframes show the place of a query, from poses, from pairs, or from file names.
+
+Three kinds of query are kept apart. *On the map*: at least one keyframe shows its place. *Off the map*: it is known
+that none does, so that every acceptance is wrong. *Without truth*: nobody knows (no pose at that time, not listed);
+such queries enter no figure.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import yaw_of
+
+CHUNK = 1024  # query rows per distance block: bounds memory at 1024 x K
+
+
+@dataclass(frozen=True)
+class Truth:
+    """`positives[q]`: sorted ids of the keyframes that show query q's place.
+
+    `known` (Q,) is False where there is no ground truth. `query_xy` (Q, 2) and `keyframe_xy` (K, 2) are true positions
+    in metres where the truth comes from poses (NaN where unknown), aligned with the queries and `keyframe_ids` (K,).
+    """
+
+    positives: tuple[np.ndarray, ...]
+    known: np.ndarray
+    keyframe_ids: np.ndarray
+    rule: str  # one sentence for the report: when does a match count as right
+    query_xy: np.ndarray | None = None
+    keyframe_xy: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.positives)
+
+    @property
+    def on_map(self) -> np.ndarray:
+        return self.known & np.array([len(p) > 0 for p in self.positives], dtype=bool)
+
+    @property
+    def off_map(self) -> np.ndarray:
+        return self.known & ~self.on_map
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> "Truth":
+        """The truth of some queries, in the order of `rows`."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return replace(
+            self,
+            positives=tuple(self.positives[r] for r in rows),
+            known=self.known[rows],
+            query_xy=None if self.query_xy is None else self.query_xy[rows],
+        )
+
+
+def poses_at(trajectory, stamps_ns: Sequence[int] | np.ndarray, max_gap_s: float = 1.0) -> np.ndarray:
+    """Poses (N, 4, 4) at stamps, NaN where the trajectory, anything with `at(stamp_ns, max_gap_s)`, has a gap."""
+    poses = np.full((len(stamps_ns), 4, 4), np.nan)
+    for i, stamp in enumerate(stamps_ns):
+        T = trajectory.at(int(stamp), max_gap_s)
+        if T is not None:
+            poses[i] = T
+    return poses
+
+
+def truth_from_poses(
+    query_poses: np.ndarray,
+    keyframe_ids: np.ndarray,
+    keyframe_poses: np.ndarray,
+    radius_m: float = 10.0,
+    max_heading_deg: float | None = None,
+) -> Truth:
+    """Keyframes within `radius_m` (inclusive) of the query's true position and, if asked, of similar heading.
+
+    Poses (Q, 4, 4) and (K, 4, 4) are in one frame with z up; rows with NaN have no truth. Distance is in the plane,
+    because the height of satellite positions is worse than a street is high.
+    """
+    query_poses, keyframe_poses = np.asarray(query_poses, float), np.asarray(keyframe_poses, float)
+    ids = np.asarray(keyframe_ids, dtype=np.int64)
+    if len(ids) != len(keyframe_poses):
+        raise VprError(f"{len(ids)} keyframe ids but {len(keyframe_poses)} keyframe poses: pass one pose per keyframe")
+    if not radius_m > 0:
+        raise VprError(f"the radius must be positive, not {radius_m} m")
+    query_xy, keyframe_xy = query_poses[:, :2, 3], keyframe_poses[:, :2, 3]
+    positives = []
+    for start in range(0, len(query_xy), CHUNK):
+        rows = slice(start, start + CHUNK)
+        delta = query_xy[rows, None, :] - keyframe_xy[None, :, :]
+        near = np.einsum("qkc,qkc->qk", delta, delta) <= radius_m**2  # NaN compares as far
+        if max_heading_deg is not None:
+            turn = yaw_of(query_poses[rows])[:, None] - yaw_of(keyframe_poses)[None, :]
+            turn = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+            near &= turn <= np.radians(max_heading_deg) + 1e-9
+        positives.extend(np.sort(ids[row]) for row in near)
+    heading = "" if max_heading_deg is None else f" and looks the same way within {max_heading_deg:g}°"
+    return Truth(
+        positives=tuple(positives),
+        known=np.isfinite(query_xy).all(axis=1),
+        keyframe_ids=ids,
+        rule=f"A match is right when its keyframe lies within {radius_m:g} m of the query's true position{heading}.",
+        query_xy=query_xy,
+        keyframe_xy=keyframe_xy,
+    )
+
+
+def truth_from_frames(
+    query_numbers: np.ndarray, keyframe_ids: np.ndarray, keyframe_numbers: np.ndarray, tolerance: int
+) -> Truth:
+    """Two drives recorded in step: right when the frame numbers differ by at most `tolerance`."""
+    queries, numbers = np.asarray(query_numbers, np.int64), np.asarray(keyframe_numbers, np.int64)
+    ids = np.asarray(keyframe_ids, dtype=np.int64)
+    if tolerance < 0:
+        raise VprError(f"the frame tolerance must be 0 or more, not {tolerance}")
+    order = np.argsort(numbers, kind="stable")
+    low = np.searchsorted(numbers[order], queries - tolerance, side="left")
+    high = np.searchsorted(numbers[order], queries + tolerance, side="right")
+    return Truth(
+        positives=tuple(np.sort(ids[order[a:b]]) for a, b in zip(low, high, strict=True)),
+        known=np.ones(len(queries), dtype=bool),
+        keyframe_ids=ids,
+        rule=f"A match is right when the frame numbers differ by at most {tolerance}.",
+    )
+
+
+def truth_from_names(query_names: Sequence[str], database_names: Sequence[str]) -> Truth:
+    """Right when the file names agree (folders and extensions do not count); ids are rows of `database_names`."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(database_names):
+        rows.setdefault(PurePath(name).stem, []).append(row)
+    return Truth(
+        positives=tuple(np.array(rows.get(PurePath(n).stem, []), dtype=np.int64) for n in query_names),
+        known=np.ones(len(query_names), dtype=bool),
+        keyframe_ids=np.arange(len(database_names), dtype=np.int64),
+        rule="A match is right when the two files have the same name.",
+    )
+
+
+def truth_from_utm(query_names: Sequence[str], database_names: Sequence[str], radius_m: float = 25.0) -> Truth:
+    """Names such as `@easting@northing@….jpg` (metres), as the public image sets use; right within `radius_m`."""
+
+    def poses(names: Sequence[str]) -> np.ndarray:
+        out = np.tile(np.eye(4), (len(names), 1, 1))
+        for i, name in enumerate(names):
+            try:
+                out[i, :2, 3] = [float(x) for x in PurePath(name).name.split("@")[1:3]]
+            except ValueError as error:
+                raise VprError(f"{name} does not hold @easting@northing in its name; choose another --truth") from error
+        return out
+
+    return truth_from_poses(poses(query_names), np.arange(len(database_names)), poses(database_names), radius_m)
+
+
+def frame_numbers(names: Sequence[str]) -> np.ndarray:
+    """Frame numbers (N,): the last integer in each file name if every name has one and they differ, else 0, 1, 2, …"""
+    found = [re.findall(r"\d+", PurePath(name).stem) for name in names]
+    numbers = [int(f[-1]) for f in found if f]
+    if len(numbers) != len(names) or len(set(numbers)) != len(numbers) or max(numbers, default=0) >= 2**62:
+        return np.arange(len(names), dtype=np.int64)
+    return np.array(numbers, dtype=np.int64)
+
+
+def truth_for_folders(spec: str, query_names: Sequence[str], database_names: Sequence[str]) -> Truth:
+    """Truth of two image folders: `names`, `frames:K` (±K) or `utm[:RADIUS_M]`. Raises VprError for anything else."""
+    kind, _, value = spec.partition(":")
+    try:
+        if kind == "names" and not value:
+            return truth_from_names(query_names, database_names)
+        if kind == "frames":
+            rows = np.arange(len(database_names))
+            queries, references = frame_numbers(query_names), frame_numbers(database_names)
+            return truth_from_frames(queries, rows, references, int(value))
+        if kind == "utm":
+            return truth_from_utm(query_names, database_names, float(value) if value else 25.0)
+    except ValueError:
+        pass
+    raise VprError(f"--truth {spec!r} is not understood: use names, frames:K (for example frames:2) or utm:RADIUS_M")
