@@ -8,8 +8,9 @@ from importlib import import_module
 _HOME = {
     "decode_image": "images", "decode_compressed": "images", "decode_cloud": "clouds", "decode_cloud_fields": "clouds",
     "stamp_ns": "buffers", "Trajectory": "trajectory", "TransformTree": "transforms", "Bag": "bags",
-    "TopicInfo": "bags", "describe_topics": "bags", "DriveTopics": "topics", "choose_topic": "topics",
-    "Drive": "drive", "DriveConfig": "drive", "BagWriter": "bag_writer", "folder_to_bag": "bag_writer",
+    "TopicInfo": "bags", "describe_topics": "bags", "DriveTopics": "config", "choose_topic": "topics",
+    "Drive": "drive", "DriveConfig": "config", "doctor": "bag_doctor", "DoctorReport": "bag_doctor",
+    "Camera": "cameras", "BagWriter": "bag_writer", "folder_to_bag": "bag_writer",
     **dict.fromkeys(("make", "image_msg", "compressed_image_msg", "cloud_msg", "odometry_msg", "pose_msg", "tf_msg",
                      "camera_info_msg", "navsat_msg"), "messages"),
 }

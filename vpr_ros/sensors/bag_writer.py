@@ -96,7 +96,7 @@ def folder_to_bag(folder, bag, rate_hz: float = 10.0, storage: str = "mcap", top
                   start_ns: int = 1_000_000_000, progress=None) -> int:
     """Write a folder's JPEG and PNG files as CompressedImage, in the order of their names (9 before 10).
 
-    Returns how many. The files' bytes go in unchanged. Stamps are start_ns + i / rate_hz, the same for image and bag time.
+    Returns how many. The files' bytes go in unchanged. Stamps are start_ns + i / rate_hz, for image and bag time alike.
     `progress(done, total)` is called after each file. Raises VprError for a folder without pictures.
     """
     folder = Path(folder)

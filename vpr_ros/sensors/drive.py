@@ -13,23 +13,33 @@ from vpr_ros.observation import Observation
 from vpr_ros.sensors.bags import Bag
 from vpr_ros.sensors.buffers import frame_of, stamp_ns
 from vpr_ros.sensors.clouds import decode_cloud
+from vpr_ros.sensors.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.images import decode_image
-from vpr_ros.sensors.poses import JUMP_NS, PoseTrack, read_pose_sources, tf_track
-from vpr_ros.sensors.topics import DriveTopics
+from vpr_ros.sensors.pose_sources import PoseSources, read_pose_sources
+from vpr_ros.sensors.poses import JUMP_NS
+from vpr_ros.sensors.topics import resolve_topics
+
+_KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 
 
-@dataclass(frozen=True)
-class DriveConfig:
-    """How a bag is read."""
+@dataclass(slots=True)
+class _Frame:
+    """An image on its way to an observation."""
 
-    max_gap_s: float = 1.0  # poses are interpolated between samples at most this far apart
-    load_clouds: bool = False
-    max_cloud_gap_s: float = 0.1  # the cloud nearest to an image may be this far away in time
-    cloud_wait_s: float = 1.0  # receive time that an image waits for a cloud of its stamp
-    base_frame: str = "base_link"
-    odom_frame: str = "odom"
-    map_frame: str = "map"
-    datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude of the map's origin
+    bag_time_ns: int
+    stamp_ns: int
+    image: np.ndarray
+    cloud: np.ndarray | None = None
+
+
+@dataclass(slots=True)
+class _Cloud:
+    """A cloud's message, decoded at the first image that needs it."""
+
+    bag_time_ns: int
+    stamp_ns: int
+    msg: object | None
+    points: np.ndarray | None = None  # (N, 3) in the base frame; None with msg None: unusable
 
 
 class Drive:
@@ -50,46 +60,33 @@ class Drive:
     def __init__(self, bag_path, topics: DriveTopics | None = None, config: DriveConfig | None = None, **overrides):
         self.config = replace(config or DriveConfig(), **overrides)
         self.bag = Bag(bag_path)
-        asked = topics or DriveTopics()
         try:
-            self.topics = replace(
-                asked,
-                image=self.bag.choose("image", asked.image),
-                odom=self.bag.choose("odom", asked.odom),
-                pose=self.bag.choose("pose", asked.pose),
-                points=self.bag.choose("points", asked.points) if self.config.load_clouds else None,
-            )
+            self.topics: DriveTopics = resolve_topics(self.bag, topics or DriveTopics(), self.config.load_clouds)
         except VprError:
             self.bag.close()
             raise
+        self._image_topic: str = self.topics.image or ""
         self.skipped: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.first_errors: dict[str, str] = {}
         self.delivered = 0
-        self._sources = None
-        self._odom, self._pose = PoseTrack(), PoseTrack()
-        self._T_child_base = np.eye(4)
+        self._sources: PoseSources | None = None
 
     def __len__(self) -> int:
         """Number of image messages in the bag, usable or not."""
-        return self.bag.topic(self.topics.image).count
+        return self.bag.topic(self._image_topic).count
+
+    @property
+    def poses(self) -> PoseSources:
+        """Odometry, poses and TF of the bag, read at the first use."""
+        if self._sources is None:
+            self._sources = read_pose_sources(self.bag, self.topics, self.config)
+        return self._sources
 
     @property
     def datum(self) -> tuple[float, float, float] | None:
         """Origin (latitude, longitude, altitude) of T_map_base when it comes from GNSS, else None."""
-        return self._read_poses().datum
-
-    @property
-    def has_odometry(self) -> bool:
-        """Whether any odometry pose was found."""
-        self._read_poses()
-        return len(self._odom) > 0
-
-    @property
-    def has_poses(self) -> bool:
-        """Whether any pose in the map frame was found."""
-        self._read_poses()
-        return len(self._pose) > 0
+        return self.poses.datum
 
     def close(self) -> None:
         """Close the bag."""
@@ -102,63 +99,41 @@ class Drive:
         self.close()
 
     def __iter__(self) -> Iterator[Observation]:
-        sources = self._read_poses()
-        self.skipped, self.first_errors = Counter(sources.rejected), dict(sources.first_errors)
-        self.notes, self.delivered = Counter(), 0
-        if self._frames_differ():
-            self.notes[f"odometry is about {self._odom.child_frame_id}, TF does not link it to "
-                       f"{self.config.base_frame}: taken as the base"] = 1
-        frames = self._images()
-        if self.topics.points is not None:
-            frames = self._with_clouds(frames)
-        for bag_time_ns, stamp, image, cloud in frames:
+        self.skipped, self.first_errors = Counter(self.poses.rejected), dict(self.poses.first_errors)
+        self.notes, self.delivered = Counter(self.poses.notes), 0
+        stream = self._messages()
+        frames = self._with_clouds(stream) if self.topics.points else (f for f in stream if isinstance(f, _Frame))
+        for frame in frames:
             self.delivered += 1
-            yield self._observe(bag_time_ns, stamp, image, cloud)
+            pose = self.poses.pose.segment(frame.bag_time_ns)
+            T_map_base = pose.at(frame.stamp_ns, self.config.max_gap_s) if pose else None
+            yield Observation(
+                stamp_ns=frame.stamp_ns, image=frame.image, cloud=frame.cloud, T_map_base=T_map_base,
+                T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
+                covariance=pose.covariance_at(frame.stamp_ns) if pose and T_map_base is not None else None,
+            )
         if not self.delivered:
             self._no_images()
-
-    def _observe(self, bag_time_ns: int, stamp: int, image, cloud) -> Observation:
-        odom, pose = self._odom.segment(bag_time_ns), self._pose.segment(bag_time_ns)
-        gap_s = self.config.max_gap_s
-        T_odom_child = odom.at(stamp, gap_s) if odom else None
-        T_map_base = pose.at(stamp, gap_s) if pose else None
-        return Observation(
-            stamp_ns=stamp, image=image, cloud=cloud, T_map_base=T_map_base,
-            T_odom_base=None if T_odom_child is None else T_odom_child @ self._T_child_base,
-            covariance=pose.covariance_at(stamp) if pose and T_map_base is not None else None,
-        )
 
     def _skip(self, reason: str, sentence) -> None:
         self.skipped[reason] += 1
         self.first_errors.setdefault(reason, str(sentence))
 
-    def _messages(self):
-        names = [n for n in (self.topics.image, self.topics.points) if n]
-        return self.bag.messages(names, lambda topic, error: self._skip("message unreadable", error))
-
-    def _images(self):
-        """(bag_time_ns, stamp, image, None) of usable images, with clouds' messages as (bag_time, None, msg, None)."""
+    def _messages(self) -> Iterator[_Frame | _Cloud]:
+        """Usable images, decoded, and clouds, not yet decoded, in the order they were received."""
         use_receive_times = self._stamps_are_zero()
         if use_receive_times:
             self.notes["header stamps are all zero: receive times are used"] = 1
         last, size = None, None
-        for topic, bag_time_ns, msg in self._messages():
-            if topic != self.topics.image:
-                yield bag_time_ns, None, msg, None
-                continue
+        names = [n for n in (self.topics.image, self.topics.points) if n]
+        messages = self.bag.messages(names, lambda _, error: self._skip("message unreadable", error))
+        for topic, bag_time_ns, msg in messages:
             stamp = bag_time_ns if use_receive_times else stamp_ns(msg)
-            if stamp == 0:
-                self._skip("image stamp zero", "image has a zero stamp amid stamped ones; the driver lost its clock")
+            if topic != self._image_topic:
+                yield _Cloud(bag_time_ns, stamp or bag_time_ns, msg)
                 continue
-            if last is not None and stamp <= last:
-                if stamp == last:
-                    self._skip("image stamp repeated", f"image repeats the stamp {stamp * 1e-9:.6f} s")
-                    continue
-                if last - stamp <= JUMP_NS:
-                    self._skip("image stamp went backwards",
-                               f"image stamp went back from {last * 1e-9:.6f} s to {stamp * 1e-9:.6f} s")
-                    continue
-                self.notes["clock jumped back"] += 1
+            if not self._stamp_goes_on(stamp, last):
+                continue
             try:
                 image = decode_image(msg)
             except FrameError as error:
@@ -166,41 +141,51 @@ class Drive:
                 continue
             if size is not None and image.shape != size:
                 self.notes["image size changed"] += 1
+            if last is not None and stamp < last:
+                self.notes["clock jumped back"] += 1
             last, size = stamp, image.shape
-            yield bag_time_ns, stamp, image, None
+            yield _Frame(bag_time_ns, stamp, image)
 
-    def _with_clouds(self, stream):
+    def _stamp_goes_on(self, stamp: int, last: int | None) -> bool:
+        if stamp == 0:
+            self._skip("image stamp zero", "image has a zero stamp amid stamped ones; the driver lost its clock")
+        elif last is None or stamp > last or last - stamp > JUMP_NS:
+            return True
+        elif stamp == last:
+            self._skip("image stamp repeated", f"image repeats the stamp {stamp * 1e-9:.6f} s")
+        else:
+            self._skip("image stamp went backwards",
+                       f"image stamp went back from {last * 1e-9:.6f} s to {stamp * 1e-9:.6f} s")
+        return False
+
+    def _with_clouds(self, stream: Iterator[_Frame | _Cloud]) -> Iterator[_Frame]:
         """Hold each image until the cloud after it has come or `cloud_wait_s` went by, then add the nearest cloud."""
-        pending, clouds = deque(), deque(maxlen=32)
-        newest_cloud = None
-        for bag_time_ns, stamp, item, _ in stream:
-            if stamp is None:
-                # Like the images' stamps, those of clouds may all be zero.
-                newest_cloud = stamp_ns(item) or bag_time_ns
-                clouds.append([newest_cloud, item, None])
+        pending: deque[_Frame] = deque()
+        clouds: deque[_Cloud] = deque(maxlen=_KEPT_CLOUDS)
+        for item in stream:
+            if isinstance(item, _Cloud):
+                clouds.append(item)
             else:
-                if pending and stamp < pending[-1][1]:  # the clock jumped back: earlier clouds are of another time
-                    while pending:
-                        yield self._join(*pending.popleft(), clouds)
+                if pending and item.stamp_ns < pending[-1].stamp_ns:  # the clock jumped back: another time begins
+                    yield from (self._join(frame, clouds) for frame in pending)
+                    pending.clear()
                     clouds.clear()
-                    newest_cloud = None
-                pending.append((bag_time_ns, stamp, item))
-            while pending and ((newest_cloud is not None and newest_cloud >= pending[0][1]) or len(pending) > 64
-                               or bag_time_ns - pending[0][0] > self.config.cloud_wait_s * 1e9):
-                yield self._join(*pending.popleft(), clouds)
-        while pending:
-            yield self._join(*pending.popleft(), clouds)
+                pending.append(item)
+            wait_until_ns = item.bag_time_ns - self.config.cloud_wait_s * 1e9
+            while pending and ((clouds and clouds[-1].stamp_ns >= pending[0].stamp_ns) or len(pending) > _KEPT_IMAGES
+                               or pending[0].bag_time_ns < wait_until_ns):
+                yield self._join(pending.popleft(), clouds)
+        yield from (self._join(frame, clouds) for frame in pending)
 
-    def _join(self, bag_time_ns: int, stamp: int, image, clouds):
-        nearest = min(clouds, key=lambda c: abs(c[0] - stamp), default=None)
-        if nearest is None or abs(nearest[0] - stamp) > self.config.max_cloud_gap_s * 1e9:
-            return bag_time_ns, stamp, image, None
-        if nearest[2] is None:  # decoded once, however many images are nearest to it; False marks an unusable one
-            points = self._base_cloud(nearest[0], nearest[1])
-            nearest[1], nearest[2] = None, False if points is None else points
-        if nearest[2] is False:
-            return bag_time_ns, stamp, image, None
-        return bag_time_ns, stamp, image, self._moved(nearest[2], nearest[0], stamp, bag_time_ns)
+    def _join(self, frame: _Frame, clouds: deque[_Cloud]) -> _Frame:
+        nearest = min(clouds, key=lambda c: abs(c.stamp_ns - frame.stamp_ns), default=None)
+        if nearest is None or abs(nearest.stamp_ns - frame.stamp_ns) > self.config.max_cloud_gap_s * 1e9:
+            return frame
+        if nearest.msg is not None:
+            nearest.points, nearest.msg = self._base_cloud(nearest.stamp_ns, nearest.msg), None
+        if nearest.points is not None:
+            frame.cloud = self._moved(nearest.points, nearest.stamp_ns, frame.stamp_ns, frame.bag_time_ns)
+        return frame
 
     def _base_cloud(self, stamp: int, msg) -> np.ndarray | None:
         try:
@@ -208,9 +193,9 @@ class Drive:
         except FrameError as error:
             self._skip("cloud unusable", error)
             return None
-        base = self._odom.child_frame_id if self._frames_differ() else self.config.base_frame
+        base, frame = self.poses.base_frame, frame_of(msg)
         try:
-            T_base_lidar = np.eye(4) if frame_of(msg) == base else self._sources.tree.lookup(base, frame_of(msg), stamp)
+            T_base_lidar = np.eye(4) if frame == base else self.poses.tree.lookup(base, frame, stamp)
         except VprError as error:
             self._skip("cloud frame unknown", error)
             return None
@@ -218,40 +203,17 @@ class Drive:
 
     def _moved(self, points: np.ndarray, from_ns: int, to_ns: int, bag_time_ns: int) -> np.ndarray:
         """Points as the base sees them at the image's time: at 15 m/s half a scan period is 0.75 m."""
-        odom = self._odom.segment(bag_time_ns)
-        poses = [odom.at(t, self.config.max_gap_s) for t in (to_ns, from_ns)] if odom else [None]
-        if from_ns == to_ns or any(p is None for p in poses):
+        gap_s = self.config.max_gap_s
+        T_odom_to, T_odom_from = (self.poses.T_odom_base(bag_time_ns, t, gap_s) for t in (to_ns, from_ns))
+        if from_ns == to_ns or T_odom_to is None or T_odom_from is None:
             return points.copy()
-        T = invert(poses[0] @ self._T_child_base) @ poses[1] @ self._T_child_base
+        T = invert(T_odom_to) @ T_odom_from
         return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
 
     def _stamps_are_zero(self) -> bool:
-        first = islice(self.bag.messages([self.topics.image], lambda *_: None), 3)
+        first = islice(self.bag.messages([self._image_topic], lambda *_: None), 3)
         stamps = [stamp_ns(msg) for _, _, msg in first]
         return bool(stamps) and not any(stamps)
-
-    def _read_poses(self):
-        if self._sources is None:
-            c, t = self.config, self.topics
-            moving = t.odom is None or t.pose is None or c.load_clouds
-            self._sources = read_pose_sources(self.bag, t, c.max_gap_s, c.datum, moving)
-            tree = self._sources.tree
-            self._odom = self._sources.odom if t.odom else tf_track(tree, c.odom_frame, c.base_frame)
-            self._pose = self._sources.pose if t.pose else tf_track(tree, c.map_frame, c.base_frame)
-            if self._frames_differ(ignore_tf=True):
-                try:
-                    self._T_child_base = tree.lookup(self._odom.child_frame_id, c.base_frame)
-                except VprError:
-                    self._T_child_base = np.eye(4)
-        return self._sources
-
-    def _frames_differ(self, ignore_tf: bool = False) -> bool:
-        """Whether odometry speaks of another frame than the base (and, unless ignored, TF does not link the two)."""
-        child = self._odom.child_frame_id
-        if not child or child == self.config.base_frame:
-            return False
-        frames = self._sources.tree.frames
-        return ignore_tf or not {child, self.config.base_frame} <= set(frames)
 
     def _no_images(self) -> None:
         reasons = [(n, r) for r, n in self.skipped.items() if r.startswith(("image", "message"))]

@@ -1,14 +1,17 @@
 """Which topic of a bag plays which role: by name when given, else by type when there is one candidate."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags import Bag, TopicInfo, describe_topics
+from vpr_ros.sensors.config import DriveTopics
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 POINTS, ODOMETRY = "sensor_msgs/msg/PointCloud2", "nav_msgs/msg/Odometry"
 POSE, POSE_COVARIANCE = "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped"
-NAVSAT, CAMERA_INFO, TF = "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage"
+NAVSAT, CAMERA_INFO = "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/CameraInfo"
+
+TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 ROLE_TYPES: dict[str, tuple[str, ...]] = {
     "image": (IMAGE, COMPRESSED), "points": (POINTS,), "odom": (ODOMETRY,),
@@ -19,18 +22,6 @@ _NAMED_TYPES = {"pose": (ODOMETRY,)}
 
 _TRUTH = ("ground_truth", "groundtruth", "ground-truth", "/gt/", "/gt_")
 _COMMANDS = ("initialpose", "initial_pose", "goal", "goal_pose", "move_base_simple/goal", "clicked_pose", "set_pose")
-
-
-@dataclass
-class DriveTopics:
-    """Topic names by role. None: found by type when there is one candidate. "none": the role stays empty."""
-
-    image: str | None = None
-    points: str | None = None
-    odom: str | None = None
-    pose: str | None = None
-    tf: str = "/tf"
-    tf_static: str = "/tf_static"
 
 
 def is_ground_truth(name: str) -> bool:
@@ -82,3 +73,14 @@ def choose_topic(bag: Bag, role: str, name: str | None = None) -> str | None:
         raise VprError(f"bag {bag.path} has no camera images (sensor_msgs Image or CompressedImage); it holds "
                        f"{describe_topics(bag.topics)}")
     return None
+
+
+def resolve_topics(bag: Bag, asked: DriveTopics, load_clouds: bool) -> DriveTopics:
+    """The names in use for every role, None where the bag has no such topic; VprError as `choose_topic`."""
+    return replace(
+        asked,
+        image=choose_topic(bag, "image", asked.image),
+        odom=choose_topic(bag, "odom", asked.odom),
+        pose=choose_topic(bag, "pose", asked.pose),
+        points=choose_topic(bag, "points", asked.points) if load_clouds else None,
+    )

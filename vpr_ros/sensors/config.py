@@ -1,0 +1,29 @@
+"""How a bag is read: which topics play which role, and how far apart in time things may be."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DriveTopics:
+    """Topic names by role. None: found by type when there is one candidate. "none": the role stays empty."""
+
+    image: str | None = None
+    points: str | None = None
+    odom: str | None = None
+    pose: str | None = None
+    tf: str = "/tf"
+    tf_static: str = "/tf_static"
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """Times, frames and origin that a drive is read with."""
+
+    max_gap_s: float = 1.0  # poses are interpolated between samples at most this far apart
+    load_clouds: bool = False
+    max_cloud_gap_s: float = 0.1  # the cloud nearest to an image may be this far away in time
+    cloud_wait_s: float = 1.0  # receive time that an image waits for a cloud of its stamp
+    base_frame: str = "base_link"
+    odom_frame: str = "odom"
+    map_frame: str = "map"
+    datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude of the map's origin
