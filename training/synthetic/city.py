@@ -1,0 +1,182 @@
+"""City layout by seed: districts, streets, style. Pure numbers; geometry is built by the other modules.
+
+Seeds: 0..999 train, 1000..1099 validation, 2000 and above test. The demo drives in DEMO_CITY_SEED and leaves the map
+into DEMO_OFFMAP_SEED; both are test cities that nothing else may use.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+WORLD_VERSION = "1.0"
+TRAIN_SEEDS, VALIDATION_SEEDS, FIRST_TEST_SEED = range(0, 1000), range(1000, 1100), 2000
+DEMO_CITY_SEED, DEMO_OFFMAP_SEED = 2000, 2001
+
+URBAN, OLD, SUBURB, RURAL = range(4)
+ZONE_NAMES = ("urban", "old", "suburb", "rural")
+
+
+@dataclass(frozen=True)
+class Street:
+    """One edge of the street graph; `points` (n, 2) run along the centre line every 2 m or so."""
+
+    index: int
+    a: int
+    b: int
+    points: np.ndarray
+    along: np.ndarray  # (n,) metres from node a
+    tangent: np.ndarray  # (n, 2) unit vectors
+    half_width_m: float
+    pavement_m: float
+    parking_m: float  # width of the parking strip at each kerb
+    zone: int
+    surface: int  # 0 asphalt, 1 cobble, 2 gravel
+    arcade: bool  # a roofed passage
+    border: bool  # on the outer ring
+
+    @property
+    def length_m(self) -> float:
+        return float(self.along[-1])
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a whole city has in common."""
+
+    wall_colours: np.ndarray  # (k, 3)
+    roof_colours: np.ndarray  # (k, 3)
+    wall_materials: tuple[str, ...]
+    window_styles: tuple[int, ...]
+    floors_mean: float
+    flat_roofs: float  # share of flat roofs among urban houses
+    tree_density: float
+    parked_density: float
+    evergreen_share: float
+    lamp_kind: int
+    marking: int  # 0 white, 1 yellow centre, 2 none
+    road_tone: float
+    pavement_colour: np.ndarray
+    hills: np.ndarray  # (5, 3) amplitude_rad, frequency, phase of the skyline
+    wires: bool
+    tree_height_m: float
+
+
+@dataclass(frozen=True)
+class City:
+    seed: int
+    style: Style
+    nodes: np.ndarray  # (n, 2) metres
+    streets: tuple[Street, ...]
+    extent_m: float  # streets lie within +- extent
+    neighbours: dict[int, list[tuple[int, int]]] = field(repr=False)  # node -> (node, street)
+
+
+def _style(rng: np.random.Generator) -> Style:
+    palette = np.array([[.78, .70, .56], [.72, .52, .38], [.56, .30, .22], [.80, .78, .72], [.62, .60, .56],
+                        [.82, .72, .46], [.66, .74, .70], [.74, .56, .52], [.50, .42, .36], [.70, .72, .78],
+                        [.86, .84, .80], [.58, .50, .30], [.45, .48, .50], [.76, .62, .60]])
+    roofs = np.array([[.46, .20, .14], [.34, .16, .13], [.24, .24, .26], [.30, .26, .22], [.20, .22, .27], [.40, .30, .2]])
+    materials = np.array(["plaster", "brick", "stone", "siding", "concrete", "planks", "panels", "plaster"])
+    return Style(
+        wall_colours=np.clip(palette[rng.permutation(14)[:7]] + rng.uniform(-.06, .06, (7, 3)), .08, .92),
+        roof_colours=roofs[rng.permutation(6)[:3]],
+        wall_materials=tuple(materials[rng.permutation(8)[:4]]),
+        window_styles=tuple(int(i) for i in rng.permutation(12)[:7]),
+        floors_mean=float(rng.uniform(2.6, 5.2)),
+        flat_roofs=float(rng.uniform(.1, .8)),
+        tree_density=float(rng.uniform(.35, 1.2)),
+        parked_density=float(rng.uniform(.25, .75)),
+        evergreen_share=float(rng.uniform(.12, .45)),
+        lamp_kind=int(rng.integers(3)),
+        marking=int(rng.choice(3, p=[.55, .25, .2])),
+        road_tone=float(rng.uniform(.16, .32)),
+        pavement_colour=np.array([.44, .42, .39]) * rng.uniform(.8, 1.25) + rng.uniform(-.03, .03, 3),
+        hills=np.column_stack([rng.uniform(.004, .045, 5), rng.integers(1, 9, 5), rng.uniform(0, 6.28, 5)]),
+        wires=bool(rng.random() < .65),
+        tree_height_m=float(rng.uniform(6.5, 11)),
+    )
+
+
+def _centre_line(a, b, bend_m: float) -> np.ndarray:
+    """A quadratic arc from a to b, resampled about every 2 m."""
+    chord = b - a
+    middle = (a + b) / 2 + bend_m * np.array([-chord[1], chord[0]]) / np.linalg.norm(chord)
+    t = np.linspace(0, 1, 60)[:, None]
+    curve = (1 - t) ** 2 * a + 2 * t * (1 - t) * middle + t**2 * b
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    at = np.linspace(0, along[-1], max(8, int(along[-1] / 2)))
+    return np.column_stack([np.interp(at, along, curve[:, 0]), np.interp(at, along, curve[:, 1])])
+
+
+def make_street(index, a, b, points, zone, rng, arcade=False, border=False) -> Street:
+    """A street of its zone's usual width along given points."""
+    steps = np.diff(points, axis=0)
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(steps, axis=1))])
+    tangent = np.gradient(points, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    half, pavement, parking = {
+        URBAN: (rng.uniform(4.6, 6.8), rng.uniform(2.2, 4.0), 2.1), OLD: (rng.uniform(2.1, 2.9), rng.uniform(.5, 1.2), 0.),
+        SUBURB: (rng.uniform(3.6, 4.8), rng.uniform(1.3, 2.2), 1.9 if rng.random() < .6 else 0.),
+        RURAL: (rng.uniform(2.7, 3.4), 0.6, 0.)}[zone]
+    surface = {URBAN: 0, OLD: 1 if rng.random() < .7 else 0, SUBURB: 0, RURAL: 2 if rng.random() < .2 else 0}[zone]
+    return Street(index, a, b, points, along, tangent, float(half), float(pavement), parking if half > 4 else 0.,
+                  zone, surface, arcade, border)
+
+
+@lru_cache(maxsize=4)
+def make_city(seed: int) -> City:
+    """The layout of city `seed`: a warped irregular grid of 7 x 7 crossings with missing links and a full outer ring."""
+    rng = np.random.default_rng([seed, 11])
+    style = _style(rng)
+    count = 7
+    lines = [np.cumsum(np.concatenate([[0], rng.uniform(58, 118, count - 1)])) for _ in range(2)]
+    gx, gy = np.meshgrid(lines[0] - lines[0].mean(), lines[1] - lines[1].mean(), indexing="ij")
+    nodes = np.column_stack([gx.ravel(), gy.ravel()])
+    curved = rng.uniform(0, 1)
+    warp = 4 + 22 * curved
+    phase = rng.uniform(0, 6.28, 4)
+    nodes = nodes + warp * np.column_stack([np.sin(nodes[:, 1] / 95 + phase[0]) + .4 * np.sin(nodes[:, 0] / 50 + phase[1]),
+                                            np.sin(nodes[:, 0] / 110 + phase[2]) + .4 * np.sin(nodes[:, 1] / 60 + phase[3])])
+    nodes += rng.uniform(-4, 4, nodes.shape)
+    turn = rng.uniform(0, np.pi)
+    c, s = np.cos(turn), np.sin(turn)
+    nodes = nodes @ np.array([[c, s], [-s, c]])
+
+    links = [(i * count + j, (i + di) * count + j + dj) for i in range(count) for j in range(count)
+             for di, dj in ((1, 0), (0, 1)) if i + di < count and j + dj < count]
+    degree = np.bincount(np.array(links).ravel(), minlength=count * count)
+
+    def on_border(a, b):
+        (ia, ja), (ib, jb) = divmod(a, count), divmod(b, count)
+        return (ia == ib and ia in (0, count - 1)) or (ja == jb and ja in (0, count - 1))
+
+    keep = []
+    for k in rng.permutation(len(links)):
+        a, b = links[k]
+        if not on_border(a, b) and degree[a] > 3 and degree[b] > 3 and rng.random() < .22:
+            degree[a] -= 1
+            degree[b] -= 1
+        else:
+            keep.append(k)
+
+    centre = nodes[rng.choice([16, 17, 23, 24, 25, 31, 32])]
+    old_at = centre + rng.uniform(-90, 90, 2)
+    reach = rng.uniform(120, 260), rng.uniform(250, 380)
+    streets = []
+    for k in sorted(keep):
+        a, b = links[k]
+        middle = (nodes[a] + nodes[b]) / 2
+        r = np.linalg.norm(middle - centre) + rng.uniform(-35, 35)
+        zone = URBAN if r < reach[0] else SUBURB if r < reach[1] else RURAL
+        if np.linalg.norm(middle - old_at) < 75:
+            zone = OLD
+        bend = rng.normal(0, 2 + 9 * curved)
+        arcade = bool(zone == OLD and rng.random() < .3)
+        streets.append(make_street(len(streets), a, b, _centre_line(nodes[a], nodes[b], bend), zone, rng, arcade,
+                                   on_border(a, b)))
+    neighbours: dict[int, list[tuple[int, int]]] = {i: [] for i in range(len(nodes))}
+    for street in streets:
+        neighbours[street.a].append((street.b, street.index))
+        neighbours[street.b].append((street.a, street.index))
+    return City(seed, style, nodes, tuple(streets), float(np.abs(nodes).max() + 20), neighbours)

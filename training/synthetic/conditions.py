@@ -1,0 +1,119 @@
+"""What one drive is like: season, light, weather, its own traffic, and the settings of its camera and LiDAR."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import VprError
+
+SEASONS = ("summer", "autumn", "winter")
+LIGHTS = ("day", "overcast", "dusk", "night")
+WEATHERS = ("clear", "fog", "rain", "snow")
+
+
+@dataclass(frozen=True)
+class DriveConditions:
+    """Everything that differs between two drives of one route."""
+
+    season: str = "summer"
+    light: str = "day"
+    weather: str = "clear"
+    seed: int = 0  # traffic, people, clouds, sun, noise, jitter
+    lane_offset_m: float = 0.0  # to the left of the lane's middle, for the whole drive
+    weave_m: float = 0.25  # slow wandering across the lane
+    along_jitter_m: float = 0.0  # uniform, per frame
+    across_jitter_m: float = 0.0
+    yaw_jitter_rad: float = 0.0
+
+    def __post_init__(self):
+        for name, value, known in (("season", self.season, SEASONS), ("light", self.light, LIGHTS),
+                                   ("weather", self.weather, WEATHERS)):
+            if value not in known:
+                raise VprError(f"synthetic drives know no {name} {value!r}; choose one of {', '.join(known)}")
+
+    @property
+    def label(self) -> str:
+        return f"{self.season}/{self.light}/{self.weather}"
+
+    @property
+    def snowy(self) -> bool:
+        return self.season == "winter" or self.weather == "snow"
+
+
+# The benchmark's conditions by their short names.
+NAMED = {
+    "day": DriveConditions(), "overcast": DriveConditions(light="overcast"), "dusk": DriveConditions(light="dusk"),
+    "night": DriveConditions(light="night"), "winter": DriveConditions(season="winter", light="overcast"),
+    "autumn": DriveConditions(season="autumn"), "fog": DriveConditions(light="overcast", weather="fog"),
+    "rain": DriveConditions(light="overcast", weather="rain"),
+    "snowfall": DriveConditions(season="winter", light="overcast", weather="snow"),
+}
+
+
+def named_conditions(name: str, seed: int = 0, **changes) -> DriveConditions:
+    """A condition by its short name (`NAMED`), with its own seed."""
+    if name not in NAMED:
+        raise VprError(f"no condition {name!r}; choose one of {', '.join(NAMED)}")
+    return replace(NAMED[name], seed=seed, **changes)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """A pinhole camera on the vehicle; camera_link sits `forward_m` ahead of and `height_m` above base_link."""
+
+    width: int = 160
+    height: int = 120
+    fov_deg: float = 78.0  # horizontal
+    height_m: float = 1.55
+    forward_m: float = 0.4
+    pitch_deg: float = 0.0  # positive looks down (rotation about y, left)
+    yaw_deg: float = 0.0
+    roll_deg: float = 0.0
+    supersample: int = 1  # rays per pixel and axis
+    blur_px: float = 0.0
+    exposure_ev: float = 0.0
+    noise: float = 1.0  # 1 = an ordinary small sensor
+    vignette: float = 0.25
+    red_gain: float = 1.0
+    blue_gain: float = 1.0
+    grey: bool = False
+    jpeg_quality: int = 90
+
+    @property
+    def K(self) -> np.ndarray:
+        f = self.width / 2 / np.tan(np.radians(self.fov_deg) / 2)
+        return np.array([[f, 0, self.width / 2], [0, f, self.height / 2], [0, 0, 1.0]])
+
+
+def random_camera(rng: np.random.Generator, width: int = 160, height: int = 120, supersample: int = 1) -> CameraConfig:
+    """A camera as robots and cars have them: lenses, mountings, exposures, sharpness and colours vary widely."""
+    return CameraConfig(
+        width=width, height=height, supersample=supersample, fov_deg=float(rng.uniform(58, 100)),
+        height_m=float(rng.uniform(.8, 2.3)), forward_m=float(rng.uniform(0, 1.2)), pitch_deg=float(rng.normal(0, 3.5)),
+        yaw_deg=float(rng.normal(0, 2.5)), roll_deg=float(rng.normal(0, 1.2)),
+        blur_px=float(max(0, rng.normal(.15, .35))), exposure_ev=float(rng.normal(0, .45)),
+        noise=float(rng.uniform(.3, 2.2)), vignette=float(rng.uniform(0, .5)), red_gain=float(rng.uniform(.88, 1.12)),
+        blue_gain=float(rng.uniform(.86, 1.14)), grey=bool(rng.random() < .12), jpeg_quality=int(rng.integers(55, 96)))
+
+
+@dataclass(frozen=True)
+class LidarConfig:
+    """A spinning LiDAR above base_link."""
+
+    beams: int = 16
+    azimuths: int = 600
+    low_deg: float = -16.0
+    high_deg: float = 14.0
+    range_m: float = 70.0
+    min_range_m: float = 1.2
+    height_m: float = 1.95
+    noise_m: float = 0.02
+    dropout: float = 0.06
+
+
+def differing_camera(camera: CameraConfig, seed: int) -> CameraConfig:
+    """The camera after remounting on another vehicle: another lens, height, pitch and exposure, same image size."""
+    rng = np.random.default_rng([seed, 71])
+    other = random_camera(rng, camera.width, camera.height, camera.supersample)
+    return replace(other, grey=camera.grey, fov_deg=float(np.clip(camera.fov_deg + rng.normal(0, 7), 55, 105)),
+                   height_m=float(np.clip(camera.height_m + rng.normal(0, .25), .7, 2.4)), jpeg_quality=camera.jpeg_quality)

@@ -1,0 +1,88 @@
+"""Sun, sky, haze and lamps of one drive, and the sky's picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .city import City
+from .conditions import DriveConditions
+from .sampling import read_noise
+
+
+@dataclass(frozen=True)
+class Light:
+    sun: np.ndarray | None  # (3,) unit vector towards the sun, None without direct light
+    sun_colour: np.ndarray
+    ambient_up: np.ndarray  # irradiance on a surface that faces the sky
+    ambient_down: np.ndarray  # and on one that faces the ground
+    zenith: np.ndarray
+    horizon: np.ndarray
+    glow: np.ndarray  # added to the sky around the sun's azimuth
+    azimuth: float
+    haze_per_m: float
+    haze: np.ndarray
+    lamps: float
+    lit_windows: float  # share of windows with a lamp behind
+    window_glow: float
+    headlights: float
+    clouds: float
+    key: float  # mean brightness that the camera's automatic exposure aims at
+    cloud_shift: np.ndarray
+
+
+def make_light(conditions: DriveConditions) -> Light:
+    """Light of a drive; its seed moves the sun and the clouds."""
+    rng = np.random.default_rng([conditions.seed, 81])
+    azimuth = float(rng.uniform(0, 2 * np.pi))
+    low = conditions.season == "winter"
+    elevation = float(np.radians(rng.uniform(10, 22) if low else rng.uniform(24, 60)))
+    weather, kind = conditions.weather, conditions.light
+    if weather in ("rain", "snow", "fog") and kind == "day":
+        kind = "overcast"
+    a = np.array
+    warm = rng.uniform(.9, 1.1)
+    table = {
+        "day": dict(sun_colour=a([2.5, 2.25, 1.85]) * warm, up=a([.62, .76, 1.0]), down=a([.34, .33, .30]), zenith=a([.22, .42, .85]),
+                    horizon=a([.78, .88, 1.0]), glow=a([.5, .45, .35]), haze=.0016, lamps=0., lit=.02, window=.25, head=0., key=.40),
+        "overcast": dict(sun_colour=a([0., 0, 0]), up=a([1.0, 1.03, 1.08]), down=a([.42, .42, .42]), zenith=a([.78, .82, .88]),
+                         horizon=a([1.0, 1.0, 1.0]), glow=a([0., 0, 0]), haze=.003, lamps=0., lit=.08, window=.4, head=.0, key=.38),
+        "dusk": dict(sun_colour=a([0., 0, 0]), up=a([.26, .25, .38]), down=a([.11, .10, .13]), zenith=a([.16, .20, .42]),
+                     horizon=a([.62, .40, .36]), glow=a([.9, .42, .12]), haze=.003, lamps=.5, lit=.32, window=.55, head=.25, key=.27),
+        "night": dict(sun_colour=a([0., 0, 0]), up=a([.016, .019, .032]), down=a([.010, .009, .009]), zenith=a([.008, .012, .03]),
+                      horizon=a([.07, .055, .05]), glow=a([0., 0, 0]), haze=.0035, lamps=1., lit=.38, window=.6, head=1., key=.15),
+    }[kind]
+    haze = table["haze"] * rng.uniform(.7, 1.6) + {"clear": 0, "fog": rng.uniform(.018, .034), "rain": .006, "snow": .010}[weather]
+    horizon = table["horizon"]
+    if weather != "clear":
+        grey = horizon.mean() * a([1.0, 1.0, 1.02])
+        horizon, zenith = .3 * horizon + .7 * grey, .3 * table["zenith"] + .7 * grey * .9
+    else:
+        zenith = table["zenith"]
+    sun = a([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]) if kind == "day" else None
+    clouds = {"day": rng.uniform(.1, .8), "overcast": .35, "dusk": rng.uniform(.2, .7), "night": .3}[kind]
+    return Light(sun, table["sun_colour"], table["up"], table["down"], zenith, horizon, table["glow"], azimuth, float(haze), horizon * .93,
+                 table["lamps"], table["lit"], table["window"], table["head"], clouds, table["key"], rng.uniform(0, 512, 2))
+
+
+def sky(light: Light, city: City, direction: np.ndarray, snowy: bool) -> np.ndarray:
+    """Radiance (n, 3) of directions (n, 3) that hit nothing: clouds above two lines of hills."""
+    up = direction[:, 2]
+    azimuth = np.arctan2(direction[:, 1], direction[:, 0])
+    f = np.clip(up, 0, 1)[:, None] ** .55
+    colour = light.horizon + f * (light.zenith - light.horizon)
+    if light.glow.any():
+        toward = np.clip(np.cos(azimuth - light.azimuth), 0, 1)[:, None] ** 3
+        colour = colour + light.glow * toward * np.exp(-6 * np.clip(up, 0, 1))[:, None]
+    height = 60 / (np.clip(up, .0, 1) + .08)
+    cloud = read_noise(direction[:, 0] * height + light.cloud_shift[0], direction[:, 1] * height + light.cloud_shift[1])
+    cover = np.clip((cloud[:, 0] + .35 * cloud[:, 1] - 1.1 + 1.6 * light.clouds) * .8, 0, 1) * np.clip(up * 7, 0, 1)
+    white = (light.horizon * 1.08 + .12 * light.zenith)[None] * (1 - .18 * np.clip(cloud[:, 1:], -1, 1.5))
+    colour = colour + (cover * .85)[:, None] * (white - colour)
+    hills = city.style.hills
+    for scale, shade, shift in ((1.0, .45, 0.), (.55, .22, 2.1)):
+        profile = sum(amplitude * (1 + np.sin(k * (azimuth + shift) + phase)) for amplitude, k, phase in hills) * scale * .8
+        rough = read_noise(azimuth * 160 + shift * 60, np.full_like(azimuth, 40))[:, 1] * .0035
+        tone = np.array([.30, .36, .30]) if not snowy else np.array([.72, .74, .78])
+        land = light.haze * shade + (1 - shade) * tone * (light.ambient_up * .55)
+        colour = np.where((up < profile + rough)[:, None], land, colour)
+    return np.maximum(colour, 0).astype(np.float32)

@@ -1,0 +1,110 @@
+"""The ground's colour: road surface, markings, crossings, pavement, gardens, fields, snow with wheel tracks, puddles."""
+
+import cv2
+import numpy as np
+
+from .city import OLD, RURAL, SUBURB, URBAN
+from .ground import CELL_M
+from .sampling import mip_level, read_atlas, read_bilinear
+from .scene import Scene
+from .textures import MATERIAL_ID, MATERIAL_SIZE_M, TILE_PX, UNIT
+
+
+def _edge(distance, footprint, width):
+    """1 inside a line of half width `width` at `distance`, softened by the pixel's footprint."""
+    soft = .02 + .6 * footprint
+    return np.clip((width - distance) / soft + .5, 0, 1) * np.minimum(1, 2 * width / soft)
+
+
+def ground_colour(scene: Scene, p, footprint, noise):
+    """Albedo (n, 3), snow cover (n,) and wetness (n,) of ground points p (n, 3)."""
+    ground, city = scene.ground, scene.city
+    style = city.style
+    n = len(p)
+    column, row = ((p[:, :2] - ground.origin_m) / CELL_M).T
+    fields = read_bilinear(ground.fields, column, row, borderMode=cv2.BORDER_CONSTANT, borderValue=(80, 0, 0, 0))
+    rows, columns = ground.cells(p[:, :2])
+    street = ground.street[rows, columns]
+    half, pavement, parking, zone, surface = (np.array([getattr(s, name) for s in city.streets])[street] for name in
+                                              ("half_width_m", "pavement_m", "parking_m", "zone", "surface"))
+    outside, lateral, along, end = fields.T
+    road, walk = outside < 0, (outside >= 0) & (outside < pavement)
+    inside = ~road & ~walk
+    green = inside & ((zone == SUBURB) | (zone == RURAL) | ((noise[:, 0] > .6) & (outside > 9)))
+    field = inside & (zone == RURAL) & (outside > 14)
+
+    material = np.full(n, MATERIAL_ID["slabs"])
+    material[road] = np.array([MATERIAL_ID[m] for m in ("asphalt", "cobble", "gravel")])[surface[road]]
+    material[walk & (zone == RURAL)] = MATERIAL_ID["gravel"]
+    material[inside & ~green] = MATERIAL_ID["rough"]
+    material[green] = MATERIAL_ID["grass"]
+    material[field] = MATERIAL_ID["field"]
+    tint = np.empty((n, 3), np.float32)
+    tint[:] = style.pavement_colour
+    tint[road] = np.array([[1., 1, 1.03], [1.25, 1.2, 1.12], [1.6, 1.5, 1.3]])[surface[road]] * style.road_tone
+    autumn, winter = scene.conditions.season == "autumn", scene.conditions.season == "winter"
+    lawn = np.array([.20, .20, .10]) if winter or autumn else np.array([.14, .23, .07])
+    tint[green] = lawn
+    crop = (np.floor(p[:, 0] / 90) * 3 + np.floor(p[:, 1] / 70)).astype(int) % 3
+    tint[field] = np.array([[.30, .26, .12], [.18, .24, .08], [.24, .17, .11]])[crop[field]]
+    tint[inside & ~green] = style.pavement_colour * .8
+    tint[walk & (zone == RURAL)] = (.26, .24, .18)
+
+    size = MATERIAL_SIZE_M[material]
+    scaled = p[:, :2] / size[:, None]
+    fraction = scaled - np.floor(scaled)
+    base = read_atlas(material, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
+    albedo = tint * (base[:, :3] / UNIT) * (1 + .10 * noise[:, :1] + .05 * noise[:, 1:])
+    # Wear: darker oil strip in the lane, patches of newer asphalt, dirt at the kerb.
+    lane = np.abs(np.abs(lateral) - .5 * (half - parking))
+    paved = road & (surface == 0)
+    albedo *= np.where(paved, 1 - .10 * np.exp(-(lane / .5) ** 2), 1)[:, None]
+    patch = paved & (np.sin(along * .13 + street * 1.7) > .86) & (lateral * np.where(street % 2, 1, -1) > 0)
+    albedo *= np.where(patch, .72, 1)[:, None]
+    albedo *= (1 - .25 * _edge(np.abs(outside), footprint, .25))[:, None]
+    paint = _markings(style, street, zone, surface, half, parking, lateral, along, end, footprint)
+    worn = np.clip(.85 + .3 * noise[:, 1], .35, 1)
+    paint = paint * worn * road
+    yellow = (style.marking == 1) & (np.abs(lateral) < .4)
+    colour = np.where(yellow[:, None], [.75, .55, .10], [.74, .74, .72])
+    albedo += paint[:, None] * (colour - albedo)
+    if autumn:
+        litter = np.clip((noise[:, 1] + .4 * noise[:, 0] - 1.0 + .8 * np.exp(-np.abs(outside) / .6) + .4 * green) * 1.2, 0, .75)
+        albedo += litter[:, None] * (np.array([.38, .22, .07]) * (.8 + .4 * (noise[:, 1:] % 1)) - albedo)
+    return albedo, _snow(scene, road, walk, half, parking, lateral, zone, noise, albedo), road * np.clip(.5 + .5 * noise[:, 0], .15, 1)
+
+
+def _markings(style, street, zone, surface, half, parking, lateral, along, end, footprint):
+    """Coverage (n,) of road paint: centre and edge lines, parking bays, crossings, stop lines."""
+    open_road = np.clip((end - 9) * 2, 0, 1) * (surface == 0)
+    has_centre = ((zone == URBAN) | ((zone == SUBURB) & (street % 3 > 0)) | ((zone == RURAL) & (street % 2 == 0))) & (style.marking < 2)
+    dashed = np.clip(np.minimum((along % 9), 4.5 - (along % 9)) / (.1 + footprint), 0, 1)
+    dash = np.where(street % 4 == 0, 1., dashed)
+    paint = has_centre * _edge(np.abs(lateral), footprint, .075) * dash * open_road
+    edge_line = (zone == RURAL) | ((zone == URBAN) & (parking == 0))
+    paint = np.maximum(paint, edge_line * _edge(np.abs(np.abs(lateral) - half + .3), footprint, .06) * open_road)
+    bays = (parking > 0) & (street % 2 == 0)
+    rail = _edge(np.abs(np.abs(lateral) - half + parking), footprint, .05)
+    rung = _edge(np.abs((along % 5.8) - 2.9 + 2.8), footprint, .05) * (np.abs(lateral) > half - parking)
+    paint = np.maximum(paint, bays * np.maximum(rail, rung) * open_road)
+    crossing = ((zone == URBAN) | ((zone == SUBURB) & (street % 5 == 0))) & (surface == 0) & (end > 5.8) & (end < 8.6)
+    stripe = np.clip((.25 - np.abs((lateral % 1.0) - .5)) / (.03 + .5 * footprint) + .5, 0, 1)
+    paint = np.maximum(paint, crossing * np.where(footprint > .8, .5, stripe))
+    stop = ((zone != RURAL) & (zone != OLD)) & (surface == 0)
+    return np.maximum(paint, stop * _edge(np.abs(end - 9.4), footprint, .18) * (lateral * np.where(along < end + 1, 1, -1) > 0))
+
+
+def _snow(scene, road, walk, half, parking, lateral, zone, noise, albedo):
+    """Snow cover (n,): deep on open ground, trodden on pavements, two broad uneven tracks per lane on roads."""
+    if not scene.conditions.snowy:
+        return np.zeros(len(lateral), np.float32)
+    rng = np.random.default_rng([scene.conditions.seed, 91])
+    cleared = rng.uniform(.25, .95)
+    lane = np.abs(lateral) - .5 * (half - parking)
+    tracks = np.exp(-((np.abs(lane + .12 * noise[:, 0]) - .75) / .42) ** 2)
+    ploughed = np.clip((half - parking - np.abs(lateral)) / .8, 0, 1)
+    on_road = 1 - np.clip(cleared * (tracks * 1.05 + .45 * ploughed) + .22 * noise[:, 1] + .15 * noise[:, 0], 0, .96)
+    cover = np.where(road, on_road, np.where(walk & (zone != RURAL), .62 + .2 * noise[:, 1], .95 + .05 * noise[:, 0]))
+    slush = road & (cover < .7)
+    albedo[slush] = .55 * albedo[slush] + .45 * np.array([.30, .28, .26])
+    return np.clip(cover, 0, 1).astype(np.float32)
