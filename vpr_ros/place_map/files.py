@@ -190,6 +190,10 @@ def _verify(db: sqlite3.Connection, path: Path) -> None:
         )
     if any(v not in schema.MIGRATIONS for v in range(version, schema.SCHEMA_VERSION)):
         raise VprError(f"map {path} has the unknown schema version {version}: map the drive again")
+    # SQLite overlooks a cut within the last page; a write-ahead log may hold pages that the file does not have yet.
+    pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    if not _size(beside(path, "-wal")) and path.stat().st_size < pages * page_size:
+        raise VprError(f"map {path} was cut short: restore a copy or map the drive again")
     for table in schema.CORE_TABLES:
         faults = db.execute(f"PRAGMA quick_check('{table}')").fetchall()
         if faults != [("ok",)]:

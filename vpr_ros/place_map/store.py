@@ -12,7 +12,7 @@ from vpr_ros.place_map import files
 from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
 from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, pose_row
 from vpr_ros.place_map.mapfile import MapFile
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
 
 _INSERT = (
     f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
@@ -190,6 +190,7 @@ class PlaceMap(MapFile):
     def keyframes(self) -> Keyframes:
         """All keyframes as arrays, those not yet durable included."""
         with self.reading() as db:
+            self._meta = read_meta(db)  # another process may have edited the map since it was opened
             return load_keyframes(db, self.dim)
 
     def thumbnail(self, keyframe_id: int) -> bytes | None:
