@@ -42,9 +42,25 @@ class DoctorReport:
         """The worst verdict of all stages."""
         return max((s.verdict for s in self.stages), key=(OK, WARN, ERROR).index)
 
+    @property
+    def ok(self) -> bool:
+        """Whether no stage starves; warnings are fine."""
+        return self.verdict != ERROR
+
     def stage(self, name: str) -> StageVerdict:
         """Verdict of one stage: image, odometry, pose, points, tf or camera_info."""
         return next(s for s in self.stages if s.stage == name)
+
+    def lines(self) -> list[str]:
+        """The report as plain text lines: the bag, its topics, its stages."""
+        out = [f"{self.path}: {self.kind}, {self.message_count} messages in {self.duration_s:.1f} s"]
+        rows = [("topic", "type", "count", "Hz", "median dt", "max gap", "stamps", "content")]
+        for t in self.topics:
+            times = (f"{t.rate_hz:.1f}", f"{t.median_dt_s:.3f} s", f"{t.max_gap_s:.2f} s") if t.rate_hz else ("-",) * 3
+            rows.append((t.name, t.msgtype, str(t.count), *times, t.order, t.detail or "-"))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        out += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return out + [f"{s.verdict:5}  {s.stage}: {s.sentence}" for s in self.stages]
 
     def to_dict(self) -> dict:
         """Plain values for JSON, without the stamps."""
