@@ -9,7 +9,7 @@ import numpy as np
 from .city import City, make_city
 
 CELL_M = 0.5
-MARGIN_M = 130.0
+MARGIN_M = 95.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,10 @@ def make_ground(seed: int) -> Ground:
     nearest = of_label[labels]
 
     axis = (origin + CELL_M * np.arange(size)).astype(np.float32)
-    dx = axis[None, :] - points[nearest, 0].astype(np.float32)
-    dy = axis[:, None] - points[nearest, 1].astype(np.float32)
-    tx, ty = tangent[nearest, 0].astype(np.float32), tangent[nearest, 1].astype(np.float32)
+    px, py, tx, ty, s0 = (np.ascontiguousarray(v, np.float32)[nearest] for v in (*points.T, *tangent.T, along))
+    dx, dy = axis[None, :] - px, axis[:, None] - py
     lateral = tx * dy - ty * dx
-    s = along[nearest].astype(np.float32) + tx * dx + ty * dy
+    s = s0 + tx * dx + ty * dy
     street = owner[nearest].astype(np.int16)
     length = np.array([x.length_m for x in city.streets], np.float32)[street]
     half = np.array([x.half_width_m for x in city.streets], np.float32)[street]

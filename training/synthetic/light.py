@@ -39,7 +39,9 @@ def make_light(conditions: DriveConditions) -> Light:
     weather, kind = conditions.weather, conditions.light
     if weather in ("rain", "snow", "fog") and kind == "day":
         kind = "overcast"
-    a = np.array
+    def a(values):
+        return np.array(values, np.float32)
+
     warm = rng.uniform(.9, 1.1)
     table = {
         "day": dict(sun_colour=a([2.5, 2.25, 1.85]) * warm, up=a([.62, .76, 1.0]), down=a([.34, .33, .30]), zenith=a([.22, .42, .85]),

@@ -10,6 +10,11 @@ FLOATS = ("floor_m", "bay_m", "floors", "night")
 INTS = ("kind", "material", "upper", "ground", "seed")
 
 
+def _repeat(attributes: dict, times: int) -> dict:
+    """Per-shape attributes spread over the shape's parts; what all shapes share stays as it is."""
+    return {k: np.repeat(np.asarray(v), times, axis=0) if np.ndim(v) > (k == "tint") else v for k, v in attributes.items()}
+
+
 class Mesh:
     """A bag of triangles; attributes are scalars or one value per added shape."""
 
@@ -22,15 +27,15 @@ class Mesh:
         n = len(corners)
         if n == 0:
             return
-        batch = {"corners": corners,
-                 "uv": np.zeros((n, 3, 2), np.float32) if uv is None else np.asarray(uv, np.float32).reshape(n, 3, 2),
-                 "tint": np.broadcast_to(np.asarray(tint, np.float32), (n, 3))}
         attributes["material"] = MATERIAL_ID[material] if isinstance(material, str) else material
-        for name in INTS:
-            batch[name] = np.broadcast_to(np.asarray(attributes.get(name, 0), np.int32), (n,))
-        for name in FLOATS:
-            batch[name] = np.broadcast_to(np.asarray(attributes.get(name, 0), np.float32), (n,))
-        self._batches.append(batch)
+        attributes["tint"] = np.asarray(tint, np.float32)
+        attributes["uv"] = np.zeros((n, 3, 2), np.float32) if uv is None else np.asarray(uv, np.float32).reshape(n, 3, 2)
+        self._batches.append({"corners": corners, **attributes})
+
+    def append(self, packed: dict[str, np.ndarray]):
+        """Add what another mesh packed."""
+        if len(packed["corners"]):
+            self._batches.append(packed)
 
     def quads(self, corners, uv=None, **attributes):
         """Add quads (n, 4, 3), counter-clockwise; without `uv` it is metres along the first and last edge."""
@@ -43,8 +48,7 @@ class Mesh:
             uv = np.stack([np.stack([o, o], 1), np.stack([w, o], 1), np.stack([w, h], 1), np.stack([o, h], 1)], 1)
         uv = np.asarray(uv, np.float32).reshape(n, 4, 2)
         order = np.array([[0, 1, 2], [0, 2, 3]])
-        twice = {k: (np.repeat(np.asarray(v), 2, axis=0) if np.ndim(v) and np.shape(v)[0] == n and
-                     not (k == "tint" and np.ndim(v) == 1) else v) for k, v in attributes.items()}
+        twice = _repeat(attributes, 2)
         self.triangles(corners[:, order].reshape(-1, 3, 3), uv[:, order].reshape(-1, 3, 2), **twice)
 
     def boxes(self, centre, half, yaw=0.0, bottom=False, **attributes):
@@ -61,8 +65,7 @@ class Mesh:
         world = np.stack([c * local[..., 0] - s * local[..., 1], s * local[..., 0] + c * local[..., 1], local[..., 2]], -1)
         world += centre[:, None]
         faces = [[0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7], [4, 5, 6, 7]] + ([[3, 2, 1, 0]] if bottom else [])
-        per = {k: (np.repeat(np.asarray(v), len(faces), axis=0) if np.ndim(v) and np.shape(v)[0] == n and
-                   not (k == "tint" and np.ndim(v) == 1) else v) for k, v in attributes.items()}
+        per = _repeat(attributes, len(faces))
         self.quads(world[:, faces].reshape(-1, 4, 3), **per)
 
     def tubes(self, start, end, r0, r1, sides=5, **attributes):
@@ -70,13 +73,26 @@ class Mesh:
         start, end = np.atleast_2d(np.asarray(start, np.float64)), np.atleast_2d(np.asarray(end, np.float64))
         n = len(start)
         corners, uv = tube_quads(start, end, np.broadcast_to(r0, (n,)), np.broadcast_to(r1, (n,)), sides)
-        per = {k: (np.repeat(np.asarray(v), sides, axis=0) if np.ndim(v) and np.shape(v)[0] == n and
-                   not (k == "tint" and np.ndim(v) == 1) else v) for k, v in attributes.items()}
+        per = _repeat(attributes, sides)
         self.quads(corners, uv, **per)
 
     def pack(self) -> dict[str, np.ndarray]:
         """All triangles as arrays: corners (n, 3, 3), uv (n, 3, 2), tint (n, 3) and one array per attribute."""
-        return {key: np.ascontiguousarray(np.concatenate([b[key] for b in self._batches])) for key in self._batches[0]}
+        counts = np.array([len(b["corners"]) for b in self._batches], np.int64)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        out = {key: np.concatenate([b[key] for b in self._batches] or [np.zeros((0, *tail), np.float32)])
+               for key, tail in (("corners", (3, 3)), ("uv", (3, 2)))}
+        for name, width, dtype in [("tint", 3, np.float32)] + [(k, 1, np.int32) for k in INTS] + [(k, 1, np.float32) for k in FLOATS]:
+            # Most batches share one value; only the others are written triangle by triangle.
+            values = [np.asarray(b.get(name, 0)) for b in self._batches]
+            plain = int(width > 1)
+            scalars = np.array([v if v.ndim == plain else np.zeros(v.shape[1:]) for v in values], dtype).reshape(len(values), -1)
+            full = np.repeat(scalars, counts, axis=0)
+            for k, v in enumerate(values):
+                if v.ndim > plain:
+                    full[starts[k]:starts[k + 1]] = v.reshape(len(v), -1)
+            out[name] = np.ascontiguousarray(full if width > 1 else full[:, 0])
+        return out
 
 
 def tube_quads(start, end, r0, r1, sides: int):

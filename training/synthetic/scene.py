@@ -1,6 +1,7 @@
 """A city's triangles near a route, ready for ray casting, with the rasters that shading reads."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -65,6 +66,18 @@ def _lamp_raster(lights: np.ndarray, ground: Ground) -> np.ndarray:
     return np.minimum(out, 1.5)
 
 
+@lru_cache(maxsize=2)
+def _houses(city_seed: int, line: bytes, reach_m: float) -> dict[str, np.ndarray]:
+    """Packed houses near a line and all landmarks; the same in every season, so kept for a city's next drive."""
+    city, mesh = make_city(city_seed), Mesh()
+    points = np.frombuffer(line).reshape(-1, 2)
+    near = _distance_to(points[:: max(1, len(points) // 250)])
+    for lot in make_lots(city_seed).houses:
+        if lot.kind != "house" or near(lot.front[None])[0] < reach_m:
+            add_lot(mesh, lot, city.style)
+    return mesh.pack()
+
+
 def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, reach_m: float = 110.0) -> Scene:
     """Everything of the city within `reach_m` of the driven points `line` (n, 2); small things within half of that.
 
@@ -78,9 +91,7 @@ def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, r
     mesh = Mesh()
     size = 3000.0
     mesh.quads([[[-size, -size, 0], [size, -size, 0], [size, size, 0], [-size, size, 0]]], kind=GROUND)
-    for lot in lots.houses:
-        if lot.kind != "house" or coarse(lot.front[None])[0] < reach_m:
-            add_lot(mesh, lot, city.style)
+    mesh.append(_houses(city_seed, line.tobytes(), reach_m))
     near = coarse(trees.xy)
     add_trees(mesh, city_seed, trees, np.flatnonzero(near < reach_m * .85), conditions.season, ground.edge_distance)
     lights = []

@@ -1,5 +1,7 @@
 """What differs between two drives: parked cars, oncoming cars, people."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from .city import OLD, RURAL, SUBURB, URBAN, City, Street
@@ -11,58 +13,69 @@ PAINTS = np.array([[.05, .05, .06], [.62, .63, .64], [.32, .33, .35], [.78, .78,
                    [.10, .20, .12], [.45, .40, .30], [.16, .16, .17], [.70, .45, .05], [.20, .32, .45]])
 
 
-def add_car(mesh: Mesh, xy, yaw: float, rng: np.random.Generator, lights_on: bool) -> None:
-    """One car, van or lorry standing at `xy`, heading along `yaw`."""
-    kind = rng.choice(["hatch", "sedan", "van", "lorry"], p=[.42, .36, .17, .05])
-    length, width, height, belt, front, rear, nose, tail = {
-        "hatch": (3.9, 1.72, 1.5, .92, 1.0, -1.75, 1.15, -1.95), "sedan": (4.6, 1.8, 1.45, .92, .75, -1.0, 1.15, -1.75),
-        "van": (5.0, 1.9, 2.1, 1.15, 1.35, -2.45, 1.75, -2.5), "lorry": (7.5, 2.3, 3.1, 1.2, 3.3, -3.7, 3.6, -3.75)}[kind]
-    scale = rng.uniform(.93, 1.07)
-    paint = PAINTS[rng.integers(len(PAINTS))] * rng.uniform(.8, 1.15)
-    c, s = np.cos(yaw), np.sin(yaw)
+# length, width, height, belt line, cabin's front and rear top, its nose and tail at the belt; metres, x forward
+SHAPES = {"hatch": (3.9, 1.72, 1.5, .92, 1.0, -1.75, 1.15, -1.95), "sedan": (4.6, 1.8, 1.45, .92, .75, -1.0, 1.15, -1.75),
+          "van": (5.0, 1.9, 2.1, 1.15, 1.35, -2.45, 1.75, -2.5), "lorry": (7.5, 2.3, 3.1, 1.2, 3.3, -3.7, 3.6, -3.75)}
 
-    def world(p):
-        p = np.asarray(p, np.float64) * scale
-        return np.stack([xy[0] + c * p[..., 0] - s * p[..., 1], xy[1] + s * p[..., 0] + c * p[..., 1], p[..., 2]], -1)
 
-    half, l2 = width / 2, length / 2
-    low, hood = .28, belt * .96
-    # Side silhouettes as two stacked prisms: body (below the belt) and cabin (above, narrower).
+@lru_cache(maxsize=8)
+def car_shape(kind: str) -> dict[str, np.ndarray]:
+    """Packed triangles of a car at the origin, heading along x; painted parts are white and carry seed 1."""
+    length, width, height, belt, front, rear, nose, tail = SHAPES[kind]
+    mesh, half, l2, low = Mesh(), width / 2, length / 2, .28
+    hood = belt * .96
+    # Side silhouettes as two stacked prisms: body (below the belt) and cabin (above, with its windows).
     body = [(-l2, low), (l2, low), (l2, hood * .78), (nose if kind != "lorry" else l2, hood), (tail, belt), (-l2, belt * .9)]
     cabin = [(nose, belt * .97), (front, height), (rear, height), (tail, belt * .97)]
-    for outline, inset, top in ((body, 0., True), (cabin, .14, True)):
+    for outline in (body, cabin):
         n = len(outline)
-        left = np.array([[x, half - (inset if z > belt else 0), z] for x, z in outline])
+        left = np.array([[x, half - (.14 if z > belt else 0), z] for x, z in outline])
         right = left * [1, -1, 1]
-        cap = kind == "lorry" and outline is cabin
-        skin = dict(tint=paint if not cap else paint * .4 + .35)
+        crate = kind == "lorry" and outline is cabin
+        skin = dict(tint=(.55, .55, .53), material="panels") if crate else dict(tint=(1., 1., 1.), seed=1)
         for i in range(n):
             j = (i + 1) % n
-            glass = outline is cabin and i in (0, 2) and not cap
-            look = dict(tint=(.04, .05, .06), kind=GLASS) if glass else skin
-            mesh.quads(world([[right[i], left[i], left[j], right[j]]]), **look)
+            glass = outline is cabin and i in (0, 2) and not crate
+            mesh.quads([[right[i], left[i], left[j], right[j]]], **(dict(tint=(.04, .05, .06), kind=GLASS) if glass else skin))
         for flank in (left, right):
             centre = flank.mean(0)
-            fan = np.stack([np.broadcast_to(centre, (n, 3)), flank, np.roll(flank, -1, 0)], 1)
-            mesh.triangles(world(fan), **skin)
-            if outline is cabin and not cap:
+            mesh.triangles(np.stack([np.broadcast_to(centre, (n, 3)), flank, np.roll(flank, -1, 0)], 1), **skin)
+            if outline is cabin and not crate:
                 pane = centre + (flank - centre) * [.86, 1, .72] + [0, np.sign(centre[1]) * .015, 0]
-                mesh.quads(world(pane[None]), tint=(.04, .05, .06), kind=GLASS)
+                mesh.quads(pane[None], tint=(.04, .05, .06), kind=GLASS)
+                for x in (.05, -.55):  # door pillars
+                    post = [[x + dx, np.sign(centre[1]) * (half - (.14 if z > belt else 0) + .03), z]
+                            for dx, z in ((-.05, belt), (.05, belt), (.05, height - .08), (-.05, height - .08))]
+                    mesh.quads([post], **skin)
     for x in (-.31 * length, .31 * length):
         for y in (-half + .1, half - .1):
-            rim = world([[x, y - .11, .31], [x, y + .11, .31]])
-            mesh.tubes(rim[:1], rim[1:], .32 * scale, .32 * scale, 8, tint=(.03, .03, .03))
-            side = world([[x, y + np.sign(y) * .115, .31]])[0]
-            angle = np.arange(9) * np.pi / 4
-            ring = side + .31 * scale * np.column_stack([c * np.cos(angle), s * np.cos(angle), np.sin(angle)])
-            mesh.triangles(np.stack([np.broadcast_to(side, (8, 3)), ring[:-1], ring[1:]], 1), tint=(.10, .10, .10))
+            mesh.tubes([[x, y - .11, .31]], [[x, y + .11, .31]], .32, .32, 10, tint=(.03, .03, .03))
+            angle = np.arange(11) * np.pi / 5
+            side = np.array([x, y + np.sign(y) * .115, .31])
+            for r, tone, out in ((.31, .035, 0.), (.19, .32, .01)):
+                ring = side + [0, np.sign(y) * out, 0] + r * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
+                hub = np.broadcast_to(side + [0, np.sign(y) * out, 0], (10, 3))
+                mesh.triangles(np.stack([hub, ring[:-1], ring[1:]], 1), tint=(tone, tone, tone))
     for x, tone in ((l2 + .01, (1., .95, .8)), (-l2 - .01, (.8, .05, .04))):
         for y in (-half * .72, half * .72):
-            quad = [[x, y - .16, .58], [x, y + .16, .58], [x, y + .16, .72], [x, y - .16, .72]]
-            mesh.quads(world([quad]), tint=tone, kind=CAR_LIGHT, night=1. if lights_on else .12)
-    plate = l2 + .012
-    for x in (plate, -plate):
-        mesh.quads(world([[[x, -.26, .4], [x, .26, .4], [x, .26, .52], [x, -.26, .52]]]), tint=(.75, .75, .7))
+            mesh.quads([[[x, y - .16, .58], [x, y + .16, .58], [x, y + .16, .72], [x, y - .16, .72]]], tint=tone, kind=CAR_LIGHT)
+    for x in (l2 + .012, -l2 - .012):
+        mesh.quads([[[x, -.26, .4], [x, .26, .4], [x, .26, .52], [x, -.26, .52]]], tint=(.75, .75, .7))
+        mesh.quads([[[x * .999, -half, .28], [x * .999, half, .28], [x * .999, half, .4], [x * .999, -half, .4]]], tint=(.05, .05, .05))
+    return mesh.pack()
+
+
+def add_car(mesh: Mesh, xy, yaw: float, rng: np.random.Generator, lights_on: bool) -> None:
+    """One car, van or lorry standing at `xy`, heading along `yaw`."""
+    shape = car_shape(("hatch", "sedan", "van", "lorry")[rng.choice(4, p=[.42, .36, .17, .05])])
+    stretch = rng.uniform(.93, 1.07, 3) * [1, .98, 1]
+    paint = np.clip(PAINTS[rng.integers(len(PAINTS))] * rng.uniform(.8, 1.15), 0, 1)
+    c, s = np.cos(yaw), np.sin(yaw)
+    turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) * stretch
+    painted = shape["seed"] == 1
+    mesh.append({**shape, "corners": (shape["corners"] @ turn.T.astype(np.float32) + np.array([xy[0], xy[1], 0], np.float32)),
+                 "tint": np.where(painted[:, None], shape["tint"] * paint, shape["tint"]),
+                 "night": np.where(shape["kind"] == CAR_LIGHT, 1. if lights_on else .12, 0.)})
 
 
 def _person(mesh: Mesh, xy, yaw, rng) -> None:

@@ -132,7 +132,7 @@ def make_trees(city_seed: int) -> Trees:
             spots.append(at + side * normal * away[:, None])
             heights.append(style.tree_height_m * size * rng.uniform(.75, 1.3, len(s)))
     inner = rng.uniform(-1, 1, (420, 2)) * (city.extent_m + 20)
-    belt = rng.uniform(-1, 1, (2600, 2)) * (city.extent_m + 110)
+    belt = rng.uniform(-1, 1, (2600, 2)) * (city.extent_m + 80)
     outside = ground.edge_distance(belt)
     belt = belt[(np.abs(belt).max(1) > city.extent_m * .55) & (outside > 22) & (outside < 75)]
     rows, columns = ground.cells(belt)

@@ -1,0 +1,155 @@
+"""Synthetic training sets on disk: several drives of each city past the same places, in balanced conditions."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...errors import VprError
+from ...geometry import yaw_of
+from .city import WORLD_VERSION
+from .conditions import CameraConfig, DriveConditions, LidarConfig, random_camera
+from .drive import START_NS, Drive, plan_drive
+
+COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
+
+# A drive takes one entry of its group; groups go round, so that every city has bright, snowy and dark drives to pair.
+GROUPS = (
+    (("summer", "day", "clear"), ("summer", "overcast", "clear"), ("autumn", "day", "clear"), ("summer", "day", "clear")),
+    (("winter", "day", "clear"), ("winter", "overcast", "clear"), ("winter", "overcast", "snow"), ("winter", "dusk", "clear")),
+    (("summer", "night", "clear"), ("summer", "dusk", "clear"), ("autumn", "night", "rain"), ("autumn", "dusk", "clear")),
+    (("autumn", "overcast", "clear"), ("summer", "overcast", "rain"), ("summer", "overcast", "fog"), ("winter", "night", "clear"),
+     ("autumn", "overcast", "fog"), ("winter", "overcast", "fog"), ("summer", "dusk", "rain")),
+)
+
+
+@dataclass(frozen=True)
+class TrainingSetConfig:
+    """What `render_training_set` renders; the part of it that `meta.json` records."""
+
+    seeds: tuple[int, ...]
+    drives_per_city: int = 6
+    frames_per_drive: int = 200
+    image_size: tuple[int, int] = (96, 128)  # height, width
+    with_lidar: bool = False
+    spacing_m: float = 5.0
+    supersample: int = 1
+    camera: str = "random"  # "random": another camera per drive; "fixed": one ordinary camera
+    along_jitter_m: float = 1.5
+    across_jitter_m: float = 1.0
+    yaw_jitter_deg: float = 4.0
+    first_drive: int = 0  # drives are numbered from here; other numbers give other conditions and traffic
+    conditions: tuple[tuple[str, str, str], ...] = ()  # (season, light, weather) per drive; empty: balanced by GROUPS
+
+
+def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Drive:
+    """Drive `number` through a city of a training set, not yet rendered."""
+    rng = np.random.default_rng([city_seed, number, 111])
+    if config.conditions:
+        season, light, weather = config.conditions[(number - config.first_drive) % len(config.conditions)]
+    else:
+        group = GROUPS[number % len(GROUPS)]
+        season, light, weather = group[rng.integers(len(group))]
+    conditions = DriveConditions(
+        season, light, weather, seed=1000 + 97 * number + city_seed, along_jitter_m=config.along_jitter_m, weave_m=.15,
+        across_jitter_m=config.across_jitter_m, yaw_jitter_rad=float(np.radians(config.yaw_jitter_deg)))
+    height, width = config.image_size
+    camera = CameraConfig(width=width, height=height, supersample=config.supersample)
+    if config.camera == "random":
+        camera = random_camera(rng, width, height, config.supersample)
+    lidar = None
+    if config.with_lidar:
+        lidar = replace(LidarConfig(), beams=int(rng.choice([16, 20, 24, 32])), height_m=float(rng.uniform(1.6, 2.2)))
+    return plan_drive(city_seed, conditions, camera, lidar, config.frames_per_drive * config.spacing_m, config.spacing_m,
+                      start_ns=START_NS + number * 86_400_000_000_000)
+
+
+def _part(out: Path, city_seed: int, number: int) -> Path:
+    return out / "parts" / f"city{city_seed:04d}_drive{number:03d}.csv"
+
+
+def _render_city(job) -> int:
+    """Render the missing drives of one city; a drive counts as done when its part file has its final name."""
+    out, config, city_seed, numbers = job
+    cv2.setNumThreads(1)
+    for number in numbers:
+        drive = training_drive(config, city_seed, number)
+        name = f"city{city_seed:04d}/drive{number:03d}"
+        (out / "images" / name).mkdir(parents=True, exist_ok=True)
+        if config.with_lidar:
+            (out / "clouds" / name).mkdir(parents=True, exist_ok=True)
+        rows = []
+        for frame in drive.frames():
+            image = f"images/{name}/{frame.index:06d}.jpg"
+            cv2.imwrite(str(out / image), frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, drive.camera.jpeg_quality])
+            cloud = ""
+            if frame.cloud is not None:
+                cloud = f"clouds/{name}/{frame.index:06d}.npy"
+                np.save(out / cloud, frame.cloud.astype(np.float16))
+            T = drive.T_map_base[frame.index]
+            rows.append([frame.index, f"{city_seed}-{number}", city_seed, f"{T[0, 3]:.3f}", f"{T[1, 3]:.3f}",
+                         f"{float(yaw_of(T)):.5f}", drive.conditions.label, frame.stamp_ns, image, cloud])
+        part = _part(out, city_seed, number)
+        with open(part.with_suffix(".tmp"), "w", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+        os.replace(part.with_suffix(".tmp"), part)
+    return len(numbers)
+
+
+def render_training_set(out_dir, seeds: Sequence[int], drives_per_city: int = 6, frames_per_drive: int = 200,
+                        image_size: tuple[int, int] = (96, 128), with_lidar: bool = False, workers: int = 2,
+                        progress: Callable[[int, int], None] | None = None, **options) -> Path:
+    """Render (or go on rendering) a training set into `out_dir` and write its `frames.csv` and `meta.json`.
+
+    `options` are further fields of TrainingSetConfig. `progress(drives done, drives in all)`. A second call with the same
+    settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on
+    `workers`. Returns `out_dir`.
+    """
+    config = TrainingSetConfig(tuple(int(s) for s in seeds), drives_per_city, frames_per_drive, tuple(image_size), with_lidar, **options)
+    if not config.seeds or min(config.image_size) < 16 or drives_per_city < 1 or frames_per_drive < 5:
+        raise VprError("a training set needs at least one city, one drive, 5 frames per drive and images of 16 pixels")
+    out = Path(out_dir)
+    meta = json.loads(json.dumps({"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)}))
+    try:
+        (out / "parts").mkdir(parents=True, exist_ok=True)
+        if (out / "meta.json").exists():
+            if json.loads((out / "meta.json").read_text()) != meta:
+                raise VprError(f"{out} holds a training set of other settings; choose another folder or delete it")
+        else:
+            (out / "meta.json").write_text(json.dumps(meta, indent=1))
+    except (OSError, ValueError) as error:
+        raise VprError(f"{out} cannot hold a training set ({error}); choose another folder") from None
+    numbers = range(config.first_drive, config.first_drive + drives_per_city)
+    jobs, done = [], 0
+    for seed in config.seeds:
+        missing = [n for n in numbers if not _part(out, seed, n).exists()]
+        done += drives_per_city - len(missing)
+        if missing:
+            jobs.append((out, config, seed, missing))
+    total = drives_per_city * len(config.seeds)
+    for count in _run(jobs, workers):
+        done += count
+        if progress:
+            progress(done, total)
+    with open(out / "frames.tmp", "w", newline="") as stream:
+        csv.writer(stream).writerow(COLUMNS)
+        for seed in config.seeds:
+            for number in numbers:
+                stream.write(_part(out, seed, number).read_text())
+    os.replace(out / "frames.tmp", out / "frames.csv")
+    return out
+
+
+def _run(jobs, workers: int):
+    if workers <= 1 or len(jobs) <= 1:
+        yield from map(_render_city, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_render_city, jobs)
