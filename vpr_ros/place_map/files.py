@@ -60,7 +60,6 @@ def create(path: Path, meta: dict) -> None:
     try:
         db = connect(draft, "mode=rwc")
         try:
-            db.execute(f"PRAGMA page_size={schema.PAGE_SIZE}")
             db.execute("PRAGMA synchronous=FULL")
             schema.create_tables(db, meta)
         finally:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 APPLICATION_ID = 0x5650524D  # "VPRM" in the SQLite header: tells a place map from any other SQLite file
 SCHEMA_VERSION = 2  # kept in PRAGMA user_version
-PAGE_SIZE = 8192  # seven 512-d fp16 descriptors fill 88 % of a page; three fill 75 % of a 4096-byte one
 
 _POSE_PARTS = ("x", "y", "z", "qx", "qy", "qz", "qw")
 ODOM_COLUMNS = tuple(f"odom_{part}" for part in _POSE_PARTS)
