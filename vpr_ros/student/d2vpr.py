@@ -40,4 +40,7 @@ class D2VPR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) ImageNet-normalised RGB -> (B, 14*dim) unit descriptors (float32)."""
-        return F.normalize(self.forward_regions(x).flatten(1).float(), dim=1)
+        regions = self.forward_regions(x).float()
+        if self.config.normalise_regions:
+            regions = F.normalize(regions, dim=2)
+        return F.normalize(regions.flatten(1), dim=1)
