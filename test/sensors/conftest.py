@@ -17,7 +17,7 @@ def picture(i: int, height: int = 24, width: int = 32) -> np.ndarray:
 
 @pytest.fixture
 def make_bag(tmp_path):
-    """make_bag(messages, storage="mcap", name="bag"): writes (topic, message, bag time in ns) triples, returns the path."""
+    """make_bag(messages, storage="mcap", name="bag") writes (topic, message, bag time in ns), returns the path."""
 
     def write(messages, storage="mcap", name="bag"):
         path = tmp_path / name

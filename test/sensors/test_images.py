@@ -103,8 +103,8 @@ def test_yuv_four_two_two_pixel_by_pixel(encoding, place):
                 assert np.abs(image[y, pair * 2 + k] - expected).max() <= 1.5
 
 
-@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, lambda b: array("B", b), lambda b: np.frombuffer(b, np.uint8),
-                                  list])
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, list, lambda b: array("B", b),
+                                  lambda b: np.frombuffer(b, np.uint8)])
 def test_any_kind_of_payload(wrap):
     pixels = RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8)
     assert np.array_equal(decode_image(raw(wrap(pixels.tobytes()), 3, 4, "rgb8", step=12)), pixels)
@@ -174,7 +174,8 @@ def broken_files():
     whole = compressed_image_msg(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), 1).data.tobytes()
     png = compressed_image_msg(np.zeros((8, 8, 3), np.uint8), 1, format="png").data.tobytes()
     return [
-        ("jpeg", b"", "zero bytes"), ("jpeg", whole[: len(whole) // 2], "cut short"), ("jpeg", b"\xff\xd8\xff", "cut short"),
+        ("jpeg", b"", "zero bytes"), ("jpeg", b"\xff\xd8\xff", "cut short"),
+        ("jpeg", whole[: len(whole) // 2], "cut short"),
         ("png", png[:20], "no readable"), ("jpeg", b"hello, I am no picture", "no readable"),
         ("16UC1; compressedDepth png", b"\0" * 12 + png, "distances"),
     ]

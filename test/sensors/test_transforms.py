@@ -15,7 +15,8 @@ T_BASE_CAMERA = make_transform([0.5, 0, 1.2], [0.5, -0.5, 0.5, -0.5])
 @pytest.fixture
 def tree():
     tree = TransformTree()
-    tree.add(tf_msg([("base_link", "lidar_link", T_BASE_LIDAR), ("/base_link", "/camera_link", T_BASE_CAMERA)], 0), True)
+    fixed = [("base_link", "lidar_link", T_BASE_LIDAR), ("/base_link", "/camera_link", T_BASE_CAMERA)]
+    tree.add(tf_msg(fixed, 0), True)
     for i in range(5):
         tree.add(tf_msg([("odom", "base_link", planar_transform(2.0 * i, 0, 0.2 * i))], i * SECOND // 2), False)
         tree.add(tf_msg([("map", "odom", planar_transform(10, 5, 1.0))], i * SECOND // 2), False)
@@ -54,7 +55,7 @@ def test_missing_unconnected_and_moving_frames_are_named(tree):
 
 def test_a_circle_of_links_is_an_error_not_a_hang():
     tree = TransformTree()
-    tree.add(tf_msg([("a", "b", np.eye(4)), ("b", "c", np.eye(4)), ("c", "a", np.eye(4)), ("w", "x", np.eye(4))], 0), True)
+    tree.add(tf_msg([(parent, child, np.eye(4)) for parent, child in ("ab", "bc", "ca", "wx")], 0), True)
     with pytest.raises(VprError, match="circle"):
         tree.lookup("a", "x")
 

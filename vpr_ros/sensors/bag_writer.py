@@ -3,6 +3,7 @@
 import re
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -83,7 +84,8 @@ class BagWriter:
                 shutil.rmtree(self.path, ignore_errors=True)
                 raise
         self._is_open = False
-        self._writer.abort()
+        with suppress(Exception):  # flushing to a full disk fails again; the first error is the one to tell
+            self._writer.abort()
         shutil.rmtree(self.path, ignore_errors=True)
 
 

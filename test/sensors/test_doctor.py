@@ -1,0 +1,188 @@
+"""The doctor's figures and its verdict for every stage that could starve."""
+
+import json
+
+import numpy as np
+import pytest
+
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import planar_transform
+from vpr_ros.sensors import (
+    DriveTopics,
+    camera_info_msg,
+    cloud_msg,
+    compressed_image_msg,
+    doctor,
+    image_msg,
+    make,
+    navsat_msg,
+    odometry_msg,
+    pose_msg,
+    tf_msg,
+)
+
+SECOND = 10**9
+TENTH = SECOND // 10
+STAMPS = [SECOND + i * TENTH for i in range(20)]
+K = np.array([[100.0, 0, 16], [0, 100, 12], [0, 0, 1]])
+
+
+def images(stamps=STAMPS, receive=None):
+    return [("/camera/image/compressed", compressed_image_msg(np.full((24, 32, 3), 90, np.uint8), t), r)
+            for t, r in zip(stamps, receive or STAMPS, strict=False)]
+
+
+def odometry(stamps=STAMPS):
+    return [("/odom", odometry_msg(planar_transform(i, 0, 0), t), t) for i, t in enumerate(stamps)]
+
+
+def clouds(frame_id="lidar_link", points=50):
+    return [("/points", cloud_msg(np.ones((points, 3)), t, frame_id=frame_id), t) for t in STAMPS]
+
+
+TF_STATIC = ("/tf_static", tf_msg([("base_link", "lidar_link", np.eye(4))], 1), 1)
+POSES = [("/pose", pose_msg(planar_transform(i, 0, 0), t), t) for i, t in enumerate(STAMPS)]
+CAMERA_INFO = ("/camera/camera_info", camera_info_msg(K, 32, 24, SECOND), SECOND)
+
+
+@pytest.fixture
+def examine(make_bag):
+    return lambda messages, **options: doctor(make_bag(sorted(messages, key=lambda m: m[2])), **options)
+
+
+def verdicts(report):
+    return {s.stage: s.verdict for s in report.stages}
+
+
+def test_healthy_bag_is_ok_everywhere_and_its_figures_are_right(examine):
+    report = examine([*images(), *odometry(), *POSES, *clouds(), TF_STATIC, CAMERA_INFO])
+    assert set(verdicts(report).values()) == {"OK"} and report.ok and report.verdict == "OK"
+    camera = next(t for t in report.topics if t.name == "/camera/image/compressed")
+    assert (camera.count, camera.order, camera.detail) == (20, "in order", "jpeg 32x24")
+    assert np.isclose(camera.rate_hz, 10) and np.isclose(camera.median_dt_s, 0.1) and np.isclose(camera.max_gap_s, 0.1)
+    points = next(t for t in report.topics if t.name == "/points")
+    assert points.detail == "about 50 points in lidar_link"
+    assert report.stage("odometry").sentence == "20 poses on /odom cover 100% of the images"
+    assert "plumb_bob 32x24" in report.stage("camera_info").sentence
+    json.dumps(report.to_dict())
+    text = "\n".join(report.lines())
+    assert "OK     image: 20 images on /camera/image/compressed at 10.0 Hz" in text and "/tf_static" in text
+
+
+def test_gap_rate_and_order_figures(examine):
+    stamps = [SECOND + int(s * SECOND) for s in (0, 1, 2, 2, 1.5, 40, 41)]
+    report = examine(images(stamps, STAMPS))
+    camera = report.topics[0]
+    assert (camera.repeated_stamps, camera.backward_stamps, camera.order) == (1, 1, "1 backwards, 1 repeated")
+    assert np.isclose(camera.max_gap_s, 38.5) and np.isclose(camera.median_dt_s, 1)
+    image = report.stage("image")
+    assert image.verdict == "WARN" and "not in order" in image.sentence and "stop for 38.5 s" in image.sentence
+
+
+def test_slow_camera(examine):
+    stamps = [SECOND + i * 5 * SECOND for i in range(4)]
+    assert "only 0.2 images per second" in examine(images(stamps, stamps)).stage("image").sentence
+
+
+def test_bag_without_images_starves_the_image_stage(examine):
+    report = examine([("/chatter", make("std_msgs/msg/String", data="hi"), 1), *odometry()])
+    assert not report.ok and report.stage("image").verdict == "ERROR"
+    assert "/chatter (std_msgs/msg/String, 1 message)" in report.stage("image").sentence
+
+
+def test_unusable_images_some_and_all(examine, make_bag):
+    bad = [("/camera", compressed_image_msg(b"", t), t) for t in STAMPS]
+    report = examine(bad)
+    assert report.stage("image").verdict == "ERROR" and "zero bytes" in report.stage("image").sentence
+    mixed = [("/camera", image_msg(np.zeros((4, 4, 3), np.uint8), t), t) for t in STAMPS[:12]]
+    mixed[3][1].encoding = "32FC1"
+    report = doctor(make_bag(mixed, name="mixed"))
+    assert report.stage("image").verdict == "WARN"
+    assert "1 of 12 sampled images are unusable: image encoding '32FC1'" in report.stage("image").sentence
+
+
+def test_zero_stamps(examine):
+    report = examine(images([0] * 20))
+    assert report.topics[0].order == "all zero" and np.isclose(report.topics[0].rate_hz, 10)
+    assert "all zero" in report.stage("image").sentence
+
+
+def test_ambiguous_topics_name_the_option(examine, make_bag):
+    two = [("/left", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 1), ("/right", image_msg(
+        np.zeros((4, 4, 3), np.uint8), 1), 2)]
+    report = examine(two)
+    assert report.stage("image").verdict == "ERROR" and "--image-topic NAME" in report.stage("image").sentence
+    chosen = doctor(make_bag(two, name="two"), topics=DriveTopics(image="/left"))
+    assert chosen.stage("image").topic == "/left"
+
+
+def test_without_odometry_pose_and_tf(examine):
+    report = examine(images())
+    assert verdicts(report) == {"image": "OK", "odometry": "WARN", "pose": "WARN", "points": "OK", "tf": "OK",
+                                "camera_info": "OK"}
+    assert "nav_msgs/Odometry" in report.stage("odometry").sentence and report.ok
+
+
+def test_clocks_that_do_not_meet(examine):
+    later = [t + 100 * SECOND for t in STAMPS]
+    report = examine([*images(), *odometry(later)])
+    assert report.stage("odometry").verdict == "ERROR"
+    assert "begins +100.0 s from the first image" in report.stage("odometry").sentence
+
+
+def test_odometry_that_covers_half(examine):
+    report = examine([*images(), *odometry(STAMPS[:10])])
+    assert report.stage("odometry").verdict == "WARN" and "only 50%" in report.stage("odometry").sentence
+
+
+def test_odometry_of_nan_only(examine):
+    messages = odometry()
+    for _, msg, _ in messages:
+        msg.pose.pose.position.x = float("nan")
+    stage = examine([*images(), *messages]).stage("odometry")
+    assert stage.verdict == "ERROR" and "NaN" in stage.sentence
+
+
+def test_gnss_that_never_moved(examine):
+    fixes = [("/fix", navsat_msg(1, 2, 3, t), t) for t in STAMPS]
+    stage = examine([*images(), *fixes]).stage("pose")
+    assert stage.verdict == "ERROR" and "never moved" in stage.sentence
+
+
+def test_looped_odometry_is_told(examine):
+    stamps = [*STAMPS, *STAMPS]
+    messages = [("/odom", odometry_msg(planar_transform(i, 0, 0), t), SECOND + i * TENTH) for i, t in enumerate(stamps)]
+    assert "jumped back 1 times" in examine([*images(), *messages]).stage("odometry").sentence
+
+
+def test_clouds_that_no_transform_reaches_or_without_points(examine, make_bag):
+    report = examine([*images(), *clouds("radar"), TF_STATIC])
+    assert report.stage("points").verdict == "ERROR" and "no frame radar" in report.stage("points").sentence
+    empty = doctor(make_bag(sorted([*images(), *clouds(points=0), TF_STATIC], key=lambda m: m[2]), name="empty"))
+    assert empty.stage("points").verdict == "ERROR" and "no finite point" in empty.stage("points").sentence
+    no_tf = doctor(make_bag(sorted([*images(), *clouds()], key=lambda m: m[2]), name="no_tf"))
+    assert no_tf.stage("tf").verdict == "WARN" and "record /tf" in no_tf.stage("tf").sentence
+
+
+def test_clouds_at_other_times_than_the_images(examine):
+    sparse = [m for i, m in enumerate(clouds("base_link")) if i in (0, 19)]
+    stage = examine([*images(), *sparse]).stage("points")
+    assert stage.verdict == "WARN" and "of the images have a cloud within 0.1 s" in stage.sentence
+
+
+def test_moving_tf_without_tf_static(examine):
+    tf = [("/tf", tf_msg([("odom", "base_link", planar_transform(i, 0, 0))], t), t) for i, t in enumerate(STAMPS)]
+    report = examine([*images(), *tf])
+    assert report.stage("odometry").sentence == "20 poses on TF cover 100% of the images"
+    assert report.stage("tf").verdict == "WARN" and "no messages on /tf_static" in report.stage("tf").sentence
+
+
+def test_uncalibrated_camera(examine):
+    info = ("/camera/camera_info", camera_info_msg(np.zeros((3, 3)), 32, 24, SECOND), SECOND)
+    stage = examine([*images(), info]).stage("camera_info")
+    assert stage.verdict == "WARN" and "never calibrated" in stage.sentence
+
+
+def test_unreadable_bag_is_one_sentence(tmp_path):
+    with pytest.raises(VprError, match="does not exist"):
+        doctor(tmp_path / "nowhere")
