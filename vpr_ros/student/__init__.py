@@ -1,6 +1,28 @@
 """The student network and everything that turns images into descriptors."""
 
+from vpr_ros.student.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import CONFIGS, NANO, SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
+from vpr_ros.student.extractor import DescriptorExtractor
+from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocessing_of, resize
+from vpr_ros.student.projection import Projection, fit_projection
 
-__all__ = ["CONFIGS", "D2VPR", "NANO", "SMALL", "StudentConfig"]
+__all__ = [
+    "CONFIGS",
+    "Checkpoint",
+    "D2VPR",
+    "DescriptorExtractor",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "NANO",
+    "Projection",
+    "SMALL",
+    "StudentConfig",
+    "fit_projection",
+    "load_checkpoint",
+    "normalise",
+    "preprocessing_of",
+    "read_checkpoint",
+    "resize",
+    "save_checkpoint",
+]

@@ -7,6 +7,8 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vpr_ros.student.folding import FoldedBlock, folded
+
 BN_EPS = 1e-3
 
 
@@ -54,7 +56,9 @@ class Adapter(nn.Module):
         batch, (rows, cols) = down.shape[0], grid
         mixed = F.relu(self.mix_norm(self.mix(down[:, 1:]).flatten(0, 1)))
         direct, three, five = mixed.split([self.direct, self.reduced, self.reduced], dim=1)
-        spread = torch.cat([self._spread(self.spread3, three, batch, grid), self._spread(self.spread5, five, batch, grid)], 1)
+        spread = torch.cat(
+            [self._spread(self.spread3, three, batch, grid), self._spread(self.spread5, five, batch, grid)], 1
+        )
         spread = F.relu(self.spread_norm(spread)).flatten(2).transpose(1, 2)
         patches = torch.cat([direct.view(batch, rows * cols, -1), spread], dim=2)
         # the class token has no neighbours: it is added to itself
@@ -72,9 +76,26 @@ class AdaptedBlock(Block):
         super().__init__(dim, num_heads, **kwargs)
         self.adapter = Adapter(dim, adapter_width) if adapter_width else None
         self.adapter_scale = adapter_scale
+        self._folded: FoldedBlock | None = None
+
+    def train(self, mode: bool = True) -> AdaptedBlock:
+        self._folded = None
+        return super().train(mode)
+
+    def _apply(self, *args, **kwargs):
+        self._folded = None
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self._folded = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:  # type: ignore[override]
-        """(B, 1+h*w, width) -> (B, 1+h*w, width)."""
+        """(B, 1+h*w, width) -> (B, 1+h*w, width); without gradients in eval mode, the folded form of it."""
+        if not self.training and not torch.is_grad_enabled():
+            self._folded = folded(self, self._folded, x.device.type)
+            if self._folded is not None:
+                return self._folded(self, x, grid)
         x = x + self.ls1(self.attn(self.norm1(x)))
         tokens = self.norm2(x)
         branch = self.mlp(tokens)

@@ -11,6 +11,7 @@ from vpr_ros.student.regions import RegionGrid, interpolation_matrix, sample_tok
 
 MAX_OFFSET = 0.25
 GEM_EPS = 1e-6
+MEAN_FLOOR = 1e-18
 GLOBAL_RECORD = (0.5, 0.5, 1.0, 1.0)
 GLOBAL_FIELD = (0.0, 0.0, 1.0, 1.0)
 
@@ -97,13 +98,18 @@ class Aggregator(nn.Module):
         """Sampled vectors (B, P, dim) -> generalised means of the regions (B, 13, dim); one shared exponent."""
         samples = F.normalize(samples, dim=2)
         if self.pooling == "gem":
-            return self._gem(samples)
-        # positive and negative parts apart: a signed power mean itself has unbounded gradients where it crosses zero
-        return self._gem(samples) - self._gem(-samples)
+            return self._root(self.grid.average @ self._power(samples.clamp(min=GEM_EPS)))
+        # the two signs apart: the power mean of signed values has unbounded gradients where it crosses zero
+        powers = self._power(samples.abs().clamp(min=GEM_EPS))
+        positive = self.grid.average @ (powers * (samples > 0))
+        negative = self.grid.average @ (powers * (samples < 0))
+        return self._root(positive.clamp(min=MEAN_FLOOR)) - self._root(negative.clamp(min=MEAN_FLOOR))
 
-    def _gem(self, samples: Tensor) -> Tensor:
-        powers = torch.exp(self.p * torch.log(samples.clamp(min=GEM_EPS)))
-        return (self.grid.average @ powers).pow(1 / self.p)
+    def _power(self, values: Tensor) -> Tensor:
+        return torch.exp(self.p * torch.log(values))
+
+    def _root(self, means: Tensor) -> Tensor:
+        return torch.exp(torch.log(means) / self.p)
 
     def fuse(self, class_vector: Tensor, pooled: Tensor, points: Tensor) -> Tensor:
         """Class vector (B, dim), regions (B, 13, dim), sampling points (B, P, 2) -> 14 vectors (B, 14, dim)."""

@@ -36,8 +36,15 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, width, H/patch, W/patch)."""
-        x = F.relu(self.norm1(self.conv1(x)))
-        return self.proj(F.relu(self.norm2(self.conv2(x))))
+        # channels last, so that cutting the map into patches is one copy and the projection one matrix product
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        x = F.relu(self.norm2(self.conv2(x)), inplace=True).permute(0, 2, 3, 1)
+        side = self.proj.kernel_size[0]
+        rows, cols, channels = x.shape[1] // side, x.shape[2] // side, x.shape[3]
+        patches = x.reshape(-1, rows, side, cols, side, channels).transpose(2, 3).flatten(3)
+        weight = self.proj.weight.permute(0, 2, 3, 1).flatten(1)
+        return F.linear(patches, weight, self.proj.bias).permute(0, 3, 1, 2)
 
 
 class PatchStem(nn.Module):
@@ -74,7 +81,7 @@ class Backbone(nn.Module):
             depth=config.depth,
             num_heads=config.heads,
             mlp_ratio=config.mlp_ratio,
-            init_values=config.layer_scale_init,
+            init_values=config.layer_scale_init or None,
             num_classes=0,
             global_pool="",
             final_norm=False,

@@ -23,7 +23,10 @@ class StudentConfig:
     ``paper``: equations 4 to 11 as printed (field read where the region is, half-size offsets, unbounded scales,
     neighbours by deformed centres, one linear layer as position embedding). ``corrected``: the released shapes with
     the field read where the region is, the refined medium vectors passed on, and scale exactly 1 where the generator says 0.
-    ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them. ``image_size`` is (height, width).
+    ``layer_scale_init`` 0 leaves the LayerScales out; ``adapter_width`` 0 leaves the adapters out.
+    ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them.
+    ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published, the global one
+    outweighs the rest. ``image_size`` is (height, width).
     """
 
     name: str = "small"
@@ -55,6 +58,7 @@ class StudentConfig:
     encoder_heads: int = 16
     encoder_hidden: int = 2048
     standardise: bool = False
+    normalise_regions: bool = False
 
     def __post_init__(self) -> None:
         for value, allowed, what in (
@@ -64,18 +68,31 @@ class StudentConfig:
             (self.adapter_init, ADAPTER_INITS, "adapter_init"),
         ):
             if value not in allowed:
-                raise VprError(f"student configuration '{self.name}': {what} is '{value}', choose one of {', '.join(allowed)}.")
+                raise VprError(
+                    f"student configuration '{self.name}': {what} is '{value}', choose one of {', '.join(allowed)}."
+                )
         check_image_size(self.image_size, self.patch_size)
         if self.width % self.heads:
-            raise VprError(f"student configuration '{self.name}': width {self.width} does not divide by {self.heads} heads.")
-        if not self.taps or min(self.taps) < 1 or max(self.taps) > self.depth or list(self.taps) != sorted(set(self.taps)):
+            raise VprError(
+                f"student configuration '{self.name}': width {self.width} does not divide by {self.heads} heads."
+            )
+        if (
+            not self.taps
+            or min(self.taps) < 1
+            or max(self.taps) > self.depth
+            or list(self.taps) != sorted(set(self.taps))
+        ):
             raise VprError(
                 f"student configuration '{self.name}': taps {self.taps} must be ascending block numbers from 1 to {self.depth}."
             )
         if self.adapter_width % 16:
-            raise VprError(f"student configuration '{self.name}': adapter_width {self.adapter_width} must divide by 16 (0: none).")
+            raise VprError(
+                f"student configuration '{self.name}': adapter_width {self.adapter_width} must divide by 16 (0: none)."
+            )
         if self.stem == "conv" and self.patch_size % 2:
-            raise VprError(f"student configuration '{self.name}': the conv stem needs an even patch_size, not {self.patch_size}.")
+            raise VprError(
+                f"student configuration '{self.name}': the conv stem needs an even patch_size, not {self.patch_size}."
+            )
 
     @property
     def descriptor_dim(self) -> int:
@@ -96,7 +113,9 @@ class StudentConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise VprError(f"the student configuration has unknown fields ({', '.join(unknown)}): update vpr_ros to read it.")
+            raise VprError(
+                f"the student configuration has unknown fields ({', '.join(unknown)}): update vpr_ros to read it."
+            )
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -114,10 +133,10 @@ NANO = StudentConfig(
     depth=6,
     heads=4,
     mlp_ratio=3.0,
-    layer_scale_init=1.0,
+    layer_scale_init=0.0,
     position_grid=(8, 8),
     stem="conv",
-    stem_channels=(16, 32),
+    stem_channels=(16, 16),
     adapter_width=32,
     adapter_scale=1.0,
     adapter_init="scratch",
@@ -133,5 +152,6 @@ NANO = StudentConfig(
     encoder_heads=4,
     encoder_hidden=256,
     standardise=True,
+    normalise_regions=True,
 )
 CONFIGS = {"small": SMALL, "nano": NANO}

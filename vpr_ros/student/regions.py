@@ -14,7 +14,9 @@ SMALL_CUTS = (0.0, 5 / 16, 11 / 16, 1.0)
 SMALL_OF_MEDIUM = ((0, 1, 3, 4), (1, 2, 4, 5), (3, 4, 6, 7), (4, 5, 7, 8))
 
 
-def region_table(medium_samples: int, small_samples: tuple[int, int, int]) -> list[tuple[float, float, float, float, int, int]]:
+def region_table(
+    medium_samples: int, small_samples: tuple[int, int, int]
+) -> list[tuple[float, float, float, float, int, int]]:
     """(x1, y1, x2, y2, rows, cols) of the 4 medium and the 9 small regions, each set row by row."""
     table = []
     for row in range(2):
@@ -47,7 +49,9 @@ class RegionGrid(nn.Module):
         points, centres, sizes, counts = [], [], [], []
         for x1, y1, x2, y2, rows, cols in region_table(medium_samples, small_samples):
             ys, xs = torch.meshgrid(
-                torch.linspace(y1, y2, rows, dtype=torch.float64), torch.linspace(x1, x2, cols, dtype=torch.float64), indexing="ij"
+                torch.linspace(y1, y2, rows, dtype=torch.float64),
+                torch.linspace(x1, x2, cols, dtype=torch.float64),
+                indexing="ij",
             )
             points.append(torch.stack([xs, ys], dim=-1).reshape(-1, 2))
             centres.append(torch.tensor([[(x1 + x2) / 2, (y1 + y2) / 2]], dtype=torch.float64).expand(rows * cols, 2))
@@ -74,15 +78,19 @@ class RegionGrid(nn.Module):
 
 
 def interpolation_matrix(points: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Points (..., P, 2) -> bilinear weights (..., P, h*w) of the row-major map; differentiable in the points."""
+    """Fixed points (P, 2) -> bilinear weights (P, h*w) over a row-major map of h*w tokens."""
     rows, cols = grid
-    x = (points[..., 0:1].clamp(0, 1)) * (cols - 1)
-    y = (points[..., 1:2].clamp(0, 1)) * (rows - 1)
+    x = points[:, 0:1].clamp(0, 1) * (cols - 1)
+    y = points[:, 1:2].clamp(0, 1) * (rows - 1)
     along = F.relu(1 - (x - torch.arange(cols, device=points.device, dtype=points.dtype)).abs())
     down = F.relu(1 - (y - torch.arange(rows, device=points.device, dtype=points.dtype)).abs())
-    return (down[..., :, None] * along[..., None, :]).flatten(-2)
+    return (down[:, :, None] * along[:, None, :]).flatten(1)
 
 
 def sample_tokens(patches: Tensor, grid: tuple[int, int], points: Tensor) -> Tensor:
     """Token map (B, h*w, D) sampled bilinearly at points (B, P, 2) -> (B, P, D), in one call."""
-    return interpolation_matrix(points, grid) @ patches
+    image = patches.transpose(1, 2).unflatten(2, grid)
+    sampled = F.grid_sample(
+        image, (2 * points - 1)[:, None], mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return sampled[:, :, 0].transpose(1, 2)

@@ -1,0 +1,289 @@
+"""Student checkpoints: safetensors with everything needed to describe an image, and readers of published weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import published
+from vpr_ros.student.config import SMALL, StudentConfig
+from vpr_ros.student.d2vpr import D2VPR
+from vpr_ros.student.preprocessing import preprocessing_of
+from vpr_ros.student.projection import Projection
+
+FORMAT = "vpr_ros.student"
+SCHEMA = 1
+WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
+MODEL_PREFIX, PROJECTION_PREFIX = "model.", "projection."
+MAX_NAMES = 6
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Checkpoint:
+    """A student with what belongs to it. ``metadata`` has kind, config, preprocessing, provenance, fingerprint and the keys of
+    a published file that were ignored or that started fresh."""
+
+    model: D2VPR
+    projection: Projection | None = None
+    calibration_json: dict | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_initialisation(self) -> bool:
+        """Whether parts of the network are untrained (weights of a bare backbone)."""
+        return bool(self.metadata.get("fresh"))
+
+
+def fingerprint_of(model: D2VPR, projection: Projection | None) -> str:
+    """SHA-256 hex over architecture, preprocessing, weights (as float32) and projection; not device, precision or calibration."""
+    config = model.config.to_dict()
+    del config["name"]
+    digest = hashlib.sha256(json.dumps([config, preprocessing_of(model.config)], sort_keys=True).encode())
+    for key, value in sorted(model.state_dict().items()):
+        if not key.endswith("num_batches_tracked"):
+            digest.update(f"{key}{tuple(value.shape)}".encode())
+            digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    if projection is not None:
+        digest.update(f"projection{projection.matrix.shape}".encode())
+        digest.update(projection.mean.astype(np.float32).tobytes())
+        digest.update(np.ascontiguousarray(projection.matrix, dtype=np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(
+    path: str | Path,
+    model: D2VPR,
+    projection: Projection | None = None,
+    calibration: dict | None = None,
+    provenance: dict | None = None,
+    half: bool = False,
+) -> str:
+    """Write a checkpoint atomically; returns its fingerprint. VprError when the file cannot be written.
+
+    ``half`` stores matrices as float16; the fingerprint is that of the model as it will be read back.
+    """
+    path = Path(path)
+    stored = D2VPR(model.config)
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    if half:
+        state = {
+            key: value.half() if value.is_floating_point() and value.ndim > 1 else value for key, value in state.items()
+        }
+        if projection is not None:
+            projection = Projection(
+                projection.mean, projection.matrix.astype(np.float16).astype(np.float32), projection.whiten
+            )
+    stored.load_state_dict(state)
+    metadata = {
+        "format": FORMAT,
+        "schema": str(SCHEMA),
+        "config": json.dumps(model.config.to_dict()),
+        "preprocessing": json.dumps(preprocessing_of(model.config)),
+        "projection": json.dumps(None if projection is None else {"whiten": projection.whiten}),
+        "calibration": json.dumps(calibration),
+        "provenance": json.dumps(provenance or {}),
+        "fingerprint": fingerprint_of(stored, projection),
+    }
+    tensors = {MODEL_PREFIX + key: value.contiguous() for key, value in state.items()}
+    if projection is not None:
+        matrix = torch.from_numpy(np.ascontiguousarray(projection.matrix))
+        tensors[PROJECTION_PREFIX + "mean"] = torch.from_numpy(projection.mean)
+        tensors[PROJECTION_PREFIX + "matrix"] = matrix.half() if half else matrix
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        save_file(tensors, temporary, metadata=metadata)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise VprError(f"cannot write the checkpoint {path}: {error}.") from error
+    return metadata["fingerprint"]
+
+
+def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = None) -> Checkpoint:
+    """Read a checkpoint of ours, a shipped one by name (``nano``), or a published file.
+
+    VprError, in one sentence, for anything else: missing, empty, truncated, foreign, newer, or with the wrong keys.
+    ``config`` overrides the configuration of published files only.
+    """
+    path = resolve(path_or_name)
+    state, metadata = _read_file(path)
+    if metadata.get("format") == FORMAT:
+        return _read_ours(path, state, metadata)
+    checkpoint = _read_published(path, published.strip_module(state), config)
+    checkpoint.metadata["fingerprint"] = fingerprint_of(checkpoint.model, None)
+    for what in ("ignored", "fresh"):
+        if checkpoint.metadata[what]:
+            log.info("%s: %s entries: %s", path.name, what, ", ".join(checkpoint.metadata[what]))
+    return checkpoint
+
+
+def load_checkpoint(path: str | Path, config: StudentConfig | None = None) -> D2VPR:
+    """The network of ``read_checkpoint``, in eval mode; entries of a published file that were not used are logged by name."""
+    return read_checkpoint(path, config).model
+
+
+def resolve(path_or_name: str | Path) -> Path:
+    """Path of a checkpoint given as a path or as the name of a shipped one; VprError when there is neither."""
+    path = Path(path_or_name).expanduser()
+    shipped = WEIGHTS_DIR / f"{path_or_name}.safetensors"
+    if path.is_file():
+        return path
+    if shipped.is_file():
+        return shipped
+    names = ", ".join(sorted(file.stem for file in WEIGHTS_DIR.glob("*.safetensors"))) or "none"
+    raise VprError(f"there is no checkpoint file {path_or_name} (shipped ones by name: {names}).")
+
+
+def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise VprError(f"cannot read the checkpoint {path}: {error}.") from error
+    if not head:
+        raise VprError(f"the checkpoint {path} is empty: fetch it again.")
+    if head.lstrip().startswith(b"<"):
+        raise VprError(f"{path} is a web page, not a checkpoint: download the file itself and try again.")
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return _read_pickle(path), {}
+    if head[8:9] == b"{":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+        except (SafetensorError, OSError, ValueError) as error:
+            raise VprError(f"the checkpoint {path} is truncated or damaged ({error}): fetch it again.") from error
+    raise VprError(f"{path} is not a checkpoint: a .safetensors or PyTorch .pth file is needed.")
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path):
+            raise VprError(
+                f"{path} holds Python objects besides tensors, which are never executed: save its model_state_dict alone."
+            ) from error
+        raise VprError(f"the checkpoint {path} is not a readable PyTorch file of tensors.") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise VprError(f"the checkpoint {path} is truncated or damaged: fetch it again.") from error
+    for key in ("model_state_dict", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise VprError(f"{path} holds no weights: a dictionary of tensors, or one under model_state_dict, is needed.")
+    return {str(key): value for key, value in content.items()}
+
+
+def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
+    try:
+        if int(metadata["schema"]) > SCHEMA:
+            raise VprError(
+                f"the checkpoint {path} was written by a newer vpr_ros (schema {metadata['schema']}): update to read it."
+            )
+        parsed = {
+            key: json.loads(metadata[key])
+            for key in ("config", "preprocessing", "projection", "calibration", "provenance")
+        }
+        config = StudentConfig.from_dict(parsed["config"])
+        projection = None
+        if parsed["projection"] is not None:
+            mean, matrix = (state[PROJECTION_PREFIX + name].float().numpy() for name in ("mean", "matrix"))
+            projection = Projection(mean, matrix, bool(parsed["projection"]["whiten"]))
+        fingerprint = metadata["fingerprint"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise VprError(
+            f"the checkpoint {path} lacks or garbles part of its description ({error}): fetch it again."
+        ) from error
+    model = D2VPR(config)
+    weights = {key.removeprefix(MODEL_PREFIX): value for key, value in state.items() if key.startswith(MODEL_PREFIX)}
+    fill(model, weights, path)
+    if fingerprint_of(model, projection) != fingerprint:
+        raise VprError(
+            f"the weights in {path} do not match the fingerprint stored with them: the file is damaged, fetch it again."
+        )
+    description = {"kind": "vpr_ros", "fingerprint": fingerprint, "ignored": [], "fresh": [], **parsed}
+    return Checkpoint(model.eval(), projection, parsed["calibration"], description)
+
+
+def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig | None) -> Checkpoint:
+    kind = published.kind_of(state)
+    ignored: list[str] = []
+    fresh: list[str] = []
+    if kind == "d2vpr":
+        encoder = any(key.startswith("encoder.") for key in state)
+        model = D2VPR((config or SMALL.replace(name="d2vpr", reading="released")).replace(encoder=encoder))
+        fill(model, published.from_d2vpr(state), path)
+    elif kind == "dinov2":
+        if any(key in state for key in ("register_tokens", "reg_token")):
+            raise VprError(f"{path} is a DINOv2 model with registers: the student starts from the one without.")
+        model = D2VPR(config or SMALL)
+        weights, ignored = published.from_dinov2(state)
+        own = model.state_dict()
+        fresh = [key for key in own if key not in weights]
+        needed = [
+            key
+            for key in fresh
+            if key.startswith("backbone.") and ".adapter." not in key and key != "backbone.mask_token"
+        ]
+        if needed:
+            raise VprError(f"{path} lacks entries of the backbone: {_names(needed)}.")
+        fill(model, {**{key: own[key] for key in fresh}, **weights}, path)
+    elif kind == "cricavpr":
+        raise VprError(f"{path} is a CricaVPR checkpoint, a teacher: the student cannot be loaded from it.")
+    else:
+        raise VprError(
+            f"{path} is no student, D2-VPR or DINOv2 checkpoint (its entries begin with {_names(sorted(state))})."
+        )
+    metadata = {"kind": kind, "ignored": ignored, "fresh": fresh, "config": model.config.to_dict()}
+    metadata |= {
+        "preprocessing": preprocessing_of(model.config),
+        "provenance": {"imported_from": path.name},
+        "calibration": None,
+    }
+    return Checkpoint(model.eval(), None, None, metadata)
+
+
+def fill(model: D2VPR, weights: dict[str, Tensor], path: str | Path) -> None:
+    """Load every entry; VprError naming missing, unexpected or wrongly shaped ones."""
+    own = model.state_dict()
+    missing = [key for key in own if key not in weights]
+    unexpected = [key for key in weights if key not in own]
+    shapes = [
+        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in weights and weights[key].shape != own[key].shape
+    ]
+    for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
+        if keys:
+            raise VprError(
+                f"{path} does not fit the {model.config.name} student: {len(keys)} entries are {what}: {_names(keys)}."
+            )
+    model.load_state_dict(weights)
+
+
+def _names(keys: list[str]) -> str:
+    more = f" and {len(keys) - MAX_NAMES} more" if len(keys) > MAX_NAMES else ""
+    return ", ".join(keys[:MAX_NAMES]) + more

@@ -1,0 +1,54 @@
+"""From camera images to network input: one definition for the runtime, training and evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vpr_ros.errors import FrameError
+from vpr_ros.student.config import StudentConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def preprocessing_of(config: StudentConfig) -> dict[str, Any]:
+    """What happens to an image before the network, as stored in checkpoints and maps."""
+    return {
+        "height": config.image_size[0],
+        "width": config.image_size[1],
+        "channels": "RGB",
+        "keep_ratio": False,
+        "shrink": "area",
+        "enlarge": "bilinear",
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+    }
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w, 3) uint8 RGB -> (H, W, 3) uint8 at ``size`` = (H, W), ratio not kept; the same array when it already fits.
+
+    FrameError unless the image is a non-empty (h, w, 3) array of uint8.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
+        raise FrameError(f"an image must be an (h, w, 3) array of uint8 RGB, not {kind} of shape {shape}.")
+    height, width = image.shape[:2]
+    if not height or not width:
+        raise FrameError(f"an image of {height}x{width} pixels holds nothing.")
+    if (height, width) == tuple(size):
+        return image
+    shrinks = height * width > size[0] * size[1]
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32 with ImageNet mean and deviation, on the same device."""
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device)
+    std = torch.tensor(IMAGENET_STD, device=images.device)
+    return ((images.float() / 255 - mean) / std).permute(0, 3, 1, 2)

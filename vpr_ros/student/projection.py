@@ -1,0 +1,95 @@
+"""Linear reduction of raw descriptors: PCA, with or without whitening."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vpr_ros.errors import VprError
+
+SAMPLES_PER_DIM = 4
+RANK_TOLERANCE = 1e-10
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Projection:
+    """mean (K,) and matrix (K, d), float32; ``whiten`` says whether the directions were scaled to unit variance."""
+
+    mean: np.ndarray
+    matrix: np.ndarray
+    whiten: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 1 or self.matrix.ndim != 2 or len(self.mean) != len(self.matrix):
+            raise VprError(
+                f"the projection's mean {self.mean.shape} and matrix {self.matrix.shape} do not fit each other."
+            )
+
+    @property
+    def input_dim(self) -> int:
+        """Length K of the descriptors it takes."""
+        return self.matrix.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Length d of the descriptors it gives."""
+        return self.matrix.shape[1]
+
+    def apply(self, descriptors: np.ndarray, renormalise: bool = True) -> np.ndarray:
+        """(N, K) -> (N, d) float32, unit rows so that the inner product is the cosine.
+
+        ``renormalise=False`` gives the plain PCA scores that the paper compares by Euclidean distance. VprError when K differs.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.input_dim:
+            raise VprError(
+                f"the projection takes descriptors of {self.input_dim} numbers, not shape {descriptors.shape}."
+            )
+        scores = (descriptors.astype(np.float32) - self.mean) @ self.matrix
+        if renormalise:
+            scores = scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-12)
+        return scores.astype(np.float32)
+
+
+def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: bool = False) -> Projection:
+    """Principal directions of descriptors (N, K), largest variance first; no labels needed.
+
+    Sums are float64, and the smaller of the K x K covariance and the N x N Gram matrix is decomposed. VprError when
+    N < 4 * dim (directions from fewer samples do not carry over to other images), or when the samples span fewer than ``dim``
+    directions.
+    """
+    count, length = descriptors.shape
+    if dim < 1 or dim > length:
+        raise VprError(f"a projection to {dim} dimensions of descriptors with {length} numbers is not possible.")
+    if count < SAMPLES_PER_DIM * dim:
+        raise VprError(
+            f"{count} descriptors are too few for a projection to {dim} dimensions: at least {SAMPLES_PER_DIM * dim} are needed."
+        )
+    if not np.isfinite(descriptors).all():
+        raise VprError("the descriptors to fit the projection on contain NaN or infinite numbers.")
+    mean = descriptors.mean(axis=0, dtype=np.float64)
+    centred = torch.from_numpy(descriptors.astype(np.float32) - mean.astype(np.float32))
+    rows_first = length <= count
+    size = length if rows_first else count
+    product = torch.zeros(size, size, dtype=torch.float64)
+    for chunk in centred.split(CHUNK, dim=0 if rows_first else 1):
+        chunk = chunk.double()
+        product += chunk.T @ chunk if rows_first else chunk @ chunk.T
+    values, vectors = torch.linalg.eigh(product)
+    values, vectors = values.flip(0)[:dim], vectors.flip(1)[:, :dim]
+    spanned = int((values > RANK_TOLERANCE * values[0].clamp(min=1e-30)).sum())
+    if spanned < dim:
+        raise VprError(
+            f"the {count} descriptors span only {spanned} directions: ask for at most {spanned} dimensions or add images."
+        )
+    if not rows_first:
+        # a left singular vector times the data is a right one, its length the singular value
+        vectors = torch.cat([chunk.double().T @ vectors for chunk in centred.split(CHUNK, dim=1)]) / values.sqrt()
+    # the sign of a direction is arbitrary: fix it, so that two fits of the same data agree
+    largest = vectors.abs().argmax(dim=0, keepdim=True)
+    vectors = vectors * vectors.gather(0, largest).sign()
+    if whiten:
+        vectors = vectors * ((count - 1) / values).sqrt()
+    return Projection(mean.astype(np.float32), vectors.numpy().astype(np.float32), whiten)
