@@ -1,6 +1,6 @@
 """Package metadata for pip and for colcon (ament_python).
 
-The metadata is here and not in pyproject.toml because the setuptools of Ubuntu 22.04 (ROS 2 Humble) cannot read it there.
+The metadata is not in pyproject.toml because the setuptools of Ubuntu 22.04 (ROS 2 Humble) cannot read it there.
 """
 
 import re

@@ -45,7 +45,9 @@ def reaches(names, package):
 
 def test_the_finder_sees_imports_inside_and_outside_functions(tmp_path):
     module = tmp_path / "module.py"
-    module.write_text("import a.b\nfrom c import d\nclass K:\n    import e\n\ndef f():\n    import g\n", encoding="utf-8")
+    module.write_text(
+        "import a.b\nfrom c import d\nclass K:\n    import e\n\ndef f():\n    import g\n", encoding="utf-8"
+    )
     assert imports(module, only_at_import_time=True) == {"a.b", "c", "c.d", "e"}
     assert imports(module, only_at_import_time=False) == {"a.b", "c", "c.d", "e", "g"}
 
@@ -78,11 +80,13 @@ def test_every_training_module_imports_without_open3d_faiss_and_rosbags():
         parts = path.relative_to(ROOT / "training").with_suffix("").parts
         modules.append(".".join(["vpr_ros.training", *(p for p in parts if p not in ("__init__", "__main__"))]))
     assert len(modules) > 1
-    program = "\n".join([
-        "import importlib, sys",
-        "for name in ('open3d', 'faiss', 'rosbags', 'rclpy'): sys.modules[name] = None",
-        f"for name in {sorted(set(modules))!r}: importlib.import_module(name)",
-    ])
+    program = "\n".join(
+        [
+            "import importlib, sys",
+            "for name in ('open3d', 'faiss', 'rosbags', 'rclpy'): sys.modules[name] = None",
+            f"for name in {sorted(set(modules))!r}: importlib.import_module(name)",
+        ]
+    )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 

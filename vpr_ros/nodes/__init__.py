@@ -1,0 +1,1 @@
+"""ROS 2 nodes: the one package that may import rclpy."""

@@ -1,0 +1,69 @@
+"""The typer application: every command is registered here, and every error a user can cause ends here."""
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from vpr_ros import __version__
+from vpr_ros.cli import bags, demo, evaluating, maps, models, running, training
+from vpr_ros.cli.console import say_error
+from vpr_ros.errors import VprError
+
+
+class SentenceGroup(TyperGroup):
+    """Bad input is one red sentence and exit code 2, an interrupt is exit code 130; neither shows a traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except VprError as error:
+            say_error(str(error))
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            say_error("interrupted")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # the reader of our output, such as `head`, has left
+            raise typer.Exit(0) from None
+
+
+app = typer.Typer(
+    cls=SentenceGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Visual place recognition: map one drive, recognise its places on the next.
+
+    A first run without any data: [bold]vpr_ros demo[/bold]
+
+    \b
+    With two bags of your own:
+      vpr_ros doctor first.mcap
+      vpr_ros map first.mcap -o town.vpr
+      vpr_ros localize second.mcap --map town.vpr -o run
+    """,
+)
+
+
+def show_version(wanted: bool):
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"vpr_ros {escape(__version__)}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print the version."),
+):
+    """Options that stand before the command."""
+
+
+for group in (running, evaluating, maps, models, bags, demo, training):
+    group.register(app)
+
+
+def main() -> None:
+    """Entry point of the `vpr_ros` script."""
+    app()

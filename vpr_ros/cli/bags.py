@@ -1,0 +1,117 @@
+"""Commands about bags: what is in one, how to make one from pictures, and how to bring two into one frame."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, fresh, say, table
+from vpr_ros.errors import VprError
+
+COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(doctor)
+    app.command("bag")(from_pictures)
+    app.command()(align)
+
+
+def from_pictures(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of JPEG or PNG files, in the order of their names.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bag folder to write.", show_default=False)],
+    rate_hz: Annotated[float, typer.Option("--rate-hz", help="Frames per second.")] = 10.0,
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
+    force: options.Force = False,
+):
+    """Write a folder of pictures as a ROS 2 bag (topic /camera/image/compressed).
+
+    \b
+    Example:
+      vpr_ros bag walk/images -o walk_bag --rate-hz 5
+    """
+    from vpr_ros.sensors import folder_to_bag
+
+    if not folder.is_dir():
+        raise VprError(f"'{folder}' is not a folder of pictures.")
+    with fresh(output, force) as path, Progress("pictures", None) as progress:
+        count = folder_to_bag(folder, path, rate_hz, storage, progress=lambda done, _total: progress(done))
+    say(f"{output}: {count} pictures at {rate_hz:g} Hz ({storage})")
+
+
+def align(
+    bag1: options.BagArgument,
+    bag2: options.BagArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="TUM file: poses of BAG2 in the frame of BAG1.", show_default=False)
+    ],
+    method: Annotated[str, typer.Option(help="auto, gnss or lidar.")] = "auto",
+    force: options.Force = False,
+):
+    """Bring two drives into one frame, through satellite fixes or by registering their LiDAR clouds.
+
+    The result is the trajectory of BAG2 in the frame of BAG1: with fixes,
+    east-north-up at the first fix of BAG1; with LiDAR, the odometry frame of
+    BAG1. `vpr_ros poses MAP TRAJ.tum` gives it to a map.
+
+    \b
+    Example:
+      vpr_ros align monday.mcap tuesday.mcap -o tuesday_in_monday.tum
+    """
+    from vpr_ros.offline.align import align_bags
+
+    with fresh(output, force) as path:
+        result = align_bags(bag1, bag2, method)
+        result.trajectory.to_tum(path)
+    say(f"{output}: {len(result.trajectory)} poses; {result.summary}")
+
+
+def doctor(
+    bag: options.BagArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    image_topic: options.ImageTopic = None,
+    odom_topic: options.OdomTopic = None,
+    pose_topic: options.PoseTopic = None,
+    points_topic: options.PointsTopic = None,
+):
+    """Look at a bag: topics, rates, stamps, gaps, encodings, and which stage would starve.
+
+    Exit code 1 when a stage starves, so that a script can ask before it maps.
+
+    \b
+    Example:
+      vpr_ros doctor first.mcap --image-topic /front/image_raw
+    """
+    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.sensors import doctor as examine
+
+    names = DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic)
+    report = examine(bag, names)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, default=str))
+    else:
+        table(
+            f"{bag}: {report.kind}, {report.duration_s:.1f} s, {report.message_count} messages",
+            ["topic", "type", "count", "Hz", "longest gap s", "stamps", "content"],
+            [
+                (
+                    t.name,
+                    t.msgtype.replace("/msg/", "/"),
+                    t.count,
+                    f"{t.rate_hz:.1f}",
+                    f"{t.max_gap_s:.2f}",
+                    t.order,
+                    t.detail,
+                )
+                for t in report.topics
+            ],
+        )
+        for stage in report.stages:
+            say(f"{stage.verdict:5} {stage.stage}: {stage.sentence}", style=COLOURS[stage.verdict])
+    if report.verdict == "ERROR":
+        raise typer.Exit(1)

@@ -1,0 +1,170 @@
+"""What the commands say and how: errors, plain lines, progress, and the refusal to overwrite."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from vpr_ros.errors import VprError
+
+OURS = ("run.json", "demo.json", "eval.json", "metadata.yaml", "meta.json")  # each folder that we write has one of them
+PLAIN_WIDTH = 160  # of tables in a log or a pipe
+LINE_EVERY_S = 10.0  # without a terminal, a line of progress at most this often
+
+
+def console() -> Console:
+    """Console on the present stdout (looked up on each call, because tests and pipes replace it)."""
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """One line for the user; rich markup in `text` is not interpreted."""
+    console().print(text, style=style, markup=False)
+
+
+def say_error(text: str) -> None:
+    """One red sentence on stderr."""
+    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
+
+
+class Progress:
+    """Counts frames: a bar on a terminal, now and then a plain line in a log or a pipe."""
+
+    def __init__(self, label: str, total: int | None):
+        self.label, self.total, self.done = label, total, 0
+        self.started = self.last_line = time.monotonic()
+        self.bar = None
+
+    def __enter__(self):
+        out = console()
+        if out.is_terminal:
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=out,
+                transient=True,
+            )
+            self.bar.start()
+            self.task = self.bar.add_task(self.label, total=self.total, rate="")
+        return self
+
+    def __exit__(self, *_):
+        if self.bar is not None:
+            self.bar.stop()
+
+    def __call__(self, done: int) -> None:
+        """`done` frames have been handled in all."""
+        self.done = done
+        now = time.monotonic()
+        rate = f"{done / max(now - self.started, 1e-9):.1f}/s"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=done, rate=rate)
+        elif now - self.last_line >= LINE_EVERY_S:
+            self.last_line = now
+            say(f"{self.label}: {done}" + (f"/{self.total}" if self.total else "") + f" ({rate})")
+
+
+def track(items: Iterable, label: str, total: int | None = None) -> Iterator:
+    """Iterate with progress."""
+    with Progress(label, total) as progress:
+        for done, item in enumerate(items, 1):
+            yield item
+            progress(done)
+
+
+def table(title: str, columns: list[str], rows: Iterable[Iterable]) -> None:
+    """Print rows as a table; all columns but the first are aligned right when they hold numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    grid = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        show_header=any(columns),
+    )
+    rows = [[value if isinstance(value, str) else _text(value) for value in row] for row in rows]
+    for i, name in enumerate(columns):
+        numeric = i > 0 and all(_is_number(row[i]) for row in rows)
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(escape(value) for value in row))
+    console().print(grid)
+
+
+def require_file(path: Path, what: str) -> Path:
+    """The path itself, or VprError when nothing is there."""
+    if not path.exists():
+        raise VprError(f"{what} '{path}' does not exist.")
+    return path
+
+
+@contextmanager
+def fresh(path: Path, force: bool, folder: bool = False) -> Iterator[Path]:
+    """A free path for an output; with `folder`, an empty folder.
+
+    A used one is an error unless `force`, and even then the old output comes back if the new one fails.
+    Raises VprError where the output cannot be written.
+    """
+    try:
+        old = _set_aside(path, force)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            path.mkdir(exist_ok=True)
+        try:
+            yield path
+        except BaseException:
+            _remove(path)
+            if old is not None:
+                old.rename(path)
+            raise
+        if old is not None:
+            _remove(old)
+    except OSError as error:
+        raise VprError(f"cannot write '{error.filename or path}': {error.strerror or error}.") from None
+
+
+def _set_aside(path: Path, force: bool) -> Path | None:
+    """Move what is at the path out of the way; returns where to, None when the path was free."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    if not force:
+        raise VprError(f"'{path}' exists already: choose another name, or add --force to replace it.")
+    # A slip such as `-o ~ --force` must not cost anybody a folder that we did not write.
+    if path.is_dir() and not any((path / name).is_file() for name in OURS):
+        raise VprError(f"'{path}' was not written by vpr_ros, so --force leaves it alone: choose another name.")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    return old
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _text(value) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.replace(".", "", 1).replace(",", "").lstrip("-").rstrip("%").isdigit()

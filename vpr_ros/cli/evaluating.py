@@ -1,0 +1,154 @@
+"""`vpr_ros eval`: a run against its ground truth, or one image folder against another."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, say, table
+from vpr_ros.errors import VprError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    out: Annotated[
+        Path | None, typer.Argument(help="Folder that `vpr_ros localize` wrote.", show_default=False)
+    ] = None,
+    map_bag: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bag that was mapped; repeat for several.", rich_help_panel="Truth from poses"),
+    ] = None,
+    query_bag: Annotated[
+        Path | None, typer.Option(help="Bag that was localised.", rich_help_panel="Truth from poses")
+    ] = None,
+    truth_topic: Annotated[
+        str | None, typer.Option(help="Topic of the true poses in both bags.", rich_help_panel="Truth from poses")
+    ] = None,
+    radius_m: options.RadiusM = 10.0,
+    heading_deg: Annotated[
+        float | None,
+        typer.Option(help="And it must look the same way, within this.", rich_help_panel="Truth from poses"),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="CSV of query stamp, reference stamp, tolerance (run); or names, frames:K, utm:RADIUS_M (folders).",
+            rich_help_panel="Truth without poses",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tolerance in keyframes where the CSV has none.", rich_help_panel="Truth without poses"
+        ),
+    ] = 0,
+    map_file: Annotated[Path | None, typer.Option("--map", help="Map, where it is not where the run says.")] = None,
+    database: Annotated[
+        Path | None, typer.Option(help="Folder of reference images.", rich_help_panel="Two image folders")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Folder of query images.", rich_help_panel="Two image folders")
+    ] = None,
+    min_grey: Annotated[
+        float | None,
+        typer.Option(help="Leave out images at most this bright (0-255).", rich_help_panel="Two image folders"),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Also measure pixels and an untrained copy.", rich_help_panel="Two image folders")
+    ] = True,
+    checkpoint: options.Checkpoint = "nano",
+    device: options.Device = "auto",
+):
+    """Recall, precision, calibration and off-map false accepts of a run; writes OUT/eval.json and OUT/report.html.
+
+    \b
+    Bags with true poses (the topic is found by its name):
+      vpr_ros eval run --map-bag first.mcap --query-bag second.mcap
+    Robots without poses, from a table of pairs:
+      vpr_ros eval run --truth pairs.csv --tolerance 2
+    Image folders, without any map:
+      vpr_ros eval --database summer --queries winter --truth names
+    """
+    if (database is None) != (queries is None):
+        raise VprError("--database and --queries belong together: name both folders.")
+    if database is not None and queries is not None:
+        if out is not None:
+            raise VprError("give either a run folder, or --database with --queries, not both.")
+        _folders(database, queries, truth or "names", min_grey, checkpoint, device, baselines)
+        return
+    if out is None:
+        raise VprError("what is to be evaluated? Name the folder of a run, or --database and --queries.")
+    from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
+    from vpr_ros.offline.reporting import write_evaluation
+
+    config = TruthConfig(
+        map_bags=tuple(map_bag or ()),
+        query_bag=query_bag,
+        truth_topic=truth_topic,
+        radius_m=radius_m,
+        max_heading_deg=heading_deg,
+        pairs=Path(truth) if truth else None,
+        tolerance_frames=tolerance,
+    )
+    evaluated = evaluate_run(out, config, map_file)
+    report = write_evaluation(out, evaluated, map_file, query_bag)
+    show(evaluated.evaluation)
+    say(f"report: {report}")
+
+
+def show(evaluation, title: str = "evaluation") -> None:
+    """Print the figures of an Evaluation."""
+    e = evaluation
+    rows = [(f"recall@{n} (single frame)", value) for n, value in e.recall.items()]
+    rows += [
+        ("recall@1 after the filter", e.filtered_recall),
+        ("accepted precision", e.accepted_precision),
+        ("accepted share of on-map queries", e.accepted_share),
+        ("off-map false accepts", e.offmap_false_accepts),
+        ("average precision", e.average_precision),
+        ("recall at 100 % precision", e.recall_at_full_precision),
+        ("calibration error", e.calibration_error),
+        ("median error of accepted matches (m)", e.error_median_m),
+    ]
+    table(title, ["figure", "value"], [(name, "-" if value != value else f"{value:.3f}") for name, value in rows])
+    say(f"{e.queries} queries: {e.on_map} on the map, {e.off_map} off it, {e.without_truth} without truth")
+    say(f"{e.accepted} accepted, {e.accepted_correct} of them right")
+
+
+def _folders(database, queries, truth, min_grey, checkpoint, device, baselines):
+    from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
+    from vpr_ros.offline.baselines import untrained_copy
+    from vpr_ros.student import DescriptorExtractor
+
+    extractors = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
+    if baselines:
+        extractors += [untrained_copy(extractors[0]), PixelBaseline()]
+    config = FolderConfig(truth=truth, min_grey=min_grey)
+    total = len(list_images(database)) + len(list_images(queries))
+    results = []
+    for extractor in extractors:
+        with Progress(extractor.name, total) as progress:
+            done = 0
+
+            def advance(images: int, progress=progress):
+                nonlocal done
+                done += images
+                progress(done)
+
+            results.append(evaluate_folders(extractor, database, queries, config, advance))
+    ns = sorted(results[0].recall)
+    table(
+        f"{queries} against {database}",
+        ["descriptor", *(f"recall@{n}" for n in ns), "images/s"],
+        [(r.name, *(r.recall[n] for n in ns), f"{r.images_per_second:.1f}") for r in results],
+    )
+    say(f"{results[0].queries} queries, {results[0].database} references. {results[0].rule}")
+    skipped = {reason: count for reason, count in results[0].skipped.items() if count}
+    if skipped:
+        say("left out: " + json.dumps(skipped))

@@ -1,0 +1,185 @@
+"""Commands that look at maps and change them."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, fresh, require_file, say, table
+from vpr_ros.errors import VprError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (info, merge, prune, export, poses, redescribe):
+        app.command()(command)
+
+
+def info(
+    map_file: options.MapArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+):
+    """What is in a map: sessions, keyframes, size, model, calibration."""
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.place_map import info as describe
+
+    with PlaceMap.open(map_file) as place_map:
+        facts = describe(place_map)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    unit = facts["place_radius_unit"]
+    rows = [
+        ("map", f"{facts['map_id']} version {facts['version']}, schema {facts['schema_version']}"),
+        (
+            "keyframes",
+            f"{facts['keyframes']}, {facts['keyframes_with_pose']} with a pose in frame '{facts['frame_id']}'",
+        ),
+        ("length", f"{facts['length_m']:.0f} m"),
+        ("place radius", f"{facts['place_radius']:g} {unit}"),
+        ("datum", "none" if facts["datum"] is None else ", ".join(f"{v:.7g}" for v in facts["datum"])),
+        ("model", f"{facts['model_name']} ({facts['fingerprint'][:12]}), {facts['dim']} numbers per keyframe"),
+        ("calibration", facts["calibration"]),
+        ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {(facts['bytes_per_keyframe'] or 0) / 1e3:.1f} kB per keyframe"),
+    ]
+    table(str(map_file), ["", ""], rows)
+    table(
+        "sessions",
+        ["id", "name", "keyframes", "length m", "seconds", "from", "source"],
+        [
+            (
+                s["id"],
+                s["name"],
+                s["keyframes"],
+                f"{s['length_m']:.0f}",
+                f"{s['duration_s']:.0f}",
+                _when(s["first_stamp_ns"]),
+                s["source"],
+            )
+            for s in facts["sessions"]
+        ],
+    )
+
+
+def merge(
+    maps: Annotated[list[Path], typer.Argument(help="Maps of one model and one frame.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New map file.", show_default=False)],
+    force: options.Force = False,
+):
+    """Put several maps into a new one; their frames must be the same (see `vpr_ros align`).
+
+    \b
+    Example:
+      vpr_ros merge monday.vpr tuesday.vpr -o town.vpr
+    """
+    from vpr_ros.place_map import merge as join
+
+    if any(path.resolve() == output.resolve() for path in maps):
+        raise VprError(f"'{output}' is one of the maps to merge: give the merged map another name.")
+    for path in maps:
+        require_file(path, "map")
+    with fresh(output, force) as path:
+        facts = join(path, maps)
+    say(f"{output}: {facts['keyframes']} keyframes in {facts['sessions']} sessions from {facts['maps']} maps")
+
+
+def prune(
+    map_file: options.MapArgument,
+    spacing_m: Annotated[
+        float | None, typer.Option("--spacing-m", min=0.0, help="Keep keyframes this far apart.")
+    ] = None,
+    heading_deg: Annotated[float, typer.Option(min=0.0, help="Keep a nearer one that turned by this much.")] = 15.0,
+    max_keyframes: Annotated[int | None, typer.Option(min=1, help="Keep at most so many, evenly.")] = None,
+    drop_session: Annotated[list[int] | None, typer.Option(help="Remove a whole session; repeat for several.")] = None,
+    before: Annotated[
+        datetime | None, typer.Option(help="Remove keyframes whose image is older than this (UTC).")
+    ] = None,
+):
+    """Remove keyframes for good. Ids of those that stay do not change, and no id is ever used again.
+
+    \b
+    Example:
+      vpr_ros prune town.vpr --spacing-m 5 --drop-session 2
+    """
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.place_map import prune as thin
+
+    if spacing_m is None and max_keyframes is None and not drop_session and before is None:
+        raise VprError("nothing to prune by: give --spacing-m, --max-keyframes, --drop-session or --before.")
+    older_ns = None if before is None else int(before.replace(tzinfo=timezone.utc).timestamp()) * 10**9
+    with PlaceMap.open(map_file, writable=True) as place_map:
+        facts = thin(
+            place_map,
+            min_spacing_m=spacing_m,
+            heading_deg=heading_deg,
+            max_keyframes=max_keyframes,
+            drop_sessions=drop_session or (),
+            older_than_ns=older_ns,
+        )
+    say(f"{map_file}: {facts['removed']} keyframes removed, {facts['left']} left")
+
+
+def export(
+    map_file: options.MapArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .csv or .tum file.", show_default=False)],
+    pose: Annotated[str, typer.Option(help="Poses of a .tum file: map or odom.")] = "map",
+    session: Annotated[int | None, typer.Option(help="Only this session (.tum).")] = None,
+    force: options.Force = False,
+):
+    """Write the keyframes as a table (CSV: ids, stamps, both poses) or as a trajectory (TUM)."""
+    from vpr_ros.place_map import PlaceMap, export_csv, export_tum
+
+    kind = output.suffix.lower()
+    if kind not in (".csv", ".tum", ".txt"):
+        raise VprError(f"'{output}' is neither a .csv nor a .tum file: choose one of these endings.")
+    with PlaceMap.open(map_file) as place_map, fresh(output, force) as path:
+        facts = export_csv(place_map, path) if kind == ".csv" else export_tum(place_map, path, pose, session)
+    skipped = f", {facts['skipped']} without that pose left out" if facts["skipped"] else ""
+    say(f"{output}: {facts['written']} keyframes{skipped}")
+
+
+def poses(
+    map_file: options.MapArgument,
+    trajectory: Annotated[Path, typer.Argument(help="TUM file: seconds x y z qx qy qz qw.", show_default=False)],
+    max_gap_s: Annotated[float, typer.Option("--max-gap-s", help="Longest gap that is interpolated over.")] = 1.0,
+):
+    """Replace keyframe poses by those of a trajectory, by stamp: after a SLAM optimisation or `vpr_ros align`."""
+    from vpr_ros.place_map import PlaceMap, replace_poses
+    from vpr_ros.sensors import Trajectory
+
+    source = Trajectory.from_tum(trajectory)
+    with PlaceMap.open(map_file, writable=True) as place_map:
+        facts = replace_poses(place_map, source, max_gap_s)
+    say(
+        f"{map_file}: {facts['replaced']} poses replaced, {facts['cleared']} cleared (outside the trajectory), "
+        f"{facts['kept']} kept (other sessions)"
+    )
+
+
+def redescribe(
+    map_file: options.MapArgument,
+    checkpoint: options.Checkpoint = "nano",
+    device: options.Device = "auto",
+    drop_missing: Annotated[bool, typer.Option(help="Remove keyframes that have no thumbnail.")] = False,
+):
+    """Rebuild all descriptors from the map's thumbnails with another checkpoint, instead of driving again."""
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.place_map import redescribe as rebuild
+    from vpr_ros.student import DescriptorExtractor
+
+    require_file(map_file, "map")
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    with PlaceMap.open(map_file, writable=True) as place_map, Progress("keyframes", len(place_map)) as progress:
+        facts = rebuild(place_map, extractor, lambda done, _total: progress(done), drop_missing)
+    say(f"{map_file}: {facts['described']} keyframes described with {extractor.name}, {facts['dropped']} dropped")
+
+
+def _when(stamp_ns: int | None) -> str:
+    if stamp_ns is None:
+        return "-"
+    if stamp_ns < 10**17:  # simulated clocks begin near zero
+        return f"{stamp_ns / 1e9:.1f} s"
+    return datetime.fromtimestamp(stamp_ns / 1e9, timezone.utc).strftime("%Y-%m-%d %H:%M")

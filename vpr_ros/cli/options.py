@@ -1,0 +1,41 @@
+"""Options that several commands share, with one help text each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+BagArgument = Annotated[
+    Path,
+    typer.Argument(help="A ROS 2 bag folder, an .mcap or .db3 file of one, or a ROS 1 .bag file.", show_default=False),
+]
+MapArgument = Annotated[Path, typer.Argument(help="Map file.", show_default=False)]
+Checkpoint = Annotated[
+    str, typer.Option("--checkpoint", "-c", help="'nano' (shipped) or a .safetensors file; see `vpr_ros models`.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Batch = Annotated[
+    int,
+    typer.Option(
+        "--batch", min=0, help="Images per forward pass; 0: one on a CPU, several on a GPU.", show_default=False
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+ImageTopic = Annotated[
+    str | None, typer.Option(help="Camera topic; found by type when the bag has one.", rich_help_panel="Topics")
+]
+OdomTopic = Annotated[
+    str | None, typer.Option(help="Odometry topic; 'none' ignores odometry.", rich_help_panel="Topics")
+]
+PoseTopic = Annotated[
+    str | None,
+    typer.Option(
+        help="Pose in the map frame (PoseStamped, PoseWithCovarianceStamped, Odometry, NavSatFix); 'none' ignores it. "
+        "Ground truth is never chosen by itself.",
+        rich_help_panel="Topics",
+    ),
+]
+PointsTopic = Annotated[
+    str | None, typer.Option(help="PointCloud2 topic, used with --clouds.", rich_help_panel="Topics")
+]
+RadiusM = Annotated[float, typer.Option("--radius-m", min=0.01, help="A match this near is right, in metres.")]

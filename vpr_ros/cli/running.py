@@ -1,0 +1,166 @@
+"""The two main commands: a drive becomes a map, and another drive is recognised in it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, fresh, require_file, say
+from vpr_ros.errors import VprError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("map")(map_)
+    app.command()(localize)
+
+
+def map_(
+    bag: options.BagArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Map file; a session is added when it exists.", show_default=False)
+    ],
+    checkpoint: options.Checkpoint = "nano",
+    session: Annotated[str | None, typer.Option(help="Name of this drive (default: the bag's)")] = None,
+    distance_m: Annotated[
+        float,
+        typer.Option(
+            "--distance-m", min=0.01, help="With poses: a keyframe every so many metres.", rich_help_panel="Keyframes"
+        ),
+    ] = 2.0,
+    heading_deg: Annotated[
+        float, typer.Option(min=0.1, help="With poses: and after turning by this.", rich_help_panel="Keyframes")
+    ] = 15.0,
+    novelty: Annotated[
+        float,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="Without poses: a keyframe when the view is less similar than this.",
+            rich_help_panel="Keyframes",
+        ),
+    ] = 0.9,
+    keyframe_every: Annotated[
+        int | None, typer.Option(min=1, help="A keyframe every N frames, whatever else.", rich_help_panel="Keyframes")
+    ] = None,
+    clouds: Annotated[
+        bool, typer.Option(help="Keep LiDAR clouds for verification.", rich_help_panel="Keyframes")
+    ] = False,
+    place_radius: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Size of a place in a new map: metres, or frames without poses (default 10)."),
+    ] = None,
+    image_topic: options.ImageTopic = None,
+    odom_topic: options.OdomTopic = None,
+    pose_topic: options.PoseTopic = None,
+    points_topic: options.PointsTopic = None,
+    device: options.Device = "auto",
+    batch: options.Batch = 0,
+):
+    """Map a drive: describe its images and keep those that show a new place.
+
+    Poses are optional. Odometry spaces the keyframes; a pose in the map
+    frame is stored with them. Ctrl-C ends the drive early and keeps what
+    was saved.
+
+    \b
+    Examples:
+      vpr_ros map first.mcap -o town.vpr
+      vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
+    Add another drive to it:
+      vpr_ros map tuesday.mcap -o town.vpr --session tuesday
+    Without any poses:
+      vpr_ros map walk_bag -o walk.vpr --keyframe-every 1
+    """
+    from vpr_ros.offline.map_bag import MapBagConfig, map_bag
+    from vpr_ros.place_map import GateConfig
+    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.student import DescriptorExtractor
+
+    require_file(bag, "bag")
+    if output.suffix.lower() in (".mcap", ".db3", ".bag", ".yaml"):
+        raise VprError(f"'{output}' names a bag: give the map another ending, such as .vpr.")
+    config = MapBagConfig(
+        topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
+        gate=GateConfig(
+            distance_m=distance_m, heading_deg=heading_deg, novelty_similarity=novelty, every_n=keyframe_every
+        ),
+        session=session or bag.stem,
+        clouds=clouds or points_topic is not None,
+        place_radius=place_radius,
+        batch_size=batch,
+    )
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    with Progress(f"mapping {bag.name}", None) as progress:
+        result = map_bag(bag, output, extractor, config, progress)
+    state = "interrupted: " if result.interrupted else ""
+    say(
+        f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, session {result.session} "
+        f"'{config.session}', {result.fps:.1f} frames/s"
+    )
+    _say_losses(result.skipped, result.first_errors, result.notes)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def localize(
+    bag: options.BagArgument,
+    map_file: Annotated[Path, typer.Option("--map", "-m", help="Map file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for matches and report.", show_default=False)],
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", "-c", help="'nano' or a .safetensors file (default nano)")
+    ] = None,
+    only_stamps: Annotated[
+        Path | None, typer.Option(help="Answer only the frames whose stamps (ns) this file lists, one per line.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
+    image_topic: options.ImageTopic = None,
+    odom_topic: options.OdomTopic = None,
+    device: options.Device = "auto",
+    batch: options.Batch = 0,
+    force: options.Force = False,
+):
+    """Recognise the places of a map in another drive, frame by frame as a robot would.
+
+    OUT gets matches.jsonl and matches.csv (one line per frame), run.json
+    (what was run, what was skipped) and report.html. True poses in the bag
+    are never read; `vpr_ros eval` does that.
+
+    \b
+    Examples:
+      vpr_ros localize second.mcap --map town.vpr -o run
+    The same frames that a live robot processed:
+      vpr_ros localize second.mcap -m town.vpr -o run --only-stamps live.txt
+    """
+    from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag, read_stamps
+    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.student import DescriptorExtractor
+
+    require_file(bag, "bag")
+    require_file(map_file, "map")
+    config = LocalizeBagConfig(
+        topics=DriveTopics(image=image_topic, odom=odom_topic, pose="none"),
+        batch_size=batch,
+        only_stamps=None if only_stamps is None else read_stamps(only_stamps),
+    )
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint or "nano", device=device)
+    with fresh(output, force, folder=True) as out, Progress(f"localising {bag.name}", None) as progress:
+        result = localize_bag(bag, map_file, out, extractor, config, progress)
+        if report:
+            from vpr_ros.offline.reporting import write_run_report
+
+            write_run_report(out, map_file)
+    counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
+    state = "interrupted: " if result.interrupted else ""
+    say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
+    _say_losses(result.skipped, result.first_errors, result.notes)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+def _say_losses(skipped: dict[str, int], first_errors: dict[str, str], notes: dict[str, int]) -> None:
+    for reason, count in skipped.items():
+        say(f"skipped {count}: {reason} (first: {first_errors.get(reason, reason)})", style="yellow")
+    for note, count in notes.items():
+        say(f"note: {note}" + (f" ({count} times)" if count > 1 else ""), style="yellow")

@@ -1,0 +1,154 @@
+"""Commands of the training side; `vpr_ros.training` is imported inside them only."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.errors import VprError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(render)
+    app.command()(train)
+    app.command()(calibrate)
+
+
+def _needs_training():
+    """Import the training package, or say which extra is missing."""
+    try:
+        import lightning  # noqa: F401
+    except ModuleNotFoundError:
+        raise VprError("training needs the extra packages: pip install 'vpr_ros[train]'.") from None
+
+
+def render(
+    output: Annotated[
+        Path, typer.Argument(help="Folder of the training set; a broken run goes on.", show_default=False)
+    ],
+    split: Annotated[str, typer.Option(help="Cities to take: train or validation.")] = "train",
+    cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 16,
+    drives: Annotated[int, typer.Option(min=1, help="Drives per city, in balanced seasons and lights.")] = 6,
+    frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 200,
+    height: Annotated[int, typer.Option(min=16)] = 96,
+    width: Annotated[int, typer.Option(min=16)] = 128,
+    lidar: Annotated[bool, typer.Option(help="Also scan with a LiDAR.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
+):
+    """Render a synthetic training set. Test cities cannot be rendered here: nothing may learn from them.
+
+    \b
+    Example:
+      vpr_ros render runs/train_set --cities 16 && vpr_ros train --train runs/train_set
+    """
+    try:
+        import open3d  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
+    from vpr_ros.training.synthetic.city import TRAIN_SEEDS, VALIDATION_SEEDS
+    from vpr_ros.training.synthetic.training_set import render_training_set
+
+    seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}.get(split)
+    if seeds is None:
+        raise VprError(f"--split is '{split}': choose train or validation.")
+    chosen = list(seeds)[:cities]
+    with Progress("drives", drives * len(chosen)) as progress:
+        render_training_set(
+            output, chosen, drives, frames, (height, width), lidar, workers, lambda done, _total: progress(done)
+        )
+    say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
+
+
+def train(
+    config: Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/train"),
+    data: Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")] = None,
+    validation: Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")] = None,
+    student: Annotated[str | None, typer.Option(help="nano or small.")] = None,
+    loss: Annotated[str | None, typer.Option(help="contrastive or multi_similarity.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")] = True,
+):
+    """Train a student by metric learning; the result is OUT/student.safetensors, fit for --checkpoint.
+
+    Options given here win over the file. Ctrl-C keeps the last whole epoch,
+    and the same command goes on from there.
+
+    \b
+    Example:
+      vpr_ros train config/training/nano.yaml --output runs/nano --seed 1
+    """
+    _needs_training()
+    from vpr_ros.training.engine import config as runs
+    from vpr_ros.training.engine.train import train as run
+
+    overrides = {
+        "train": None if data is None else [str(path) for path in data],
+        "validation": None if validation is None else [str(path) for path in validation],
+        "student": student,
+        "loss": loss,
+        "epochs": epochs,
+        "seed": seed,
+        "accelerator": accelerator,
+    }
+    if config is not None:
+        settings = runs.read_config(require_file(config, "training configuration"), **overrides)
+    else:
+        given = {key: tuple(v) if isinstance(v, list) else v for key, v in overrides.items() if v is not None}
+        settings = runs.check(dataclasses.replace(runs.TrainConfig(), **given))
+    path = run(settings, output, resume=resume)
+    say(f"{path}: use it with --checkpoint {path}")
+
+
+def calibrate(
+    map_file: options.MapArgument,
+    bag: Annotated[
+        Path | None, typer.Option(help="A labelled second drive: a bag with true poses in the map's frame.")
+    ] = None,
+    map_bag: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bag that was mapped, for the keyframes' true poses (default: the map's)."),
+    ] = None,
+    truth_topic: Annotated[str | None, typer.Option(help="Topic of the true poses.")] = None,
+    image_topic: options.ImageTopic = None,
+    odom_topic: options.OdomTopic = None,
+    checkpoint: options.Checkpoint = "nano",
+    device: options.Device = "auto",
+    reset: Annotated[bool, typer.Option(help="Drop the map's calibration; the checkpoint's applies again.")] = False,
+):
+    """Fit the probabilities of a map, from a labelled second drive or from the map itself.
+
+    Each checkpoint brings a calibration from other cities. A second drive
+    with true poses replaces it. Without one, the map's own drive is matched
+    against itself with a time gap, which may only lower probabilities.
+
+    \b
+    Examples:
+      vpr_ros calibrate town.vpr --bag second.mcap --map-bag first.mcap
+      vpr_ros calibrate town.vpr
+    """
+    from vpr_ros.place_map import PlaceMap
+
+    require_file(map_file, "map")
+    if reset:
+        with PlaceMap.open(map_file, writable=True) as place_map:
+            place_map.set_calibration(None)
+        say(f"{map_file}: the checkpoint's calibration applies")
+        return
+    from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
+    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.student import DescriptorExtractor
+
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    if bag is None:
+        summary = calibrate_from_map(map_file, extractor)
+    else:
+        topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
+        summary = calibrate_from_drive(map_file, bag, extractor, topics, truth_topic, tuple(map_bag or ()))
+    say(f"{map_file}: {summary}")

@@ -1,0 +1,42 @@
+"""Images from whatever holds some: a folder of pictures, a bag, or a map's thumbnails."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.evaluation.folders import SUFFIXES, list_images, read_image
+from vpr_ros.offline.map_images import map_images
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.sensors import Drive, DriveTopics
+
+BAG_SUFFIXES = (".bag", ".mcap", ".db3")
+
+
+def images_of(path: str | Path, at_most: int, image_topic: str | None = None) -> Iterator[np.ndarray]:
+    """Images (H, W, 3) uint8 RGB, at most so many, spread evenly over the source; unreadable ones are left out.
+
+    Raises VprError for a path that is no folder of images, bag or map.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise VprError(f"'{path}' does not exist: give a folder of images, a bag or a map.")
+    if path.suffix in BAG_SUFFIXES or (path / "metadata.yaml").exists():
+        with Drive(path, DriveTopics(image=image_topic, odom="none", pose="none")) as drive:
+            step = -(-len(drive) // at_most)
+            yield from (observation.image for observation in islice(drive, 0, None, step))
+    elif path.is_dir():
+        files = list_images(path)
+        for file in files[:: -(-len(files) // at_most)]:
+            image = read_image(file)
+            if image is not None:
+                yield image
+    elif path.suffix.lower() in SUFFIXES:
+        raise VprError(f"'{path}' is a single image: give the folder that holds it.")
+    else:
+        with PlaceMap.open(path) as place_map:
+            ids = place_map.keyframes().ids
+            for keyframe_id in ids[:: -(-max(len(ids), 1) // at_most)]:
+                yield from map_images(place_map, [keyframe_id])

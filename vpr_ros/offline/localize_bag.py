@@ -1,0 +1,141 @@
+"""A bag against a map: the streaming loop behind `vpr_ros localize`."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
+from vpr_ros.observation import Observation
+from vpr_ros.offline.describing import batch_size_for, described
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.recognition.calibration import choose_calibration
+from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.sensors import Drive, DriveTopics
+
+
+@dataclass(frozen=True)
+class LocalizeBagConfig:
+    """How a drive is localised. True poses are never read: the pose role stays empty unless it is named."""
+
+    topics: DriveTopics = field(default_factory=lambda: DriveTopics(pose="none"))
+    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
+    batch_size: int = 0  # images per forward pass; 0: chosen by the device
+    only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
+
+
+@dataclass(frozen=True)
+class LocalizeBagResult:
+    """What a run answered and what it could not use."""
+
+    frames: int
+    counts: dict[str, int]  # by status
+    seconds: float
+    interrupted: bool
+    skipped: dict[str, int]
+    first_errors: dict[str, str]
+    notes: dict[str, int]
+    calibration: str  # origin of the probabilities
+
+    @property
+    def fps(self) -> float:
+        """Answered frames per second, reading included."""
+        return self.frames / max(self.seconds, 1e-9)
+
+
+def read_stamps(path: str | Path) -> frozenset[int]:
+    """Image stamps in nanoseconds, one per line; # begins a comment. Raises VprError naming the bad line."""
+    stamps = set()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VprError(f"the list of stamps '{path}' cannot be read ({error}).") from None
+    for number, line in enumerate(lines, 1):
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        if not text.isdigit():
+            raise VprError(f"'{path}' line {number} is not a stamp in nanoseconds: {text!r}.")
+        stamps.add(int(text))
+    if not stamps:
+        raise VprError(f"'{path}' lists no stamps.")
+    return frozenset(stamps)
+
+
+def localize_bag(
+    bag: str | Path,
+    map_path: str | Path,
+    out: str | Path,
+    extractor,
+    config: LocalizeBagConfig | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> LocalizeBagResult:
+    """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
+
+    Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers
+    given (`interrupted`). Raises VprError for a map of another model, a bag without usable images, and where nothing
+    can be written.
+    """
+    config, out = config or LocalizeBagConfig(), Path(out)
+    records: list[MatchRecord] = []
+    skipped, errors, interrupted = Counter(), {}, False
+    model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
+    with PlaceMap.open(map_path, **model) as place_map, Drive(bag, config.topics) as drive:
+        if not len(place_map):
+            raise VprError(f"map {map_path} has no keyframes: map a drive into it first.")
+        calibration = choose_calibration(place_map.get_calibration(), extractor.calibration, place_map.place_radius_m)
+        recogniser = Recogniser(place_map, calibration, config.recognition)
+        started = time.monotonic()
+        with match_writer(out / "matches.jsonl") as writer:
+            try:
+                observations = _chosen(drive, config.only_stamps)
+                for observation, descriptor in described(
+                    observations, extractor, batch_size_for(extractor, config.batch_size)
+                ):
+                    try:
+                        answer = recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
+                    except FrameError as error:
+                        skipped["frame unusable"] += 1
+                        errors.setdefault("frame unusable", str(error))
+                        continue
+                    records.append(MatchRecord.from_recognition(answer))
+                    writer.write(records[-1])
+                    if progress is not None:
+                        progress(len(records))
+            except KeyboardInterrupt:
+                interrupted = True
+        seconds = time.monotonic() - started
+        counts = Counter(record.status for record in records)
+        result = LocalizeBagResult(
+            len(records),
+            {status: counts[status] for status in STATUSES},
+            seconds,
+            interrupted,
+            dict(drive.skipped + skipped),
+            {**drive.first_errors, **errors},
+            dict(drive.notes),
+            calibration.source,
+        )
+        run = RunInfo(
+            map=str(Path(map_path).absolute()),
+            map_id=place_map.map_id,
+            bag=str(Path(bag).absolute()),
+            checkpoint=extractor.name,
+            fingerprint=extractor.fingerprint,
+            config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
+            counts=result.counts,
+            skipped=result.skipped,
+            fps=result.fps,
+            extra={"calibration": result.calibration, "notes": result.notes, "interrupted": interrupted},
+        )
+    if config.only_stamps is not None and not records:
+        raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
+    write_csv(out / "matches.csv", records)
+    write_run(out / "run.json", run)
+    return result
+
+
+def _chosen(drive: Iterable[Observation], stamps: frozenset[int] | None) -> Iterator[Observation]:
+    return iter(drive) if stamps is None else (o for o in drive if o.stamp_ns in stamps)

@@ -1,0 +1,100 @@
+"""Reports of runs: the pictures come from the bag and the map, the figures from the evaluation."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.files import atomic_text
+from vpr_ros.evaluation.matches import read_matches, read_run
+from vpr_ros.evaluation.report import ReportInput, write_report
+from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
+from vpr_ros.place_map import Keyframes, PlaceMap
+from vpr_ros.sensors import Bag, decode_image, stamp_ns
+
+
+def write_run_report(out: str | Path, map_path: str | Path) -> Path:
+    """report.html of a run that has no ground truth; returns its path."""
+    out = Path(out)
+    run = read_run(out / "run.json")
+    with PlaceMap.open(map_path) as place_map:
+        keyframes = place_map.keyframes()
+        report = ReportInput(
+            records=read_matches(out / "matches.jsonl").records,
+            run=run,
+            keyframe_ids=keyframes.ids,
+            keyframe_xy=positions(keyframes),
+            query_images=bag_images(run.bag, _image_topic(run.config)),
+            keyframe_image=place_map.thumbnail,
+        )
+        write_report(out / "report.html", report)
+    return out / "report.html"
+
+
+def write_evaluation(
+    out: str | Path,
+    evaluated: EvaluatedRun,
+    map_path: str | Path | None = None,
+    bag: str | Path | None = None,
+    **extra: Any,
+) -> Path:
+    """eval.json and report.html of a run with its truth; returns the report's path.
+
+    `map_path` and `bag` stand in for those that run.json names; `extra` goes to ReportInput (tables, title, ...).
+    """
+    out = Path(out)
+    with atomic_text(out / "eval.json") as stream:
+        json.dump({"rule": evaluated.truth.rule, **evaluated.evaluation.to_dict()}, stream, indent=2)
+    run = evaluated.run
+    with PlaceMap.open(map_path or map_of(run, out)) as place_map:
+        report = ReportInput(
+            records=evaluated.records,
+            run=run,
+            truth=evaluated.truth,
+            evaluation=evaluated.evaluation,
+            keyframe_ids=evaluated.keyframes.ids,
+            keyframe_xy=positions(evaluated.keyframes),
+            query_images=bag_images(bag or run.bag, _image_topic(run.config)),
+            keyframe_image=place_map.thumbnail,
+            **extra,
+        )
+        write_report(out / "report.html", report)
+    return out / "report.html"
+
+
+def positions(keyframes: Keyframes) -> np.ndarray | None:
+    """Positions (N, 2) in metres for drawing: in the map frame, else by odometry, None without either."""
+    for poses in (keyframes.T_map_base, keyframes.T_odom_base):
+        if np.isfinite(poses[:, 0, 3]).any():
+            return poses[:, :2, 3]
+    return None
+
+
+def bag_images(bag: str | Path, topic: str | None) -> Callable[[Sequence[int]], Mapping[int, np.ndarray]]:
+    """A function that finds images by stamp in one pass over a bag; it finds none where the bag is gone."""
+
+    def find(stamps: Sequence[int]) -> dict[int, np.ndarray]:
+        wanted, found = set(stamps), {}
+        try:
+            with Bag(bag) as opened:
+                name = opened.choose("image", topic)
+                for _, bag_time_ns, msg in opened.messages([name], on_error=lambda *_: None):
+                    stamp = stamp_ns(msg) or bag_time_ns
+                    if stamp in wanted and stamp not in found:
+                        try:
+                            found[stamp] = decode_image(msg)
+                        except FrameError:
+                            continue
+        except VprError:
+            return found  # a report without pictures is better than none
+        return found
+
+    return find
+
+
+def _image_topic(config: Mapping[str, Any]) -> str | None:
+    topics = config.get("topics")
+    return topics.get("image") if isinstance(topics, dict) else None
