@@ -10,7 +10,10 @@ from .shading import shade
 
 # camera_optical_frame (z forward, x right, y down) in camera_link (x forward, y left, z up), REP-103
 R_LINK_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-_TONE = (255 * (1 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2)).astype(np.float32)
+_LINEAR = 1 - np.exp(-np.linspace(0, 6, 4096))
+_GAMMA = _LINEAR ** (1 / 2.2)
+# A mild S-curve on top of gamma, as camera makers apply, keeps shadows dark and lights bright.
+_TONE = (255 * (.45 * _GAMMA + .55 * _GAMMA**2 * (3 - 2 * _GAMMA))).astype(np.float32)
 
 
 def camera_extrinsics(camera: CameraConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +101,6 @@ def develop(picture: np.ndarray, camera: CameraConfig, light: Light, rng: np.ran
     picture = picture * np.array([camera.red_gain, 1, camera.blue_gain], np.float32)
     if camera.blur_px > .2:
         picture = cv2.GaussianBlur(picture, (0, 0), camera.blur_px * w / 160)
-    # The tone curve takes 2.2 as full scale steps: scene value 1 comes out near white without clipping hard.
     index = np.clip(picture * (1.5 * 4095 / 6), 0, 4095).astype(np.int32)
     out = _TONE[index]
     sigma = camera.noise * (1.6 + 2.2 * np.clip(gain - 1, 0, 3))

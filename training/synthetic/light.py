@@ -45,13 +45,13 @@ def make_light(conditions: DriveConditions) -> Light:
     warm = rng.uniform(.9, 1.1)
     table = {
         "day": dict(sun_colour=a([2.5, 2.25, 1.85]) * warm, up=a([.62, .76, 1.0]), down=a([.34, .33, .30]), zenith=a([.22, .42, .85]),
-                    horizon=a([.78, .88, 1.0]), glow=a([.5, .45, .35]), haze=.0016, lamps=0., lit=.02, window=.25, head=0., key=.40),
+                    horizon=a([.78, .88, 1.0]), glow=a([.5, .45, .35]), haze=.0012, veil=.75, lamps=0., lit=.02, window=.25, head=0., key=.34),
         "overcast": dict(sun_colour=a([0., 0, 0]), up=a([1.0, 1.03, 1.08]), down=a([.42, .42, .42]), zenith=a([.78, .82, .88]),
-                         horizon=a([1.0, 1.0, 1.0]), glow=a([0., 0, 0]), haze=.003, lamps=0., lit=.08, window=.4, head=.0, key=.38),
-        "dusk": dict(sun_colour=a([0., 0, 0]), up=a([.26, .25, .38]), down=a([.11, .10, .13]), zenith=a([.16, .20, .42]),
-                     horizon=a([.62, .40, .36]), glow=a([.9, .42, .12]), haze=.003, lamps=.5, lit=.32, window=.55, head=.25, key=.27),
+                         horizon=a([1.0, 1.0, 1.0]), glow=a([0., 0, 0]), haze=.002, veil=.9, lamps=0., lit=.08, window=.4, head=.0, key=.36),
+        "dusk": dict(sun_colour=a([0., 0, 0]), up=a([.25, .28, .37]), down=a([.09, .085, .09]), zenith=a([.13, .20, .40]),
+                     horizon=a([.50, .38, .33]), glow=a([1.0, .45, .10]), haze=.0016, veil=.55, lamps=.55, lit=.34, window=.6, head=.25, key=.22),
         "night": dict(sun_colour=a([0., 0, 0]), up=a([.016, .019, .032]), down=a([.010, .009, .009]), zenith=a([.008, .012, .03]),
-                      horizon=a([.07, .055, .05]), glow=a([0., 0, 0]), haze=.0035, lamps=1., lit=.38, window=.6, head=1., key=.15),
+                      horizon=a([.07, .055, .05]), glow=a([0., 0, 0]), haze=.002, veil=.9, lamps=1., lit=.38, window=.6, head=1., key=.15),
     }[kind]
     haze = table["haze"] * rng.uniform(.7, 1.6) + {"clear": 0, "fog": rng.uniform(.018, .034), "rain": .006, "snow": .010}[weather]
     horizon = table["horizon"]
@@ -62,7 +62,7 @@ def make_light(conditions: DriveConditions) -> Light:
         zenith = table["zenith"]
     sun = a([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]) if kind == "day" else None
     clouds = {"day": rng.uniform(.1, .8), "overcast": .35, "dusk": rng.uniform(.2, .7), "night": .3}[kind]
-    return Light(sun, table["sun_colour"], table["up"], table["down"], zenith, horizon, table["glow"], azimuth, float(haze), horizon * .93,
+    return Light(sun, table["sun_colour"], table["up"], table["down"], zenith, horizon, table["glow"], azimuth, float(haze), horizon * table["veil"],
                  table["lamps"], table["lit"], table["window"], table["head"], clouds, table["key"], rng.uniform(0, 512, 2))
 
 
@@ -84,7 +84,10 @@ def sky(light: Light, city: City, direction: np.ndarray, snowy: bool) -> np.ndar
     for scale, shade, shift in ((1.0, .45, 0.), (.55, .22, 2.1)):
         profile = sum(amplitude * (1 + np.sin(k * (azimuth + shift) + phase)) for amplitude, k, phase in hills) * scale * .8
         rough = read_noise(azimuth * 160 + shift * 60, np.full_like(azimuth, 40))[:, 1] * .0035
-        tone = np.array([.30, .36, .30]) if not snowy else np.array([.72, .74, .78])
-        land = light.haze * shade + (1 - shade) * tone * (light.ambient_up * .55)
+        tone = np.array([.30, .36, .30], np.float32) if not snowy else np.array([.72, .74, .78], np.float32)
+        clear = (1 - shade) * np.exp(-light.haze_per_m * 500)
+        land = light.haze * (1 - clear) + clear * tone * (light.ambient_up * .55)
         colour = np.where((up < profile + rough)[:, None], land, colour)
+    veil = (1 - np.exp(-light.haze_per_m * 500)) * np.exp(-9 * np.clip(up, 0, 1))
+    colour = colour + veil[:, None] * (light.haze - colour)
     return np.maximum(colour, 0).astype(np.float32)

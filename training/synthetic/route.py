@@ -74,7 +74,7 @@ def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
             points = street.points if forward else street.points[::-1]
             normal = np.column_stack([street.tangent[:, 1], -street.tangent[:, 0]]) * (1 if forward else -1)
             normal = normal if forward else normal[::-1]
-            lane = 0.5 * (street.half_width_m - street.parking_m)
+            lane = 0.44 * (street.half_width_m - street.parking_m)
             lane = 0.15 if street.half_width_m < 3 else lane  # a narrow street is driven in its middle
             line.append((points + lane * normal)[2:-2])
             node, last = (street.b if forward else street.a), index

@@ -61,7 +61,7 @@ def _lamp_raster(lights: np.ndarray, ground: Ground) -> np.ndarray:
     for x, y, h in lights:
         row, column = (int(v) for v in ground.cells(np.array([x, y])))
         if reach < row < len(out) - reach - 1 and reach < column < len(out) - reach - 1:
-            glow = 9 * h / (square + h * h) ** 1.5 * np.clip(1 - square / 676, 0, 1)
+            glow = 13 * h / (square + h * h) ** 1.5 * np.clip(1 - square / 676, 0, 1)
             out[row - reach:row + reach + 1, column - reach:column + reach + 1] += glow
     return np.minimum(out, 1.5)
 

@@ -19,8 +19,10 @@ def _hash(*values) -> np.ndarray:
     return (h & np.uint32(0xFFFF)).astype(np.int32)
 
 
-def _bays(part, prim, u, v, footprint):
-    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and per-bay lamp lottery (n,)."""
+def _bays(part, prim, u, v, footprint, evening: int):
+    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and per-bay a lamp lottery (n,) that
+    depends on the drive's `evening`, since other people are at home on another day.
+    """
     group = atlas().overlay
     bay, floor = part["bay_m"][prim], part["floor_m"][prim]
     cu, cv = u / bay, v / floor
@@ -39,7 +41,7 @@ def _bays(part, prim, u, v, footprint):
     tile = np.where(blank, group["blank"][0], np.where(j <= 0, low, windows))
     level = mip_level(np.minimum(bay, floor) / TILE_PX, footprint)
     aux = read_atlas(tile, fu, fv, level, aux=True)
-    return read_atlas(tile, fu, fv, level), aux[:, 0] / 255, aux[:, 1] / 255, _hash(seed + 1, i, j) / 65535.0
+    return read_atlas(tile, fu, fv, level), aux[:, 0] / 255, aux[:, 1] / 255, _hash(seed + evening, i + 31, j + 17) / np.float32(65535)
 
 
 def shade(scene: Scene, light: Light, origin, direction, hits, pixel_rad: float, ego_forward) -> np.ndarray:
@@ -78,11 +80,11 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
 
     noise = read_noise((p[:, 0] + .6 * p[:, 2]) * 9, (p[:, 1] + .8 * p[:, 2]) * 9)
     solid = (kind != GROUND) & (kind != LEAF)
-    albedo *= np.where(solid, 1 + .07 * noise[:, 0], 1)[:, None]
+    albedo *= np.where(solid, 1 + .05 * noise[:, 0], 1)[:, None]
 
     wall = np.flatnonzero(kind == FACADE)
     if len(wall):
-        over, lit_mask, glass, lottery = _bays(part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall])
+        over, lit_mask, glass, lottery = _bays(part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall], conditions.seed)
         grime = 1 - .28 * np.exp(-np.maximum(p[wall, 2], 0) / .9) + .05 * noise[wall, 1]
         albedo[wall] = albedo[wall] * (1 - over[:, 3:] / 255) * grime[:, None] + (over[:, :3] / 255) ** 1.8
         lit = (lottery < light.lit_windows) | ((p[wall, 2] < 3.2) & (lottery < 2 * light.lit_windows))
@@ -108,9 +110,9 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     if len(floor):
         albedo[floor], snow_cover[floor], wet[floor] = ground_colour(scene, p[floor], footprint[floor], noise[floor])
     if conditions.snowy:
-        lying = np.clip((n[:, 2] - .42 + .10 * noise[:, 1]) * 5, 0, 1) * np.where(kind == LAMP, 0, 1)
+        lying = np.clip((n[:, 2] - .42 + .10 * noise[:, 1]) * 5, 0, 1) * (kind != LAMP)
         lying[floor] = snow_cover[floor]
-        lying *= np.where(kind == LEAF, .8, np.where(kind == EVERGREEN, .62, .95))
+        lying *= np.where(kind == LEAF, np.float32(.8), np.where(kind == EVERGREEN, np.float32(.62), np.float32(.95)))
         albedo += lying[:, None] * (np.array([.80, .82, .86], np.float32) - albedo)
     if conditions.weather == "rain":
         albedo *= np.where(n[:, 2] > .5, .55, .8)[:, None]
@@ -135,11 +137,11 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     if light.lamps:
         pool = read_bilinear(scene.lamp_light, column, row)
         tilt = np.where(n[:, 2] > .5, 1, .62) * np.exp(-np.maximum(high - 4, 0) / 4)
-        radiance = radiance + (pool * tilt * light.lamps * .85)[:, None] * np.array([1., .78, .50])
+        radiance = radiance + (pool * tilt * light.lamps * .85)[:, None] * np.array([1., .78, .50], np.float32)
     if light.headlights:
         ahead = np.clip((d @ ego_forward - .82) / .18, 0, 1) ** 1.5
         beam = light.headlights * 11 * ahead / (t * t + 14) * np.clip(1.4 - .25 * (p[:, 2] - .9), .15, 1) * np.maximum(np.abs(facing), .3) ** .5
-        radiance = radiance + beam[:, None] * np.array([1., .95, .85])
+        radiance = radiance + beam[:, None] * np.array([1., .95, .85], np.float32)
     colour = albedo * radiance
     shiny = np.flatnonzero(gloss > .01)
     if len(shiny):

@@ -5,7 +5,7 @@ import numpy as np
 
 from .city import OLD, RURAL, SUBURB, URBAN
 from .ground import CELL_M
-from .sampling import mip_level, read_atlas, read_bilinear
+from .sampling import mip_level, read_atlas, read_bilinear, read_noise
 from .scene import Scene
 from .textures import MATERIAL_ID, MATERIAL_SIZE_M, TILE_PX, UNIT
 
@@ -25,8 +25,8 @@ def ground_colour(scene: Scene, p, footprint, noise):
     fields = read_bilinear(ground.fields, column, row, borderMode=cv2.BORDER_CONSTANT, borderValue=(80, 0, 0, 0))
     rows, columns = ground.cells(p[:, :2])
     street = ground.street[rows, columns]
-    half, pavement, parking, zone, surface = (np.array([getattr(s, name) for s in city.streets])[street] for name in
-                                              ("half_width_m", "pavement_m", "parking_m", "zone", "surface"))
+    half, pavement, parking, zone, surface = (np.array([getattr(s, name) for s in city.streets], kind)[street] for name, kind in
+                                              (("half_width_m", "f4"), ("pavement_m", "f4"), ("parking_m", "f4"), ("zone", "i4"), ("surface", "i4")))
     outside, lateral, along, end = fields.T
     road, walk = outside < 0, (outside >= 0) & (outside < pavement)
     inside = ~road & ~walk
@@ -54,7 +54,7 @@ def ground_colour(scene: Scene, p, footprint, noise):
     scaled = p[:, :2] / size[:, None]
     fraction = scaled - np.floor(scaled)
     base = read_atlas(material, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
-    albedo = tint * (base[:, :3] / UNIT) * (1 + .10 * noise[:, :1] + .05 * noise[:, 1:])
+    albedo = tint * (base[:, :3] / UNIT) * (1 + .05 * noise[:, :1] + .04 * noise[:, 1:])
     # Wear: darker oil strip in the lane, patches of newer asphalt, dirt at the kerb.
     lane = np.abs(np.abs(lateral) - .5 * (half - parking))
     paved = road & (surface == 0)
@@ -69,8 +69,10 @@ def ground_colour(scene: Scene, p, footprint, noise):
     colour = np.where(yellow[:, None], [.75, .55, .10], [.74, .74, .72])
     albedo += paint[:, None] * (colour - albedo)
     if autumn:
-        litter = np.clip((noise[:, 1] + .4 * noise[:, 0] - 1.0 + .8 * np.exp(-np.abs(outside) / .6) + .4 * green) * 1.2, 0, .75)
-        albedo += litter[:, None] * (np.array([.38, .22, .07]) * (.8 + .4 * (noise[:, 1:] % 1)) - albedo)
+        speck = read_noise(p[:, 0] * 60, p[:, 1] * 60)[:, 1]
+        litter = np.clip((.9 * speck + .3 * noise[:, 0] - 1.9 + 1.6 * np.exp(-np.abs(outside) / .7) + .7 * green) * 1.5, 0, .8)
+        litter *= np.clip(1.2 - .5 * footprint, .3, 1)
+        albedo += litter[:, None] * (np.array([.38, .22, .07]) * (.7 + .4 * (speck[:, None] % 1)) - albedo)
     return albedo, _snow(scene, road, walk, half, parking, lateral, zone, noise, albedo), road * np.clip(.5 + .5 * noise[:, 0], .15, 1)
 
 

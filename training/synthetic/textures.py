@@ -55,7 +55,7 @@ def _material(name: str, rng: np.random.Generator) -> np.ndarray:
     soft, fine = periodic_noise(size, 1.5, rng), periodic_noise(size, 0.3, rng)
     base = {
         "plain": lambda: 1 + 0.02 * soft,
-        "plaster": lambda: 1 + 0.07 * soft + 0.04 * fine,
+        "plaster": lambda: 1 + 0.045 * soft + 0.04 * fine,
         "brick": lambda: _courses(24, 8, rng, 0.28, 0.16) + 0.05 * soft,
         "stone": lambda: np.minimum(_courses(8, 5, rng, 0.10, 0.15), 1.15) + 0.09 * soft + 0.05 * fine,
         "siding": lambda: 0.72 + 0.38 * np.minimum(1, ((v * 12) % 1) * 3) + 0.03 * soft,
@@ -64,7 +64,7 @@ def _material(name: str, rng: np.random.Generator) -> np.ndarray:
         "roof_tile": lambda: 0.62 + 0.5 * ((v * 10) % 1) * (0.75 + 0.25 * np.sin(u * 2 * np.pi * 10)) + 0.08 * soft,
         "shingle": lambda: 2 - _courses(12, 8, rng, 0.2, 0.14) + 0.06 * soft,
         "metal": lambda: 0.92 + 0.16 * np.sin(u * 2 * np.pi * 10) + 0.05 * soft,
-        "asphalt": lambda: 1 + 0.10 * soft + 0.10 * fine,
+        "asphalt": lambda: 1 + 0.05 * soft + 0.12 * fine,
         "cobble": lambda: 2 - _courses(14, 12, rng, 0.3, 0.18) + 0.08 * soft,
         "slabs": lambda: 2.1 - np.maximum(_courses(4, 4, rng, 0.07, 0.07, 0.0), 0.8) + 0.06 * soft + 0.04 * fine - 0.1,
         "grass": lambda: 1 + 0.18 * soft + 0.22 * fine,
@@ -74,7 +74,7 @@ def _material(name: str, rng: np.random.Generator) -> np.ndarray:
         "needle": lambda: 0.9 + 0.30 * periodic_noise(size, 0.6, rng) + 0.16 * fine,
         "bark": lambda: 0.95 + 0.22 * periodic_noise(size, 1.0, rng) * (0.6 + 0.4 * np.sin(u * 2 * np.pi * 9)),
         "awning": lambda: np.where((u * 4) % 1 < 0.5, 1.5, 0.75),
-        "rough": lambda: 1 + 0.16 * soft + 0.08 * fine,
+        "rough": lambda: 1 + 0.10 * soft + 0.08 * fine,
         "panels": lambda: np.where(((u * 4) % 1 < 0.03) | ((v * 8) % 1 < 0.04), 0.6, 1.0) + 0.04 * soft,
     }[name]()
     colour = np.repeat(np.asarray(base, np.float32)[..., None], 3, axis=2)

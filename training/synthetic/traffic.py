@@ -67,7 +67,7 @@ def car_shape(kind: str) -> dict[str, np.ndarray]:
 
 def add_car(mesh: Mesh, xy, yaw: float, rng: np.random.Generator, lights_on: bool) -> None:
     """One car, van or lorry standing at `xy`, heading along `yaw`."""
-    shape = car_shape(("hatch", "sedan", "van", "lorry")[rng.choice(4, p=[.42, .36, .17, .05])])
+    shape = car_shape(("hatch", "sedan", "van", "lorry")[rng.choice(4, p=[.45, .39, .13, .03])])
     stretch = rng.uniform(.93, 1.07, 3) * [1, .98, 1]
     paint = np.clip(PAINTS[rng.integers(len(PAINTS))] * rng.uniform(.8, 1.15), 0, 1)
     c, s = np.cos(yaw), np.sin(yaw)

@@ -71,16 +71,16 @@ def _broadleaf(rng) -> Template:
     wood.append(_tubes(starts, ends, r0, r0 * .45, 3))
     tips = np.array(tips)
     centre = tips.mean(0)
-    picks = tips[rng.integers(len(tips), size=330)]
-    leaf_at = picks + rng.normal(0, .042, (330, 3))
+    picks = tips[rng.integers(len(tips), size=520)]
+    leaf_at = picks + rng.normal(0, .044, (520, 3))
     leaf_at[:, 2] = np.maximum(leaf_at[:, 2], clear + .02)
     out = np.linalg.norm((leaf_at - centre) / [spread, spread, .35], axis=1)
     shade = np.clip(.42 + .38 * out + .55 * (leaf_at[:, 2] - centre[2]) / .35, .3, 1.25)
-    return Template(np.concatenate(wood), _leaves(leaf_at, rng.uniform(.028, .052, 330), rng), shade)
+    return Template(np.concatenate(wood), _leaves(leaf_at, rng.uniform(.021, .041, 520), rng), shade)
 
 
 def _conifer(rng) -> Template:
-    n = 260
+    n = 360
     width, skirt = rng.uniform(.13, .21), rng.uniform(.06, .16)
     h = skirt + (1 - skirt) * rng.beta(1, 1.5, n)
     tier = .75 + .25 * np.cos(h * 2 * np.pi * rng.uniform(7, 11))
@@ -89,7 +89,7 @@ def _conifer(rng) -> Template:
     centres = np.column_stack([r * np.cos(a), r * np.sin(a), h - .25 * r])
     shade = np.clip(.45 + .7 * r / (width * (1.05 - h) + .02) * .8, .35, 1.15)
     wood = _tubes([[0, 0, 0]], [[0, 0, .95]], [.018], [.004], 5)
-    return Template(wood, _leaves(centres, rng.uniform(.035, .06, n) * (1.25 - h * .7), rng, .5), shade)
+    return Template(wood, _leaves(centres, rng.uniform(.028, .052, n) * (1.25 - h * .7), rng, .5), shade)
 
 
 @lru_cache(maxsize=1)
