@@ -6,7 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...geometry import interpolate, invert
+from ...geometry import interpolate
 from .drive import Drive
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
@@ -60,7 +60,3 @@ def odometry_between(drive: Drive, i: int) -> list[tuple[int, np.ndarray]]:
     return out
 
 
-def expected_cloud_in_camera(drive: Drive, cloud: np.ndarray) -> np.ndarray:
-    """Points (N, 3) of a scan in camera_optical_frame, from the drive's extrinsics."""
-    T = invert(drive.T_base_cameralink @ drive.T_cameralink_optical) @ drive.T_base_lidar
-    return cloud @ T[:3, :3].T + T[:3, 3]

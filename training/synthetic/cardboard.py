@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PLACES_PER_CITY = 40  # a "city" is what one batch draws its negatives from
+PLACES_PER_CITY = 200  # a "city" is what one batch draws its negatives from
 SPACING_M = 1000.0  # places of one city never share a view
 
 
