@@ -172,6 +172,15 @@ def test_evaluation_of_one_small_run_by_hand():
     assert math.isnan(missing.error_median_m)
 
 
+def test_the_longest_gap_starts_anew_off_the_map():
+    s = 10**9
+    kinds = "h..h" + "o" + ".h....h." + "o" + "."  # h right, . missed, o off the map; one frame per second
+    records = [record(i * s, "accepted" if k == "h" else "unknown", 10, 0.5) for i, k in enumerate(kinds)]
+    positives = [[] if k == "o" else [10] for k in kinds]
+    assert evaluate(records, truth(positives)).longest_gap_s == 5.0
+    assert math.isnan(evaluate(records[:1], truth([[]])).longest_gap_s)
+
+
 def test_records_and_truth_must_belong_together():
     with pytest.raises(VprError, match="belong together"):
         evaluate([record(0, "unknown")], truth([]))

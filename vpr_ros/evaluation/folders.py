@@ -220,4 +220,5 @@ def _restrict(truth: Truth, rows: np.ndarray) -> Truth:
     place = {int(r): i for i, r in enumerate(rows)}
     kept = [sorted(place[int(p)] for p in positives if int(p) in place) for positives in truth.positives]
     xy = None if truth.keyframe_xy is None else truth.keyframe_xy[rows]
-    return replace(truth, positives=tuple(np.array(k, np.int64) for k in kept), keyframe_ids=np.arange(len(rows)), keyframe_xy=xy)
+    positives = tuple(np.array(k, np.int64) for k in kept)
+    return replace(truth, positives=positives, keyframe_ids=np.arange(len(rows)), keyframe_xy=xy)

@@ -50,6 +50,7 @@ class Evaluation:
     error_median_m: float  # of right and wrong accepted on-map matches, keyframe to query
     error_p90_m: float
     error_max_m: float
+    longest_gap_s: float  # longest stretch on the map without a right accepted match
     recall_mode: str
     curve: metrics.PrecisionRecall
     reliability: metrics.Reliability
@@ -66,7 +67,7 @@ class Evaluation:
         return _without_nan(out)
 
 
-def _without_nan(value):
+def _without_nan(value) -> Any:
     if isinstance(value, dict):
         return {k: _without_nan(v) for k, v in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -128,8 +129,23 @@ def evaluate(
         error_median_m=float(np.median(placed)) if len(placed) else float("nan"),
         error_p90_m=float(np.percentile(placed, 90)) if len(placed) else float("nan"),
         error_max_m=float(placed.max()) if len(placed) else float("nan"),
+        longest_gap_s=_longest_gap_s([r.stamp_ns for r in records], outcomes),
         recall_mode=mode, curve=curve, reliability=reliable, outcomes=outcomes, ranks=ranks, errors_m=errors,
     )
+
+
+def _longest_gap_s(stamps_ns: Sequence[int], outcomes: np.ndarray) -> float:
+    """Longest time without a right accepted match, counted anew whenever the robot comes back onto the map."""
+    longest, since = float("nan"), None
+    for stamp, outcome in zip(stamps_ns, outcomes, strict=True):
+        if outcome in (CORRECT_UNKNOWN, FALSE_ACCEPT, NO_TRUTH):
+            since = None
+            continue
+        since = stamp if since is None else since
+        longest = float(np.fmax(longest, (stamp - since) / 1e9))
+        if outcome == CORRECT:
+            since = stamp
+    return longest
 
 
 def _errors(truth: Truth, answer: np.ndarray) -> np.ndarray:

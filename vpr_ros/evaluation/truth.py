@@ -97,7 +97,7 @@ def truth_from_poses(
     heading = "" if max_heading_deg is None else f" and looks the same way within {max_heading_deg:g}°"
     return Truth(
         positives=tuple(positives),
-        known=np.isfinite(query_xy).all(axis=1),
+        known=np.asarray(np.isfinite(query_xy).all(axis=1)),
         keyframe_ids=ids,
         rule=f"A match is right when its keyframe lies within {radius_m:g} m of the query's true position{heading}.",
         query_xy=query_xy,

@@ -1,0 +1,224 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from simulated_run import simulate
+
+from vpr_ros.errors import VprError
+from vpr_ros.evaluation import curves, plots, summary
+from vpr_ros.evaluation.examples import choose_examples
+from vpr_ros.evaluation.folder_report import write_folder_report
+from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders
+from vpr_ros.evaluation.matches import RunInfo
+from vpr_ros.evaluation.page import as_picture_bytes, percent
+from vpr_ros.evaluation.report import ReportInput, Table, render_report, write_report
+from vpr_ros.evaluation.summary import evaluate
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load, run or show."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.handlers, self.words, self.pictures = [], [], [], [], []
+        self.open = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "img", "source", "br"):
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "srcset", "href", "action", "data", "poster", "background"):
+                self.addresses.append(value)
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+
+def jpeg(colour):
+    return cv2.imencode(".jpg", np.full((56, 56, 3), colour, np.uint8))[1].tobytes()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return simulate(seed=1, spacing_m=6.0)
+
+
+@pytest.fixture(scope="module")
+def judged(run):
+    asked = []
+
+    def query_images(stamps):
+        asked.append(list(stamps))
+        return {s: np.full((30, 40, 3), 90, np.uint8) for s in stamps[1:]}  # the first picture is missing
+
+    report = ReportInput(
+        run.records, RunInfo(map="<map>&.vpr", bag="drive", fingerprint="ab12", config={"k": "</pre><b>"}, fps=20.0,
+                             skipped={"odd <step>": 2}),
+        run.truth, title="Kew & <b>dusk</b>", query_images=query_images, keyframe_image=lambda k: jpeg(k % 200),
+        tables=[Table("By condition", ["condition", "recall@1"], [["night", 0.5], ["none", float("nan")]], "A note.")],
+        recall_series={"pixels": {1: 0.25, 5: 0.5}}, training={"loss": (range(60), np.linspace(3, 1, 60))},
+    )
+    return render_report(report), asked
+
+
+def test_the_page_needs_nothing_but_itself(judged):
+    text, _ = judged
+    page = Page(text)
+    assert "script" not in page.tags and "link" not in page.tags and not page.handlers
+    assert page.addresses and all(a.startswith("data:image/") for a in page.addresses)
+    assert "default-src 'none'" in text and "url(" not in text and "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_text_is_escaped(judged):
+    text, _ = judged
+    assert "Kew &amp; &lt;b&gt;dusk&lt;/b&gt;" in text and "&lt;map&gt;&amp;.vpr" in text
+    assert "&lt;/pre&gt;&lt;b&gt;" in text and "odd &lt;step&gt;: 2" in text
+    assert "</pre><b>" not in text and "<b>dusk" not in text
+
+
+def test_figures_of_the_evaluation_stand_on_the_page(run, judged):
+    words = Page(judged[0]).text
+    e = evaluate(run.records, run.truth)
+    for figure in (e.recall[1], e.accepted_precision, e.offmap_false_accepts, e.recall_at_full_precision):
+        assert percent(figure) in words
+    assert f"{e.accepted_correct} right of {e.accepted} accepted" in words
+    assert f"{e.error_median_m:.1f} m" in words and "within 10 m" in words
+    assert "50.0\u00a0%" in words and "A note." in words
+
+
+def test_images_are_asked_for_once_and_missing_ones_are_said(run, judged):
+    text, asked = judged
+    assert len(asked) == 1 and len(asked[0]) == len(set(asked[0])) <= 12
+    assert set(asked[0]) <= {r.stamp_ns for r in run.records}
+    assert text.count("no picture") == 1
+
+
+def test_examples_are_what_they_say_and_spread_out(run):
+    e = evaluate(run.records, run.truth)
+    chosen = choose_examples(run.records, run.truth, e, 5)
+    assert len(chosen.best) == 5 and all(x.kind == summary.CORRECT for x in chosen.best)
+    rows = sorted(x.row for x in chosen.best)
+    assert min(np.diff(rows)) >= len(run.records) // 20
+    assert chosen.worst
+    for x in chosen.worst:
+        assert x.kind in (summary.WRONG, summary.FALSE_ACCEPT, summary.MISSED)
+        if x.right is not None:
+            assert x.right in run.truth.positives[x.row]
+            place = np.flatnonzero(run.keyframe_ids == x.right)[0]
+            assert np.linalg.norm(run.keyframe_xy[place] - run.truth.query_xy[x.row]) <= 10
+        assert (x.right is None) == (x.kind == summary.FALSE_ACCEPT)
+
+
+def test_without_ground_truth_the_report_claims_nothing(run):
+    text = render_report(ReportInput(
+        run.records, keyframe_ids=run.keyframe_ids, keyframe_xy=run.keyframe_xy, keyframe_image=lambda k: jpeg(50),
+    ))
+    words = Page(text).text
+    accepted = sum(r.accepted for r in run.records)
+    assert f"{accepted} of {len(run.records)} frames" in words and "no ground truth" in words
+    assert "Recall@1" not in words and "precision" not in words.lower()
+    assert "probability … is below …" in words  # equal reasons count together whatever their numbers
+
+
+def test_without_poses_the_report_plots_frame_numbers(run):
+    truth = replace(run.truth, query_xy=None, keyframe_xy=None)
+    words = Page(render_report(ReportInput(run.records, truth=truth, keyframe_ids=run.keyframe_ids))).text
+    assert "Query against map" in words and "Best guess right" in words and "position error" not in words.lower()
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_runs_with_nothing_in_them(run, with_truth):
+    truth = run.truth.select([]) if with_truth else None
+    assert "</html>" in render_report(ReportInput([], truth=truth))
+    silent = [replace(r, status="unknown", keyframe_id=None, probability=None, hypotheses=(), retrieval=())
+              for r in run.records[:5]]
+    words = Page(render_report(ReportInput(silent, truth=run.truth.select(range(5)) if with_truth else None,
+                                           keyframe_ids=run.keyframe_ids, keyframe_xy=run.keyframe_xy))).text
+    assert "How it was run" in words
+
+
+def test_the_file_is_whole_or_absent(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VprError, match="cannot write"):
+        write_report(tmp_path / "file" / "report.html", ReportInput([]))
+    with pytest.raises(VprError, match="belong together"):
+        write_report(tmp_path / "report.html", ReportInput(run.records[:3], truth=run.truth))
+    assert not (tmp_path / "report.html").exists()
+    write_report(tmp_path / "report.html", ReportInput([]))
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").endswith("</html>\n")
+
+
+def test_pictures_that_cannot_be_shown_are_left_out():
+    for bad in (None, b"", b"\xff\xd8 torn", np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)):
+        assert as_picture_bytes(bad) is None
+    assert as_picture_bytes(jpeg(9)) == jpeg(9)
+    image = np.zeros((400, 800, 3), np.uint8)
+    image[..., 0] = 200
+    back = cv2.imdecode(np.frombuffer(as_picture_bytes(image), np.uint8), cv2.IMREAD_COLOR)
+    assert back.shape == (180, 360, 3) and back[90, 180, 2] > 180 > 30 > back[90, 180, 0]  # still red
+
+
+def test_percent_never_claims_perfection():
+    assert percent(1.0) == "100.0\u00a0%" and percent(0.0) == "0.0\u00a0%"
+    assert percent(0.9999) == "99.99\u00a0%" and percent(0.0002) == "0.02\u00a0%" and percent(float("nan")) == "–"
+
+
+def test_pictures_differ_where_the_data_differ(run):
+    def pixels(picture):
+        return cv2.imdecode(np.frombuffer(picture.light, np.uint8), cv2.IMREAD_COLOR)
+
+    e = evaluate(run.records, run.truth)
+    matched = run.truth.query_xy.copy()
+    drawn = pixels(plots.trajectory_plot(run.keyframe_xy, run.truth.query_xy, matched, e.outcomes))
+    red = np.array([0x1A, 0x40, 0xE0])  # BGR of a wrong acceptance
+    assert (np.abs(drawn.astype(int) - red).max(axis=2) < 8).sum() > 20
+    fine = pixels(plots.trajectory_plot(run.keyframe_xy, run.truth.query_xy, matched,
+                                        np.full(len(matched), summary.CORRECT, dtype=object)))
+    assert (np.abs(fine.astype(int) - red).max(axis=2) < 8).sum() == 0
+    both = curves.training_plot({"loss": ([0, 1, 2], [3.0, 2.0, 1.0])})
+    dark = cv2.imdecode(np.frombuffer(both.dark, np.uint8), cv2.IMREAD_COLOR)
+    assert dark[0, 0].max() < 60 < pixels(both)[0, 0].min()
+
+
+def test_folder_report_compares_methods(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder, noise in (("day", 0), ("dusk", 25)):
+        (tmp_path / folder).mkdir()
+        for i in range(6):
+            image = cv2.resize(np.random.default_rng(i).uniform(30, 200, (5, 6, 3)), (120, 90))
+            noisy = np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), noisy)
+    results = [evaluate_folders(PixelBaseline(s), tmp_path / "day", tmp_path / "dusk", FolderConfig(truth="frames:0"))
+               for s in ((48, 64), (8, 8))]
+    write_folder_report(tmp_path / "report.html", results)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert all(a.startswith("data:image/") for a in page.addresses)
+    assert percent(results[0].recall[1]) in page.text and percent(results[1].recall[1]) in page.text
+    with pytest.raises(VprError):
+        write_folder_report(tmp_path / "none.html", [])
+
+
+def test_importing_the_package_does_not_load_matplotlib():
+    code = ("import sys, json, vpr_ros.evaluation.report, vpr_ros.evaluation.folder_report;"
+            "print(json.dumps([m for m in ('matplotlib', 'rclpy', 'open3d', 'torch') if m in sys.modules]))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
