@@ -80,8 +80,9 @@ class Aggregator(nn.Module):
             if self.reading == "released":
                 # the published weights read coordinate u at (u+1)/2: only the lower-right quarter of the field
                 points = (points + 1) / 2
-            matrix = interpolation_matrix(points.double(), grid).to(field.dtype)
-            self._reading_matrices[key] = matrix
+            # a tensor made in inference mode could not be used by a later training step
+            with torch.inference_mode(False):
+                self._reading_matrices[key] = interpolation_matrix(points.double().clone(), grid).to(field.dtype)
         return self._reading_matrices[key] @ field
 
     def deform(self, values: Tensor) -> Tensor:
@@ -142,7 +143,8 @@ class Aggregator(nn.Module):
         class_vector, patches = tokens[:, 0], tokens[:, 1:]
         with torch.autocast(tokens.device.type, enabled=False):
             # coordinates, and powers of values down to 1e-6, do not survive half precision
-            class_vector, patches = class_vector.float(), patches.float()
+            full = torch.promote_types(tokens.dtype, torch.float32)
+            class_vector, patches = class_vector.to(full), patches.to(full)
             values = self.read_field(self.offsets(patches, class_vector), grid)
             points = self.deform(values)
             pooled = self.pool(sample_tokens(patches, grid, points))

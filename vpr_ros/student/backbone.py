@@ -127,7 +127,8 @@ class Backbone(nn.Module):
         key = (stored.data_ptr(), 0 if stored.is_inference() else stored._version, stored.dtype, stored.device)
         kept = self._positions.get(grid)
         if kept is None or kept[0] != key:
-            with torch.no_grad():
+            # a tensor made in inference mode could not be used by a later training step
+            with torch.inference_mode(False), torch.no_grad():
                 kept = (key, self._resample(grid))
             self._positions[grid] = kept
         return kept[1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +81,7 @@ def save_checkpoint(
     ``half`` stores matrices as float16; the fingerprint is that of the model as it will be read back.
     """
     path = Path(path)
-    stored = D2VPR(model.config)
+    stored = copy.deepcopy(model)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     if half:
         state = {
@@ -130,6 +132,8 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
     """
     path = resolve(path_or_name)
     state, metadata = _read_file(path)
+    if not state:
+        raise VprError(f"the checkpoint {path} holds no tensors.")
     if metadata.get("format") == FORMAT:
         return _read_ours(path, state, metadata)
     checkpoint = _read_published(path, published.strip_module(state), config)
@@ -180,7 +184,10 @@ def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # the sentence below says it; PyTorch's note about pickle protocols would come before it
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
             raise VprError(
@@ -224,7 +231,8 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
         raise VprError(
             f"the weights in {path} do not match the fingerprint stored with them: the file is damaged, fetch it again."
         )
-    description = {"kind": "vpr_ros", "fingerprint": fingerprint, "ignored": [], "fresh": [], **parsed}
+    fresh = parsed["provenance"].get("fresh", [])
+    description = {"kind": "vpr_ros", "fingerprint": fingerprint, "ignored": [], "fresh": fresh, **parsed}
     return Checkpoint(model.eval(), projection, parsed["calibration"], description)
 
 

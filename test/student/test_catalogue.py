@@ -1,0 +1,141 @@
+import dataclasses
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import NANO, D2VPR, save_checkpoint
+from vpr_ros.student.catalogue import CATALOGUE, CatalogueEntry, fetch, find
+
+TINY = NANO.replace(
+    name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), dim=12, position_grid=(4, 4)
+)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_checkpoint(path, D2VPR(TINY))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(content):
+    class Handler(BaseHTTPRequestHandler):
+        body, stop_after, honour_range, status = content, None, True, 200
+        asked: list = []
+
+        def do_GET(self):
+            cls = type(self)
+            cls.asked.append(self.headers.get("Range"))
+            if cls.status != 200:
+                self.send_error(cls.status)
+                return
+            start, total = 0, len(cls.body)
+            asked = re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
+            if asked and cls.honour_range:
+                start = int(asked[1])
+                if start >= total:
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{total}")
+                    self.end_headers()
+                    return
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+            else:
+                self.send_response(200)
+            self.send_header("Content-Length", str(total - start))
+            self.end_headers()
+            self.wfile.write(cls.body[start : cls.stop_after])
+
+        def log_message(self, *args):
+            pass
+
+    Handler.asked = []
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http.serve_forever, daemon=True)
+    thread.start()
+    yield Handler, f"http://127.0.0.1:{http.server_port}/tiny.safetensors"
+    http.shutdown()
+    http.server_close()
+    thread.join()
+
+
+def entry(url, **changes):
+    values = dict(name="tiny", kind="vpr_ros", what="", licence="", filename="tiny.safetensors", source="here", url=url)
+    return CatalogueEntry(**{**values, **changes})
+
+
+def test_download_is_resumed_after_a_cut(server, content, tmp_path):
+    handler, url = server
+    handler.stop_after = len(content) // 3
+    with pytest.raises(VprError, match="run it again to continue"):
+        fetch(entry(url), tmp_path)
+    assert (tmp_path / "tiny.safetensors.part").stat().st_size == len(content) // 3
+    handler.stop_after = None
+    seen = []
+    digest = hashlib.sha256(content).hexdigest()
+    path = fetch(
+        entry(url, sha256=digest, size_bytes=len(content)), tmp_path, lambda done, total: seen.append((done, total))
+    )
+    assert path.read_bytes() == content and handler.asked == [None, f"bytes={len(content) // 3}-"]
+    assert seen[-1] == (len(content), len(content))
+    assert [f.name for f in tmp_path.iterdir()] == ["tiny.safetensors"]
+    assert fetch(entry(url), tmp_path) == path and len(handler.asked) == 2
+
+
+def test_server_without_ranges_starts_over(server, content, tmp_path):
+    handler, url = server
+    handler.honour_range = False
+    (tmp_path / "tiny.safetensors.part").write_bytes(b"left over")
+    assert fetch(entry(url), tmp_path).read_bytes() == content
+
+
+def test_complete_and_overlong_parts(server, content, tmp_path):
+    _, url = server
+    part = tmp_path / "tiny.safetensors.part"
+    part.write_bytes(content)
+    assert fetch(entry(url), tmp_path).read_bytes() == content
+    (tmp_path / "tiny.safetensors").unlink()
+    part.write_bytes(content + b"more")
+    assert fetch(entry(url), tmp_path).read_bytes() == content
+
+
+def test_wrong_files_are_refused_and_not_kept(server, content, tmp_path):
+    handler, url = server
+    for changes, words in (
+        (dict(sha256="0" * 64), "SHA-256"),
+        (dict(size_bytes=5), "instead of 5"),
+        (dict(kind="d2vpr"), "not the d2vpr"),
+    ):
+        with pytest.raises(VprError, match=words):
+            fetch(entry(url, **changes), tmp_path)
+        assert not list(tmp_path.iterdir())
+    handler.body = b"<html>quota exceeded</html>"
+    with pytest.raises(VprError, match="web page"):
+        fetch(entry(url), tmp_path)
+    handler.status = 404
+    with pytest.raises(VprError, match="answered 404.*by hand"):
+        fetch(entry(url), tmp_path)
+
+
+def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path):
+    with pytest.raises(VprError) as error:
+        fetch(entry("http://127.0.0.1:9/tiny.safetensors"), tmp_path, timeout_s=2)
+    assert "fetch tiny.safetensors by hand" in str(error.value) and str(tmp_path / "tiny.safetensors") in str(
+        error.value
+    )
+    assert "\n" not in str(error.value)
+    with pytest.raises(VprError, match="by hand from https://drive.google.com"):
+        fetch(find("d2vpr"), tmp_path)
+
+
+def test_catalogue_names_sources_and_licences():
+    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14"}
+    assert all(getattr(e, f.name) for e in CATALOGUE.values() for f in dataclasses.fields(e)[:6])
+    assert "your own decision" in find("d2vpr").licence
+    with pytest.raises(VprError, match="choose one of nano"):
+        find("other")

@@ -1,0 +1,188 @@
+"""Weights that can be had: what, from where, under which licence; download and import into our checkpoint format."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
+from vpr_ros.student.config import StudentConfig
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One set of weights. ``url`` None: nothing to fetch automatically, ``source`` says where a person finds it.
+
+    ``size_bytes`` and ``sha256`` are checked where they are known; in any case the file must load as ``kind``.
+    """
+
+    name: str
+    kind: str
+    what: str
+    licence: str
+    filename: str
+    source: str
+    url: str | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the file comes with this package."""
+        return (WEIGHTS_DIR / self.filename).is_file()
+
+
+CATALOGUE = {
+    entry.name: entry
+    for entry in (
+        CatalogueEntry(
+            name="nano",
+            kind="vpr_ros",
+            what="small student for CPUs, trained on synthetic streets",
+            licence="Apache-2.0",
+            filename="nano.safetensors",
+            source="shipped with vpr_ros",
+        ),
+        CatalogueEntry(
+            name="d2vpr",
+            kind="d2vpr",
+            what="D2-VPR as released, without the cross-image encoder (reading 'released')",
+            licence="none stated: whether to use it is your own decision",
+            filename="finetune_no_encoder.pth",
+            source="https://drive.google.com/file/d/1uh4XZsmRBhPkGuBNTWtjNypoGBd2JWyy (by hand, in a browser)",
+        ),
+        CatalogueEntry(
+            name="dinov2-vits14",
+            kind="dinov2",
+            what="DINOv2 ViT-S/14 backbone, to start a training of the small student from",
+            licence="Apache-2.0",
+            filename="dinov2_vits14_pretrain.pth",
+            source="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+            url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+        ),
+    )
+}
+
+
+def find(name: str) -> CatalogueEntry:
+    """The entry of a name; VprError listing the names otherwise."""
+    if name not in CATALOGUE:
+        raise VprError(f"there are no weights called '{name}': choose one of {', '.join(CATALOGUE)}.")
+    return CATALOGUE[name]
+
+
+def fetch(
+    entry: CatalogueEntry,
+    folder: str | Path,
+    progress: Callable[[int, int | None], None] | None = None,
+    timeout_s: float = 30.0,
+) -> Path:
+    """Download into ``folder`` (resuming a ``.part`` file), check, and return the file; one that is there is only checked.
+
+    ``progress`` is called with (bytes so far, bytes in all or None). VprError when the entry is fetched by hand, when
+    the address cannot be reached, when the download is cut short (the part is kept), or when the file is not the one meant.
+    """
+    target = Path(folder) / entry.filename
+    if not target.is_file():
+        if entry.shipped:
+            return WEIGHTS_DIR / entry.filename
+        if entry.url is None:
+            raise VprError(f"fetch {entry.filename} by hand from {entry.source} and put it at {target}.")
+        part = target.with_name(target.name + ".part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _download(entry.url, part, progress, timeout_s)
+        except urllib.error.HTTPError as error:
+            raise VprError(_by_hand(entry, target, f"the server answered {error.code}")) from error
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            raise VprError(_by_hand(entry, target, f"{getattr(error, 'reason', error)}")) from error
+        except OSError as error:
+            raise VprError(f"cannot write {part}: {error}.") from error
+        try:
+            check(entry, part)
+        except VprError:
+            # a complete but wrong file must not be resumed
+            part.unlink()
+            raise
+        part.replace(target)
+        return target
+    check(entry, target)
+    return target
+
+
+def _by_hand(entry: CatalogueEntry, target: Path, why: str) -> str:
+    return f"{entry.url} cannot be reached ({why}): fetch {entry.filename} by hand and put it at {target}."
+
+
+def _download(url: str, part: Path, progress: Callable[[int, int | None], None] | None, timeout_s: float) -> None:
+    done = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout_s)
+    except urllib.error.HTTPError as error:
+        # 416: nothing after the bytes that are there, so the part is the whole file, or another one
+        if error.code == 416 and done and error.headers.get("Content-Range", "").rpartition("/")[2] == str(done):
+            return
+        if error.code == 416 and done:
+            part.unlink()
+            return _download(url, part, progress, timeout_s)
+        raise
+    with response:
+        if response.status != 206:
+            done = 0
+        length = response.headers.get("Content-Length")
+        total = None if length is None else done + int(length)
+        with open(part, "ab" if done else "wb") as file:
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, total)
+    if total is not None and done < total:
+        raise VprError(f"the download of {url} stopped at {done} of {total} bytes: run it again to continue.")
+
+
+def check(entry: CatalogueEntry, path: str | Path) -> Checkpoint:
+    """Size and SHA-256 where known, then load it; VprError when it is not the file of the entry."""
+    path = Path(path)
+    if entry.size_bytes is not None and path.stat().st_size != entry.size_bytes:
+        raise VprError(f"{path} has {path.stat().st_size} bytes instead of {entry.size_bytes}: fetch it again.")
+    if entry.sha256 is not None:
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        if digest.hexdigest() != entry.sha256:
+            raise VprError(f"{path} is not the file meant by '{entry.name}' (its SHA-256 differs): fetch it again.")
+    checkpoint = read_checkpoint(path)
+    if checkpoint.metadata["kind"] != entry.kind:
+        raise VprError(
+            f"{path} holds {checkpoint.metadata['kind']} weights, not the {entry.kind} weights of '{entry.name}'."
+        )
+    return checkpoint
+
+
+def import_file(source: str | Path, out: str | Path, config: StudentConfig | None = None) -> Checkpoint:
+    """Read a published file and write it as our safetensors; returns what was read, with the names of unused entries.
+
+    A bare backbone becomes a small student whose remaining parts are at their initial values, and its provenance says so.
+    """
+    checkpoint = read_checkpoint(source, config)
+    if checkpoint.metadata["kind"] == "vpr_ros":
+        raise VprError(f"{source} is a checkpoint of vpr_ros already: nothing to import.")
+    provenance = {
+        **checkpoint.metadata["provenance"],
+        "kind": checkpoint.metadata["kind"],
+        "ignored": checkpoint.metadata["ignored"],
+        "fresh": checkpoint.metadata["fresh"],
+    }
+    save_checkpoint(out, checkpoint.model, provenance=provenance)
+    return checkpoint
