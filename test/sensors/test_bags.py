@@ -321,14 +321,15 @@ def test_tf_static_is_written_as_latched(make_bag):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, storage):
+@pytest.mark.parametrize("count", [200, 1])  # the disk fills while writing, or only when the bag is closed
+def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, storage, count):
     """A file size limit of the process makes every write fail as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
         with pytest.raises(VprError, match="could not be written .*check the space"), \
                 BagWriter(tmp_path / "bag", storage) as writer:
-            for i in range(200):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000 if count > 1 else 100, hard))
+            for i in range(count):
                 writer.write("/camera", image_msg(PIXELS[i % 4], SECOND + i), SECOND + i)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

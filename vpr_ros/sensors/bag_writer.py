@@ -80,7 +80,7 @@ class BagWriter:
             try:
                 self.close()
                 return
-            except VprError:
+            except BaseException:
                 shutil.rmtree(self.path, ignore_errors=True)
                 raise
         self._is_open = False
