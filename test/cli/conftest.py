@@ -98,7 +98,7 @@ def bags(tmp_path_factory):
 def first_map(bags, checkpoint, tmp_path_factory):
     """The first drive as a map; tests copy it before they change it."""
     path = tmp_path_factory.mktemp("map") / "town.vpr"
-    result = run("map", bags["first"], "-o", path, "-c", checkpoint, "--place-radius", 10)
+    result = run("map", bags["first"], "-o", path, "-c", checkpoint, "--pose-topic", "/fix")
     assert result.exit_code == 0, result.output
     return path
 
@@ -107,7 +107,7 @@ def first_map(bags, checkpoint, tmp_path_factory):
 def run_folder(bags, checkpoint, first_map, tmp_path_factory):
     """The second drive against the map."""
     out = tmp_path_factory.mktemp("run") / "run"
-    result = run("localize", bags["second"], "--map", first_map, "-o", out, "-c", checkpoint)
+    result = run("localize", bags["second"], "--map", first_map, "-o", out, "-c", checkpoint, "--no-report")
     assert result.exit_code == 0, result.output
     return out
 
@@ -117,6 +117,14 @@ def run(*arguments):
     from vpr_ros.cli import app
 
     return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(name="conftest", scope="session")
+def this_module():
+    """The helpers of this file, for tests that write bags of their own."""
+    import sys
+
+    return sys.modules[__name__]
 
 
 @pytest.fixture(name="vpr")

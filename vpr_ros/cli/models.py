@@ -6,13 +6,81 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import fresh, say, track
+from vpr_ros.cli.console import Progress, fresh, require_file, say, track
 from vpr_ros.errors import VprError
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
+    group = typer.Typer(help="Which weights there are, from where, under which licence; fetch and import them.")
+    group.callback(invoke_without_command=True)(show)
+    group.command("list")(list_models)
+    group.command("download")(download)
+    group.command("import")(import_)
+    app.add_typer(group, name="models")
     app.command()(project)
+
+
+def show(context: typer.Context):
+    """Which weights there are, from where, under which licence; fetch and import them.
+
+    \b
+    Examples:
+      vpr_ros models
+      vpr_ros models import finetune_no_encoder.pth -o d2vpr.safetensors
+    """
+    if context.invoked_subcommand is None:
+        list_models()
+
+
+def list_models():
+    """List the weights that vpr_ros can use."""
+    from vpr_ros.student.catalogue import CATALOGUE
+
+    for entry in CATALOGUE.values():
+        say(entry.name, style="bold")
+        say(f"  what     {entry.what}")
+        say(f"  licence  {entry.licence}")
+        say(f"  from     {entry.source}")
+        if entry.url is not None and not entry.shipped:
+            say(f"  fetch    vpr_ros models download {entry.name}")
+    say("Any other .safetensors file that vpr_ros wrote (train, project, models import) works by its path.")
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="Name in the list.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to put the file into.")] = Path("weights"),
+):
+    """Fetch published weights; goes on where a broken download stopped, and checks the file."""
+    from vpr_ros.student.catalogue import fetch, find
+
+    entry = find(name)
+    with Progress(entry.filename, None) as progress:
+        path = fetch(entry, folder, lambda done, _total: progress(done))
+    say(f"{path}: {entry.what} ({entry.licence})")
+    if not entry.shipped:
+        say(f"next: vpr_ros models import {path} -o {name}.safetensors")
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(help="Published weights, such as a .pth file.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New .safetensors checkpoint.", show_default=False)],
+    force: options.Force = False,
+):
+    """Turn a published file into a checkpoint of vpr_ros. Pickles are read as plain tensors, never executed."""
+    from vpr_ros.student.catalogue import import_file
+
+    require_file(source, "weights file")
+    _require_ending(output)
+    with fresh(output, force) as path:
+        checkpoint = import_file(source, path)
+    facts = checkpoint.metadata
+    say(f"{output}: {facts['kind']} weights, {sum(p.numel() for p in checkpoint.model.parameters()):,} parameters")
+    for what in ("ignored", "fresh"):
+        if facts[what]:
+            say(f"{what}: {', '.join(facts[what])}", style="yellow")
+    if checkpoint.is_initialisation:
+        say("This is a start for `vpr_ros train`, not a trained student: it does not recognise anything yet.")
 
 
 def project(
@@ -44,8 +112,7 @@ def project(
     from vpr_ros.offline.image_source import images_of
     from vpr_ros.student import DescriptorExtractor, fit_projection, read_checkpoint, save_checkpoint
 
-    if output.suffix != ".safetensors":
-        raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")
+    _require_ending(output)
     loaded = read_checkpoint(checkpoint)
     extractor = DescriptorExtractor(loaded.model, device=device)
     share = -(-max_images // len(sources))
@@ -54,13 +121,13 @@ def project(
     for image in track((i for s in sources for i in images_of(s, share, image_topic)), "images", None):
         batch.append(extractor.prepare(image))
         if len(batch) == size:
-            rows.append(extractor.describe(batch))
+            rows.append(extractor.describe_raw(batch, project=False))
             batch = []
     if batch:
-        rows.append(extractor.describe(batch))
-    descriptors = np.concatenate(rows).astype(np.float32) if rows else np.empty((0, extractor.dim), np.float32)
+        rows.append(extractor.describe_raw(batch, project=False))
+    descriptors = np.concatenate(rows) if rows else np.empty((0, extractor.dim), np.float32)
     projection = fit_projection(descriptors, dim, whiten=whiten)
-    provenance = dict(loaded.metadata)
+    provenance = dict(loaded.metadata.get("provenance") or {})
     provenance["projection"] = {
         "images": len(descriptors),
         "dim": dim,
@@ -70,3 +137,8 @@ def project(
     with fresh(output, force) as path:
         save_checkpoint(path, loaded.model, projection, provenance=provenance)
     say(f"{output}: {extractor.dim} numbers become {dim}, fitted on {len(descriptors)} images")
+
+
+def _require_ending(output: Path) -> None:
+    if output.suffix != ".safetensors":
+        raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")

@@ -1,0 +1,162 @@
+"""Bag to map to matches to figures, through the command line, on real bags."""
+
+import csv
+import json
+import re
+import shutil
+
+import numpy as np
+
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.sensors import DriveTopics
+from vpr_ros.student import DescriptorExtractor
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_map_keeps_spaced_keyframes_with_odometry_and_thumbnails(first_map, checkpoint):
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint)
+    with PlaceMap.open(first_map, fingerprint=extractor.fingerprint) as place_map:
+        keyframes = place_map.keyframes()
+        assert len(keyframes) == 30  # frames are 3 m apart, the gate wants 2 m
+        assert np.isfinite(keyframes.T_odom_base).all()
+        assert [s.name for s in place_map.sessions()] == ["first"]
+        assert place_map.datum is not None
+        assert place_map.thumbnail(int(keyframes.ids[0]))[:2] == b"\xff\xd8"
+
+
+def test_ground_truth_is_never_stored_in_a_map(bags, checkpoint, vpr, tmp_path):
+    result = vpr("map", bags["first"], "-o", tmp_path / "m.vpr", "-c", checkpoint, "--pose-topic", "none")
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(tmp_path / "m.vpr") as place_map:
+        assert not place_map.has_poses
+
+
+def test_a_second_drive_becomes_a_second_session(bags, first_map, checkpoint, vpr, tmp_path):
+    town = shutil.copy(first_map, tmp_path / "town.vpr")
+    result = vpr("map", bags["second"], "-o", town, "-c", checkpoint, "--session", "tuesday", "--distance-m", 5)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(town) as place_map:
+        assert [s.name for s in place_map.sessions()] == ["first", "tuesday"]
+        assert int((place_map.keyframes().sessions == 2).sum()) == 15
+
+
+def test_keyframe_every_counts_frames(bags, checkpoint, vpr, tmp_path):
+    path = tmp_path / "m.vpr"
+    result = vpr("map", bags["first"], "-o", path, "-c", checkpoint, "--odom-topic", "none", "--keyframe-every", 4)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(path) as place_map:
+        assert len(place_map) == 8
+
+
+def test_localize_answers_every_frame_and_writes_all_files(run_folder):
+    records = lines_of(run_folder / "matches.jsonl")
+    assert len(records) == 30
+    with open(run_folder / "matches.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(r["stamp_ns"]) for r in rows] == [r["stamp_ns"] for r in records]
+    run = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+    assert sum(run["counts"].values()) == 30 and run["skipped"] == {}
+    assert run["config"]["topics"]["image"] == "/camera/image/compressed"
+    assert run["config"]["topics"]["pose"] is None
+
+
+def test_the_right_street_is_retrieved(run_folder):
+    first = [r["retrieval"][0][0] for r in lines_of(run_folder / "matches.jsonl")]
+    right = sum(abs(found - (i + 1)) <= 1 for i, found in enumerate(first))
+    assert right >= 27
+
+
+def test_batches_give_the_same_answers_as_single_frames(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    arguments = ("--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / "run", "--batch", 7)
+    assert vpr("localize", bags["second"], *arguments).exit_code == 0
+    alone, batched = lines_of(run_folder / "matches.jsonl"), lines_of(tmp_path / "run" / "matches.jsonl")
+    for a, b in zip(alone, batched, strict=True):
+        assert (a["stamp_ns"], a["status"], a["keyframe_id"]) == (b["stamp_ns"], b["status"], b["keyframe_id"])
+        assert a["p_unknown"] == np.float64(b["p_unknown"]) or abs(a["p_unknown"] - b["p_unknown"]) < 1e-3
+
+
+def test_removing_the_ground_truth_changes_nothing(first_map, checkpoint, run_folder, vpr, tmp_path, conftest):
+    bare = conftest.write_drive(
+        tmp_path / "bare", conftest.drive_images(1, 30, 5), truth=False, start_ns=conftest.START_NS + 10**13, y_m=1.0
+    )
+    result = vpr("localize", bare, "--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "matches.jsonl").read_text() == (run_folder / "matches.jsonl").read_text()
+
+
+def test_only_stamps_answers_those_frames(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    wanted = [r["stamp_ns"] for r in lines_of(run_folder / "matches.jsonl")][::3]
+    listing = tmp_path / "stamps.txt"
+    listing.write_text("# live run\n" + "\n".join(map(str, wanted)), encoding="utf-8")
+    arguments = ("--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / "run", "--only-stamps", listing)
+    assert vpr("localize", bags["second"], *arguments).exit_code == 0
+    assert [r["stamp_ns"] for r in lines_of(tmp_path / "run" / "matches.jsonl")] == wanted
+
+
+def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
+    result = vpr("eval", run_folder, "--map-bag", bags["first"], "--query-bag", bags["second"], "--radius-m", 4)
+    assert result.exit_code == 0, result.output
+    figures = json.loads((run_folder / "eval.json").read_text(encoding="utf-8"))
+    assert figures["on_map"] == 30 and figures["recall"]["1"] >= 0.9
+    report = (run_folder / "report.html").read_text(encoding="utf-8")
+    assert "<html" in report and "base64" in report and "<script src" not in report
+
+
+def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, conftest):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    stamps = [r["stamp_ns"] for r in lines_of(run / "matches.jsonl")]
+    pairs = tmp_path / "pairs.csv"
+    rows = [f"{stamp},{conftest.START_NS + i * conftest.SECOND_NS // 2},1" for i, stamp in enumerate(stamps)]
+    pairs.write_text("query,reference,tolerance\n" + "\n".join(rows), encoding="utf-8")
+    result = vpr("eval", run, "--truth", pairs)
+    assert result.exit_code == 0, result.output
+    assert json.loads((run / "eval.json").read_text(encoding="utf-8"))["recall"]["1"] >= 0.9
+
+
+def test_output_is_replaced_only_when_told(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    before = (run / "run.json").read_text()
+    arguments = ("localize", bags["elsewhere"], "--map", first_map, "-c", checkpoint, "--no-report", "-o", run)
+    refused = vpr(*arguments)
+    assert refused.exit_code == 2 and "--force" in refused.stderr
+    assert (run / "run.json").read_text() == before
+    assert vpr(*arguments, "--force").exit_code == 0
+    assert len(lines_of(run / "matches.jsonl")) == 12
+    foreign = tmp_path / "mine"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("three years of work")
+    assert vpr(*arguments[:-1], foreign, "--force").exit_code == 2
+    assert (foreign / "thesis.txt").exists()
+
+
+def test_force_brings_the_old_output_back_when_the_new_run_fails(first_map, checkpoint, run_folder, vpr, tmp_path):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"not an mcap file")
+    result = vpr("localize", broken, "--map", first_map, "-c", checkpoint, "-o", run, "--force")
+    assert result.exit_code == 2
+    assert len(lines_of(run / "matches.jsonl")) == 30
+
+
+def test_ctrl_c_keeps_what_was_mapped(bags, checkpoint, tmp_path):
+    from vpr_ros.offline.map_bag import MapBagConfig, map_bag
+
+    def stop(frames: int):
+        if frames == 10:
+            raise KeyboardInterrupt
+
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint)
+    path, config = tmp_path / "m.vpr", MapBagConfig(topics=DriveTopics(pose="none"))
+    result = map_bag(bags["first"], path, extractor, config, stop)
+    assert result.interrupted
+    with PlaceMap.open(path) as place_map:
+        assert len(place_map) == result.keyframes == 10
+
+
+def test_help_teaches_with_examples(vpr):
+    for command in ("map", "localize", "eval", "merge", "bag", "align", "calibrate", "project", "train"):
+        text = vpr(command, "--help").output
+        assert re.search(rf"vpr_ros {command} ", text), command
