@@ -105,6 +105,19 @@ def test_numbers_that_are_not_finite_are_refused():
         MatchRecord.from_recognition(recognition("maybe"))
 
 
+def test_the_real_recognition_type_round_trips(tmp_path):
+    from vpr_ros.recognition.types import Hypothesis as Place
+    from vpr_ros.recognition.types import Recognition
+
+    place = Place(keyframe_id=4, row=0, probability=0.25, similarity=0.5, T_map_base=None, stamp_ns=1)
+    answer = Recognition(9, (place,), 0.75, "rejected", "doubt", "probability 0.25 is too low", ((4, 0.5),), "reset")
+    record = MatchRecord.from_recognition(answer)
+    write_matches(tmp_path / "m.jsonl", [record])
+    assert read_matches(tmp_path / "m.jsonl").records == [record]
+    assert record.explanation == "probability 0.25 is too low" and record.note == "reset"
+    assert MatchRecord.from_dict(answer.to_dict()).keyframe_id is None  # that writer names the best guess
+
+
 def test_csv_has_one_row_per_frame(tmp_path):
     write_csv(tmp_path / "matches.csv", records())
     with open(tmp_path / "matches.csv", newline="") as stream:

@@ -83,7 +83,7 @@ def _plain(records: Sequence[MatchRecord], row: int) -> Example:
 
 
 def _reason(record: MatchRecord) -> str:
-    return f"Reason: {record.reason.rstrip('.')}." if record.reason else ""
+    return f"Reason: {record.explanation.rstrip('.')}." if record.explanation else ""
 
 
 def _judged(records: Sequence[MatchRecord], truth: Truth, evaluation: Evaluation, row: int) -> Example:

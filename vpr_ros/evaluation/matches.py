@@ -40,6 +40,12 @@ class MatchRecord:
     probability: float | None = None
     hypotheses: tuple[Hypothesis, ...] = ()
     retrieval: tuple[tuple[int, float], ...] = ()
+    message: str = ""  # the reason as a sentence for people
+    note: str = ""  # what happened to the filter before this frame
+
+    @property
+    def explanation(self) -> str:
+        return self.message or self.reason
 
     @property
     def accepted(self) -> bool:
@@ -70,9 +76,12 @@ class MatchRecord:
             probability=hypotheses[0].probability if accepted else None,
             hypotheses=hypotheses,
             retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:MAX_RETRIEVED],
+            message=str(getattr(recognition, "message", "")),
+            note=str(getattr(recognition, "note", "")),
         ))
 
     def to_dict(self) -> dict[str, Any]:
+        words = {name: text for name, text in (("message", self.message), ("note", self.note)) if text}
         return {
             "stamp_ns": self.stamp_ns,
             "status": self.status,
@@ -82,24 +91,31 @@ class MatchRecord:
             "p_unknown": self.p_unknown,
             "hypotheses": [h._asdict() for h in self.hypotheses],
             "retrieval": [list(pair) for pair in self.retrieval],
+            **words,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "MatchRecord":
-        """Inverse of `to_dict`. Raises VprError for missing fields and values of the wrong kind."""
+        """Inverse of `to_dict`; the keyframe of an answer that was not accepted is left to `best`.
+
+        Raises VprError for missing fields and values of the wrong kind.
+        """
         try:
+            accepted = data["status"] == "accepted"
             return _checked(cls(
                 stamp_ns=int(data["stamp_ns"]),
                 status=str(data["status"]),
                 reason=str(data.get("reason") or ""),
                 p_unknown=float(data["p_unknown"]),
-                keyframe_id=None if data["keyframe_id"] is None else int(data["keyframe_id"]),
-                probability=None if data["probability"] is None else float(data["probability"]),
+                keyframe_id=None if data["keyframe_id"] is None or not accepted else int(data["keyframe_id"]),
+                probability=None if data["probability"] is None or not accepted else float(data["probability"]),
                 hypotheses=tuple(
                     Hypothesis(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
                     for h in data["hypotheses"]
                 ),
                 retrieval=tuple((int(k), float(s)) for k, s in data["retrieval"]),
+                message=str(data.get("message") or ""),
+                note=str(data.get("note") or ""),
             ))
         except KeyError as error:
             raise VprError(f"a match record lacks the field {error}") from error
@@ -200,7 +216,7 @@ def write_csv(path: str | Path, records: Iterable[MatchRecord]) -> None:
             second = r.hypotheses[1][:2] if len(r.hypotheses) > 1 else ("", "")
             first = r.retrieval[0] if r.retrieval else ("", "")
             accepted = ("", "") if r.keyframe_id is None else (r.keyframe_id, r.probability)
-            writer.writerow([r.stamp_ns, r.status, *accepted, r.p_unknown, *best, *second, *first, r.reason])
+            writer.writerow([r.stamp_ns, r.status, *accepted, r.p_unknown, *best, *second, *first, r.explanation])
 
 
 @dataclass

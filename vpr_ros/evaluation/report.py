@@ -52,7 +52,7 @@ def render_report(report: ReportInput) -> str:
 def _reasons(report: ReportInput) -> str:
     """Why frames were not accepted; numbers inside a reason are left out so that equal reasons count together."""
     counts = Counter(
-        (r.status, re.sub(r"-?\d+(\.\d+)?", "…", r.reason) or "no reason given")
+        (r.status, re.sub(r"-?\d+(\.\d+)?", "…", r.explanation) or "no reason given")
         for r in report.records if not r.accepted
     )
     if not counts:
