@@ -57,7 +57,7 @@ def test_scan_points_project_onto_the_depth_of_the_picture(day):
         # One of the 3 x 3 pixels around must see the same distance; the rest is hidden from the other sensor.
         around = np.stack([depth[v + dv, u + du] for dv in (-1, 0, 1) for du in (-1, 0, 1)])
         error = np.abs(around - length).min(0) / length
-        assert np.mean(error < .02) > .93
+        assert np.mean(error < 0.02) > 0.93
         compared += len(u)
     assert compared > 300
 
@@ -66,7 +66,7 @@ def test_axes_follow_rep_103(day):
     drive, frames = day
     cloud = frames[2].cloud
     ground = cloud[cloud[:, 2] < -1.85]
-    assert len(ground) > 100 and np.abs(ground[:, 2] + LIDAR.height_m).max() < .15  # the road lies below the sensor
+    assert len(ground) > 100 and np.abs(ground[:, 2] + LIDAR.height_m).max() < 0.15  # the road lies below the sensor
     T = drive.T_base_cameralink @ drive.T_cameralink_optical
     assert np.allclose(T[:3, 2], [1, 0, 0], atol=1e-9)  # the optical axis looks along base_link's x
     assert np.allclose(T[:3, 0], [0, -1, 0], atol=1e-9)  # image columns grow to the right, that is -y
@@ -75,15 +75,17 @@ def test_axes_follow_rep_103(day):
 
 
 def test_sky_is_above_and_road_below(day):
-    drive, frames = day
-    depth = render_depth(drive.scene(7), CAMERA, drive.T_city_base[2])
-    assert np.isinf(depth[:6]).mean() > np.isinf(depth[-6:]).mean() == 0
-    assert depth[-1].max() < 12
+    drive, _ = day
+    depth = np.stack([render_depth(drive.scene(7), CAMERA, T) for T in drive.T_city_base])
+    assert np.isinf(depth[:, :16]).mean() > 0.02
+    assert depth[:, -6:].max() < 12  # the lowest rows see the road or a car, never a hole
 
 
 def _descriptor(image):
     """Local contrast of a tiny grey picture, compared by correlation."""
-    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (24, 18), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (24, 18), interpolation=cv2.INTER_AREA).astype(
+        np.float32
+    )
     flat = small - cv2.GaussianBlur(small, (0, 0), 4)
     return (flat / np.linalg.norm(flat)).ravel()
 
@@ -94,8 +96,8 @@ def test_the_same_place_looks_nearer_than_other_places(day):
     b = np.array([_descriptor(f.image) for f in other.frames(with_clouds=False)])
     similarity = a @ b.T
     same, different = np.diag(similarity), similarity[~np.eye(len(a), dtype=bool)]
-    assert same.mean() > different.mean() + .1
-    assert same.mean() < .98  # and yet no two drives are the same picture
+    assert same.mean() > different.mean() + 0.1
+    assert same.mean() < 0.98  # and yet no two drives are the same picture
 
 
 def test_conditions_change_the_light_but_not_the_place(day):
@@ -110,25 +112,36 @@ def test_conditions_change_the_light_but_not_the_place(day):
 
 
 def test_no_crown_swallows_the_camera():
-    for seed in (11, 12):
-        drive = plan_drive(seed, camera=CAMERA, length_m=600, spacing_m=12)
+    for seed in (7, 12):
+        drive = plan_drive(seed, camera=CAMERA, length_m=300, spacing_m=6)
         scene = drive.scene(seed)
         near = [np.median(render_depth(scene, CAMERA, T)) for T in drive.T_city_base]
-        assert np.mean(np.array(near) < 2.0) < .02
+        assert np.mean(np.array(near) < 2.0) < 0.02
 
 
 def test_a_drive_becomes_a_bag_that_reads_back(tmp_path, day):
     from rosbags.highlevel import AnyReader
 
-    drive = plan_drive(7, named_conditions("day", seed=1), CAMERA, LIDAR, length_m=40, spacing_m=10, offmap_seed=8, offmap_length_m=30)
+    drive = plan_drive(
+        7, named_conditions("day", seed=1), CAMERA, LIDAR, length_m=40, spacing_m=10, offmap_seed=12, offmap_length_m=30
+    )
     for storage in ("mcap", "sqlite3"):
         write_drive_bag(tmp_path / storage, drive, storage)
         with AnyReader([tmp_path / storage]) as reader:
             counts = {c.topic: c.msgcount for c in reader.connections}
-            assert counts == {"/camera/image/compressed": 7, "/camera/camera_info": 7, "/points": 7, "/odom": 25, "/tf": 25,
-                              "/ground_truth/pose": 7, "/tf_static": 1}
+            assert counts == {
+                "/camera/image/compressed": 7,
+                "/camera/camera_info": 7,
+                "/points": 7,
+                "/odom": 25,
+                "/tf": 25,
+                "/ground_truth/pose": 7,
+                "/tf_static": 1,
+            }
             stamps = []
-            for connection, _, raw in reader.messages([c for c in reader.connections if c.topic == "/camera/image/compressed"]):
+            for connection, _, raw in reader.messages(
+                [c for c in reader.connections if c.topic == "/camera/image/compressed"]
+            ):
                 message = reader.deserialize(raw, connection.msgtype)
                 stamps.append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
                 assert message.header.frame_id == "camera_optical_frame"
@@ -146,22 +159,22 @@ def test_odometry_between_frames_ends_at_the_frame():
 
 def test_a_training_set_resumes_and_refuses_other_settings(tmp_path):
     settings = dict(drives_per_city=2, frames_per_drive=6, image_size=(24, 32), workers=1)
-    out = render_training_set(tmp_path / "set", [5], with_lidar=True, **settings)
+    out = render_training_set(tmp_path / "set", [7], with_lidar=True, **settings)
     first = (out / "frames.csv").read_text()
     rows = list(csv.DictReader(first.splitlines()))
     assert tuple(rows[0]) == COLUMNS and len(rows) == 12
-    assert len({r["condition"] for r in rows}) == 2 and {r["drive"] for r in rows} == {"5-0", "5-1"}
+    assert len({r["condition"] for r in rows}) == 2 and {r["drive"] for r in rows} == {"7-0", "7-1"}
     assert cv2.imread(str(out / rows[7]["image"])).shape == (24, 32, 3)
     cloud = np.load(out / rows[7]["cloud"], allow_pickle=False)
     assert cloud.dtype == np.float16 and cloud.shape[1] == 3 and len(cloud) > 300
     assert json.loads((out / "meta.json").read_text())["world"]
-    one, two = (np.array([[float(r["x_m"]), float(r["y_m"])] for r in rows if r["drive"] == d]) for d in ("5-0", "5-1"))
+    one, two = (np.array([[float(r["x_m"]), float(r["y_m"])] for r in rows if r["drive"] == d]) for d in ("7-0", "7-1"))
     assert np.linalg.norm(one - two, axis=1).max() < 6  # the same places, jittered
 
     image = (out / rows[7]["image"]).read_bytes()
-    (out / "parts" / "city0005_drive001.csv").unlink()
+    (out / "parts" / "city0007_drive001.csv").unlink()
     (out / rows[7]["image"]).unlink()
-    render_training_set(out, [5], with_lidar=True, **settings)
+    render_training_set(out, [7], with_lidar=True, **settings)
     assert (out / "frames.csv").read_text() == first and (out / rows[7]["image"]).read_bytes() == image
     with pytest.raises(VprError, match="other settings"):
-        render_training_set(out, [5, 6], with_lidar=True, **settings)
+        render_training_set(out, [7, 8], with_lidar=True, **settings)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
 from vpr_ros.training.synthetic.city import (
@@ -31,9 +32,11 @@ def test_seed_ranges_are_disjoint():
 
 
 def test_import_needs_neither_open3d_nor_rosbags():
-    code = ("import sys; sys.modules.update({m: None for m in ('open3d', 'faiss', 'rosbags', 'matplotlib')});"
-            "import vpr_ros.training, vpr_ros.training.synthetic as s; from vpr_ros.training.synthetic import bags, training_set;"
-            "d = s.plan_drive(3, length_m=60); print(len(d))")
+    code = (
+        "import sys; sys.modules.update({m: None for m in ('open3d', 'faiss', 'rosbags', 'matplotlib')});"
+        "import vpr_ros.training, vpr_ros.training.synthetic as s; from vpr_ros.training.synthetic import bags, training_set;"
+        "d = s.plan_drive(3, length_m=60); print(len(d))"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.returncode == 0, out.stderr
     assert out.stdout.strip() == "20"
@@ -67,8 +70,8 @@ def test_a_route_stays_on_the_road_and_has_turns():
         route = plan_route(seed, 1200)
         ground = make_ground(seed)
         assert route.length_m == 1200
-        assert np.allclose(np.linalg.norm(np.diff(route.points, axis=0), axis=1), 1, atol=.12)
-        assert np.mean(ground.edge_distance(route.points) < -.5) > .97
+        assert np.allclose(np.linalg.norm(np.diff(route.points, axis=0), axis=1), 1, atol=0.12)
+        assert np.mean(ground.edge_distance(route.points) < -0.5) > 0.97
         turned = np.abs(np.diff(np.unwrap(route.heading)[::15]))
         assert (turned > np.radians(40)).sum() >= 3
     with pytest.raises(VprError, match="does not fit city 7"):
@@ -79,18 +82,23 @@ def test_no_house_or_trunk_stands_on_a_road():
     city, ground, lots, trees = make_city(7), make_ground(7), make_lots(7), make_trees(7)
     for lot in lots.houses:
         assert ground.edge_distance(lot.footprint()).min() > -1.2
-    assert ground.edge_distance(trees.xy).min() > .5
+    assert ground.edge_distance(trees.xy).min() > 0.5
     assert len(lots.houses) > 120 and len(trees.xy) > 300
     assert {s.zone for s in city.streets} >= {0, 2}
 
 
 def test_drives_of_one_route_share_places_and_differ_in_detail():
     a = plan_drive(7, DriveConditions(seed=1), length_m=400, spacing_m=4)
-    b = plan_drive(7, DriveConditions(seed=2, along_jitter_m=1.5, across_jitter_m=1, yaw_jitter_rad=.07), length_m=400, spacing_m=4)
+    b = plan_drive(
+        7,
+        DriveConditions(seed=2, along_jitter_m=1.5, across_jitter_m=1, yaw_jitter_rad=0.07),
+        length_m=400,
+        spacing_m=4,
+    )
     gap = np.linalg.norm(a.T_map_base[:, :2, 3] - b.T_map_base[:, :2, 3], axis=1)
-    assert .1 < gap.mean() and gap.max() < 4
+    assert 0.1 < gap.mean() and gap.max() < 4
     turn = np.abs(np.angle(np.exp(1j * (yaw_of(a.T_map_base) - yaw_of(b.T_map_base)))))
-    assert np.median(turn) < .1 and turn.max() < .45  # the most where a bend meets the jitter along the road
+    assert np.median(turn) < 0.1 and turn.max() < 0.45  # the most where a bend meets the jitter along the road
     again = plan_drive(7, DriveConditions(seed=1), length_m=400, spacing_m=4)
     assert again.T_odom_base.tobytes() == a.T_odom_base.tobytes()
     assert (np.diff(a.stamps_ns) == np.int64(4 / 8 * 1e9)).all()
@@ -110,12 +118,12 @@ def test_odometry_drifts_within_bounds_and_is_exact_without_noise():
     relative = steps(truth)
     exact = drifting_odometry(relative, 0, scale_sigma=0, yaw_sigma_rad_per_sqrt_m=0)
     origin = invert(truth[0])
-    assert np.abs(exact[:, :2, 3] - (origin @ truth)[:, :2, 3]).max() < .6  # white noise of the steps only
+    assert np.abs(exact[:, :2, 3] - (origin @ truth)[:, :2, 3]).max() < 0.6  # white noise of the steps only
     ends = []
     for seed in range(8):
         odom = drifting_odometry(relative, seed)
         ends.append(np.linalg.norm(odom[-1, :2, 3] - (origin @ truth)[-1, :2, 3]))
-    assert 1 < np.mean(ends) and max(ends) < .15 * 800
+    assert 1 < np.mean(ends) and max(ends) < 0.15 * 800
 
 
 def test_steps_compose_back_to_the_poses():

@@ -1,7 +1,7 @@
 """Synthetic drives: procedural cities, rendered by ray casting, as pictures, clouds, odometry and ROS 2 bags.
 
-Train cities have seeds 0..999, validation cities 1000..1099, test cities 2000 and above. Rendering needs Open3D, planning
-does not.
+Train cities have seeds 0..999, validation cities 1000..1099, test cities 2000 and above. Rendering needs
+Open3D, planning does not.
 """
 
 from .bags import write_drive_bag
@@ -19,7 +19,23 @@ from .drive import Drive, Frame, plan_drive
 from .training_set import TrainingSetConfig, render_training_set
 
 __all__ = [
-    "DEMO_CITY_SEED", "DEMO_OFFMAP_SEED", "FIRST_TEST_SEED", "NAMED", "TRAIN_SEEDS", "VALIDATION_SEEDS", "WORLD_VERSION",
-    "CameraConfig", "Drive", "DriveConditions", "Frame", "LidarConfig", "TrainingSetConfig", "differing_camera",
-    "named_conditions", "plan_drive", "random_camera", "render_training_set", "write_drive_bag",
+    "DEMO_CITY_SEED",
+    "DEMO_OFFMAP_SEED",
+    "FIRST_TEST_SEED",
+    "NAMED",
+    "TRAIN_SEEDS",
+    "VALIDATION_SEEDS",
+    "WORLD_VERSION",
+    "CameraConfig",
+    "Drive",
+    "DriveConditions",
+    "Frame",
+    "LidarConfig",
+    "TrainingSetConfig",
+    "differing_camera",
+    "named_conditions",
+    "plan_drive",
+    "random_camera",
+    "render_training_set",
+    "write_drive_bag",
 ]

@@ -14,8 +14,13 @@ ODOM_TOPIC, TRUTH_TOPIC = "/odom", "/ground_truth/pose"
 ODOM_PER_FRAME = 4  # odometry runs faster than the camera, so that readers must interpolate
 
 
-def write_drive_bag(path: str | os.PathLike, drive: Drive, storage: str = "mcap", workers: int = 1,
-                    progress: Callable[[int, int], None] | None = None) -> None:
+def write_drive_bag(
+    path: str | os.PathLike,
+    drive: Drive,
+    storage: str = "mcap",
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Render a drive into the ROS 2 bag folder `path` ("mcap" or "sqlite3" storage).
 
     Image stamps are `drive.stamps_ns`; frames are map, odom, base_link, camera_link, camera_optical_frame and
@@ -27,8 +32,10 @@ def write_drive_bag(path: str | os.PathLike, drive: Drive, storage: str = "mcap"
     camera, total = drive.camera, len(drive)
     with BagWriter(path, storage) as bag:
         start = int(drive.stamps_ns[0])
-        fixed = [("base_link", "camera_link", drive.T_base_cameralink),
-                 ("camera_link", "camera_optical_frame", drive.T_cameralink_optical)]
+        fixed = [
+            ("base_link", "camera_link", drive.T_base_cameralink),
+            ("camera_link", "camera_optical_frame", drive.T_cameralink_optical),
+        ]
         if drive.lidar:
             fixed.append(("base_link", "lidar_link", drive.T_base_lidar))
         bag.write("/tf_static", tf_msg(fixed, start), start)
@@ -58,5 +65,3 @@ def odometry_between(drive: Drive, i: int) -> list[tuple[int, np.ndarray]]:
         stamp = int(stamps[i - 1] + (stamps[i] - stamps[i - 1]) * k // ODOM_PER_FRAME)
         out.append((stamp, T[i] if k == ODOM_PER_FRAME else interpolate(T[i - 1], T[i], f)))
     return out
-
-

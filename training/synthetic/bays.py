@@ -3,8 +3,24 @@
 import cv2
 import numpy as np
 
-WORDS = ("CAFE", "BANK", "BAR", "HOTEL", "BAKER", "FOOD", "TAXI", "BOOKS", "SHOES", "PIZZA", "KINO", "POST", "APO",
-         "MODE", "BIKE", "MUSIK")
+WORDS = (
+    "CAFE",
+    "BANK",
+    "BAR",
+    "HOTEL",
+    "BAKER",
+    "FOOD",
+    "TAXI",
+    "BOOKS",
+    "SHOES",
+    "PIZZA",
+    "KINO",
+    "POST",
+    "APO",
+    "MODE",
+    "BIKE",
+    "MUSIK",
+)
 
 
 class BayCanvas:
@@ -36,8 +52,8 @@ class BayCanvas:
         cv2.putText(stamp, word, (3, h + 3), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 255, 4)
         mask = cv2.resize(stamp, (width, height), interpolation=cv2.INTER_AREA) > 90
         top, left = round((1 - y1) * s), round(x0 * s)
-        part = np.s_[top:top + height, left:left + width]
-        mask = mask[:self.rgb[part].shape[0], :self.rgb[part].shape[1]]
+        part = np.s_[top : top + height, left : left + width]
+        mask = mask[: self.rgb[part].shape[0], : self.rgb[part].shape[1]]
         self.rgb[part][mask] = colour
 
 
@@ -66,12 +82,18 @@ def _glazing(c: BayCanvas, x0, y0, x1, y1, frame, panes, curtain, rng, bar=0.018
 
 # x0, y0, x1, y1, panes, surround: the opening of each upper-floor window style in fractions of the bay
 _STYLES = (
-    (0.28, 0.24, 0.72, 0.82, (2, 1), "sill"), (0.18, 0.26, 0.82, 0.80, (3, 1), "sill"),
-    (0.34, 0.22, 0.66, 0.86, (1, 2), "lintel"), (0.30, 0.10, 0.70, 0.86, (2, 2), "rail"),
-    (0.04, 0.34, 0.96, 0.80, (4, 1), "plain"), (0.33, 0.28, 0.67, 0.78, (2, 2), "shutters"),
-    (0.22, 0.20, 0.78, 0.86, (4, 4), "arch"), (0.36, 0.40, 0.64, 0.74, (1, 1), "plain"),
-    (0.03, 0.06, 0.97, 0.94, (2, 1), "curtain_wall"), (0.14, 0.24, 0.40, 0.84, (1, 2), "pair"),
-    (0.26, 0.26, 0.74, 0.84, (2, 3), "surround"), (0.30, 0.20, 0.70, 0.78, (2, 1), "pediment"),
+    (0.28, 0.24, 0.72, 0.82, (2, 1), "sill"),
+    (0.18, 0.26, 0.82, 0.80, (3, 1), "sill"),
+    (0.34, 0.22, 0.66, 0.86, (1, 2), "lintel"),
+    (0.30, 0.10, 0.70, 0.86, (2, 2), "rail"),
+    (0.04, 0.34, 0.96, 0.80, (4, 1), "plain"),
+    (0.33, 0.28, 0.67, 0.78, (2, 2), "shutters"),
+    (0.22, 0.20, 0.78, 0.86, (4, 4), "arch"),
+    (0.36, 0.40, 0.64, 0.74, (1, 1), "plain"),
+    (0.03, 0.06, 0.97, 0.94, (2, 1), "curtain_wall"),
+    (0.14, 0.24, 0.40, 0.84, (1, 2), "pair"),
+    (0.26, 0.26, 0.74, 0.84, (2, 3), "surround"),
+    (0.30, 0.20, 0.70, 0.78, (2, 1), "pediment"),
 )
 
 
@@ -109,8 +131,19 @@ def _upper(size, style, variant, rng):
 
 def _shop(size, variant, rng):
     c = BayCanvas(size)
-    sign = np.array([(150, 36, 34), (34, 70, 120), (36, 92, 62), (200, 160, 40), (60, 50, 58), (215, 210, 200),
-                     (120, 60, 110), (190, 96, 30)][variant % 8], np.float32)
+    sign = np.array(
+        [
+            (150, 36, 34),
+            (34, 70, 120),
+            (36, 92, 62),
+            (200, 160, 40),
+            (60, 50, 58),
+            (215, 210, 200),
+            (120, 60, 110),
+            (190, 96, 30),
+        ][variant % 8],
+        np.float32,
+    )
     c.rect(0.02, 0.0, 0.98, 0.96, sign * 0.45 + 25)
     c.rect(0.07, 0.14, 0.93, 0.66, (46, 50, 56), light=1.0, glass=0.8)
     for _ in range(7):  # goods in the window
@@ -162,8 +195,13 @@ def _arch(size, variant, rng):
 
 def _sign(size, variant, rng):
     c = BayCanvas(size)
-    ground, ink = [((30, 70, 150), (240, 240, 240)), ((190, 30, 30), (245, 245, 240)), ((240, 205, 60), (20, 20, 20)),
-                   ((30, 110, 70), (240, 240, 235)), ((236, 236, 230), (40, 40, 44))][variant % 5]
+    ground, ink = [
+        ((30, 70, 150), (240, 240, 240)),
+        ((190, 30, 30), (245, 245, 240)),
+        ((240, 205, 60), (20, 20, 20)),
+        ((30, 110, 70), (240, 240, 235)),
+        ((236, 236, 230), (40, 40, 44)),
+    ][variant % 5]
     c.rect(0, 0, 1, 1, ink, light=0.3)
     c.rect(0.04, 0.06, 0.96, 0.94, ground, light=0.3)
     if variant % 2:

@@ -13,7 +13,7 @@ R_LINK_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 _LINEAR = 1 - np.exp(-np.linspace(0, 6, 4096))
 _GAMMA = _LINEAR ** (1 / 2.2)
 # A mild S-curve on top of gamma, as camera makers apply, keeps shadows dark and lights bright.
-_TONE = (255 * (.45 * _GAMMA + .55 * _GAMMA**2 * (3 - 2 * _GAMMA))).astype(np.float32)
+_TONE = (255 * (0.45 * _GAMMA + 0.55 * _GAMMA**2 * (3 - 2 * _GAMMA))).astype(np.float32)
 
 
 def camera_extrinsics(camera: CameraConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -34,8 +34,8 @@ def camera_rays(camera: CameraConfig, T_city_base: np.ndarray) -> tuple[np.ndarr
     T_base_link, T_link_optical = camera_extrinsics(camera)
     T = T_city_base @ T_base_link @ T_link_optical
     k = camera.supersample
-    u = (np.arange(camera.width * k) + .5) / k
-    v = (np.arange(camera.height * k) + .5) / k
+    u = (np.arange(camera.width * k) + 0.5) / k
+    v = (np.arange(camera.height * k) + 0.5) / k
     K = camera.K
     x, y = np.meshgrid((u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1])
     d = np.stack([x, y, np.ones_like(x)], -1).reshape(-1, 3)
@@ -73,16 +73,18 @@ def _falling(picture, weather, light, rng):
     h, w = picture.shape[:2]
     veil = np.zeros((h, w), np.float32)
     count = int(rng.uniform(120, 320) * w * h / 19200)
-    x, y, near = rng.uniform(0, w, count), rng.uniform(0, h, count), rng.exponential(.5, count)
-    slant = rng.normal(0, .15)
+    x, y, near = rng.uniform(0, w, count), rng.uniform(0, h, count), rng.exponential(0.5, count)
+    slant = rng.normal(0, 0.15)
     for a, b, s in zip(x, y, near, strict=True):
         if weather == "snow":
-            cv2.circle(veil, (int(a), int(b)), int(min(s * w / 160, w / 60)), float(min(.35 + .3 * s, .9)), -1)
+            cv2.circle(veil, (int(a), int(b)), int(min(s * w / 160, w / 60)), float(min(0.35 + 0.3 * s, 0.9)), -1)
         else:
             length = (2 + 7 * s) * w / 160
-            cv2.line(veil, (int(a), int(b)), (int(a + slant * length), int(b + length)), float(min(.08 + .06 * s, .25)), 1)
+            cv2.line(
+                veil, (int(a), int(b)), (int(a + slant * length), int(b + length)), float(min(0.08 + 0.06 * s, 0.25)), 1
+            )
     veil = cv2.GaussianBlur(veil, (3, 3), 0)[..., None]
-    return picture + veil * (np.float32(light.horizon * .9) - picture)
+    return picture + veil * (np.float32(light.horizon * 0.9) - picture)
 
 
 def develop(picture: np.ndarray, camera: CameraConfig, light: Light, rng: np.random.Generator) -> np.ndarray:
@@ -90,21 +92,23 @@ def develop(picture: np.ndarray, camera: CameraConfig, light: Light, rng: np.ran
     h, w = picture.shape[:2]
     if light.lamps:
         bright = np.maximum(picture - 1.0, 0)
-        picture = picture + .5 * cv2.GaussianBlur(bright, (0, 0), w / 70) + .25 * cv2.GaussianBlur(bright, (0, 0), w / 22)
+        picture = (
+            picture + 0.5 * cv2.GaussianBlur(bright, (0, 0), w / 70) + 0.25 * cv2.GaussianBlur(bright, (0, 0), w / 22)
+        )
     grey = np.minimum(picture.mean(2), 1.6)
     # Metering weighs the lower two thirds more, so that a bright sky does not blacken the street.
-    level = .35 * grey.mean() + .65 * grey[h // 3:].mean()
-    gain = light.key / max(float(level), .02) ** .85 * 2.0**camera.exposure_ev
+    level = 0.35 * grey.mean() + 0.65 * grey[h // 3 :].mean()
+    gain = light.key / max(float(level), 0.02) ** 0.85 * 2.0**camera.exposure_ev
     v, u = np.mgrid[0:h, 0:w].astype(np.float32)
-    radius = ((u / w - .5) ** 2 + (v / h - .5) ** 2) * 2
+    radius = ((u / w - 0.5) ** 2 + (v / h - 0.5) ** 2) * 2
     picture = picture * (gain * (1 - camera.vignette * radius))[..., None]
     picture = picture * np.array([camera.red_gain, 1, camera.blue_gain], np.float32)
-    if camera.blur_px > .2:
+    if camera.blur_px > 0.2:
         picture = cv2.GaussianBlur(picture, (0, 0), camera.blur_px * w / 160)
     index = np.clip(picture * (1.5 * 4095 / 6), 0, 4095).astype(np.int32)
     out = _TONE[index]
     sigma = camera.noise * (1.6 + 2.2 * np.clip(gain - 1, 0, 3))
-    out += rng.standard_normal(out.shape, dtype=np.float32) * sigma * (.6 + .4 * (1 - out / 255))
+    out += rng.standard_normal(out.shape, dtype=np.float32) * sigma * (0.6 + 0.4 * (1 - out / 255))
     if camera.grey:
-        out[:] = out @ np.array([.299, .587, .114], np.float32)[:, None]
-    return np.clip(out + .5, 0, 255).astype(np.uint8)
+        out[:] = out @ np.array([0.299, 0.587, 0.114], np.float32)[:, None]
+    return np.clip(out + 0.5, 0, 255).astype(np.uint8)

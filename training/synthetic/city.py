@@ -73,27 +73,51 @@ class City:
 
 
 def _style(rng: np.random.Generator) -> Style:
-    palette = np.array([[.78, .70, .56], [.72, .52, .38], [.56, .30, .22], [.80, .78, .72], [.62, .60, .56],
-                        [.82, .72, .46], [.66, .74, .70], [.74, .56, .52], [.50, .42, .36], [.70, .72, .78],
-                        [.86, .84, .80], [.58, .50, .30], [.45, .48, .50], [.76, .62, .60]])
-    roofs = np.array([[.46, .20, .14], [.34, .16, .13], [.24, .24, .26], [.30, .26, .22], [.20, .22, .27], [.40, .30, .2]])
+    palette = np.array(
+        [
+            [0.78, 0.70, 0.56],
+            [0.72, 0.52, 0.38],
+            [0.56, 0.30, 0.22],
+            [0.80, 0.78, 0.72],
+            [0.62, 0.60, 0.56],
+            [0.82, 0.72, 0.46],
+            [0.66, 0.74, 0.70],
+            [0.74, 0.56, 0.52],
+            [0.50, 0.42, 0.36],
+            [0.70, 0.72, 0.78],
+            [0.86, 0.84, 0.80],
+            [0.58, 0.50, 0.30],
+            [0.45, 0.48, 0.50],
+            [0.76, 0.62, 0.60],
+        ]
+    )
+    roofs = np.array(
+        [
+            [0.46, 0.20, 0.14],
+            [0.34, 0.16, 0.13],
+            [0.24, 0.24, 0.26],
+            [0.30, 0.26, 0.22],
+            [0.20, 0.22, 0.27],
+            [0.40, 0.30, 0.2],
+        ]
+    )
     materials = np.array(["plaster", "brick", "stone", "siding", "concrete", "planks", "panels", "plaster"])
     return Style(
-        wall_colours=np.clip(palette[rng.permutation(14)[:7]] + rng.uniform(-.06, .06, (7, 3)), .08, .92),
+        wall_colours=np.clip(palette[rng.permutation(14)[:7]] + rng.uniform(-0.06, 0.06, (7, 3)), 0.08, 0.92),
         roof_colours=roofs[rng.permutation(6)[:3]],
         wall_materials=tuple(materials[rng.permutation(8)[:4]]),
         window_styles=tuple(int(i) for i in rng.permutation(12)[:7]),
         floors_mean=float(rng.uniform(2.6, 5.2)),
-        flat_roofs=float(rng.uniform(.1, .8)),
-        tree_density=float(rng.uniform(.35, 1.2)),
-        parked_density=float(rng.uniform(.15, .55)),
-        evergreen_share=float(rng.uniform(.12, .45)),
+        flat_roofs=float(rng.uniform(0.1, 0.8)),
+        tree_density=float(rng.uniform(0.35, 1.2)),
+        parked_density=float(rng.uniform(0.15, 0.55)),
+        evergreen_share=float(rng.uniform(0.12, 0.45)),
         lamp_kind=int(rng.integers(3)),
-        marking=int(rng.choice(3, p=[.55, .25, .2])),
-        road_tone=float(rng.uniform(.09, .20)),
-        pavement_colour=np.array([.36, .345, .32]) * rng.uniform(.75, 1.25) + rng.uniform(-.03, .03, 3),
-        hills=np.column_stack([rng.uniform(.004, .045, 5), rng.integers(1, 9, 5), rng.uniform(0, 6.28, 5)]),
-        wires=bool(rng.random() < .65),
+        marking=int(rng.choice(3, p=[0.55, 0.25, 0.2])),
+        road_tone=float(rng.uniform(0.09, 0.20)),
+        pavement_colour=np.array([0.36, 0.345, 0.32]) * rng.uniform(0.75, 1.25) + rng.uniform(-0.03, 0.03, 3),
+        hills=np.column_stack([rng.uniform(0.004, 0.045, 5), rng.integers(1, 9, 5), rng.uniform(0, 6.28, 5)]),
+        wires=bool(rng.random() < 0.65),
         tree_height_m=float(rng.uniform(6.5, 11)),
     )
 
@@ -116,17 +140,32 @@ def make_street(index, a, b, points, zone, rng, arcade=False, border=False) -> S
     tangent = np.gradient(points, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     half, pavement, parking = {
-        URBAN: (rng.uniform(4.6, 6.8), rng.uniform(2.2, 4.0), 2.1), OLD: (rng.uniform(2.1, 2.9), rng.uniform(.5, 1.2), 0.),
-        SUBURB: (rng.uniform(3.6, 4.8), rng.uniform(1.3, 2.2), 1.9 if rng.random() < .6 else 0.),
-        RURAL: (rng.uniform(2.7, 3.4), 0.6, 0.)}[zone]
-    surface = {URBAN: 0, OLD: 1 if rng.random() < .7 else 0, SUBURB: 0, RURAL: 2 if rng.random() < .2 else 0}[zone]
-    return Street(index, a, b, points, along, tangent, float(half), float(pavement), parking if half > 4 else 0.,
-                  zone, surface, arcade, border)
+        URBAN: (rng.uniform(4.6, 6.8), rng.uniform(2.2, 4.0), 2.1),
+        OLD: (rng.uniform(2.1, 2.9), rng.uniform(0.5, 1.2), 0.0),
+        SUBURB: (rng.uniform(3.6, 4.8), rng.uniform(1.3, 2.2), 1.9 if rng.random() < 0.6 else 0.0),
+        RURAL: (rng.uniform(2.7, 3.4), 0.6, 0.0),
+    }[zone]
+    surface = {URBAN: 0, OLD: 1 if rng.random() < 0.7 else 0, SUBURB: 0, RURAL: 2 if rng.random() < 0.2 else 0}[zone]
+    return Street(
+        index,
+        a,
+        b,
+        points,
+        along,
+        tangent,
+        float(half),
+        float(pavement),
+        parking if half > 4 else 0.0,
+        zone,
+        surface,
+        arcade,
+        border,
+    )
 
 
 @lru_cache(maxsize=4)
 def make_city(seed: int) -> City:
-    """The layout of city `seed`: a warped irregular grid of 7 x 7 crossings with missing links and a full outer ring."""
+    """The layout of city `seed`: a warped irregular grid of 7 x 7 crossings, some links missing, its ring closed."""
     rng = np.random.default_rng([seed, 11])
     style = _style(rng)
     count = 7
@@ -136,15 +175,24 @@ def make_city(seed: int) -> City:
     curved = rng.uniform(0, 1)
     warp = 4 + 22 * curved
     phase = rng.uniform(0, 6.28, 4)
-    nodes = nodes + warp * np.column_stack([np.sin(nodes[:, 1] / 95 + phase[0]) + .4 * np.sin(nodes[:, 0] / 50 + phase[1]),
-                                            np.sin(nodes[:, 0] / 110 + phase[2]) + .4 * np.sin(nodes[:, 1] / 60 + phase[3])])
+    nodes = nodes + warp * np.column_stack(
+        [
+            np.sin(nodes[:, 1] / 95 + phase[0]) + 0.4 * np.sin(nodes[:, 0] / 50 + phase[1]),
+            np.sin(nodes[:, 0] / 110 + phase[2]) + 0.4 * np.sin(nodes[:, 1] / 60 + phase[3]),
+        ]
+    )
     nodes += rng.uniform(-4, 4, nodes.shape)
     turn = rng.uniform(0, np.pi)
     c, s = np.cos(turn), np.sin(turn)
     nodes = nodes @ np.array([[c, s], [-s, c]])
 
-    links = [(i * count + j, (i + di) * count + j + dj) for i in range(count) for j in range(count)
-             for di, dj in ((1, 0), (0, 1)) if i + di < count and j + dj < count]
+    links = [
+        (i * count + j, (i + di) * count + j + dj)
+        for i in range(count)
+        for j in range(count)
+        for di, dj in ((1, 0), (0, 1))
+        if i + di < count and j + dj < count
+    ]
     degree = np.bincount(np.array(links).ravel(), minlength=count * count)
 
     def on_border(a, b):
@@ -154,7 +202,7 @@ def make_city(seed: int) -> City:
     keep = []
     for k in rng.permutation(len(links)):
         a, b = links[k]
-        if not on_border(a, b) and degree[a] > 3 and degree[b] > 3 and rng.random() < .22:
+        if not on_border(a, b) and degree[a] > 3 and degree[b] > 3 and rng.random() < 0.22:
             degree[a] -= 1
             degree[b] -= 1
         else:
@@ -172,9 +220,10 @@ def make_city(seed: int) -> City:
         if np.linalg.norm(middle - old_at) < 75:
             zone = OLD
         bend = rng.normal(0, 2 + 9 * curved)
-        arcade = bool(zone == OLD and rng.random() < .3)
-        streets.append(make_street(len(streets), a, b, _centre_line(nodes[a], nodes[b], bend), zone, rng, arcade,
-                                   on_border(a, b)))
+        arcade = bool(zone == OLD and rng.random() < 0.3)
+        streets.append(
+            make_street(len(streets), a, b, _centre_line(nodes[a], nodes[b], bend), zone, rng, arcade, on_border(a, b))
+        )
     neighbours: dict[int, list[tuple[int, int]]] = {i: [] for i in range(len(nodes))}
     for street in streets:
         neighbours[street.a].append((street.b, street.index))

@@ -26,8 +26,11 @@ class DriveConditions:
     yaw_jitter_rad: float = 0.0
 
     def __post_init__(self):
-        for name, value, known in (("season", self.season, SEASONS), ("light", self.light, LIGHTS),
-                                   ("weather", self.weather, WEATHERS)):
+        for name, value, known in (
+            ("season", self.season, SEASONS),
+            ("light", self.light, LIGHTS),
+            ("weather", self.weather, WEATHERS),
+        ):
             if value not in known:
                 raise VprError(f"synthetic drives know no {name} {value!r}; choose one of {', '.join(known)}")
 
@@ -42,9 +45,13 @@ class DriveConditions:
 
 # The benchmark's conditions by their short names.
 NAMED = {
-    "day": DriveConditions(), "overcast": DriveConditions(light="overcast"), "dusk": DriveConditions(light="dusk"),
-    "night": DriveConditions(light="night"), "winter": DriveConditions(season="winter", light="overcast"),
-    "autumn": DriveConditions(season="autumn"), "fog": DriveConditions(light="overcast", weather="fog"),
+    "day": DriveConditions(),
+    "overcast": DriveConditions(light="overcast"),
+    "dusk": DriveConditions(light="dusk"),
+    "night": DriveConditions(light="night"),
+    "winter": DriveConditions(season="winter", light="overcast"),
+    "autumn": DriveConditions(season="autumn"),
+    "fog": DriveConditions(light="overcast", weather="fog"),
     "rain": DriveConditions(light="overcast", weather="rain"),
     "snowfall": DriveConditions(season="winter", light="overcast", weather="snow"),
 }
@@ -88,12 +95,24 @@ class CameraConfig:
 def random_camera(rng: np.random.Generator, width: int = 160, height: int = 120, supersample: int = 1) -> CameraConfig:
     """A camera as robots and cars have them: lenses, mountings, exposures, sharpness and colours vary widely."""
     return CameraConfig(
-        width=width, height=height, supersample=supersample, fov_deg=float(rng.uniform(58, 100)),
-        height_m=float(rng.uniform(.8, 2.3)), forward_m=float(rng.uniform(0, 1.2)), pitch_deg=float(rng.normal(0, 3.5)),
-        yaw_deg=float(rng.normal(0, 2.5)), roll_deg=float(rng.normal(0, 1.2)),
-        blur_px=float(max(0, rng.normal(.15, .35))), exposure_ev=float(rng.normal(0, .45)),
-        noise=float(rng.uniform(.3, 2.2)), vignette=float(rng.uniform(0, .5)), red_gain=float(rng.uniform(.88, 1.12)),
-        blue_gain=float(rng.uniform(.86, 1.14)), grey=bool(rng.random() < .12), jpeg_quality=int(rng.integers(55, 96)))
+        width=width,
+        height=height,
+        supersample=supersample,
+        fov_deg=float(rng.uniform(58, 100)),
+        height_m=float(rng.uniform(0.8, 2.3)),
+        forward_m=float(rng.uniform(0, 1.2)),
+        pitch_deg=float(rng.normal(0, 3.5)),
+        yaw_deg=float(rng.normal(0, 2.5)),
+        roll_deg=float(rng.normal(0, 1.2)),
+        blur_px=float(max(0, rng.normal(0.15, 0.35))),
+        exposure_ev=float(rng.normal(0, 0.45)),
+        noise=float(rng.uniform(0.3, 2.2)),
+        vignette=float(rng.uniform(0, 0.5)),
+        red_gain=float(rng.uniform(0.88, 1.12)),
+        blue_gain=float(rng.uniform(0.86, 1.14)),
+        grey=bool(rng.random() < 0.12),
+        jpeg_quality=int(rng.integers(55, 96)),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,5 +134,10 @@ def differing_camera(camera: CameraConfig, seed: int) -> CameraConfig:
     """The camera after remounting on another vehicle: another lens, height, pitch and exposure, same image size."""
     rng = np.random.default_rng([seed, 71])
     other = random_camera(rng, camera.width, camera.height, camera.supersample)
-    return replace(other, grey=camera.grey, fov_deg=float(np.clip(camera.fov_deg + rng.normal(0, 7), 55, 105)),
-                   height_m=float(np.clip(camera.height_m + rng.normal(0, .25), .7, 2.4)), jpeg_quality=camera.jpeg_quality)
+    return replace(
+        other,
+        grey=camera.grey,
+        fov_deg=float(np.clip(camera.fov_deg + rng.normal(0, 7), 55, 105)),
+        height_m=float(np.clip(camera.height_m + rng.normal(0, 0.25), 0.7, 2.4)),
+        jpeg_quality=camera.jpeg_quality,
+    )

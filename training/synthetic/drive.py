@@ -49,7 +49,9 @@ class Drive:
     conditions: DriveConditions
     camera: CameraConfig
     lidar: LidarConfig | None
-    lines: dict[int, np.ndarray] = field(repr=False)  # city seed -> driven lane line (m, 2), decides what geometry is kept
+    lines: dict[int, np.ndarray] = field(
+        repr=False
+    )  # city seed -> driven lane line (m, 2), decides what geometry is kept
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -119,18 +121,27 @@ def _poses(route: Route, along: np.ndarray, conditions: DriveConditions, rng) ->
     at = np.clip(along + rng.uniform(-1, 1, n) * c.along_jitter_m, 0, route.length_m)
     xy, heading = route.at(at)
     waves = rng.uniform(0, 2 * np.pi, 2)
-    weave = c.weave_m * (np.sin(at / 23 + waves[0]) + .6 * np.sin(at / 9.5 + waves[1]))
-    slope = c.weave_m * (np.cos(at / 23 + waves[0]) / 23 + .6 * np.cos(at / 9.5 + waves[1]) / 9.5)
+    weave = c.weave_m * (np.sin(at / 23 + waves[0]) + 0.6 * np.sin(at / 9.5 + waves[1]))
+    slope = c.weave_m * (np.cos(at / 23 + waves[0]) / 23 + 0.6 * np.cos(at / 9.5 + waves[1]) / 9.5)
     left = c.lane_offset_m + weave + rng.uniform(-1, 1, n) * c.across_jitter_m
     yaw = heading + slope + rng.uniform(-1, 1, n) * c.yaw_jitter_rad
     xy = xy + left[:, None] * np.column_stack([-np.sin(heading), np.cos(heading)])
     return np.array([planar_transform(x, y, a) for (x, y), a in zip(xy, yaw, strict=True)])
 
 
-def plan_drive(city_seed: int, conditions: DriveConditions | None = None, camera: CameraConfig | None = None,
-               lidar: LidarConfig | None = None, length_m: float = 500.0, spacing_m: float = 3.0, speed_mps: float = 8.0,
-               route_seed: int = 0, offmap_seed: int | None = None, offmap_length_m: float = 0.0,
-               start_ns: int = START_NS) -> Drive:
+def plan_drive(
+    city_seed: int,
+    conditions: DriveConditions | None = None,
+    camera: CameraConfig | None = None,
+    lidar: LidarConfig | None = None,
+    length_m: float = 500.0,
+    spacing_m: float = 3.0,
+    speed_mps: float = 8.0,
+    route_seed: int = 0,
+    offmap_seed: int | None = None,
+    offmap_length_m: float = 0.0,
+    start_ns: int = START_NS,
+) -> Drive:
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive goes on for
@@ -153,9 +164,19 @@ def plan_drive(city_seed: int, conditions: DriveConditions | None = None, camera
     join = planar_transform(spacing_m, 0, 0)
     relative = [steps(parts[0])] + [a for part in parts[1:] for a in (join[None], steps(part))]
     T_map = np.concatenate(parts).copy()
-    T_map[len(parts[0]):, 0, 3] += OFFMAP_SHIFT_M
+    T_map[len(parts[0]) :, 0, 3] += OFFMAP_SHIFT_M
     n = len(T_map)
     stamps = start_ns + (np.arange(n) * spacing_m / speed_mps * 1e9).astype(np.int64)
     odometry = drifting_odometry(np.concatenate(relative), [city_seed, route_seed, conditions.seed, 103])
-    return Drive(stamps, np.concatenate(cities), np.concatenate(parts), T_map, odometry, np.concatenate(along), conditions, camera,
-                 lidar, lines)
+    return Drive(
+        stamps,
+        np.concatenate(cities),
+        np.concatenate(parts),
+        T_map,
+        odometry,
+        np.concatenate(along),
+        conditions,
+        camera,
+        lidar,
+        lines,
+    )

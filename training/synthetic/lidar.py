@@ -25,15 +25,15 @@ def render_scan(scene: Scene, lidar: LidarConfig, T_city_base: np.ndarray, seed)
     t = hits["t_hit"].copy()
     facing = np.abs(np.einsum("ij,ij->i", hits["primitive_normals"], local @ T[:3, :3].T))
     # Far, grazing and dark surfaces return less light.
-    lost = rng.random(len(t)) < lidar.dropout + .35 * (t / lidar.range_m) ** 2 * (1 - .6 * facing)
+    lost = rng.random(len(t)) < lidar.dropout + 0.35 * (t / lidar.range_m) ** 2 * (1 - 0.6 * facing)
     t += rng.normal(0, lidar.noise_m, len(t)).astype(np.float32)
     weather = scene.conditions.weather
     if weather in ("snow", "rain", "fog"):
-        share = {"snow": .05, "rain": .008, "fog": .02}[weather]
+        share = {"snow": 0.05, "rain": 0.008, "fog": 0.02}[weather]
         near = rng.exponential(3.5, len(t)).astype(np.float32) + lidar.min_range_m
         flake = (rng.random(len(t)) < share) & (near < t)
         t = np.where(flake, near, t)
         lost &= ~flake
-    reach = lidar.range_m * (.6 if weather == "fog" else 1.0)
+    reach = lidar.range_m * (0.6 if weather == "fog" else 1.0)
     keep = ~lost & np.isfinite(t) & (t < reach) & (t > lidar.min_range_m)
     return (local[keep] * t[keep, None]).astype(np.float32)

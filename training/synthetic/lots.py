@@ -30,8 +30,12 @@ class Lot:
     def footprint(self, grow_m: float = 0.0) -> np.ndarray:
         """Corners (4, 2)."""
         w, g = self.width_m / 2 + grow_m, grow_m
-        return np.array([self.front + x * self.right + y * self.outward
-                         for x, y in ((-w, -g), (w, -g), (w, self.depth_m + g), (-w, self.depth_m + g))])
+        return np.array(
+            [
+                self.front + x * self.right + y * self.outward
+                for x, y in ((-w, -g), (w, -g), (w, self.depth_m + g), (-w, self.depth_m + g))
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,11 @@ class Lots:
 
 
 def _fits(lot: Lot, ground: Ground, occupied: np.ndarray, tolerance: float) -> bool:
-    u, v = np.meshgrid(np.linspace(-.5, .5, 7), np.linspace(0.02, 1, 6))
+    u, v = np.meshgrid(np.linspace(-0.5, 0.5, 7), np.linspace(0.02, 1, 6))
     xy = lot.front + u[..., None] * lot.width_m * lot.right + v[..., None] * lot.depth_m * lot.outward
     rows, columns = ground.cells(xy)
     clear = ground.fields[rows, columns, 0] - ground.pavement_m[rows, columns]
-    return bool(clear.min() > -.45 and occupied[rows, columns].mean() <= tolerance)
+    return bool(clear.min() > -0.45 and occupied[rows, columns].mean() <= tolerance)
 
 
 def _paint(lot: Lot, ground: Ground, occupied: np.ndarray) -> None:
@@ -60,7 +64,7 @@ def _landmarks(city, ground, occupied, rng) -> list[Lot]:
     for kind in [kinds[i] for i in rng.permutation(len(kinds))[:5]]:
         w, d = {"church": (12, 26), "tower_block": (18, 16), "silo": (10, 10)}.get(kind, (7, 7))
         for _ in range(60):
-            xy = rng.uniform(-.8, .8, 2) * city.extent_m
+            xy = rng.uniform(-0.8, 0.8, 2) * city.extent_m
             angle = rng.uniform(0, 2 * np.pi)
             lot = Lot(xy, np.array([np.cos(angle), np.sin(angle)]), w, d, URBAN, int(rng.integers(1 << 30)), kind)
             if _fits(lot, ground, occupied, 0.0):
@@ -79,15 +83,25 @@ def make_lots(seed: int) -> Lots:
     houses, parks = _landmarks(city, ground, occupied, rng), set()
     for street in city.streets:
         for side in (1, -1):
-            if street.zone in (URBAN, SUBURB) and rng.random() < .10:
+            if street.zone in (URBAN, SUBURB) and rng.random() < 0.10:
                 parks.add((street.index, side))
                 continue
             at = rng.uniform(0, 5)
             while at < street.length_m - 4:
                 zone = street.zone
                 width, setback, depth, gap = {
-                    URBAN: (rng.uniform(7, 20), rng.uniform(0, .5), rng.uniform(9, 14), 0 if rng.random() < .85 else rng.uniform(2, 7)),
-                    OLD: (rng.uniform(5, 11), rng.uniform(0, .35), rng.uniform(8, 12), 0 if rng.random() < .93 else rng.uniform(1, 3)),
+                    URBAN: (
+                        rng.uniform(7, 20),
+                        rng.uniform(0, 0.5),
+                        rng.uniform(9, 14),
+                        0 if rng.random() < 0.85 else rng.uniform(2, 7),
+                    ),
+                    OLD: (
+                        rng.uniform(5, 11),
+                        rng.uniform(0, 0.35),
+                        rng.uniform(8, 12),
+                        0 if rng.random() < 0.93 else rng.uniform(1, 3),
+                    ),
                     SUBURB: (rng.uniform(8, 14), rng.uniform(3, 9), rng.uniform(8, 11), rng.uniform(2.5, 10)),
                     RURAL: (rng.uniform(9, 18), rng.uniform(5, 20), rng.uniform(7, 11), rng.uniform(12, 75)),
                 }[zone]
@@ -97,11 +111,11 @@ def make_lots(seed: int) -> Lots:
                 tangent /= np.linalg.norm(tangent)
                 outward = side * np.array([-tangent[1], tangent[0]])
                 if zone == RURAL:
-                    turn = rng.uniform(-.4, .4)
+                    turn = rng.uniform(-0.4, 0.4)
                     outward = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ outward
                 front = centre + outward * (street.half_width_m + street.pavement_m + setback)
                 lot = Lot(front, outward, width, depth, zone, int(rng.integers(1 << 30)))
-                if _fits(lot, ground, occupied, .12 if zone in (URBAN, OLD) else 0.0):
+                if _fits(lot, ground, occupied, 0.12 if zone in (URBAN, OLD) else 0.0):
                     _paint(lot, ground, occupied)
                     houses.append(lot)
                     at += width + gap

@@ -12,7 +12,9 @@ INTS = ("kind", "material", "upper", "ground", "seed")
 
 def _repeat(attributes: dict, times: int) -> dict:
     """Per-shape attributes spread over the shape's parts; what all shapes share stays as it is."""
-    return {k: np.repeat(np.asarray(v), times, axis=0) if np.ndim(v) > (k == "tint") else v for k, v in attributes.items()}
+    return {
+        k: np.repeat(np.asarray(v), times, axis=0) if np.ndim(v) > (k == "tint") else v for k, v in attributes.items()
+    }
 
 
 class Mesh:
@@ -21,7 +23,7 @@ class Mesh:
     def __init__(self):
         self._batches: list[dict] = []
 
-    def triangles(self, corners, uv=None, tint=(.5, .5, .5), material="plain", **attributes):
+    def triangles(self, corners, uv=None, tint=(0.5, 0.5, 0.5), material="plain", **attributes):
         """Add triangles `corners` (n, 3, 3) with `uv` (n, 3, 2) in metres (fractions for signs) and linear `tint`."""
         corners = np.asarray(corners, np.float32).reshape(-1, 3, 3)
         n = len(corners)
@@ -29,7 +31,9 @@ class Mesh:
             return
         attributes["material"] = MATERIAL_ID[material] if isinstance(material, str) else material
         attributes["tint"] = np.asarray(tint, np.float32)
-        attributes["uv"] = np.zeros((n, 3, 2), np.float32) if uv is None else np.asarray(uv, np.float32).reshape(n, 3, 2)
+        attributes["uv"] = (
+            np.zeros((n, 3, 2), np.float32) if uv is None else np.asarray(uv, np.float32).reshape(n, 3, 2)
+        )
         self._batches.append({"corners": corners, **attributes})
 
     def append(self, packed: dict[str, np.ndarray]):
@@ -59,12 +63,18 @@ class Mesh:
             return
         centre, half = np.broadcast_to(centre, (n, 3)), np.broadcast_to(half, (n, 3))
         yaw = np.broadcast_to(np.asarray(yaw, np.float64), (n,))
-        signs = np.array([[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
+        signs = np.array(
+            [[-1, -1, -1], [1, -1, -1], [1, 1, -1], [-1, 1, -1], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]
+        )
         local = half[:, None] * signs
         c, s = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
-        world = np.stack([c * local[..., 0] - s * local[..., 1], s * local[..., 0] + c * local[..., 1], local[..., 2]], -1)
+        world = np.stack(
+            [c * local[..., 0] - s * local[..., 1], s * local[..., 0] + c * local[..., 1], local[..., 2]], -1
+        )
         world += centre[:, None]
-        faces = [[0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7], [4, 5, 6, 7]] + ([[3, 2, 1, 0]] if bottom else [])
+        faces = [[0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7], [4, 5, 6, 7]] + (
+            [[3, 2, 1, 0]] if bottom else []
+        )
         per = _repeat(attributes, len(faces))
         self.quads(world[:, faces].reshape(-1, 4, 3), **per)
 
@@ -80,17 +90,23 @@ class Mesh:
         """All triangles as arrays: corners (n, 3, 3), uv (n, 3, 2), tint (n, 3) and one array per attribute."""
         counts = np.array([len(b["corners"]) for b in self._batches], np.int64)
         starts = np.concatenate([[0], np.cumsum(counts)])
-        out = {key: np.concatenate([b[key] for b in self._batches] or [np.zeros((0, *tail), np.float32)])
-               for key, tail in (("corners", (3, 3)), ("uv", (3, 2)))}
-        for name, width, dtype in [("tint", 3, np.float32)] + [(k, 1, np.int32) for k in INTS] + [(k, 1, np.float32) for k in FLOATS]:
+        out = {
+            key: np.concatenate([b[key] for b in self._batches] or [np.zeros((0, *tail), np.float32)])
+            for key, tail in (("corners", (3, 3)), ("uv", (3, 2)))
+        }
+        for name, width, dtype in (
+            [("tint", 3, np.float32)] + [(k, 1, np.int32) for k in INTS] + [(k, 1, np.float32) for k in FLOATS]
+        ):
             # Most batches share one value; only the others are written triangle by triangle.
             values = [np.asarray(b.get(name, 0)) for b in self._batches]
             plain = int(width > 1)
-            scalars = np.array([v if v.ndim == plain else np.zeros(v.shape[1:]) for v in values], dtype).reshape(len(values), -1)
+            scalars = np.array([v if v.ndim == plain else np.zeros(v.shape[1:]) for v in values], dtype).reshape(
+                len(values), -1
+            )
             full = np.repeat(scalars, counts, axis=0)
             for k, v in enumerate(values):
                 if v.ndim > plain:
-                    full[starts[k]:starts[k + 1]] = v.reshape(len(v), -1)
+                    full[starts[k] : starts[k + 1]] = v.reshape(len(v), -1)
             out[name] = np.ascontiguousarray(full if width > 1 else full[:, 0])
         return out
 
@@ -100,7 +116,7 @@ def tube_quads(start, end, r0, r1, sides: int):
     axis = end - start
     length = np.linalg.norm(axis, axis=1, keepdims=True)
     axis = axis / np.maximum(length, 1e-6)
-    helper = np.where(np.abs(axis[:, 2:3]) < .9, [[0., 0., 1.]], [[1., 0., 0.]])
+    helper = np.where(np.abs(axis[:, 2:3]) < 0.9, [[0.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]])
     e1 = np.cross(axis, helper)
     e1 /= np.linalg.norm(e1, axis=1, keepdims=True)
     e2 = np.cross(axis, e1)
@@ -112,6 +128,13 @@ def tube_quads(start, end, r0, r1, sides: int):
     width = 2 * np.pi * np.asarray(r0)[:, None] / sides
     u0 = width * np.arange(sides)[None]
     zero, top = np.zeros_like(u0), np.broadcast_to(length, u0.shape)
-    uv = np.stack([np.stack([u0, zero], -1), np.stack([u0 + width, zero], -1),
-                   np.stack([u0 + width, top], -1), np.stack([u0, top], -1)], 2)
+    uv = np.stack(
+        [
+            np.stack([u0, zero], -1),
+            np.stack([u0 + width, zero], -1),
+            np.stack([u0 + width, top], -1),
+            np.stack([u0, top], -1),
+        ],
+        2,
+    )
     return corners.reshape(-1, 4, 3), uv.reshape(-1, 4, 2)

@@ -5,7 +5,9 @@ import numpy as np
 from ...geometry import invert, planar_transform
 
 
-def drifting_odometry(T_relative: np.ndarray, seed, scale_sigma: float = .012, yaw_sigma_rad_per_sqrt_m: float = .0022) -> np.ndarray:
+def drifting_odometry(
+    T_relative: np.ndarray, seed, scale_sigma: float = 0.012, yaw_sigma_rad_per_sqrt_m: float = 0.0022
+) -> np.ndarray:
     """T_odom_base (N, 4, 4), starting at the identity, from true steps `T_relative` (N - 1, 4, 4).
 
     Each step is shortened or lengthened by one scale error and turned by a random walk in yaw.
@@ -16,7 +18,7 @@ def drifting_odometry(T_relative: np.ndarray, seed, scale_sigma: float = .012, y
     for step in T_relative:
         length = np.linalg.norm(step[:2, 3])
         yaw = np.arctan2(step[1, 0], step[0, 0]) + rng.normal(0, yaw_sigma_rad_per_sqrt_m) * np.sqrt(length)
-        xy = step[:2, 3] * scale + rng.normal(0, .003, 2) * np.sqrt(length)
+        xy = step[:2, 3] * scale + rng.normal(0, 0.003, 2) * np.sqrt(length)
         T.append(T[-1] @ planar_transform(xy[0], xy[1], yaw))
     return np.array(T)
 

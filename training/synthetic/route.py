@@ -62,8 +62,8 @@ def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
     node, used, last, line = int(rng.integers(len(city.nodes))), {}, -1, []
     angle, direction, covered = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1]), 0.0
     while covered < length_m + 30:
-        angle += direction * rng.uniform(.8, 1.9)
-        reach = city.extent_m * rng.uniform(.15, .85)
+        angle += direction * rng.uniform(0.8, 1.9)
+        reach = city.extent_m * rng.uniform(0.15, 0.85)
         wanted = reach * np.array([np.cos(angle), np.sin(angle)])
         goal = int(np.argmin(np.linalg.norm(city.nodes - wanted, axis=1)))
         if goal == node:

@@ -30,7 +30,7 @@ class Scene:
     lamp_light: np.ndarray  # (R, C) f32 irradiance of the street lamps on the ground
 
     def cast(self, origins: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
-        """First hits of rays (n, 3), (n, 3): `t_hit` (inf = none), `primitive_ids`, `primitive_uvs`, `primitive_normals`."""
+        """First hits of rays (n, 3), (n, 3): `t_hit` (inf: none), `primitive_ids`, `_uvs` and `_normals`."""
         import open3d as o3d
 
         rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], 1).astype(np.float32)
@@ -47,9 +47,11 @@ class Scene:
 
 def _distance_to(line: np.ndarray):
     """A function from points (n, 2) to their distance from the points of `line` (m, 2)."""
+
     def distance(xy):
         xy = np.atleast_2d(xy)
         return np.sqrt(((xy[:, None] - line[None]) ** 2).sum(-1)).min(1)
+
     return distance
 
 
@@ -62,7 +64,7 @@ def _lamp_raster(lights: np.ndarray, ground: Ground) -> np.ndarray:
         row, column = (int(v) for v in ground.cells(np.array([x, y])))
         if reach < row < len(out) - reach - 1 and reach < column < len(out) - reach - 1:
             glow = 13 * h / (square + h * h) ** 1.5 * np.clip(1 - square / 676, 0, 1)
-            out[row - reach:row + reach + 1, column - reach:column + reach + 1] += glow
+            out[row - reach : row + reach + 1, column - reach : column + reach + 1] += glow
     return np.minimum(out, 1.5)
 
 
@@ -85,7 +87,12 @@ def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, r
     """
     import open3d as o3d
 
-    city, ground, lots, trees = make_city(city_seed), make_ground(city_seed), make_lots(city_seed), make_trees(city_seed)
+    city, ground, lots, trees = (
+        make_city(city_seed),
+        make_ground(city_seed),
+        make_lots(city_seed),
+        make_trees(city_seed),
+    )
     coarse = _distance_to(line[:: max(1, len(line) // 250)])
     fine = _distance_to(line)
     mesh = Mesh()
@@ -93,18 +100,21 @@ def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, r
     mesh.quads([[[-size, -size, 0], [size, -size, 0], [size, size, 0], [-size, size, 0]]], kind=GROUND)
     mesh.append(_houses(city_seed, line.tobytes(), reach_m))
     near = coarse(trees.xy)
-    add_trees(mesh, city_seed, trees, np.flatnonzero(near < reach_m * .85), conditions.season, ground.edge_distance)
+    add_trees(mesh, city_seed, trees, np.flatnonzero(near < reach_m * 0.85), conditions.season, ground.edge_distance)
     lights = []
     for street in city.streets:
         gap = coarse(street.points[::6]).min()
-        if gap < reach_m * .6:
+        if gap < reach_m * 0.6:
             lights.append(add_street_furniture(mesh, city, street, lots, ground, conditions.season))
-        if gap < reach_m * .5:
+        if gap < reach_m * 0.5:
             add_traffic(mesh, city, street, ground, conditions.seed, conditions.light in ("night", "dusk"), fine)
     part = mesh.pack()
     corners = part.pop("corners")
     rays = o3d.t.geometry.RaycastingScene(nthreads=1)
-    rays.add_triangles(o3d.core.Tensor(corners.reshape(-1, 3)), o3d.core.Tensor(np.arange(3 * len(corners), dtype=np.uint32).reshape(-1, 3)))
+    rays.add_triangles(
+        o3d.core.Tensor(corners.reshape(-1, 3)),
+        o3d.core.Tensor(np.arange(3 * len(corners), dtype=np.uint32).reshape(-1, 3)),
+    )
     part["tint"] = np.clip(part["tint"], 0, 1).astype(np.float32)
     away = cv2.distanceTransform(1 - lots.occupied, cv2.DIST_L2, 5) * CELL_M
     near_walls = np.exp(-away / 1.3).astype(np.float32)

@@ -10,6 +10,7 @@ from .scene import Scene
 from .surfaces import ground_colour
 from .textures import MATERIAL_SIZE_M, TILE_PX, UNIT, atlas
 
+
 def _hash(*values) -> np.ndarray:
     """Integers (n,) in 0..65535 from integer arrays."""
     h = np.zeros(len(values[0]), np.uint32)
@@ -20,8 +21,8 @@ def _hash(*values) -> np.ndarray:
 
 
 def _bays(part, prim, u, v, footprint, evening: int):
-    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and per-bay a lamp lottery (n,) that
-    depends on the drive's `evening`, since other people are at home on another day.
+    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and a lamp lottery (n,)
+    that depends on the drive's `evening`, since other people are at home on another day.
     """
     group = atlas().overlay
     bay, floor = part["bay_m"][prim], part["floor_m"][prim]
@@ -41,7 +42,12 @@ def _bays(part, prim, u, v, footprint, evening: int):
     tile = np.where(blank, group["blank"][0], np.where(j <= 0, low, windows))
     level = mip_level(np.minimum(bay, floor) / TILE_PX, footprint)
     aux = read_atlas(tile, fu, fv, level, aux=True)
-    return read_atlas(tile, fu, fv, level), aux[:, 0] / 255, aux[:, 1] / 255, _hash(seed + evening, i + 31, j + 17) / np.float32(65535)
+    return (
+        read_atlas(tile, fu, fv, level),
+        aux[:, 0] / 255,
+        aux[:, 1] / 255,
+        _hash(seed + evening, i + 31, j + 17) / np.float32(65535),
+    )
 
 
 def shade(scene: Scene, light: Light, origin, direction, hits, pixel_rad: float, ego_forward) -> np.ndarray:
@@ -53,7 +59,9 @@ def shade(scene: Scene, light: Light, origin, direction, hits, pixel_rad: float,
         out[miss] = sky(light, scene.city, direction[miss], scene.conditions.snowy)
     hit = np.flatnonzero(~miss)
     if len(hit):
-        out[hit] = _surfaces(scene, light, origin, direction[hit], {k: v[hit] for k, v in hits.items()}, pixel_rad, ego_forward)
+        out[hit] = _surfaces(
+            scene, light, origin, direction[hit], {k: v[hit] for k, v in hits.items()}, pixel_rad, ego_forward
+        )
     return out
 
 
@@ -65,7 +73,7 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     facing = np.einsum("ij,ij->i", n, d)
     n = np.where(facing[:, None] > 0, -n, n)
     n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-6)
-    footprint = t * pixel_rad / np.sqrt(np.maximum(np.abs(facing), .08))
+    footprint = t * pixel_rad / np.sqrt(np.maximum(np.abs(facing), 0.08))
     kind, material = part["kind"][prim], part["material"][prim]
     corners = part["uv"][prim]
     uv = corners[:, 0] + bary[:, :1] * (corners[:, 1] - corners[:, 0]) + bary[:, 1:] * (corners[:, 2] - corners[:, 0])
@@ -78,31 +86,33 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     glow_colour = np.ones((len(t), 3), np.float32)
     gloss = np.zeros(len(t), np.float32)
 
-    noise = read_noise((p[:, 0] + .6 * p[:, 2]) * 9, (p[:, 1] + .8 * p[:, 2]) * 9)
+    noise = read_noise((p[:, 0] + 0.6 * p[:, 2]) * 9, (p[:, 1] + 0.8 * p[:, 2]) * 9)
     solid = (kind != GROUND) & (kind != LEAF)
-    albedo *= np.where(solid, 1 + .05 * noise[:, 0], 1)[:, None]
+    albedo *= np.where(solid, 1 + 0.05 * noise[:, 0], 1)[:, None]
 
     wall = np.flatnonzero(kind == FACADE)
     if len(wall):
-        over, lit_mask, glass, lottery = _bays(part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall], conditions.seed)
-        grime = 1 - .28 * np.exp(-np.maximum(p[wall, 2], 0) / .9) + .05 * noise[wall, 1]
+        over, lit_mask, glass, lottery = _bays(
+            part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall], conditions.seed
+        )
+        grime = 1 - 0.28 * np.exp(-np.maximum(p[wall, 2], 0) / 0.9) + 0.05 * noise[wall, 1]
         albedo[wall] = albedo[wall] * (1 - over[:, 3:] / 255) * grime[:, None] + (over[:, :3] / 255) ** 1.8
         lit = (lottery < light.lit_windows) | ((p[wall, 2] < 3.2) & (lottery < 2 * light.lit_windows))
-        glow[wall] = lit_mask * lit * light.window_glow * (.5 + lottery / max(light.lit_windows, .05) * .4)
+        glow[wall] = lit_mask * lit * light.window_glow * (0.5 + lottery / max(light.lit_windows, 0.05) * 0.4)
         tone = (lottery * 977) % 1
-        glow_colour[wall] = np.stack([np.ones_like(tone), .70 + .25 * tone, .36 + .5 * tone], 1)
-        gloss[wall] = glass * .55
+        glow_colour[wall] = np.stack([np.ones_like(tone), 0.70 + 0.25 * tone, 0.36 + 0.5 * tone], 1)
+        gloss[wall] = glass * 0.55
     sign = np.flatnonzero(kind == SIGN)
     if len(sign):
         tile = atlas().overlay["sign"][part["upper"][prim[sign]] % 16]
-        over = read_atlas(tile, uv[sign, 0], uv[sign, 1], mip_level(np.full(len(sign), .02), footprint[sign]))
+        over = read_atlas(tile, uv[sign, 0], uv[sign, 1], mip_level(np.full(len(sign), 0.02), footprint[sign]))
         albedo[sign] = (over[:, :3] / 255) ** 1.8
-        glow[sign] = part["night"][prim[sign]] * light.lamps * .5
+        glow[sign] = part["night"][prim[sign]] * light.lamps * 0.5
         glow_colour[sign] = albedo[sign]
     pane = np.flatnonzero(kind == GLASS)
-    gloss[pane] = .6
+    gloss[pane] = 0.6
     lamp = np.flatnonzero((kind == LAMP) | (kind == CAR_LIGHT))
-    glow[lamp] = part["night"][prim[lamp]] * np.where(kind[lamp] == LAMP, light.lamps * 6, light.lamps * 5 + .15)
+    glow[lamp] = part["night"][prim[lamp]] * np.where(kind[lamp] == LAMP, light.lamps * 6, light.lamps * 5 + 0.15)
     glow_colour[lamp] = part["tint"][prim[lamp]]
     floor = np.flatnonzero(kind == GROUND)
     snow_cover = np.zeros(len(t), np.float32)
@@ -110,47 +120,54 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     if len(floor):
         albedo[floor], snow_cover[floor], wet[floor] = ground_colour(scene, p[floor], footprint[floor], noise[floor])
     if conditions.snowy:
-        lying = np.clip((n[:, 2] - .42 + .10 * noise[:, 1]) * 5, 0, 1) * (kind != LAMP)
+        lying = np.clip((n[:, 2] - 0.42 + 0.10 * noise[:, 1]) * 5, 0, 1) * (kind != LAMP)
         lying[floor] = snow_cover[floor]
-        lying *= np.where(kind == LEAF, np.float32(.8), np.where(kind == EVERGREEN, np.float32(.62), np.float32(.95)))
-        albedo += lying[:, None] * (np.array([.80, .82, .86], np.float32) - albedo)
+        lying *= np.where(
+            kind == LEAF, np.float32(0.8), np.where(kind == EVERGREEN, np.float32(0.62), np.float32(0.95))
+        )
+        albedo += lying[:, None] * (np.array([0.80, 0.82, 0.86], np.float32) - albedo)
     if conditions.weather == "rain":
-        albedo *= np.where(n[:, 2] > .5, .55, .8)[:, None]
-        gloss = np.maximum(gloss, wet * .5)
+        albedo *= np.where(n[:, 2] > 0.5, 0.55, 0.8)[:, None]
+        gloss = np.maximum(gloss, wet * 0.5)
 
     column, row = ((p[:, :2] - scene.ground.origin_m) / CELL_M).T
     corner = read_bilinear(scene.near_walls, column, row)
     high = np.clip(p[:, 2], 0, 30)
-    open_sky = 1 - .55 * corner * np.exp(-high / 3.0)
-    upness = (.5 + .5 * n[:, 2])[:, None]
+    open_sky = 1 - 0.55 * corner * np.exp(-high / 3.0)
+    upness = (0.5 + 0.5 * n[:, 2])[:, None]
     radiance = light.ambient_down + upness * (light.ambient_up - light.ambient_down)
     radiance = radiance * open_sky[:, None]
     if light.sun is not None:
         cosine = n @ light.sun.astype(np.float32)
         soft = (kind == LEAF) | (kind == EVERGREEN)
-        cosine = np.where(soft, .35 + .5 * np.abs(cosine), np.maximum(cosine, 0))
+        cosine = np.where(soft, 0.35 + 0.5 * np.abs(cosine), np.maximum(cosine, 0))
         lit = np.flatnonzero(cosine > 0)
-        shadow = scene.occluded(p[lit] + .04 * n[lit] + .02 * light.sun, light.sun)
+        shadow = scene.occluded(p[lit] + 0.04 * n[lit] + 0.02 * light.sun, light.sun)
         direct = np.zeros(len(t), np.float32)
-        direct[lit] = cosine[lit] * np.where(shadow, 0., 1.)
+        direct[lit] = cosine[lit] * np.where(shadow, 0.0, 1.0)
         radiance = radiance + direct[:, None] * light.sun_colour
     if light.lamps:
         pool = read_bilinear(scene.lamp_light, column, row)
-        tilt = np.where(n[:, 2] > .5, 1, .62) * np.exp(-np.maximum(high - 4, 0) / 4)
-        radiance = radiance + (pool * tilt * light.lamps * .85)[:, None] * np.array([1., .78, .50], np.float32)
+        tilt = np.where(n[:, 2] > 0.5, 1, 0.62) * np.exp(-np.maximum(high - 4, 0) / 4)
+        radiance = radiance + (pool * tilt * light.lamps * 0.85)[:, None] * np.array([1.0, 0.78, 0.50], np.float32)
     if light.headlights:
-        ahead = np.clip((d @ ego_forward - .82) / .18, 0, 1) ** 1.5
-        beam = light.headlights * 11 * ahead / (t * t + 14) * np.clip(1.4 - .25 * (p[:, 2] - .9), .15, 1) * np.maximum(np.abs(facing), .3) ** .5
-        radiance = radiance + beam[:, None] * np.array([1., .95, .85], np.float32)
+        ahead = np.clip((d @ ego_forward - 0.82) / 0.18, 0, 1) ** 1.5
+        beam = (
+            light.headlights
+            * 11
+            * ahead
+            / (t * t + 14)
+            * np.clip(1.4 - 0.25 * (p[:, 2] - 0.9), 0.15, 1)
+            * np.maximum(np.abs(facing), 0.3) ** 0.5
+        )
+        radiance = radiance + beam[:, None] * np.array([1.0, 0.95, 0.85], np.float32)
     colour = albedo * radiance
-    shiny = np.flatnonzero(gloss > .01)
+    shiny = np.flatnonzero(gloss > 0.01)
     if len(shiny):
         bounce = d[shiny] - 2 * np.einsum("ij,ij->i", d[shiny], n[shiny])[:, None] * n[shiny]
-        seen = light.horizon + np.clip(bounce[:, 2:], 0, 1) ** .5 * (light.zenith - light.horizon)
-        fresnel = gloss[shiny] * (.18 + .82 * (1 - np.minimum(np.abs(facing[shiny]), 1)) ** 3)
-        colour[shiny] += fresnel[:, None] * (seen * .8 - colour[shiny] * .5)
+        seen = light.horizon + np.clip(bounce[:, 2:], 0, 1) ** 0.5 * (light.zenith - light.horizon)
+        fresnel = gloss[shiny] * (0.18 + 0.82 * (1 - np.minimum(np.abs(facing[shiny]), 1)) ** 3)
+        colour[shiny] += fresnel[:, None] * (seen * 0.8 - colour[shiny] * 0.5)
     colour += glow[:, None] * glow_colour
     through = np.exp(-light.haze_per_m * t)[:, None]
     return (colour * through + light.haze * (1 - through)).astype(np.float32)
-
-

@@ -15,9 +15,28 @@ UNIT = 160.0  # a stored value of 160 multiplies the tint by 1
 
 # name -> metres covered by one repetition of the tile
 MATERIALS = {
-    "plain": 4.0, "plaster": 5.0, "brick": 2.0, "stone": 3.0, "siding": 2.4, "planks": 2.0, "concrete": 6.0,
-    "roof_tile": 2.5, "shingle": 3.0, "metal": 2.0, "asphalt": 5.0, "cobble": 2.0, "slabs": 2.0, "grass": 4.0,
-    "gravel": 3.0, "field": 6.0, "leaf": 1.6, "needle": 1.4, "bark": 1.0, "awning": 1.6, "rough": 3.0, "panels": 4.0,
+    "plain": 4.0,
+    "plaster": 5.0,
+    "brick": 2.0,
+    "stone": 3.0,
+    "siding": 2.4,
+    "planks": 2.0,
+    "concrete": 6.0,
+    "roof_tile": 2.5,
+    "shingle": 3.0,
+    "metal": 2.0,
+    "asphalt": 5.0,
+    "cobble": 2.0,
+    "slabs": 2.0,
+    "grass": 4.0,
+    "gravel": 3.0,
+    "field": 6.0,
+    "leaf": 1.6,
+    "needle": 1.4,
+    "bark": 1.0,
+    "awning": 1.6,
+    "rough": 3.0,
+    "panels": 4.0,
 }
 MATERIAL_ID = {name: i for i, name in enumerate(MATERIALS)}
 MATERIAL_SIZE_M = np.array(list(MATERIALS.values()), np.float32)
@@ -123,11 +142,15 @@ def atlas() -> Atlas:
         full = np.dstack([tile.rgb * tile.alpha[..., None], 255 * tile.alpha, 255 * tile.light, 255 * tile.glass])
         for level in range(LEVELS):
             size = TILE_PX >> level
-            small = np.dstack([cv2.resize(np.ascontiguousarray(full[..., k]), (size, size),
-                                          interpolation=cv2.INTER_AREA) for k in range(6)])
+            small = np.dstack(
+                [
+                    cv2.resize(np.ascontiguousarray(full[..., k]), (size, size), interpolation=cv2.INTER_AREA)
+                    for k in range(6)
+                ]
+            )
             x0 = int(_LEVEL_START[level]) + (i % COLUMNS) * size
             y0 = (i // COLUMNS) * size
-            out[y0:y0 + size, x0:x0 + size] = small
+            out[y0 : y0 + size, x0 : x0 + size] = small
     packed = np.clip(out, 0, 255).astype(np.uint8)
     return Atlas(np.ascontiguousarray(packed[..., :4]), np.ascontiguousarray(packed[..., 4:]), overlay)
 

@@ -22,11 +22,33 @@ COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "
 
 # A drive takes one entry of its group; groups go round, so that every city has bright, snowy and dark drives to pair.
 GROUPS = (
-    (("summer", "day", "clear"), ("summer", "overcast", "clear"), ("autumn", "day", "clear"), ("summer", "day", "clear")),
-    (("winter", "day", "clear"), ("winter", "overcast", "clear"), ("winter", "overcast", "snow"), ("winter", "dusk", "clear")),
-    (("summer", "night", "clear"), ("summer", "dusk", "clear"), ("autumn", "night", "rain"), ("autumn", "dusk", "clear")),
-    (("autumn", "overcast", "clear"), ("summer", "overcast", "rain"), ("summer", "overcast", "fog"), ("winter", "night", "clear"),
-     ("autumn", "overcast", "fog"), ("winter", "overcast", "fog"), ("summer", "dusk", "rain")),
+    (
+        ("summer", "day", "clear"),
+        ("summer", "overcast", "clear"),
+        ("autumn", "day", "clear"),
+        ("summer", "day", "clear"),
+    ),
+    (
+        ("winter", "day", "clear"),
+        ("winter", "overcast", "clear"),
+        ("winter", "overcast", "snow"),
+        ("winter", "dusk", "clear"),
+    ),
+    (
+        ("summer", "night", "clear"),
+        ("summer", "dusk", "clear"),
+        ("autumn", "night", "rain"),
+        ("autumn", "dusk", "clear"),
+    ),
+    (
+        ("autumn", "overcast", "clear"),
+        ("summer", "overcast", "rain"),
+        ("summer", "overcast", "fog"),
+        ("winter", "night", "clear"),
+        ("autumn", "overcast", "fog"),
+        ("winter", "overcast", "fog"),
+        ("summer", "dusk", "rain"),
+    ),
 )
 
 
@@ -58,8 +80,15 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
         group = GROUPS[number % len(GROUPS)]
         season, light, weather = group[rng.integers(len(group))]
     conditions = DriveConditions(
-        season, light, weather, seed=1000 + 97 * number + city_seed, along_jitter_m=config.along_jitter_m, weave_m=.15,
-        across_jitter_m=config.across_jitter_m, yaw_jitter_rad=float(np.radians(config.yaw_jitter_deg)))
+        season,
+        light,
+        weather,
+        seed=1000 + 97 * number + city_seed,
+        along_jitter_m=config.along_jitter_m,
+        weave_m=0.15,
+        across_jitter_m=config.across_jitter_m,
+        yaw_jitter_rad=float(np.radians(config.yaw_jitter_deg)),
+    )
     height, width = config.image_size
     camera = CameraConfig(width=width, height=height, supersample=config.supersample)
     if config.camera == "random":
@@ -67,8 +96,15 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
     lidar = None
     if config.with_lidar:
         lidar = replace(LidarConfig(), beams=int(rng.choice([16, 20, 24, 32])), height_m=float(rng.uniform(1.6, 2.2)))
-    return plan_drive(city_seed, conditions, camera, lidar, config.frames_per_drive * config.spacing_m, config.spacing_m,
-                      start_ns=START_NS + number * 86_400_000_000_000)
+    return plan_drive(
+        city_seed,
+        conditions,
+        camera,
+        lidar,
+        config.frames_per_drive * config.spacing_m,
+        config.spacing_m,
+        start_ns=START_NS + number * 86_400_000_000_000,
+    )
 
 
 def _part(out: Path, city_seed: int, number: int) -> Path:
@@ -94,8 +130,20 @@ def _render_city(job) -> int:
                 cloud = f"clouds/{name}/{frame.index:06d}.npy"
                 np.save(out / cloud, frame.cloud.astype(np.float16))
             T = drive.T_map_base[frame.index]
-            rows.append([frame.index, f"{city_seed}-{number}", city_seed, f"{T[0, 3]:.3f}", f"{T[1, 3]:.3f}",
-                         f"{float(yaw_of(T)):.5f}", drive.conditions.label, frame.stamp_ns, image, cloud])
+            rows.append(
+                [
+                    frame.index,
+                    f"{city_seed}-{number}",
+                    city_seed,
+                    f"{T[0, 3]:.3f}",
+                    f"{T[1, 3]:.3f}",
+                    f"{float(yaw_of(T)):.5f}",
+                    drive.conditions.label,
+                    frame.stamp_ns,
+                    image,
+                    cloud,
+                ]
+            )
         part = _part(out, city_seed, number)
         with open(part.with_suffix(".tmp"), "w", newline="") as stream:
             csv.writer(stream).writerows(rows)
@@ -103,20 +151,32 @@ def _render_city(job) -> int:
     return len(numbers)
 
 
-def render_training_set(out_dir, seeds: Sequence[int], drives_per_city: int = 6, frames_per_drive: int = 200,
-                        image_size: tuple[int, int] = (96, 128), with_lidar: bool = False, workers: int = 2,
-                        progress: Callable[[int, int], None] | None = None, **options) -> Path:
+def render_training_set(
+    out_dir,
+    seeds: Sequence[int],
+    drives_per_city: int = 6,
+    frames_per_drive: int = 200,
+    image_size: tuple[int, int] = (96, 128),
+    with_lidar: bool = False,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    **options,
+) -> Path:
     """Render (or go on rendering) a training set into `out_dir` and write its `frames.csv` and `meta.json`.
 
-    `options` are further fields of TrainingSetConfig. `progress(drives done, drives in all)`. A second call with the same
-    settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on
+    `options` are further fields of TrainingSetConfig. `progress(drives done, drives in all)`. A second call with the
+    same settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on
     `workers`. Returns `out_dir`.
     """
-    config = TrainingSetConfig(tuple(int(s) for s in seeds), drives_per_city, frames_per_drive, tuple(image_size), with_lidar, **options)
+    config = TrainingSetConfig(
+        tuple(int(s) for s in seeds), drives_per_city, frames_per_drive, tuple(image_size), with_lidar, **options
+    )
     if not config.seeds or min(config.image_size) < 16 or drives_per_city < 1 or frames_per_drive < 5:
         raise VprError("a training set needs at least one city, one drive, 5 frames per drive and images of 16 pixels")
     out = Path(out_dir)
-    meta = json.loads(json.dumps({"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)}))
+    meta = json.loads(
+        json.dumps({"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)})
+    )
     try:
         (out / "parts").mkdir(parents=True, exist_ok=True)
         if (out / "meta.json").exists():

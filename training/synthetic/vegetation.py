@@ -28,9 +28,11 @@ def _leaves(centres, size, rng, flat=0.0):
     a /= np.linalg.norm(a, axis=1, keepdims=True)
     b = np.cross(a, rng.standard_normal((n, 3)))
     b /= np.linalg.norm(b, axis=1, keepdims=True)
-    angle = np.array([0, 2.1, 4.2])[None] + rng.uniform(-.5, .5, (n, 3))
-    radius = size[:, None] * rng.uniform(.7, 1.3, (n, 3))
-    return centres[:, None] + radius[..., None] * (np.cos(angle)[..., None] * a[:, None] + np.sin(angle)[..., None] * b[:, None])
+    angle = np.array([0, 2.1, 4.2])[None] + rng.uniform(-0.5, 0.5, (n, 3))
+    radius = size[:, None] * rng.uniform(0.7, 1.3, (n, 3))
+    return centres[:, None] + radius[..., None] * (
+        np.cos(angle)[..., None] * a[:, None] + np.sin(angle)[..., None] * b[:, None]
+    )
 
 
 def _tubes(starts, ends, r0, r1, sides):
@@ -39,57 +41,65 @@ def _tubes(starts, ends, r0, r1, sides):
 
 
 def _broadleaf(rng) -> Template:
-    spread, lift, clear = rng.uniform(.22, .42), rng.uniform(.25, .6), rng.uniform(.22, .34)
-    lean = rng.uniform(-.05, .05, 2)
-    top = np.array([lean[0], lean[1], rng.uniform(.62, .8)])
-    wood = [_tubes([[0, 0, 0], [lean[0] * .5, lean[1] * .5, clear]], [[lean[0] * .5, lean[1] * .5, clear], top], [.026, .019], [.019, .006], 6)]
+    spread, lift, clear = rng.uniform(0.22, 0.42), rng.uniform(0.25, 0.6), rng.uniform(0.22, 0.34)
+    lean = rng.uniform(-0.05, 0.05, 2)
+    top = np.array([lean[0], lean[1], rng.uniform(0.62, 0.8)])
+    wood = [
+        _tubes(
+            [[0, 0, 0], [lean[0] * 0.5, lean[1] * 0.5, clear]],
+            [[lean[0] * 0.5, lean[1] * 0.5, clear], top],
+            [0.026, 0.019],
+            [0.019, 0.006],
+            6,
+        )
+    ]
     tips, starts, ends, r0 = [], [], [], []
     limbs = int(rng.integers(6, 10))
-    azimuth = rng.uniform(0, 6.28) + np.arange(limbs) * 2.4 + rng.uniform(-.3, .3, limbs)
+    azimuth = rng.uniform(0, 6.28) + np.arange(limbs) * 2.4 + rng.uniform(-0.3, 0.3, limbs)
     for k in range(limbs):
-        f = clear + (top[2] - clear) * (k / limbs) ** .8
+        f = clear + (top[2] - clear) * (k / limbs) ** 0.8
         base = np.array([lean[0] * f, lean[1] * f, f])
-        reach = spread * rng.uniform(.7, 1.15) * (1 - .45 * k / limbs)
-        end = base + [reach * np.cos(azimuth[k]), reach * np.sin(azimuth[k]), reach * lift + rng.uniform(.05, .16)]
+        reach = spread * rng.uniform(0.7, 1.15) * (1 - 0.45 * k / limbs)
+        end = base + [reach * np.cos(azimuth[k]), reach * np.sin(azimuth[k]), reach * lift + rng.uniform(0.05, 0.16)]
         starts.append(base)
         ends.append(end)
-        r0.append(.011)
+        r0.append(0.011)
         for _ in range(4):
-            t = rng.uniform(.35, 1)
+            t = rng.uniform(0.35, 1)
             fork = base + t * (end - base)
-            tip = fork + rng.normal(0, .075, 3) + [0, 0, .06]
+            tip = fork + rng.normal(0, 0.075, 3) + [0, 0, 0.06]
             starts.append(fork)
             ends.append(tip)
-            r0.append(.005)
+            r0.append(0.005)
             tips.append(tip)
             for _ in range(3):
-                starts.append(fork + rng.uniform(.3, 1) * (tip - fork))
-                ends.append(tip + rng.normal(0, .05, 3) + [0, 0, .03])
-                r0.append(.0026)
-    tips.append(top + [0, 0, .08])
+                starts.append(fork + rng.uniform(0.3, 1) * (tip - fork))
+                ends.append(tip + rng.normal(0, 0.05, 3) + [0, 0, 0.03])
+                r0.append(0.0026)
+    tips.append(top + [0, 0, 0.08])
     r0 = np.array(r0)
-    wood.append(_tubes(starts, ends, r0, r0 * .45, 3))
+    wood.append(_tubes(starts, ends, r0, r0 * 0.45, 3))
     tips = np.array(tips)
     centre = tips.mean(0)
     picks = tips[rng.integers(len(tips), size=520)]
-    leaf_at = picks + rng.normal(0, .044, (520, 3))
-    leaf_at[:, 2] = np.maximum(leaf_at[:, 2], clear + .02)
-    out = np.linalg.norm((leaf_at - centre) / [spread, spread, .35], axis=1)
-    shade = np.clip(.42 + .38 * out + .55 * (leaf_at[:, 2] - centre[2]) / .35, .3, 1.25)
-    return Template(np.concatenate(wood), _leaves(leaf_at, rng.uniform(.021, .041, 520), rng), shade)
+    leaf_at = picks + rng.normal(0, 0.044, (520, 3))
+    leaf_at[:, 2] = np.maximum(leaf_at[:, 2], clear + 0.02)
+    out = np.linalg.norm((leaf_at - centre) / [spread, spread, 0.35], axis=1)
+    shade = np.clip(0.42 + 0.38 * out + 0.55 * (leaf_at[:, 2] - centre[2]) / 0.35, 0.3, 1.25)
+    return Template(np.concatenate(wood), _leaves(leaf_at, rng.uniform(0.021, 0.041, 520), rng), shade)
 
 
 def _conifer(rng) -> Template:
     n = 360
-    width, skirt = rng.uniform(.13, .21), rng.uniform(.06, .16)
+    width, skirt = rng.uniform(0.13, 0.21), rng.uniform(0.06, 0.16)
     h = skirt + (1 - skirt) * rng.beta(1, 1.5, n)
-    tier = .75 + .25 * np.cos(h * 2 * np.pi * rng.uniform(7, 11))
-    r = width * (1 - (h - skirt) / (1 - skirt)) * tier * np.sqrt(rng.uniform(.35, 1, n)) + .004
+    tier = 0.75 + 0.25 * np.cos(h * 2 * np.pi * rng.uniform(7, 11))
+    r = width * (1 - (h - skirt) / (1 - skirt)) * tier * np.sqrt(rng.uniform(0.35, 1, n)) + 0.004
     a = rng.uniform(0, 6.28, n)
-    centres = np.column_stack([r * np.cos(a), r * np.sin(a), h - .25 * r])
-    shade = np.clip(.45 + .7 * r / (width * (1.05 - h) + .02) * .8, .35, 1.15)
-    wood = _tubes([[0, 0, 0]], [[0, 0, .95]], [.018], [.004], 5)
-    return Template(wood, _leaves(centres, rng.uniform(.028, .052, n) * (1.25 - h * .7), rng, .5), shade)
+    centres = np.column_stack([r * np.cos(a), r * np.sin(a), h - 0.25 * r])
+    shade = np.clip(0.45 + 0.7 * r / (width * (1.05 - h) + 0.02) * 0.8, 0.35, 1.15)
+    wood = _tubes([[0, 0, 0]], [[0, 0, 0.95]], [0.018], [0.004], 5)
+    return Template(wood, _leaves(centres, rng.uniform(0.028, 0.052, n) * (1.25 - h * 0.7), rng, 0.5), shade)
 
 
 @lru_cache(maxsize=1)
@@ -117,48 +127,54 @@ def make_trees(city_seed: int) -> Trees:
         for side in (1, -1):
             park = (street.index, side) in lots.park_sides
             edge = street.half_width_m + street.pavement_m
-            if street.zone == URBAN and street.pavement_m > 2.6 and (rng.random() < .35 * style.tree_density or park):
+            if street.zone == URBAN and street.pavement_m > 2.6 and (rng.random() < 0.35 * style.tree_density or park):
                 s = np.arange(8, street.length_m - 8, rng.uniform(8, 16))
-                away = np.full(len(s), street.half_width_m + .9)
-                size = rng.uniform(.6, .9)
+                away = np.full(len(s), street.half_width_m + 0.9)
+                size = rng.uniform(0.6, 0.9)
             else:
-                per_m = {URBAN: .0, OLD: .0, SUBURB: .07, RURAL: .085}[street.zone] * style.tree_density + (.16 if park else 0)
+                per_m = {URBAN: 0.0, OLD: 0.0, SUBURB: 0.07, RURAL: 0.085}[street.zone] * style.tree_density + (
+                    0.16 if park else 0
+                )
                 count = rng.poisson(per_m * street.length_m)
                 s = rng.uniform(6, max(7, street.length_m - 6), count)
                 away = edge + (rng.uniform(1.6, 7, count) if street.zone == SUBURB else 2.6 + rng.exponential(9, count))
-                size = rng.uniform(.55, 1.2)
+                size = rng.uniform(0.55, 1.2)
             at = np.column_stack([np.interp(s, street.along, street.points[:, k]) for k in range(2)])
-            normal = np.column_stack([np.interp(s, street.along, -street.tangent[:, 1]), np.interp(s, street.along, street.tangent[:, 0])])
+            normal = np.column_stack(
+                [np.interp(s, street.along, -street.tangent[:, 1]), np.interp(s, street.along, street.tangent[:, 0])]
+            )
             spots.append(at + side * normal * away[:, None])
-            heights.append(style.tree_height_m * size * rng.uniform(.75, 1.3, len(s)))
+            heights.append(style.tree_height_m * size * rng.uniform(0.75, 1.3, len(s)))
     inner = rng.uniform(-1, 1, (420, 2)) * (city.extent_m + 20)
     belt = rng.uniform(-1, 1, (2600, 2)) * (city.extent_m + 80)
     outside = ground.edge_distance(belt)
-    belt = belt[(np.abs(belt).max(1) > city.extent_m * .55) & (outside > 22) & (outside < 75)]
+    belt = belt[(np.abs(belt).max(1) > city.extent_m * 0.55) & (outside > 22) & (outside < 75)]
     rows, columns = ground.cells(belt)
     border = np.array([s.border for s in city.streets])[ground.street[rows, columns]]
     belt = belt[border][:700]
     far = inner[ground.edge_distance(inner) > 9]
     for group in (far, belt):
         spots.append(group)
-        heights.append(style.tree_height_m * rng.uniform(.6, 1.4, len(group)))
+        heights.append(style.tree_height_m * rng.uniform(0.6, 1.4, len(group)))
     xy, height = np.concatenate(spots), np.concatenate(heights)
     rows, columns = ground.cells(xy)
     near = np.zeros(len(xy), bool)
     for dr in (-3, 0, 3):
         for dc in (-3, 0, 3):
-            near |= lots.occupied[np.clip(rows + dr, 0, None) % len(lots.occupied), (columns + dc) % len(lots.occupied)] > 0
-    keep = ~near & (ground.edge_distance(xy) > .7)
+            near |= (
+                lots.occupied[np.clip(rows + dr, 0, None) % len(lots.occupied), (columns + dc) % len(lots.occupied)] > 0
+            )
+    keep = ~near & (ground.edge_distance(xy) > 0.7)
     xy, height = xy[keep], height[keep]
     return Trees(xy, height, rng.random(len(xy)) < style.evergreen_share, rng.integers(1 << 30, size=len(xy)))
 
 
-SUMMER = np.array([[.13, .22, .06], [.17, .25, .08], [.10, .19, .05], [.20, .26, .09], [.13, .20, .09]])
-AUTUMN = np.array([[.45, .22, .05], [.50, .33, .07], [.38, .13, .05], [.33, .28, .08], [.22, .24, .08]])
+SUMMER = np.array([[0.13, 0.22, 0.06], [0.17, 0.25, 0.08], [0.10, 0.19, 0.05], [0.20, 0.26, 0.09], [0.13, 0.20, 0.09]])
+AUTUMN = np.array([[0.45, 0.22, 0.05], [0.50, 0.33, 0.07], [0.38, 0.13, 0.05], [0.33, 0.28, 0.08], [0.22, 0.24, 0.08]])
 
 
 def add_trees(mesh: Mesh, city_seed: int, trees: Trees, chosen: np.ndarray, season: str, clearance) -> None:
-    """Add the trees `chosen` (indices); `clearance(xy)` is metres outside the road, which branches never overhang low."""
+    """Add the trees `chosen` (indices); `clearance(xy)` is metres outside the road; no branch overhangs it low."""
     broad, conifers = templates()
     groups: dict[tuple[bool, int], list[int]] = {}
     for i in chosen:
@@ -168,50 +184,77 @@ def add_trees(mesh: Mesh, city_seed: int, trees: Trees, chosen: np.ndarray, seas
         template = (conifers if evergreen else broad)[kind]
         index = np.array(members)
         rng = [np.random.default_rng([int(trees.seed[i]), 5]) for i in index]
-        yaw, wide, tone = (np.array([r.uniform(*span) for r in rng]) for span in ((0, 6.28), (.8, 1.25), (.75, 1.3)))
+        yaw, wide, tone = (np.array([r.uniform(*span) for r in rng]) for span in ((0, 6.28), (0.8, 1.25), (0.75, 1.3)))
         c, s = np.cos(yaw), np.sin(yaw)
         turn = np.zeros((len(index), 3, 3))
-        turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1], turn[:, 2, 2] = c * wide, -s * wide, s * wide, c * wide, 1
+        turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1], turn[:, 2, 2] = (
+            c * wide,
+            -s * wide,
+            s * wide,
+            c * wide,
+            1,
+        )
         turn *= trees.height_m[index][:, None, None]
         base = np.column_stack([trees.xy[index], np.zeros(len(index))])
 
         def place(triangles, turn=turn, base=base):
             return np.einsum("nij,mkj->nmki", turn, triangles) + base[:, None, None]
 
-        uv = np.array([[0, 0], [.5, 0], [.25, .5]], np.float32)
+        uv = np.array([[0, 0], [0.5, 0], [0.25, 0.5]], np.float32)
         wood = place(template.wood).reshape(-1, 3, 3)
-        bark = np.repeat(np.array([[.16, .13, .10]]) * tone[:, None], len(template.wood), axis=0)
+        bark = np.repeat(np.array([[0.16, 0.13, 0.10]]) * tone[:, None], len(template.wood), axis=0)
         mesh.triangles(wood, np.broadcast_to(uv, (len(wood), 3, 2)), tint=bark, material="bark")
         if season == "winter" and not evergreen:
             continue
         leaf = place(template.leaf).reshape(-1, 3, 3)
         palette = AUTUMN if season == "autumn" else SUMMER
-        colour = np.array([[.055, .105, .055]]) if evergreen else palette[[r.integers(5) for r in rng]]
-        tint = (np.broadcast_to(colour * tone[:, None], (len(index), 3))[:, None] * template.shade[None, :, None]).reshape(-1, 3)
+        colour = np.array([[0.055, 0.105, 0.055]]) if evergreen else palette[[r.integers(5) for r in rng]]
+        tint = (
+            np.broadcast_to(colour * tone[:, None], (len(index), 3))[:, None] * template.shade[None, :, None]
+        ).reshape(-1, 3)
         middle = leaf.mean(1)
-        keep = (middle[:, 2] > 3.3) | (clearance(middle[:, :2]) > .4)
+        keep = (middle[:, 2] > 3.3) | (clearance(middle[:, :2]) > 0.4)
         if season == "autumn" and not evergreen:
-            keep &= np.random.default_rng([city_seed, kind, 9]).random(len(leaf)) < .75
+            keep &= np.random.default_rng([city_seed, kind, 9]).random(len(leaf)) < 0.75
         uv = uv + np.random.default_rng([kind, 3]).uniform(0, 1, (len(template.leaf), 1, 2))
         uv = np.broadcast_to(uv[None], (len(index), *uv.shape)).reshape(-1, 3, 2)
-        mesh.triangles(leaf[keep], uv[keep], tint=tint[keep], material="needle" if evergreen else "leaf",
-                       kind=EVERGREEN if evergreen else LEAF)
+        mesh.triangles(
+            leaf[keep],
+            uv[keep],
+            tint=tint[keep],
+            material="needle" if evergreen else "leaf",
+            kind=EVERGREEN if evergreen else LEAF,
+        )
 
 
 def add_hedge(mesh: Mesh, line: np.ndarray, height_m: float, seed: int, season: str) -> None:
     """A clipped hedge along a polyline (n, 2) with a ragged skin; evergreen for half of the seeds."""
     rng = np.random.default_rng([seed, 6])
     evergreen = seed % 2 == 0
-    tint = np.array([.07, .12, .05]) if evergreen else {"summer": np.array([.12, .20, .06]), "autumn": np.array([.30, .20, .06]),
-                                                        "winter": np.array([.17, .13, .10])}[season]
+    tint = (
+        np.array([0.07, 0.12, 0.05])
+        if evergreen
+        else {
+            "summer": np.array([0.12, 0.20, 0.06]),
+            "autumn": np.array([0.30, 0.20, 0.06]),
+            "winter": np.array([0.17, 0.13, 0.10]),
+        }[season]
+    )
     step = np.diff(line, axis=0)
     length = np.linalg.norm(step, axis=1)
-    middle = np.column_stack([(line[:-1] + line[1:]) / 2, np.full(len(step), height_m * .46)])
-    half = np.column_stack([length / 2 + .05, np.full(len(step), .28), np.full(len(step), height_m * .46)])
+    middle = np.column_stack([(line[:-1] + line[1:]) / 2, np.full(len(step), height_m * 0.46)])
+    half = np.column_stack([length / 2 + 0.05, np.full(len(step), 0.28), np.full(len(step), height_m * 0.46)])
     kind = EVERGREEN if evergreen else LEAF
-    mesh.boxes(middle, half, np.arctan2(step[:, 1], step[:, 0]), tint=tint * .8, material="leaf", kind=kind)
+    mesh.boxes(middle, half, np.arctan2(step[:, 1], step[:, 0]), tint=tint * 0.8, material="leaf", kind=kind)
     n = int(length.sum() * 7)
     t = rng.uniform(0, len(line) - 1, n)
-    xy = np.column_stack([np.interp(t, np.arange(len(line)), line[:, k]) for k in range(2)]) + rng.uniform(-.3, .3, (n, 2))
-    centres = np.column_stack([xy, height_m * rng.uniform(.25, 1.02, n)])
-    mesh.triangles(_leaves(centres, rng.uniform(.1, .24, n), rng), tint=tint * rng.uniform(.7, 1.3, (n, 1)), material="leaf", kind=kind)
+    xy = np.column_stack([np.interp(t, np.arange(len(line)), line[:, k]) for k in range(2)]) + rng.uniform(
+        -0.3, 0.3, (n, 2)
+    )
+    centres = np.column_stack([xy, height_m * rng.uniform(0.25, 1.02, n)])
+    mesh.triangles(
+        _leaves(centres, rng.uniform(0.1, 0.24, n), rng),
+        tint=tint * rng.uniform(0.7, 1.3, (n, 1)),
+        material="leaf",
+        kind=kind,
+    )
