@@ -1,8 +1,9 @@
 """Forward time of the student as a ratio to the bare timm ViT-S/14, and the nano student's descriptions per second.
 
-Each sample is divided by the mean of the reference's times just before and after it; a second copy of the reference is timed
-the same way as a control (it should read 1.00). Times are process CPU times, so that other work on the machine counts
-little. The naive formulation computes the offset field again for each of the 13 regions and samples them one by one.
+Each sample is divided by the mean of the reference's times just before and after it; a second copy of the reference is
+timed the same way as a control (it should read 1.00). Times are process CPU times, so that other work on the machine
+counts little. The naive formulation computes the offset field again for each of the 13 regions and samples them one by
+one.
 
     python benchmarks/student.py --out runs/bench_student
 """
@@ -32,14 +33,14 @@ from torch.nn import functional as F  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vpr_ros.student import NANO, SMALL, D2VPR, DescriptorExtractor  # noqa: E402
+from vpr_ros.student import D2VPR, NANO, SMALL, DescriptorExtractor  # noqa: E402
 from vpr_ros.student.regions import region_table, sample_tokens  # noqa: E402
 
 TARGET = 1.25
 
 
 class PerRegion(nn.Module):
-    """The same student the way the method is usually written: generator and sampling once per region, nothing folded."""
+    """The same student as the method is usually written: generator and sampling once per region, nothing folded."""
 
     def __init__(self, student: D2VPR) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ def cpu_time(call: Callable[[], object]) -> float:
 
 
 def ratios(reference: Callable, sides: dict[str, Callable], rounds: int) -> tuple[dict[str, np.ndarray], float]:
-    """Reference, side, reference, side, ...: per side its ratios (rounds,), and the median reference time in seconds."""
+    """Reference, side, reference, side, ...: ratios (rounds,) per side, median reference time in seconds."""
     for call in (reference, *sides.values()):
         call()
     collected: dict[str, list[float]] = {name: [] for name in sides}
@@ -164,12 +165,11 @@ def main() -> None:
             extractor.describe(frames[:batch])
             taken.append(time.process_time() - started)
         speeds[f"batch {batch}"] = round(batch / float(np.median(taken)), 1)
-    print(
-        f"{'batch':>5}  {'network':26} {'ratio':>6}  quartiles      (reference {platform.machine()}, {args.threads} thread(s))"
-    )
+    print(f"{'batch':>5}  {'network':26} {'ratio':>6}  quartiles    ({platform.machine()}, {args.threads} thread(s))")
     for row in rows:
         print(
-            f"{row['batch']:>5}  {row['network']:26} {row['ratio']:>6.3f}  {row['quartile1']:.3f}-{row['quartile3']:.3f}"
+            f"{row['batch']:>5}  {row['network']:26} {row['ratio']:>6.3f}"
+            f"  {row['quartile1']:.3f}-{row['quartile3']:.3f}"
             f"   reference {row['reference_ms']} ms"
         )
     height, width = NANO.image_size

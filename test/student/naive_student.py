@@ -1,4 +1,4 @@
-"""The aggregator and the position resampling written again, one region and one point at a time, from the method's formulas."""
+"""The aggregator and published key layout, written again from the method's formulas, one point at a time."""
 
 import torch
 from torch.nn import functional as F

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import NANO, D2VPR, save_checkpoint
+from vpr_ros.student import D2VPR, NANO, save_checkpoint
 from vpr_ros.student.catalogue import CATALOGUE, CatalogueEntry, fetch, find
 
 TINY = NANO.replace(

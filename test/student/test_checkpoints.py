@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.student import (
+    D2VPR,
     NANO,
     SMALL,
-    D2VPR,
     DescriptorExtractor,
     Projection,
     load_checkpoint,

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import NANO, SMALL, D2VPR, StudentConfig
+from vpr_ros.student import D2VPR, NANO, SMALL, StudentConfig
 from vpr_ros.student.aggregator import Aggregator
 from vpr_ros.student.backbone import Backbone
 

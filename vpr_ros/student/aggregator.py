@@ -129,7 +129,7 @@ class Aggregator(nn.Module):
         return torch.cat([whole[:, None], returned, small], dim=1)
 
     def positions(self, points: Tensor, values: Tensor) -> Tensor:
-        """Position embeddings (B, 14, dim) from the sampling points (B, P, 2), or the field values (B, P, 4) in the paper."""
+        """Position embeddings (B, 14, dim) from sampling points (B, P, 2); in the paper from field values (B, P, 4)."""
         if self.reading == "paper":
             regions, whole = self.grid.average @ values, self.global_field
         else:

@@ -64,7 +64,7 @@ class PatchStem(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Patch embedding, class token, position embedding and adapted blocks; no final norm (the recovery module has its own).
+    """Patch embedding, class token, position embedding and adapted blocks; no final norm (recovery has its own).
 
     ``mask_token`` is unused here; it is a parameter because DINOv2's weights and the published counts have it.
     """
@@ -138,7 +138,7 @@ class Backbone(nn.Module):
         rows, cols = self.position_grid
         image = stored[:, 1:].reshape(1, rows, cols, -1).permute(0, 3, 1, 2).float()
         if self.reading == "released":
-            # The published weights saw positions sampled at scale factors with a margin: the step is 37/16.1, not 37/16.
+            # the published weights saw positions sampled at scale factors with a margin: step 37/16.1, not 37/16
             scale = ((grid[0] + RESIZE_MARGIN) / rows, (grid[1] + RESIZE_MARGIN) / cols)
             image = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
         else:

@@ -85,10 +85,10 @@ def fetch(
     progress: Callable[[int, int | None], None] | None = None,
     timeout_s: float = 30.0,
 ) -> Path:
-    """Download into ``folder`` (resuming a ``.part`` file), check, and return the file; one that is there is only checked.
+    """Download into ``folder`` (resuming a ``.part`` file), check, return the file; one that is there is only checked.
 
     ``progress`` is called with (bytes so far, bytes in all or None). VprError when the entry is fetched by hand, when
-    the address cannot be reached, when the download is cut short (the part is kept), or when the file is not the one meant.
+    the address cannot be reached, when the download is cut short (the part is kept), or when the file is another one.
     """
     target = Path(folder) / entry.filename
     if not target.is_file():
@@ -173,7 +173,7 @@ def check(entry: CatalogueEntry, path: str | Path) -> Checkpoint:
 def import_file(source: str | Path, out: str | Path, config: StudentConfig | None = None) -> Checkpoint:
     """Read a published file and write it as our safetensors; returns what was read, with the names of unused entries.
 
-    A bare backbone becomes a small student whose remaining parts are at their initial values, and its provenance says so.
+    A bare backbone becomes a small student whose other parts are at their initial values; its provenance says so.
     """
     checkpoint = read_checkpoint(source, config)
     if checkpoint.metadata["kind"] == "vpr_ros":

@@ -38,8 +38,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Checkpoint:
-    """A student with what belongs to it. ``metadata`` has kind, config, preprocessing, provenance, fingerprint and the keys of
-    a published file that were ignored or that started fresh."""
+    """A student with what belongs to it.
+
+    ``metadata`` has kind, config, preprocessing, provenance, fingerprint, and the names of a published file's entries
+    that were ignored and of our own that started fresh.
+    """
 
     model: D2VPR
     projection: Projection | None = None
@@ -53,7 +56,7 @@ class Checkpoint:
 
 
 def fingerprint_of(model: D2VPR, projection: Projection | None) -> str:
-    """SHA-256 hex over architecture, preprocessing, weights (as float32) and projection; not device, precision or calibration."""
+    """SHA-256 hex over architecture, preprocessing, weights and projection; not device, precision or calibration."""
     config = model.config.to_dict()
     del config["name"]
     digest = hashlib.sha256(json.dumps([config, preprocessing_of(model.config)], sort_keys=True).encode())
@@ -145,7 +148,7 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
 
 
 def load_checkpoint(path: str | Path, config: StudentConfig | None = None) -> D2VPR:
-    """The network of ``read_checkpoint``, in eval mode; entries of a published file that were not used are logged by name."""
+    """The network of ``read_checkpoint``, in eval mode; unused entries of a published file are logged by name."""
     return read_checkpoint(path, config).model
 
 
@@ -191,7 +194,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
             raise VprError(
-                f"{path} holds Python objects besides tensors, which are never executed: save its model_state_dict alone."
+                f"{path} holds Python objects besides tensors, which are never executed: save its weights alone."
             ) from error
         raise VprError(f"the checkpoint {path} is not a readable PyTorch file of tensors.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -208,7 +211,7 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
     try:
         if int(metadata["schema"]) > SCHEMA:
             raise VprError(
-                f"the checkpoint {path} was written by a newer vpr_ros (schema {metadata['schema']}): update to read it."
+                f"the checkpoint {path} is of a newer vpr_ros (schema {metadata['schema']}): update to read it."
             )
         parsed = {
             key: json.loads(metadata[key])

@@ -19,10 +19,10 @@ REGIONS = 14
 class StudentConfig:
     """Architecture of a D2-VPR student; stored whole in every checkpoint.
 
-    ``reading`` names which account of the method is computed. ``released``: what the published weights were trained with.
+    ``reading`` names which account of the method is computed. ``released``: what the published weights need.
     ``paper``: equations 4 to 11 as printed (field read where the region is, half-size offsets, unbounded scales,
     neighbours by deformed centres, one linear layer as position embedding). ``corrected``: the released shapes with
-    the field read where the region is, the refined medium vectors passed on, and scale exactly 1 where the generator says 0.
+    the field read where the region is, the refined medium vectors passed on, and scale 1 where the generator says 0.
     ``layer_scale_init`` 0 leaves the LayerScales out; ``adapter_width`` 0 leaves the adapters out.
     ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them.
     ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published, the global one
@@ -83,7 +83,7 @@ class StudentConfig:
             or list(self.taps) != sorted(set(self.taps))
         ):
             raise VprError(
-                f"student configuration '{self.name}': taps {self.taps} must be ascending block numbers from 1 to {self.depth}."
+                f"student configuration '{self.name}': taps {self.taps} must ascend within 1 to {self.depth}."
             )
         if self.adapter_width % 16:
             raise VprError(

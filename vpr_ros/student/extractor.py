@@ -22,8 +22,8 @@ PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 class DescriptorExtractor:
     """A student, frozen, with its projection, on one device.
 
-    ``device`` auto takes CUDA where there is one; ``precision`` auto is fp16 on CUDA and fp32 on a CPU. A student with the
-    cross-image encoder is refused unless ``allow_batch_dependence``: its descriptor of an image depends on the other
+    ``device`` auto takes CUDA where there is one; ``precision`` auto is fp16 on CUDA and fp32 on a CPU. A student with
+    the cross-image encoder is refused unless ``allow_batch_dependence``: its descriptor of an image depends on the other
     images of the batch. Raises VprError for an unknown device or precision and for a projection that does not fit.
     """
 
@@ -40,12 +40,12 @@ class DescriptorExtractor:
     ) -> None:
         if model.config.encoder and not allow_batch_dependence:
             raise VprError(
-                "this checkpoint has the cross-image encoder, so a descriptor depends on the other images of its batch: "
-                "use one without it, or allow batch dependence explicitly to reproduce published figures."
+                "this checkpoint has the cross-image encoder: its descriptors depend on the other images of its batch, "
+                "so use one without it, or allow batch dependence explicitly to reproduce published figures."
             )
         if projection is not None and projection.input_dim != model.config.descriptor_dim:
             raise VprError(
-                f"the projection takes {projection.input_dim} numbers, but the student gives {model.config.descriptor_dim}."
+                f"the projection takes {projection.input_dim} numbers, the student gives {model.config.descriptor_dim}."
             )
         if batch_size < 1:
             raise VprError(f"batch_size is {batch_size}: it must be at least 1.")
@@ -69,7 +69,7 @@ class DescriptorExtractor:
         batch_size: int = 8,
         allow_batch_dependence: bool = False,
     ) -> DescriptorExtractor:
-        """From a file, or a shipped checkpoint's name; VprError also for weights of a bare backbone, which describe nothing yet."""
+        """From a file, or a shipped checkpoint's name; VprError also for a bare backbone, as yet untrained."""
         checkpoint = read_checkpoint(path_or_name)
         if checkpoint.is_initialisation:
             raise VprError(
@@ -97,7 +97,7 @@ class DescriptorExtractor:
         return preprocessing_of(self.model.config)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """(h, w, 3) uint8 RGB of any size -> (H, W, 3) uint8 at the input size; describing it gives the same descriptor.
+        """(h, w, 3) uint8 RGB of any size -> (H, W, 3) uint8 at the input size, with the same descriptor.
 
         FrameError unless the image is a non-empty (h, w, 3) array of uint8.
         """
@@ -111,7 +111,7 @@ class DescriptorExtractor:
         return self.describe_raw(images).astype(np.float16)
 
     def describe_raw(self, images: Sequence[np.ndarray], project: bool = True) -> np.ndarray:
-        """As ``describe``, in float32; ``project=False`` gives the network's own descriptors, to fit a projection on."""
+        """As ``describe``, in float32; ``project=False`` gives the network's own, to fit a projection on."""
         rows = [
             self._batch([self.prepare(image) for image in images[at : at + self.batch_size]])
             for at in range(0, len(images), self.batch_size)

@@ -41,7 +41,8 @@ class Projection:
     def apply(self, descriptors: np.ndarray, renormalise: bool = True) -> np.ndarray:
         """(N, K) -> (N, d) float32, unit rows so that the inner product is the cosine.
 
-        ``renormalise=False`` gives the plain PCA scores that the paper compares by Euclidean distance. VprError when K differs.
+        ``renormalise=False`` gives the plain PCA scores that the paper compares by Euclidean distance. VprError when
+        K differs.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.input_dim:
             raise VprError(
@@ -57,15 +58,15 @@ def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: bool = False
     """Principal directions of descriptors (N, K), largest variance first; no labels needed.
 
     Sums are float64, and the smaller of the K x K covariance and the N x N Gram matrix is decomposed. VprError when
-    N < 4 * dim (directions from fewer samples do not carry over to other images), or when the samples span fewer than ``dim``
-    directions.
+    N < 4 * dim (directions from fewer samples do not carry over to other images), or when the samples span fewer than
+    ``dim`` directions.
     """
     count, length = descriptors.shape
     if dim < 1 or dim > length:
         raise VprError(f"a projection to {dim} dimensions of descriptors with {length} numbers is not possible.")
     if count < SAMPLES_PER_DIM * dim:
         raise VprError(
-            f"{count} descriptors are too few for a projection to {dim} dimensions: at least {SAMPLES_PER_DIM * dim} are needed."
+            f"{count} descriptors are too few for {dim} dimensions: at least {SAMPLES_PER_DIM * dim} are needed."
         )
     if not np.isfinite(descriptors).all():
         raise VprError("the descriptors to fit the projection on contain NaN or infinite numbers.")
@@ -82,7 +83,7 @@ def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: bool = False
     spanned = int((values > RANK_TOLERANCE * values[0].clamp(min=1e-30)).sum())
     if spanned < dim:
         raise VprError(
-            f"the {count} descriptors span only {spanned} directions: ask for at most {spanned} dimensions or add images."
+            f"the {count} descriptors span only {spanned} directions: ask for at most {spanned} or add images."
         )
     if not rows_first:
         # a left singular vector times the data is a right one, its length the singular value

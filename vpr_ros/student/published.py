@@ -54,8 +54,8 @@ def kind_of(state: Mapping[str, Tensor]) -> str:
 def from_d2vpr(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Published D2-VPR entries (666, or 690 with the cross-image encoder) -> this package's state dict.
 
-    The per-branch 1x1 convolutions and norms of an adapter are joined; entries that fit no rule keep their names, so that
-    the strict load names them.
+    The per-branch 1x1 convolutions and norms of an adapter are joined; entries that fit no rule keep their names, so
+    that the strict load names them.
     """
     mapped: dict[str, Tensor] = {}
     taken: set[str] = set()
@@ -92,6 +92,6 @@ def _rename(key: str) -> str:
 
 
 def from_dinov2(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """DINOv2 backbone entries (its own file or timm's) -> ours, and the names left out (the final norm, a classifier)."""
+    """DINOv2 backbone entries (its own file or timm's) -> ours, and the names left out (final norm, classifier)."""
     unused = [key for key in state if key.startswith(("norm.", "fc_norm.", "head."))]
     return {f"backbone.{key}": value for key, value in state.items() if key not in unused}, unused

@@ -32,8 +32,8 @@ def region_table(
 class RegionGrid(nn.Module):
     """Constants of all P sampling points of all regions, one region after another (buffers, not in the state dict).
 
-    points, centre, size, relative (P, 2); average (13, P) takes the mean of each region; members (13, longest) indexes the
-    points of each region, its last one repeated; neighbours (4, 4) the small regions of each medium one.
+    points, centre, size, relative (P, 2); average (13, P) takes the mean of each region; members (13, longest) indexes
+    the points of each region, its last one repeated; neighbours (4, 4) the small regions of each medium one.
     """
 
     points: Tensor
