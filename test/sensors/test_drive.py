@@ -173,6 +173,18 @@ def test_cloud_topic_that_fell_silent_holds_nothing_up(make_bag, image_messages)
     assert observations[0].cloud is not None and observations[5].cloud is None
 
 
+def test_images_wait_for_a_silent_cloud_topic_only_as_long_as_configured(make_bag, image_messages):
+    messages = image_messages([SECOND + i * TENTH for i in range(40)])
+    messages[25] = (messages[25][0], compressed_image_msg(b"", SECOND + 25 * TENTH), messages[25][2])
+    cloud = ("/points", cloud_msg(np.ones((2, 3)), SECOND, frame_id="base_link"), SECOND)
+    drive = Drive(make_bag(by_time([*messages, cloud])), load_clouds=True, cloud_wait_s=0.5)
+    stream = iter(drive)
+    for _ in range(10):
+        next(stream)
+    assert not drive.skipped  # the broken image 25 has not been read yet
+    assert len(list(stream)) == 29 and drive.skipped == {"image unreadable": 1}
+
+
 def test_one_bad_image_of_each_kind_is_skipped_and_counted(make_bag):
     good = compressed_image_msg(IMAGE, 0)
     bad = [b"", good.data.tobytes()[:200], b"no picture at all"]
