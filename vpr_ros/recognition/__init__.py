@@ -1,0 +1,45 @@
+"""From a query descriptor to a decision: retrieval, topological filter, calibrated places, verification."""
+
+from vpr_ros.recognition.calibration import Calibration, choose_calibration
+from vpr_ros.recognition.decision import DecisionConfig
+from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
+from vpr_ros.recognition.fitting import fit_calibration
+from vpr_ros.recognition.labelling import (
+    LabelledSequence,
+    hide_stretch,
+    label_by_frames,
+    label_by_pose,
+    self_matches,
+)
+from vpr_ros.recognition.localizer import Localizer
+from vpr_ros.recognition.mapper import Mapper, MapperConfig, MapperResult
+from vpr_ros.recognition.motion import MotionConfig
+from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.recognition.types import Hypothesis, Recognition
+from vpr_ros.recognition.verification import VerificationConfig, Verified, verify_clouds
+
+__all__ = [
+    "Calibration",
+    "DecisionConfig",
+    "FilterConfig",
+    "Hypothesis",
+    "LabelledSequence",
+    "Localizer",
+    "Mapper",
+    "MapperConfig",
+    "MapperResult",
+    "MotionConfig",
+    "Recogniser",
+    "Recognition",
+    "RecognitionConfig",
+    "TopologicalFilter",
+    "VerificationConfig",
+    "Verified",
+    "choose_calibration",
+    "fit_calibration",
+    "hide_stretch",
+    "label_by_frames",
+    "label_by_pose",
+    "self_matches",
+    "verify_clouds",
+]

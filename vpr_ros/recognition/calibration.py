@@ -1,0 +1,158 @@
+"""What similarities and filter posteriors are worth: the calibrated part of a checkpoint or a map."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.recognition.logistic import MonotoneMap, logit, sigmoid
+
+CALIBRATION_VERSION = 1
+SOURCES = ("default", "checkpoint", "labelled drive", "self-matches")
+# A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k), as long as keyframes
+# are independent. Streets are not; the gain stops here, and a large map takes a few more frames to be sure.
+MAX_LOG_RARITY = 3.0
+
+
+@dataclass(frozen=True)
+class EvidenceModel:
+    """Log-likelihood ratio of one retrieved keyframe: being the right place against not.
+
+    log LR = map(features) + log P(retrieved | right) - log P(retrieved | wrong), where the map compares retrieved
+    right with retrieved wrong keyframes on (similarity, its z-score over the query's own background, its lead over the
+    best distinct place in units of the background's spread), and P(retrieved | wrong) is about k / N.
+    """
+
+    map: MonotoneMap
+    hit_rate: float  # P(a right keyframe is among the top k)
+
+    def log_ratios(self, features: np.ndarray, n_keyframes: int) -> tuple[np.ndarray, float]:
+        """Log-likelihood ratios (k,) of the retrieved keyframes (k, 3) and the floor of all others."""
+        share = min(1.0, len(features) / max(n_keyframes, 1))
+        rarity = min(MAX_LOG_RARITY, -math.log(max(share, 1e-12)))
+        floor = min(0.0, math.log(max(1 - self.hit_rate, 0.02)) - math.log(max(1 - share, 0.02)))
+        return self.map(features) + math.log(self.hit_rate) + rarity, floor
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the filter's posterior is read; robots with and without odometry have one each.
+
+    `posterior` turns the filter's logit for a distinct place into the log-odds that the true place lies within the
+    radius. `cap` is a second such map; the smaller probability counts, so that it can only lower.
+    """
+
+    temper: float  # exponent on every likelihood ratio: neighbouring frames err together
+    posterior: MonotoneMap
+    cap: MonotoneMap | None = None
+
+    def probability(self, posterior: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (M,) of posteriors (M,) of distinct places, scaled down where their sum passes 1."""
+        x = logit(posterior)[:, None]
+        p = sigmoid(self.posterior(x))
+        if self.cap is not None:
+            p = np.minimum(p, sigmoid(self.cap(x)))
+        return p / max(1.0, float(p.sum()))
+
+    def to_dict(self) -> dict:
+        """Plain JSON types."""
+        cap = None if self.cap is None else self.cap.to_dict()
+        return {"temper": self.temper, "posterior": self.posterior.to_dict(), "cap": cap}
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Tuning":
+        """Inverse of `to_dict`; KeyError, TypeError or ValueError for damaged content."""
+        temper = float(data["temper"])
+        if not 0 < temper <= 1:
+            raise ValueError(f"temper {temper} is not in (0, 1]")
+        cap = None if data.get("cap") is None else MonotoneMap.from_dict(data["cap"])
+        return cls(temper, MonotoneMap.from_dict(data["posterior"]), cap)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Evidence model and the readings of the posterior, with their origin."""
+
+    source: str
+    radius: float  # metres; frames for maps without poses
+    evidence: EvidenceModel
+    odometry: Tuning
+    plain: Tuning
+    n_queries: int = 0
+    n_off_map: int = 0
+    note: str = ""
+    version: int = field(default=CALIBRATION_VERSION)
+
+    def tuning(self, with_odometry: bool) -> Tuning:
+        """The reading in force for a frame with or without odometry."""
+        return self.odometry if with_odometry else self.plain
+
+    def to_dict(self) -> dict:
+        """Plain JSON types, for the map's and the checkpoint's calibration slot."""
+        return {
+            "version": self.version,
+            "source": self.source,
+            "radius": self.radius,
+            "evidence": {"map": self.evidence.map.to_dict(), "hit_rate": self.evidence.hit_rate},
+            "odometry": self.odometry.to_dict(),
+            "plain": self.plain.to_dict(),
+            "n_queries": self.n_queries,
+            "n_off_map": self.n_off_map,
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Calibration":
+        """Inverse of `to_dict`; VprError for a newer version or damaged content."""
+        version = data.get("version") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > CALIBRATION_VERSION:
+            raise VprError(
+                f"the calibration has version {version} and this program reads up to {CALIBRATION_VERSION}: "
+                "update vpr_ros or calibrate again"
+            )
+        try:
+            hit_rate, radius = float(data["evidence"]["hit_rate"]), float(data["radius"])
+            if not (0 < hit_rate < 1 and radius > 0):
+                raise ValueError("hit_rate or radius out of range")
+            if data["source"] not in SOURCES:
+                raise ValueError(f"source {data['source']!r} is none of {', '.join(SOURCES)}")
+            return cls(
+                source=data["source"],
+                radius=radius,
+                evidence=EvidenceModel(MonotoneMap.from_dict(data["evidence"]["map"]), hit_rate),
+                odometry=Tuning.from_dict(data["odometry"]),
+                plain=Tuning.from_dict(data["plain"]),
+                n_queries=int(data.get("n_queries", 0)),
+                n_off_map=int(data.get("n_off_map", 0)),
+                note=str(data.get("note", "")),
+                version=int(data["version"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise VprError(f"the calibration is damaged ({error}): calibrate again with `vpr_ros calibrate`") from error
+
+    @classmethod
+    def default(cls, radius: float = 10.0) -> "Calibration":
+        """For descriptors nobody has calibrated: absolute similarity counts nothing, one frame counts little, and only
+        a posterior above about 0.97 reaches a probability of 0.9."""
+        evidence = MonotoneMap(-3.5, ((0.0, 1.0), (1.0, 9.0), (-4.0, 6.0)), ((0.0, 0.0), (0.0, 3.2), (0.0, 5.0)))
+        reading = Tuning(0.35, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
+        return cls("default", radius, EvidenceModel(evidence, hit_rate=0.8), reading, reading)
+
+
+def lower_only(tuning: Tuning, capping: MonotoneMap) -> Tuning:
+    """`tuning` with its probabilities limited by `capping`: what self-matches of one drive may do, and no more.
+
+    A drive matched against itself has no change of season, light or traffic, so its similarities flatter; when even
+    they are ambiguous, other drives' are too.
+    """
+    return replace(tuning, cap=capping)
+
+
+def choose_calibration(map_calibration: dict | None, checkpoint_calibration: dict | None, radius: float) -> Calibration:
+    """The calibration in force: the map's own (labelled drive, or self-matches), else the checkpoint's, else the
+    default."""
+    for data in (map_calibration, checkpoint_calibration):
+        if data:
+            return Calibration.from_dict(data)
+    return Calibration.default(radius)

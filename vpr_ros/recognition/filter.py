@@ -1,0 +1,187 @@
+"""Topological Bayes filter: where on the map's drives the robot is, or that it has left the map.
+
+States are the keyframes and one off-map state. The belief is kept as three parts: the off-map mass, a *uniform* mass
+("on the map, nobody knows where", the same on every keyframe) and a sparse excess on single keyframes. Motion moves
+the excess; the uniform part stays uniform. So one step costs what the excess costs, whatever the size of the map.
+
+Prediction, for an excess e over keyframes with coordinates c (see topology):
+  restart   every state keeps 1 - r and gets r times the prior; leaving and returning exchange mass between map and
+  off-map shift     e'_j = sum_i e_i K_ij, K_ij = w_j N(c_j; c_i + u, s_i^2) / max(Z_i, 1), Z_i = sum_j w_j N(...), a
+  mixture over u in
+            {travelled, 0, -travelled}; s_i^2 = floor^2 + (a u)^2 + (gap_i / 2)^2; what falls beyond the ends leaves
+            the map
+  plain     without odometry: e'_{i+k} = sum_k q_k e_i over a few keyframe steps k
+  mixing    a fraction goes to keyframes of other drives at the same place and heading
+Update: e and the uniform mass are multiplied by likelihood ratios against being off the map, whose own ratio is 1.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vpr_ros.recognition.motion import Motion, MotionConfig
+from vpr_ros.recognition.topology import FRAMES, Topology
+
+REACH = 4.0  # a Gaussian is cut at this many standard deviations
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Motion and map-leaving model. Rates per frame hold without odometry and count frames of new content."""
+
+    sigma_floor_m: float = 0.3  # error of one shift, whatever its length
+    sigma_per_m: float = 0.1  # error per metre travelled: odometry scale, lane changes
+    stand_weight: float = 0.03  # share of hypotheses that do not move although odometry does
+    reverse_weight: float = 0.02  # share that move against the mapped direction
+    plain_steps: tuple[float, ...] = (0.05, 0.30, 0.35, 0.20, 0.10)  # keyframe steps -1, 0, 1, 2, ... without odometry
+    mix_weight: float = 0.1  # per shift, to other drives through the same place
+    turn_weight_m: float = 1.0  # metres that one radian of turning counts
+    max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
+    prior_off_map: float = 0.5
+    leave_per_m: float = 1 / 500
+    return_per_m: float = 1 / 200
+    leave_per_frame: float = 0.004
+    return_per_frame: float = 0.01
+    restart_per_frame: float = 0.005  # somebody carried the robot elsewhere, or every assumption above failed
+    prune_below: float = 1e-9
+    max_active: int = 2048
+    motion: MotionConfig = field(default_factory=MotionConfig)
+
+
+class TopologicalFilter:
+    """Belief over the rows of a Topology plus off-map; `predict` then `update` once per query."""
+
+    def __init__(self, topology: Topology, config: FilterConfig | None = None):
+        self.topology = topology
+        self.config = config or FilterConfig()
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the prior: off the map, or anywhere on it."""
+        self.off = self.config.prior_off_map
+        self.uniform = 1.0 - self.off
+        self.rows = np.empty(0, dtype=np.int64)  # sorted, unique
+        self.excess = np.empty(0)
+
+    def belief(self, rows: np.ndarray) -> np.ndarray:
+        """Probability (M,) of single keyframes."""
+        out = np.full(len(rows), self.uniform / max(self.topology.n, 1))
+        if len(self.rows):
+            at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+            hit = self.rows[at] == rows
+            out[hit] += self.excess[at[hit]]
+        return out
+
+    def predict(self, motion: Motion, novelty: float = 1.0) -> None:
+        """Moves the belief to the time of the next query.
+
+        `novelty` in [0, 1] says how much of the image is new; it scales the rates per frame, so that a standing robot
+        with a camera at 30 Hz does not forget where it is.
+        """
+        c = self.config
+        if motion.step_m is None:
+            leave, back = c.leave_per_frame * novelty, c.return_per_frame * novelty
+        else:
+            leave, back = 1 - np.exp(-c.leave_per_m * motion.step_m), 1 - np.exp(-c.return_per_m * motion.step_m)
+        restart = c.restart_per_frame * novelty
+        off, uniform = self.off, self.uniform
+        on = 1.0 - off
+        self.off = (1 - restart) * (off * (1 - back) + on * leave) + restart * c.prior_off_map
+        self.uniform = (1 - restart) * (uniform * (1 - leave) + off * back) + restart * (1 - c.prior_off_map)
+        self.excess = self.excess * ((1 - restart) * (1 - leave))
+        if len(self.rows) and (motion.shift_m is not None or motion.step_m is None):
+            self._move(motion.shift_m)
+            self._mix()
+        self._tidy()
+
+    def update(self, rows: np.ndarray, log_ratios: np.ndarray, log_floor: float) -> None:
+        """Bayes' rule: `log_ratios` (M,) for the retrieved rows (M,), `log_floor` for every other keyframe, 0 for
+        off-map."""
+        base = self.uniform / max(self.topology.n, 1)
+        # No retrieved keyframe is less likely than those that were not retrieved; it keeps the excess non-negative.
+        ratios = np.exp(np.maximum(log_ratios, log_floor))
+        floor = float(np.exp(log_floor))
+        before = self.belief(rows)
+        self.excess = self.excess * floor
+        self._set(rows, before * ratios - base * floor)
+        self.uniform *= floor
+        total = self.off + self.uniform + self.excess.sum()
+        self.off, self.uniform, self.excess = self.off / total, self.uniform / total, self.excess / total
+
+    def _set(self, rows: np.ndarray, values: np.ndarray) -> None:
+        keep = ~np.isin(self.rows, rows)
+        merged = np.concatenate([self.rows[keep], rows])
+        order = np.argsort(merged, kind="stable")
+        self.rows = merged[order]
+        self.excess = np.concatenate([self.excess[keep], np.maximum(values, 0.0)])[order]
+
+    def _move(self, shift_m: float | None) -> None:
+        c = self.config
+        framed = self.topology.kinds[self.rows] == FRAMES
+        plain = framed if shift_m is not None else np.ones(len(self.rows), dtype=bool)
+        targets, masses = [], []
+        if plain.any():
+            t, m = self._plain(self.rows[plain], self.excess[plain])
+            targets.append(t)
+            masses.append(m)
+        if shift_m is not None and not plain.all():
+            rows, excess = self.rows[~plain], self.excess[~plain]
+            forward = 1.0 - c.stand_weight - c.reverse_weight
+            for weight, u in ((forward, shift_m), (c.stand_weight, 0.0), (c.reverse_weight, -shift_m)):
+                if weight > 0:
+                    t, m = self._gaussian(rows, excess * weight, u)
+                    targets.append(t)
+                    masses.append(m)
+        self._gather(np.concatenate(targets), np.concatenate(masses))
+
+    def _gaussian(self, rows: np.ndarray, mass: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray]:
+        c, top = self.config, self.topology
+        goal = top.coordinates[rows] + u
+        sigma = np.sqrt(c.sigma_floor_m**2 + (c.sigma_per_m * u) ** 2 + (0.5 * top.gaps[rows]) ** 2)
+        lo = np.searchsorted(top.coordinates, goal - REACH * sigma)
+        hi = np.searchsorted(top.coordinates, goal + REACH * sigma, side="right")
+        counts = hi - lo
+        source = np.repeat(np.arange(len(rows)), counts)
+        target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + lo[source]
+        x = (top.coordinates[target] - goal[source]) / sigma[source]
+        kernel = top.widths[target] * np.exp(-0.5 * x * x) / (sigma[source] * np.sqrt(2 * np.pi))
+        z = np.bincount(source, kernel, minlength=len(rows))
+        return target, kernel * (mass / np.maximum(z, 1.0))[source]
+
+    def _plain(self, rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        top = self.topology
+        steps = np.arange(len(self.config.plain_steps)) - 1
+        target = rows[:, None] + steps[None]
+        inside = (target >= 0) & (target < top.n)
+        inside &= top.segments[np.clip(target, 0, top.n - 1)] == top.segments[rows][:, None]
+        moved = mass[:, None] * np.asarray(self.config.plain_steps)[None]
+        return target[inside], moved[inside]
+
+    def _mix(self) -> None:
+        c, top = self.config, self.topology
+        if c.mix_weight <= 0 or not len(self.rows):
+            return
+        links = [top.colocated(row) for row in self.rows.tolist()]
+        counts = np.array([len(rows) for rows, _ in links])
+        if not counts.any():
+            return
+        given = np.where(counts > 0, c.mix_weight, 0.0) * self.excess
+        targets = np.concatenate([self.rows, *(rows for rows, _ in links)])
+        masses = np.concatenate([self.excess - given, np.repeat(given, counts) * np.concatenate([w for _, w in links])])
+        self._gather(targets, masses)
+
+    def _gather(self, targets: np.ndarray, masses: np.ndarray) -> None:
+        """Adds up the moved mass per row; what did not arrive anywhere has left the map."""
+        before = self.excess.sum()
+        self.rows, inverse = np.unique(targets, return_inverse=True)
+        self.excess = np.bincount(inverse, masses, minlength=len(self.rows))
+        self.off += max(0.0, before - self.excess.sum())
+
+    def _tidy(self) -> None:
+        """Forgets negligible excess into the uniform part, so that the sparse part stays small."""
+        c = self.config
+        keep = self.excess > c.prune_below
+        if keep.sum() > c.max_active:
+            keep &= self.excess >= np.partition(self.excess, -c.max_active)[-c.max_active]
+        self.uniform += float(self.excess[~keep].sum())
+        self.rows, self.excess = self.rows[keep], self.excess[keep]

@@ -1,0 +1,127 @@
+"""Monotone logistic regression: an additive, piecewise-linear, non-decreasing log-odds, fitted by projected Newton
+steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(x, dtype=np.float64)))
+
+
+def logit(p: np.ndarray, eps: float = 1e-6) -> np.ndarray:
+    """log(p / (1 - p)), p kept `eps` away from 0 and 1."""
+    p = np.clip(np.asarray(p, dtype=np.float64), eps, 1 - eps)
+    return np.log(p / (1 - p))
+
+
+@dataclass(frozen=True)
+class MonotoneMap:
+    """score(x) = intercept + sum over features of a piecewise-linear function through (knots, values).
+
+    Values rise with the knots and are constant beyond the last: outside the data that it was fitted on, a feature says
+    no more than at its border.
+    """
+
+    intercept: float
+    knots: tuple[tuple[float, ...], ...]
+    values: tuple[tuple[float, ...], ...]
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Scores (N,) of features (N, F)."""
+        out = np.full(len(features), self.intercept)
+        for column, (knots, values) in enumerate(zip(self.knots, self.values, strict=True)):
+            out += np.interp(features[:, column], knots, values)
+        return out
+
+    def to_dict(self) -> dict:
+        """Plain JSON types."""
+        return {
+            "intercept": self.intercept,
+            "knots": [list(k) for k in self.knots],
+            "values": [list(v) for v in self.values],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "MonotoneMap":
+        """Inverse of `to_dict`; ValueError, KeyError or TypeError for anything that is no rising map."""
+        knots = tuple(tuple(float(x) for x in k) for k in data["knots"])
+        values = tuple(tuple(float(x) for x in v) for v in data["values"])
+        for k, v in zip(knots, values, strict=True):
+            if len(k) != len(v) or len(k) < 2 or not np.isfinite([*k, *v]).all():
+                raise ValueError("knots and values must be finite and of equal length, two at least")
+            if (np.diff(k) <= 0).any() or (np.diff(v) < 0).any():
+                raise ValueError("knots must rise and values must not fall")
+        intercept = float(data["intercept"])
+        if not np.isfinite(intercept):
+            raise ValueError("the intercept must be finite")
+        return cls(intercept, knots, values)
+
+
+def fit_monotone(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray, knots: Sequence[Sequence[float]], l2: float = 1.0
+) -> MonotoneMap:
+    """Weighted maximum likelihood of labels (N,) in [0, 1] from features (N, F), rising in every feature.
+
+    Each feature is split at its knots into ramps with non-negative rises. `l2` is the prior's strength against the sum
+    of `weights`.
+    """
+    ramps, spans = [], []
+    for column, k in enumerate(knots):
+        for low, high in zip(k[:-1], k[1:], strict=True):
+            ramps.append((np.clip(features[:, column], low, high) - low) / (high - low))
+        spans.append(len(k) - 1)
+    design = np.column_stack([np.ones(len(features)), *ramps])
+    w = fit_logistic(design, labels, weights, nonnegative=np.arange(design.shape[1]) > 0, l2=l2)
+    rises = np.split(w[1:], np.cumsum(spans)[:-1])
+    values = tuple(tuple(np.r_[0.0, np.cumsum(np.maximum(r, 0.0))].tolist()) for r in rises)
+    return MonotoneMap(float(w[0]), tuple(tuple(float(x) for x in k) for k in knots), values)
+
+
+def fit_logistic(
+    design: np.ndarray, labels: np.ndarray, weights: np.ndarray, nonnegative: np.ndarray, l2: float, iterations: int =
+    100
+) -> np.ndarray:
+    """Coefficients (P,) that minimise sum w (log(1 + e^s) - y s) + l2/2 |c|^2 over `nonnegative` ones >= 0.
+
+    The first column is the intercept and is not penalised. Projected Newton after Bertsekas (1982): coefficients held
+    at zero by their gradient leave the system, the others take a Newton step, shortened until the projected point
+    descends.
+    """
+    x = np.zeros(design.shape[1])
+    penalty = np.full(len(x), l2)
+    penalty[0] = 1e-9
+
+    def loss(c: np.ndarray) -> float:
+        s = design @ c
+        return float(weights @ (np.logaddexp(0.0, s) - labels * s) + 0.5 * penalty @ (c * c))
+
+    value = loss(x)
+    for _ in range(iterations):
+        p = sigmoid(design @ x)
+        gradient = design.T @ (weights * (p - labels)) + penalty * x
+        free = ~(nonnegative & (x <= 0) & (gradient > 0))
+        if np.abs(gradient[free]).max(initial=0.0) < 1e-9 * (1.0 + weights.sum()):
+            break
+        part = design[:, free]
+        hessian = (part * (weights * p * (1 - p))[:, None]).T @ part + np.diag(penalty[free])
+        step = np.zeros_like(x)
+        step[free] = np.linalg.solve(hessian + 1e-12 * np.eye(len(hessian)), -gradient[free])
+        scale = 1.0
+        while scale > 1e-10:
+            trial = x + scale * step
+            trial = np.where(nonnegative, np.maximum(trial, 0.0), trial)
+            new = loss(trial)
+            if new <= value + 1e-4 * gradient @ (trial - x):
+                break
+            scale *= 0.5
+        else:
+            break
+        if value - new < 1e-12 * (1.0 + abs(value)):
+            x = trial
+            break
+        x, value = trial, new
+    return x

@@ -1,0 +1,164 @@
+"""Mapping: observations in, keyframes of a place map out; in slam mode also what the drive recognises of the map and
+itself."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.observation import Observation
+from vpr_ros.place_map.gating import GateConfig, KeyframeGate
+from vpr_ros.recognition.calibration import Calibration, choose_calibration
+from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.recognition.types import Recognition
+
+
+@dataclass(frozen=True)
+class MapperConfig:
+    """What a drive leaves in the map."""
+
+    gate: GateConfig = field(default_factory=GateConfig)
+    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
+    slam: bool = False  # also match the drive against the map and its own past
+    map_from_odometry: bool = True  # an empty map without map poses takes the first drive's odometry frame as its own
+    jpeg_quality: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class MapperResult:
+    """What became of one frame: the new keyframe's id or None, why, and in slam mode the recognition."""
+
+    stamp_ns: int
+    keyframe_id: int | None
+    reason: str
+    recognition: Recognition | None
+
+
+class Mapper:
+    """One drive into one map.
+
+    `extractor` describes images (see DescriptorExtractor), `place_map` is a writable PlaceMap. `process` is for one
+    thread and in stamp order. A frame is searched before it is inserted, so it never finds itself.
+    """
+
+    def __init__(
+        self,
+        extractor: Any,
+        place_map: Any,
+        session_name: str,
+        config: MapperConfig | None = None,
+        *,
+        source: str = "",
+        calibration: Calibration | None = None,
+    ):
+        self.extractor = extractor
+        self.place_map = place_map
+        self.config = config or MapperConfig()
+        require_same_model(extractor, place_map)
+        # Read before this drive adds to it: only an empty map has no frame of its own yet.
+        self._adopts_odometry = self.config.map_from_odometry and len(place_map) == 0
+        self.recogniser: Recogniser | None = None
+        if self.config.slam:
+            if calibration is None:
+                own, shipped = place_map.get_calibration(), getattr(extractor, "calibration", None)
+                calibration = choose_calibration(own, shipped, place_map.place_radius_m)
+            self.recogniser = Recogniser(place_map, calibration, self.config.recognition)
+        self.session = place_map.start_session(session_name, source)
+        self._gate = KeyframeGate(self.config.gate)
+
+    def process(self, observation: Observation) -> MapperResult:
+        """Takes in one frame. Raises FrameError for one that is unusable; the map is then unchanged."""
+        return self._take(observation, self.extractor.describe([observation.image])[0])
+
+    def process_batch(self, observations: Sequence[Observation]) -> Iterator[MapperResult | FrameError]:
+        """Results in order; images are described together, everything after runs as in `process`.
+
+        A frame that `process` would refuse yields its FrameError instead, so that the rest of the batch goes on.
+        """
+        for observation, descriptor in described(self.extractor, observations):
+            try:
+                if isinstance(descriptor, FrameError):
+                    raise descriptor
+                yield self._take(observation, descriptor)
+            except FrameError as error:
+                yield error
+
+    def _take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
+        recognition = None
+        if self.recogniser is not None:
+            recognition = self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
+        if not np.isfinite(np.asarray(descriptor, dtype=np.float32)).all():
+            raise FrameError("the descriptor is not finite: the frame is skipped")
+        observation = self._with_map_pose(_without_bad_poses(observation))
+        keep, reason = self._gate.decide(observation, descriptor)
+        if not keep:
+            return MapperResult(observation.stamp_ns, None, reason, recognition)
+        keyframe_id = self.place_map.add(
+            self.session,
+            observation.stamp_ns,
+            descriptor,
+            T_odom_base=observation.T_odom_base,
+            T_map_base=observation.T_map_base,
+            covariance=observation.covariance,
+            thumbnail=thumbnail_of(self.extractor.prepare(observation.image), self.config.jpeg_quality),
+            cloud=observation.cloud,
+        )
+        if self.recogniser is not None:
+            T_odom, T_map = observation.T_odom_base, observation.T_map_base
+            self.recogniser.insert(keyframe_id, self.session, observation.stamp_ns, descriptor, T_odom, T_map)
+        return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
+
+    def _with_map_pose(self, observation: Observation) -> Observation:
+        if observation.T_map_base is not None:
+            # A drive that has map poses brings its frame along; odometry must not be mixed into it.
+            self._adopts_odometry = False
+        elif self._adopts_odometry and observation.T_odom_base is not None:
+            return replace(observation, T_map_base=observation.T_odom_base)
+        return observation
+
+
+def described(
+    extractor: Any, observations: Sequence[Observation]
+) -> Iterator[tuple[Observation, np.ndarray | FrameError]]:
+    """Observations with their descriptors, or with the FrameError of an image that cannot be described."""
+    try:
+        descriptors = extractor.describe([observation.image for observation in observations])
+    except FrameError:
+        # One bad image spoils a batch; alone, only the bad one fails.
+        descriptors = [_alone(extractor, observation) for observation in observations]
+    yield from zip(observations, descriptors, strict=True)
+
+
+def thumbnail_of(image: np.ndarray, quality: int = 90) -> bytes:
+    """JPEG of an RGB image (H, W, 3) uint8."""
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise FrameError("the image cannot be written as JPEG: the frame is skipped")
+    return data.tobytes()
+
+
+def require_same_model(extractor: Any, place_map: Any) -> None:
+    """VprError where the map was made by other weights, projection or preprocessing."""
+    if extractor.fingerprint != place_map.fingerprint or extractor.dim != place_map.dim:
+        raise VprError(
+            f"map {place_map.path} was made with model {place_map.fingerprint[:12]} ({place_map.dim} numbers), "
+            f"not with {extractor.fingerprint[:12]} ({extractor.dim}): use that checkpoint or run `vpr_ros redescribe`"
+        )
+
+
+def _alone(extractor: Any, observation: Observation) -> np.ndarray | FrameError:
+    try:
+        return extractor.describe([observation.image])[0]
+    except FrameError as error:
+        return error
+
+
+def _without_bad_poses(observation: Observation) -> Observation:
+    for name in ("T_odom_base", "T_map_base"):
+        T = getattr(observation, name)
+        if T is not None and not np.isfinite(T).all():
+            observation = replace(observation, **{name: None})
+    return observation

@@ -1,0 +1,262 @@
+"""Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.place_map.index import PlaceIndex, map_index
+from vpr_ros.recognition.calibration import Calibration, EvidenceModel, choose_calibration
+from vpr_ros.recognition.decision import REASONS, Decision, DecisionConfig
+from vpr_ros.recognition.evidence import Background, Retrieval, retrieve
+from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
+from vpr_ros.recognition.motion import Motion, MotionTracker
+from vpr_ros.recognition.places import Place, distinct_places
+from vpr_ros.recognition.topology import Topology
+from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
+
+
+@dataclass(frozen=True)
+class RecognitionConfig:
+    """Everything between a descriptor and an answer."""
+
+    top_k: int = 50
+    place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
+    max_places: int = 10
+    evidence_spacing_m: float = 2.0  # frames closer together than this share one frame's evidence
+    loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
+    loop_min_travel_m: float = 20.0  # nor those left behind by less than this: a standing robot meets no old place
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+
+
+class Recogniser:
+    """Holds the map's arrays, the search index and the filter.
+
+    `keyframes` is a PlaceMap, its `keyframes()`, or any object with those arrays; None starts empty (then give `dim`).
+    `recognise` and `insert` are for one thread. In slam mode call `recognise` first, `insert` after: a frame must not
+    find itself.
+    """
+
+    def __init__(
+        self,
+        keyframes: Any = None,
+        calibration: Calibration | dict | None = None,
+        config: RecognitionConfig | None = None,
+        *,
+        dim: int | None = None,
+        index: Any = None,
+    ):
+        self.config = config or RecognitionConfig()
+        source, map_calibration, radius = keyframes, None, self.config.place_radius
+        if callable(getattr(source, "keyframes", None)):
+            keyframes, map_calibration = source.keyframes(), source.get_calibration()
+            radius = radius or source.place_radius_m
+            index = map_index(source, keyframes) if index is None else index
+        if calibration is None:
+            calibration = choose_calibration(map_calibration, None, radius or 10.0)
+        self.calibration = Calibration.from_dict(calibration) if isinstance(calibration, dict) else calibration
+        fc = self.config.filter
+        self.topology = Topology(
+            keyframes, radius or self.calibration.radius, fc.turn_weight_m, float(np.radians(fc.max_heading_deg))
+        )
+        n = self.topology.n
+        if n:
+            dim = keyframes.descriptors.shape[1]
+        elif dim is None:
+            dim = getattr(source, "dim", None)
+        if dim is None:
+            raise VprError("a recogniser without keyframes must be told the descriptors' dimension")
+        self.dim = int(dim)
+        self._descriptors = np.empty((max(n, 64), self.dim), dtype=np.float16)
+        if n:
+            self._descriptors[:n] = keyframes.descriptors
+        self._background = Background()
+        self._background.refresh(self._descriptors[:n])
+        self._index = PlaceIndex(self.dim).build(self._descriptors[:n]) if index is None else index
+        self.filter = TopologicalFilter(self.topology, fc)
+        self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
+        self._decision = Decision(self.config.decision)
+        # The current drive's keyframes that are too recent to be searched, oldest first.
+        self._waiting: deque[_Inserted] = deque()
+        self._travelled_m = 0.0
+        self.fresh = True  # the filter has no past at the last observed query
+        self.reset("")
+
+    def __len__(self) -> int:
+        """Number of keyframes that are searched."""
+        return self.topology.n
+
+    def reset(self, reason: str) -> None:
+        """Forgets where the robot was; the next answer's note tells `reason`. Keyframes stay."""
+        self.filter.reset()
+        self._motion.reset()
+        self._decision.reset()
+        self._last_ns: int | None = None
+        self._last_query: np.ndarray | None = None
+        self._last_place: int | None = None
+        self._moved_m: float | None = None
+        self._note = reason
+
+    def recognise(self, stamp_ns: int, descriptor: np.ndarray, T_odom_base: np.ndarray | None = None) -> Recognition:
+        """Answers one query: its image stamp, unit descriptor (dim,) and odometry pose (4, 4) or None.
+
+        Raises FrameError for a descriptor with another dimension, not finite or without length, and for a stamp
+        already answered. A stamp before the last one resets the filter: a clock that jumps back is a bag played again.
+        """
+        retrieval, motion, note = self.observe(stamp_ns, descriptor, T_odom_base)
+        stamp_ns = int(stamp_ns)
+        if retrieval is None:
+            reason = "too_recent" if self._waiting else "no_map"
+            return Recognition(stamp_ns, (), 1.0, "unknown", reason, REASONS[reason], (), note)
+        tuning = self.calibration.tuning(motion.step_m is not None)
+        self.advance(retrieval, motion, self.calibration.evidence, tuning.temper)
+        places = distinct_places(self.filter, self.config.max_places)
+        p = tuning.probability(np.array([place.posterior for place in places])) if places else np.empty(0)
+        return self._answer(stamp_ns, retrieval, places, p, motion, note)
+
+    def observe(
+        self, stamp_ns: int, descriptor: np.ndarray, T_odom_base: np.ndarray | None = None
+    ) -> tuple[Retrieval | None, Motion, str]:
+        """The part of `recognise` that does not depend on the calibration: checks, motion, search.
+
+        Returns the retrieval (None while there is nothing to search), the motion since the last query, and a note on
+        resets.
+        """
+        query = self._checked(descriptor)
+        stamp_ns = int(stamp_ns)
+        self._check_clock(stamp_ns)
+        silence_s = 0.0 if self._last_ns is None else (stamp_ns - self._last_ns) * 1e-9
+        motion = self._motion.update(stamp_ns, T_odom_base, self.topology.spacing_m)
+        if motion.step_m is None and silence_s > self.config.filter.motion.max_gap_s:
+            self.reset("; ".join(filter(None, (self._note, f"no image and no odometry for {silence_s:.1f} s"))))
+            motion = self._motion.update(stamp_ns, T_odom_base, self.topology.spacing_m)
+        self._travelled_m += motion.step_m or 0.0
+        note = "; ".join(filter(None, (self._note, motion.note)))
+        self._note = ""
+        self._admit(stamp_ns, motion.step_m is not None)
+        self.fresh = self._last_ns is None
+        previous, self._last_query, self._last_ns = self._last_query, query, stamp_ns
+        if self.topology.n == 0:
+            return None, motion, note
+        return retrieve(query, self._index, self.topology, self._background, self.config.top_k, previous), motion, note
+
+    def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
+        """One step of the filter: prediction by the motion, update by the retrieval."""
+        share = retrieval.novelty
+        if motion.step_m is not None and self.config.evidence_spacing_m > 0:
+            share = max(share, motion.step_m / self.config.evidence_spacing_m)
+        self.filter.predict(motion, retrieval.novelty)
+        ratios, floor = evidence.log_ratios(retrieval.features, self.topology.n)
+        strength = temper * min(1.0, share)
+        self.filter.update(retrieval.rows, strength * ratios, strength * floor)
+
+    def insert(
+        self,
+        keyframe_id: int,
+        session: int,
+        stamp_ns: int,
+        descriptor: np.ndarray,
+        T_odom_base: np.ndarray | None = None,
+        T_map_base: np.ndarray | None = None,
+    ) -> None:
+        """Takes in a keyframe of the current drive; it is searched once the robot has been away from it long enough."""
+        vector = self._checked(descriptor).astype(np.float16)
+        self._waiting.append(
+            _Inserted(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
+        )
+
+    def end_session(self) -> None:
+        """The current drive is over: all its keyframes are searched from now on."""
+        while self._waiting:
+            self._add(self._waiting.popleft())
+        self.reset("a new drive begins")
+
+    def _admit(self, stamp_ns: int, with_odometry: bool) -> None:
+        c = self.config
+        while self._waiting:
+            first = self._waiting[0]
+            if stamp_ns - first.stamp_ns < c.loop_min_gap_s * 1e9:
+                return
+            if with_odometry and self._travelled_m - first.travelled_m < c.loop_min_travel_m:
+                return
+            self._add(self._waiting.popleft())
+
+    def _add(self, new: "_Inserted") -> None:
+        row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
+        if row >= len(self._descriptors):
+            grown = np.empty((2 * len(self._descriptors), self.dim), dtype=np.float16)
+            grown[:row] = self._descriptors[:row]
+            self._descriptors = grown
+        self._descriptors[row] = new.descriptor
+        self._index.add(new.descriptor[None])
+        self._background.refresh(self._descriptors[: row + 1])
+
+    def _checked(self, descriptor: np.ndarray) -> np.ndarray:
+        query = np.asarray(descriptor, dtype=np.float32).reshape(-1)
+        if query.shape != (self.dim,):
+            raise FrameError(f"a descriptor of {query.size} numbers cannot be compared with a map of {self.dim}")
+        norm = float(np.linalg.norm(query))
+        if not np.isfinite(norm) or norm < 1e-6:
+            raise FrameError("the descriptor is not finite or zero: the frame is skipped")
+        return query
+
+    def _check_clock(self, stamp_ns: int) -> None:
+        if self._last_ns is None:
+            return
+        if stamp_ns == self._last_ns:
+            raise FrameError(f"two images have the stamp {stamp_ns} ns: the second is skipped")
+        if stamp_ns < self._last_ns:
+            back_s = (self._last_ns - stamp_ns) * 1e-9
+            self.reset(f"the clock went back by {back_s:.3f} s, the filter starts anew")
+            # Keyframes of a drive whose time has been turned back can no longer be told by their age.
+            for waiting in self._waiting:
+                waiting.stamp_ns = min(waiting.stamp_ns, stamp_ns)
+
+    def _continues(self, row: int, motion: Motion) -> bool:
+        """The best place lies within a place of where the last one has moved to, along its drive or beside it."""
+        last, self._last_place = self._last_place, row
+        if last is None:
+            return False
+        top = self.topology
+        reach = 2 * top.radius + (motion.step_m or 0.0)
+        along = abs(float(top.coordinates[row] - top.coordinates[last]))
+        return along <= reach or bool(np.isin(row, top.near(last, reach)))
+
+    def _answer(
+        self, stamp_ns: int, retrieval: Retrieval, places: list[Place], p: np.ndarray, motion: Motion, note: str
+    ) -> Recognition:
+        top, query = self.topology, self._last_query
+        rows = [place.row for place in places]
+        similarities = self._descriptors[rows].astype(np.float32) @ query if rows else np.empty(0)
+        hypotheses = tuple(
+            Hypothesis(
+                keyframe_id=int(top.ids[row]),
+                row=row,
+                probability=float(p[i]),
+                similarity=float(similarities[i]),
+                T_map_base=top.T_map_base[row].copy() if np.isfinite(top.T_map_base[row, 0, 0]) else None,
+                stamp_ns=int(top.stamps_ns[row]),
+            )
+            for i, row in enumerate(rows)
+        )
+        continues = self._continues(rows[0], motion) if rows else False
+        status, reason, message = self._decision.decide(p, continues)
+        logged = slice(0, RETRIEVAL_LOGGED)
+        ranked = zip(top.ids[retrieval.rows[logged]].tolist(), retrieval.similarities[logged].tolist(), strict=True)
+        unknown = max(0.0, 1.0 - float(p.sum()))
+        return Recognition(stamp_ns, hypotheses, unknown, status, reason, message, tuple(ranked), note)
+
+
+@dataclass
+class _Inserted:
+    keyframe_id: int
+    session: int
+    stamp_ns: int
+    descriptor: np.ndarray
+    T_odom_base: np.ndarray | None
+    T_map_base: np.ndarray | None
+    travelled_m: float
+

@@ -1,0 +1,65 @@
+"""What recognition answers: distinct places with calibrated probabilities, and a decision with its reason."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+RETRIEVAL_LOGGED = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One distinct place of the map, named by its best keyframe."""
+
+    keyframe_id: int
+    row: int  # row of the keyframe in the recogniser's arrays
+    probability: float  # calibrated: the true place lies within the place radius of this keyframe
+    similarity: float  # inner product of the query's descriptor and the keyframe's
+    T_map_base: np.ndarray | None  # pose (4, 4) of the keyframe; None where the map has no poses
+    stamp_ns: int  # when the keyframe was taken
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """Answer to one query image.
+
+    `hypotheses` are sorted by probability; their sum and `p_unknown` make 1. `reason` is a short word for programs,
+    `message` the sentence for people. `retrieval` is the raw single-frame ranking, before any filter.
+    """
+
+    stamp_ns: int
+    hypotheses: tuple[Hypothesis, ...]
+    p_unknown: float
+    status: str  # accepted | rejected | unknown
+    reason: str
+    message: str
+    retrieval: tuple[tuple[int, float], ...]
+    note: str = ""  # what happened to the filter before this frame: a reset, a jump of the odometry
+
+    @property
+    def best(self) -> Hypothesis | None:
+        """The most probable place, accepted or not; None without a map."""
+        return self.hypotheses[0] if self.hypotheses else None
+
+    @property
+    def match(self) -> Hypothesis | None:
+        """The place that was accepted; None otherwise."""
+        return self.best if self.status == "accepted" else None
+
+    def to_dict(self) -> dict:
+        """One line of `matches.jsonl`: plain JSON types; `keyframe_id` and `probability` are null without a place."""
+        best = self.best
+        return {
+            "stamp_ns": int(self.stamp_ns),
+            "status": self.status,
+            "reason": self.reason,
+            "keyframe_id": best.keyframe_id if best else None,
+            "probability": best.probability if best else None,
+            "p_unknown": self.p_unknown,
+            "hypotheses": [
+                {"keyframe_id": h.keyframe_id, "probability": h.probability, "similarity": h.similarity}
+                for h in self.hypotheses
+            ],
+            "retrieval": [[i, s] for i, s in self.retrieval[:RETRIEVAL_LOGGED]],
+            "note": self.note,
+        }
