@@ -60,7 +60,7 @@ def checkpoint(tmp_path_factory):
 
     from vpr_ros.student import D2VPR, NANO, save_checkpoint
 
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     config = NANO.replace(
         name="tiny",
         image_size=(56, 56),

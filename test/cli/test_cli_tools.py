@@ -1,0 +1,186 @@
+"""Commands around maps, bags and weights."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.sensors import Drive, Trajectory
+from vpr_ros.student import DescriptorExtractor, read_checkpoint
+
+
+@pytest.fixture
+def town(first_map, tmp_path):
+    return shutil.copy(first_map, tmp_path / "town.vpr")
+
+
+def test_info_tells_counts_as_text_and_json(town, vpr):
+    facts = json.loads(vpr("info", town, "--json").output)
+    assert facts["keyframes"] == 30 and facts["sessions"][0]["name"] == "first"
+    text = vpr("info", town).output
+    assert "30" in text and "first" in text and facts["map_id"] in text
+
+
+def test_prune_keeps_ids(town, vpr):
+    with PlaceMap.open(town) as place_map:
+        before = place_map.keyframes()
+    result = vpr("prune", town, "--spacing-m", 8)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(town) as place_map:
+        after = place_map.keyframes()
+    assert 0 < len(after) < len(before)
+    kept = before.rows_of(after.ids)
+    np.testing.assert_array_equal(before.stamps_ns[kept], after.stamps_ns)
+    assert vpr("prune", town).exit_code == 2
+
+
+def test_merge_joins_two_maps(bags, town, checkpoint, vpr, tmp_path):
+    other, both = tmp_path / "other.vpr", tmp_path / "both.vpr"
+    assert vpr("map", bags["elsewhere"], "-o", other, "-c", checkpoint).exit_code == 0
+    with PlaceMap.open(town) as place_map:
+        with PlaceMap.open(other, writable=True) as second:
+            second.set_datum(place_map.datum)
+    result = vpr("merge", town, other, "-o", both)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(both) as place_map:
+        assert len(place_map) == 42 and len(place_map.sessions()) == 2
+    assert vpr("merge", town, other, "-o", town, "--force").exit_code == 2
+
+
+def test_export_and_poses_are_inverse(town, vpr, tmp_path):
+    path = tmp_path / "odom.tum"
+    assert vpr("export", town, "-o", path, "--pose", "odom").exit_code == 0
+    trajectory = Trajectory.from_tum(path)
+    assert len(trajectory) == 30
+    result = vpr("poses", town, path)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(town) as place_map:
+        keyframes = place_map.keyframes()
+    np.testing.assert_allclose(keyframes.T_map_base, keyframes.T_odom_base, atol=1e-6)
+    assert vpr("export", town, "-o", tmp_path / "table.csv").exit_code == 0
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 31
+    assert vpr("export", town, "-o", tmp_path / "table.xls").exit_code == 2
+
+
+def test_redescribe_gives_an_old_map_another_network(town, checkpoint, vpr, tmp_path):
+    smaller = tmp_path / "smaller.safetensors"
+    result = vpr("project", town, "-c", checkpoint, "-o", smaller, "--dim", 7)
+    assert result.exit_code == 0, result.output
+    assert DescriptorExtractor.from_checkpoint(smaller).dim == 7
+    assert vpr("redescribe", town, "-c", smaller).exit_code == 0
+    with PlaceMap.open(town, fingerprint=DescriptorExtractor.from_checkpoint(smaller).fingerprint) as place_map:
+        assert place_map.dim == 7 and len(place_map) == 30
+
+
+def test_project_wants_enough_pictures(town, checkpoint, vpr, tmp_path):
+    result = vpr("project", town, "-c", checkpoint, "-o", tmp_path / "p.safetensors", "--dim", 8)
+    assert result.exit_code == 2 and "32" in result.stderr
+    assert not (tmp_path / "p.safetensors").exists()
+
+
+def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr):
+    result = vpr("calibrate", town, "--bag", bags["second"], "--map-bag", bags["first"], "-c", checkpoint)
+    assert result.exit_code == 0, result.output
+    with PlaceMap.open(town) as place_map:
+        assert place_map.get_calibration()["source"] == "labelled drive"
+    assert vpr("calibrate", town, "--reset").exit_code == 0
+    with PlaceMap.open(town) as place_map:
+        assert place_map.get_calibration() is None
+
+
+def test_pictures_become_a_bag_in_natural_order(vpr, tmp_path, conftest):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    images = conftest.drive_images(3, 11)
+    for i, image in enumerate(images):
+        cv2.imwrite(str(folder / f"{i}.png"), image[..., ::-1])
+    result = vpr("bag", folder, "-o", tmp_path / "bag", "--rate-hz", 4, "--storage", "sqlite3")
+    assert result.exit_code == 0, result.output
+    with Drive(tmp_path / "bag") as drive:
+        read = list(drive)
+    assert np.diff([o.stamp_ns for o in read]).tolist() == [250_000_000] * 10
+    np.testing.assert_array_equal(np.array([o.image for o in read]), np.array(images))
+
+
+def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_path, conftest):
+    for name, noise in (("reference", 0), ("query", 5)):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(conftest.drive_images(4, 16, noise)):
+            cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), image[..., ::-1])
+    arguments = ("--database", tmp_path / "reference", "--queries", tmp_path / "query", "-c", checkpoint)
+    result = vpr("eval", *arguments, "--truth", "frames:1")
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output for name in ("tiny", "untrained", "pixels", "16 queries"))
+    assert vpr("eval", "--database", tmp_path / "reference").exit_code == 2
+
+
+def test_doctor_speaks_of_every_stage_and_fails_where_one_starves(bags, vpr, tmp_path, conftest):
+    good = vpr("doctor", bags["first"])
+    assert good.exit_code == 0
+    assert all(stage in good.output for stage in ("image", "odometry", "pose", "points"))
+    blind = tmp_path / "blind"
+    with conftest.BagWriter(blind) as bag:
+        bag.write("/odom", conftest.odometry_msg(np.eye(4), conftest.START_NS), conftest.START_NS)
+    bad = vpr("doctor", blind)
+    assert bad.exit_code == 1 and "no camera images" in bad.output
+    assert json.loads(vpr("doctor", blind, "--json").output)["verdict"] == "ERROR"
+
+
+def test_align_by_satellite_fixes(bags, vpr, tmp_path):
+    path = tmp_path / "second_in_first.tum"
+    result = vpr("align", bags["first"], bags["second"], "-o", path)
+    assert result.exit_code == 0, result.output
+    T = Trajectory.from_tum(path).T
+    # The second drive's fixes lie 9e-6 degrees further north: one metre in the frame of the first.
+    np.testing.assert_allclose(T[:, 1, 3], 1.0, atol=0.02)
+    np.testing.assert_allclose(np.diff(T[:, 0, 3]), 3.0, atol=0.02)
+    assert vpr("align", bags["first"], bags["elsewhere"], "-o", tmp_path / "x.tum", "--method", "gnss").exit_code == 2
+
+
+def test_consensus_is_the_transform_that_most_votes_lie_near():
+    from vpr_ros.geometry import planar_transform
+    from vpr_ros.offline.align import LidarAlignConfig, consensus
+
+    rng = np.random.default_rng(0)
+    right = [planar_transform(10 + rng.normal(0, 0.2), -4 + rng.normal(0, 0.2), 0.5) for _ in range(5)]
+    wrong = [planar_transform(*rng.uniform(-80, 80, 2), rng.uniform(-3, 3)) for _ in range(9)]
+    T, votes = consensus(wrong[:4] + right + wrong[4:], LidarAlignConfig())
+    assert votes == 5
+    np.testing.assert_allclose(T[:2, 3], [10, -4], atol=0.7)
+    assert consensus([], LidarAlignConfig())[1] == 0
+
+
+def test_models_lists_licences_and_imports_published_weights(vpr, tmp_path):
+    listing = vpr("models")
+    assert listing.exit_code == 0 and "Apache-2.0" in listing.output and "dinov2" in listing.output
+    assert vpr("models", "download", "nothing").exit_code == 2
+    by_hand = vpr("models", "download", "d2vpr", "-o", tmp_path)
+    assert by_hand.exit_code == 2 and "by hand" in by_hand.stderr
+
+
+def test_models_import_refuses_what_is_no_published_file(checkpoint, vpr, tmp_path):
+    result = vpr("models", "import", checkpoint, "-o", tmp_path / "again.safetensors")
+    assert result.exit_code == 2 and "already" in result.stderr
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+def test_untrained_copy_has_the_same_shape_and_other_weights(checkpoint):
+    from vpr_ros.offline.baselines import untrained_copy
+
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint)
+    copy, again = untrained_copy(extractor), untrained_copy(extractor)
+    assert copy.dim == extractor.dim and copy.input_size == extractor.input_size
+    assert copy.fingerprint == again.fingerprint != extractor.fingerprint
+
+
+def test_project_stores_where_the_projection_came_from(town, checkpoint, vpr, tmp_path):
+    path = tmp_path / "p.safetensors"
+    assert vpr("project", town, "-c", checkpoint, "-o", path, "--dim", 4, "--whiten").exit_code == 0
+    loaded = read_checkpoint(path)
+    assert loaded.metadata["provenance"]["projection"] == {
+        "images": 30, "dim": 4, "whiten": True, "sources": ["town.vpr"],
+    }  # fmt: skip
+    assert loaded.projection is not None and loaded.projection.whiten
