@@ -1,23 +1,22 @@
 """Single-frame retrieval on training-set frames: which conditions recognise which."""
 
-import cv2
 import numpy as np
 import torch
 
-from .data.training_set import FrameTable, normalise, read_image
+from vpr_ros.student import normalise, resize
+
+from .data.training_set import FrameTable, read_image
 
 
 def describe_frames(model: torch.nn.Module, table: FrameTable, batch: int = 64) -> tuple[np.ndarray, FrameTable]:
     """Descriptors (N, 14·D) float32 of all frames at the model's own input size, unprojected, and the table."""
-    height, width = model.config.image_size
     device = next(model.parameters()).device
     training, rows = model.training, []
     model.eval()
     with torch.inference_mode():
         for start in range(0, len(table), batch):
-            images = [cv2.resize(read_image(path), (width, height), interpolation=cv2.INTER_AREA)
-                      for path in table.images[start:start + batch]]
-            rows.append(model(torch.stack([normalise(i) for i in images]).to(device)).float().cpu().numpy())
+            images = np.stack([resize(read_image(path), model.config.image_size) for path in table.images[start:start + batch]])
+            rows.append(model(normalise(torch.from_numpy(images).to(device))).float().cpu().numpy())
     model.train(training)
     return np.concatenate(rows), table
 

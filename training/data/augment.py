@@ -80,14 +80,17 @@ def _warp(image, size, config, strength, rng) -> np.ndarray:
 
 
 def _photometric(image: np.ndarray, config: AugmentConfig, strength: float, rng) -> np.ndarray:
+    """Colour, contrast, brightness and gamma of a float32 image; factors are Python floats, which keep it float32."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
     if rng.random() < config.grey * strength:
-        image = np.repeat(image @ np.array([[0.299], [0.587], [0.114]], dtype=np.float32), 3, axis=2)
+        image = np.repeat(grey, 3, axis=2)
     else:
-        grey = image.mean(axis=2, keepdims=True)
-        image = grey + (image - grey) * (1 + rng.uniform(-config.saturation, config.saturation * 0.6) * strength)
-        image = image * (1 + rng.uniform(-1, 1, 3).astype(np.float32) * np.radians(config.hue_deg) * strength)
-    mean = image.mean()
-    image = mean + (image - mean) * np.exp(rng.uniform(-config.contrast, config.contrast) * strength)
-    image = image * np.exp(rng.uniform(-config.brightness, config.brightness) * strength)
-    gamma = np.exp(rng.uniform(-config.gamma, config.gamma) * strength)
-    return 255.0 * (np.clip(image, 0, 255) / 255.0) ** gamma
+        image = grey + (image - grey) * float(1 + rng.uniform(-config.saturation, config.saturation * 0.6) * strength)
+        tint = 1 + rng.uniform(-1, 1, 3) * np.radians(config.hue_deg) * strength
+        image = image * tint.astype(np.float32)
+    mean = float(grey.mean())
+    contrast = float(np.exp(rng.uniform(-config.contrast, config.contrast) * strength))
+    brightness = float(np.exp(rng.uniform(-config.brightness, config.brightness) * strength))
+    image = (image * contrast + mean * (1 - contrast)) * (brightness / 255.0)
+    gamma = float(np.exp(rng.uniform(-config.gamma, config.gamma) * strength))
+    return 255.0 * np.clip(image, 0, 1) ** gamma

@@ -16,12 +16,11 @@ import torch
 from torch.utils.data import Dataset
 
 from vpr_ros.errors import VprError
+from vpr_ros.student import normalise
 
 from .augment import AugmentConfig, augment
 
 REQUIRED = ("drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,6 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def normalise(image: np.ndarray) -> torch.Tensor:
-    """uint8 RGB (H, W, 3) to ImageNet-normalised float32 (3, H, W)."""
-    scaled = (image.astype(np.float32) / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
-    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
-
-
 class TrainingFrames(Dataset):
     """Frames by (row, seed, strength): decoded, augmented and normalised; the same key gives the same sample.
 
@@ -111,4 +104,4 @@ class TrainingFrames(Dataset):
         row, seed, strength = key
         rng = np.random.default_rng(seed)
         image = augment(read_image(self.table.images[row]), self.image_size, self.config, strength, rng)
-        return {"image": normalise(image), "row": row}
+        return {"image": normalise(torch.from_numpy(image)[None])[0], "row": row}

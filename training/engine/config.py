@@ -41,6 +41,7 @@ class TrainConfig:
     accelerator: str = "auto"
     precision: str = "32-true"
     projection_dim: int = 512
+    whiten: bool = True  # scale the projection's directions to unit variance
 
 
 def read_config(path: str | Path, **overrides) -> TrainConfig:

@@ -11,11 +11,12 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import CONFIGS, D2VPR, save_checkpoint
+from vpr_ros.student import CONFIGS, D2VPR
 
 from ..data import PlaceBatchSampler, TrainingFrames, read_frame_table
 from ..retrieval import describe_frames, recall_by_condition
 from .config import TrainConfig, as_dict
+from .finish import finish_student
 from .module import MetricLearning
 from .progress import RunProgress
 
@@ -70,8 +71,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
     trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    provenance = {"kind": "metric learning", "config": effective, "validation": validate(),
-                  "seconds": round(time.time() - started), "frames": len(table)}
+    provenance = {"kind": "metric learning", "config": effective, "seconds": round(time.time() - started), "frames": len(table)}
     path = out / "student.safetensors"
-    save_checkpoint(path, module.best_student.cpu().eval(), provenance=provenance)
+    finish_student(module.best_student.cpu().eval(), table, validation, path, provenance,
+                   dim=config.projection_dim, whiten=config.whiten, seed=config.seed)
     return path
