@@ -54,7 +54,7 @@ class DoctorReport:
     def lines(self) -> list[str]:
         """The report as plain text lines: the bag, its topics, its stages."""
         out = [f"{self.path}: {self.kind}, {self.message_count} messages in {self.duration_s:.1f} s"]
-        rows = [("topic", "type", "count", "Hz", "median dt", "max gap", "stamps", "content")]
+        rows: list[tuple[str, ...]] = [("topic", "type", "count", "Hz", "median dt", "max gap", "stamps", "content")]
         for t in self.topics:
             times = (f"{t.rate_hz:.1f}", f"{t.median_dt_s:.3f} s", f"{t.max_gap_s:.2f} s") if t.rate_hz else ("-",) * 3
             rows.append((t.name, t.msgtype, str(t.count), *times, t.order, t.detail or "-"))

@@ -215,9 +215,10 @@ def _unreadable(path: Path, file: Path, error: Exception) -> VprError:
 def _repair(path: Path, ros2: bool) -> str:
     if not ros2:
         return f"try 'rosbag reindex {path.name}'"
+    folder = path if path.is_dir() else path.parent
     if path.suffix == ".mcap" or (path.is_dir() and any(path.glob("*.mcap"))):
-        return f"try 'mcap recover' on its .mcap file, then 'ros2 bag reindex {path}'"
-    return f"try 'ros2 bag reindex {path}', or SQLite's '.recover' on its .db3 file"
+        return f"try 'mcap recover' on its .mcap file, then 'ros2 bag reindex {folder}'"
+    return f"try 'ros2 bag reindex {folder}', or SQLite's '.recover' on its .db3 file"
 
 
 def _short(error: Exception) -> str:
