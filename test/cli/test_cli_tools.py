@@ -178,9 +178,9 @@ def test_untrained_copy_has_the_same_shape_and_other_weights(checkpoint):
 
 def test_project_stores_where_the_projection_came_from(town, checkpoint, vpr, tmp_path):
     path = tmp_path / "p.safetensors"
-    assert vpr("project", town, "-c", checkpoint, "-o", path, "--dim", 4, "--whiten").exit_code == 0
+    assert vpr("project", town, "-c", checkpoint, "-o", path, "--dim", 4, "--whiten", 1).exit_code == 0
     loaded = read_checkpoint(path)
     assert loaded.metadata["provenance"]["projection"] == {
-        "images": 30, "dim": 4, "whiten": True, "sources": ["town.vpr"],
+        "images": 30, "dim": 4, "whiten": 1.0, "sources": ["town.vpr"],
     }  # fmt: skip
-    assert loaded.projection is not None and loaded.projection.whiten
+    assert loaded.projection is not None and loaded.projection.whiten == 1.0

@@ -42,7 +42,7 @@ def tiny_model(seed=0, **changes):
     return model.eval()
 
 
-def tiny_projection(dim=5, whiten=True):
+def tiny_projection(dim=5, whiten=1.0):
     rng = np.random.default_rng(0)
     return Projection(rng.normal(size=168).astype("f") * 0.01, rng.normal(size=(168, dim)).astype("f"), whiten)
 

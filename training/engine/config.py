@@ -41,7 +41,7 @@ class TrainConfig:
     accelerator: str = "auto"
     precision: str = "32-true"
     projection_dim: int = 512
-    whiten: bool = True  # scale the projection's directions to unit variance
+    whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
 
 
 def read_config(path: str | Path, **overrides) -> TrainConfig:

@@ -17,7 +17,7 @@ PLACE_RADIUS_M = 10.0
 
 
 def finish_student(student: D2VPR, training: FrameTable, validation: FrameTable | None, out: str | Path, provenance: dict, *,
-                   dim: int, whiten: bool, seed: int = 0) -> dict:
+                   dim: int, whiten: float, seed: int = 0) -> dict:
     """Fit what a robot needs beside the weights and write the checkpoint `out`; returns validation recalls by condition.
 
     The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed by a

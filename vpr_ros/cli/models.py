@@ -90,7 +90,10 @@ def project(
     output: Annotated[Path, typer.Option("--output", "-o", help="New .safetensors checkpoint.", show_default=False)],
     checkpoint: options.Checkpoint = "nano",
     dim: Annotated[int, typer.Option(min=2, help="Numbers per descriptor.")] = 512,
-    whiten: Annotated[bool, typer.Option(help="Scale the components to equal variance.")] = False,
+    whiten: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="0: plain PCA; 1: components of equal variance; between: part of the way."),
+    ] = 0.5,
     max_images: Annotated[int, typer.Option(min=8, help="Images to use, spread over the sources.")] = 6000,
     image_topic: options.ImageTopic = None,
     device: options.Device = "auto",
@@ -108,7 +111,7 @@ def project(
     """
     import numpy as np
 
-    from vpr_ros.offline.describing import batch_size_for
+    from vpr_ros.offline.batches import batch_size_for, batches
     from vpr_ros.offline.image_source import images_of
     from vpr_ros.student import DescriptorExtractor, fit_projection, read_checkpoint, save_checkpoint
 
@@ -116,15 +119,8 @@ def project(
     loaded = read_checkpoint(checkpoint)
     extractor = DescriptorExtractor(loaded.model, device=device)
     share = -(-max_images // len(sources))
-    rows, batch = [], []
-    size = batch_size_for(extractor, 8)
-    for image in track((i for s in sources for i in images_of(s, share, image_topic)), "images", None):
-        batch.append(extractor.prepare(image))
-        if len(batch) == size:
-            rows.append(extractor.describe_raw(batch, project=False))
-            batch = []
-    if batch:
-        rows.append(extractor.describe_raw(batch, project=False))
+    images = track((image for source in sources for image in images_of(source, share, image_topic)), "images")
+    rows = [extractor.describe_raw(batch, project=False) for batch in batches(images, batch_size_for(extractor, 8))]
     descriptors = np.concatenate(rows) if rows else np.empty((0, extractor.dim), np.float32)
     projection = fit_projection(descriptors, dim, whiten=whiten)
     provenance = dict(loaded.metadata.get("provenance") or {})

@@ -221,7 +221,7 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
         projection = None
         if parsed["projection"] is not None:
             mean, matrix = (state[PROJECTION_PREFIX + name].float().numpy() for name in ("mean", "matrix"))
-            projection = Projection(mean, matrix, bool(parsed["projection"]["whiten"]))
+            projection = Projection(mean, matrix, float(parsed["projection"]["whiten"]))
         fingerprint = metadata["fingerprint"]
     except (KeyError, ValueError, TypeError) as error:
         raise VprError(

@@ -16,11 +16,11 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class Projection:
-    """mean (K,) and matrix (K, d), float32; ``whiten`` says whether the directions were scaled to unit variance."""
+    """mean (K,) and matrix (K, d), float32; ``whiten`` says how far the directions were scaled to equal variance, 0 to 1."""
 
     mean: np.ndarray
     matrix: np.ndarray
-    whiten: bool = False
+    whiten: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or self.matrix.ndim != 2 or len(self.mean) != len(self.matrix):
@@ -54,14 +54,17 @@ class Projection:
         return scores.astype(np.float32)
 
 
-def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: bool = False) -> Projection:
+def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: float = 0.0) -> Projection:
     """Principal directions of descriptors (N, K), largest variance first; no labels needed.
 
-    Sums are float64, and the smaller of the K x K covariance and the N x N Gram matrix is decomposed. VprError when
+    ``whiten`` w divides each direction by its standard deviation to the power w: 0 is plain PCA, 1 gives all directions the
+    same weight, 0.5 recognises best across seasons here. Sums are float64, and the smaller of the K x K covariance and the N x N Gram matrix is decomposed. VprError when
     N < 4 * dim (directions from fewer samples do not carry over to other images), or when the samples span fewer than
     ``dim`` directions.
     """
     count, length = descriptors.shape
+    if not 0 <= whiten <= 1:
+        raise VprError(f"whitening by {whiten} is not possible: choose 0 (plain PCA) to 1 (equal variance).")
     if dim < 1 or dim > length:
         raise VprError(f"a projection to {dim} dimensions of descriptors with {length} numbers is not possible.")
     if count < SAMPLES_PER_DIM * dim:
@@ -91,6 +94,5 @@ def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: bool = False
     # the sign of a direction is arbitrary: fix it, so that two fits of the same data agree
     largest = vectors.abs().argmax(dim=0, keepdim=True)
     vectors = vectors * vectors.gather(0, largest).sign()
-    if whiten:
-        vectors = vectors * ((count - 1) / values).sqrt()
+    vectors = vectors * ((count - 1) / values) ** (whiten / 2)
     return Projection(mean.astype(np.float32), vectors.numpy().astype(np.float32), whiten)
