@@ -46,8 +46,8 @@ def write_drive(path, images, storage="mcap", poses=True, truth=True, fix=False,
             T = planar_transform(STEP_M * i, y_m, 0.0)
             if poses:
                 bag.write("/odom", odometry_msg(T, stamp), stamp)
-            if truth:
-                bag.write("/ground_truth/pose", pose_msg(T, stamp), stamp)
+            if truth:  # the frame of the truth is not the odometry's
+                bag.write("/ground_truth/pose", pose_msg(planar_transform(500.0, 40.0, 1.0) @ T, stamp), stamp)
             if fix:
                 bag.write("/fix", navsat_msg(48.0 + y_m * 9e-6, 11.0 + 1.34e-5 * STEP_M * i, 500.0, stamp), stamp)
     return path

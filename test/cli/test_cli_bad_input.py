@@ -264,8 +264,8 @@ def test_bag_of_laser_scans(vpr, map_it, tmp_path, conftest):
     header = odometry_msg(np.eye(4), conftest.START_NS).header
     none = np.zeros(0, np.float32)
     scan = make(
-        "sensor_msgs/msg/LaserScan", header=header, angle_min=0.0, angle_max=1.0, angle_increment=0.1, time_increment=0.0,
-        scan_time=0.0, range_min=0.0, range_max=9.0, ranges=none, intensities=none,
+        "sensor_msgs/msg/LaserScan", header=header, angle_min=0.0, angle_max=1.0, angle_increment=0.1,
+        time_increment=0.0, scan_time=0.0, range_min=0.0, range_max=9.0, ranges=none, intensities=none,
     )  # fmt: skip
     with BagWriter(tmp_path / "scans") as bag:
         bag.write("/scan", scan, conftest.START_NS)

@@ -36,6 +36,6 @@ PoseTopic = Annotated[
     ),
 ]
 PointsTopic = Annotated[
-    str | None, typer.Option(help="PointCloud2 topic, used with --clouds.", rich_help_panel="Topics")
+    str | None, typer.Option(help="PointCloud2 topic; found by type when the bag has one.", rich_help_panel="Topics")
 ]
 RadiusM = Annotated[float, typer.Option("--radius-m", min=0.01, help="A match this near is right, in metres.")]

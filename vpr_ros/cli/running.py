@@ -114,9 +114,13 @@ def localize(
     only_stamps: Annotated[
         Path | None, typer.Option(help="Answer only the frames whose stamps (ns) this file lists, one per line.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Register accepted matches by LiDAR; writes loop_closures.jsonl.")
+    ] = False,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
+    points_topic: options.PointsTopic = None,
     device: options.Device = "auto",
     batch: options.Batch = 0,
     force: options.Force = False,
@@ -140,7 +144,8 @@ def localize(
     require_file(bag, "bag")
     require_file(map_file, "map")
     config = LocalizeBagConfig(
-        topics=DriveTopics(image=image_topic, odom=odom_topic, pose="none"),
+        topics=DriveTopics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
+        verify=verify,
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
     )
@@ -154,6 +159,8 @@ def localize(
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     state = "interrupted: " if result.interrupted else ""
     say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
+    if result.closures is not None:
+        say(f"LiDAR: {result.closures[0]} of {result.closures[1]} registrations agree")
     _say_losses(result.skipped, result.first_errors, result.notes)
     if result.interrupted:
         raise typer.Exit(130)

@@ -44,11 +44,11 @@ def align_bags(first: str | Path, second: str | Path, method: str = "auto", extr
         raise VprError(f"--method is '{method}': choose one of {', '.join(METHODS)}.")
     if method == "lidar":
         return _by_lidar(first, second, extractor, LidarAlignConfig())
-    topics = [_fix_topic(path) for path in (first, second)]
-    if all(topics):
-        return _by_fixes(first, second, *topics)
+    first_topic, second_topic = _fix_topic(first), _fix_topic(second)
+    if first_topic is not None and second_topic is not None:
+        return _by_fixes(first, second, first_topic, second_topic)
     if method == "gnss":
-        path = first if topics[0] is None else second
+        path = first if first_topic is None else second
         raise VprError(f"bag {path} has no single topic of satellite fixes: try --method lidar.")
     return _by_lidar(first, second, extractor, LidarAlignConfig())
 
@@ -65,7 +65,7 @@ def _by_fixes(first, second, first_topic: str, second_topic: str) -> Alignment:
         with Bag(path) as bag:
             sources = read_pose_sources(bag, DriveTopics(pose=topic), DriveConfig(datum=datum))
         datum = sources.datum
-        if not len(sources.pose):
+        if not len(sources.pose) or datum is None:
             raise VprError(f"the fixes on {topic} of bag {path} give no pose: too few, or the robot stood still.")
     parts = sources.pose.trajectories
     trajectory = Trajectory(np.concatenate([t.stamps_ns for t in parts]), np.concatenate([t.T for t in parts]))
@@ -75,7 +75,7 @@ def _by_fixes(first, second, first_topic: str, second_topic: str) -> Alignment:
 
 
 def _by_lidar(first, second, extractor, config: LidarAlignConfig) -> Alignment:
-    from vpr_ros.recognition.verification import verify_clouds
+    from vpr_ros.recognition import verify_clouds
     from vpr_ros.student import DescriptorExtractor
 
     extractor = extractor or DescriptorExtractor.from_checkpoint("nano")
@@ -87,8 +87,8 @@ def _by_lidar(first, second, extractor, config: LidarAlignConfig) -> Alignment:
     votes = []
     for i, j in _most_alike(described[1] @ described[0].T, config.candidates):
         query, reference = frames[1][i], frames[0][j]
-        verified = verify_clouds(query.cloud, reference.cloud, np.eye(4))
-        if verified is not None:
+        verified = verify_clouds(query.cloud, reference.cloud)
+        if verified.accepted and verified.T_keyframe_query is not None:
             votes.append(reference.T_odom_base @ verified.T_keyframe_query @ invert(query.T_odom_base))
     T, agreeing = consensus(votes, config)
     if agreeing < config.least_votes:
@@ -131,7 +131,8 @@ def consensus(votes: list[np.ndarray], config: LidarAlignConfig) -> tuple[np.nda
     for T in votes:
         delta = [invert(T) @ other for other in votes]
         near = sum(
-            np.linalg.norm(d[:3, 3]) <= config.agree_m and abs(float(yaw_of(d))) <= config.agree_rad for d in delta
+            float(np.linalg.norm(d[:3, 3])) <= config.agree_m and abs(float(yaw_of(d))) <= config.agree_rad
+            for d in delta
         )
         if near > supporters:
             best, supporters = T, near

@@ -1,17 +1,17 @@
 """Fitting a map's probabilities: on a second drive with true poses, or on the map's own past."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import poses_at, truth_from_poses
-from vpr_ros.offline.describing import batch_size_for, described
+from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import read_poses, true_keyframe_poses
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.recognition.calibration import choose_calibration
-from vpr_ros.recognition.fitting import fit_calibration
-from vpr_ros.recognition.labelling import LabelledSequence, self_matches
+from vpr_ros.recognition import LabelledSequence, choose_calibration, fit_calibration, self_matches
+from vpr_ros.recognition.mapper import described
 from vpr_ros.sensors import Drive, DriveTopics
 
 MAX_GAP_S = 1.0
@@ -43,8 +43,10 @@ def calibrate_from_drive(
             raise VprError(f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag.")
         stamps, odometry, descriptors = [], [], []
         with Drive(bag, topics) as drive:
-            for observation, descriptor in described(drive, extractor, batch_size_for(extractor)):
-                if trajectory.at(observation.stamp_ns, MAX_GAP_S) is None or not np.isfinite(descriptor).all():
+            labelled = (o for o in drive if trajectory.at(o.stamp_ns, MAX_GAP_S) is not None)
+            pairs = (described(extractor, batch) for batch in batches(labelled, batch_size_for(extractor)))
+            for observation, descriptor in chain.from_iterable(pairs):
+                if isinstance(descriptor, FrameError):
                     continue
                 stamps.append(observation.stamp_ns)
                 descriptors.append(descriptor)

@@ -9,11 +9,11 @@ from pathlib import Path
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
 from vpr_ros.observation import Observation
-from vpr_ros.offline.describing import batch_size_for, described
+from vpr_ros.offline.batches import batch_size_for, batches
+from vpr_ros.offline.verifying import loop_closures
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.recognition.calibration import choose_calibration
-from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
-from vpr_ros.sensors import Drive, DriveTopics
+from vpr_ros.recognition import Localizer, RecognitionConfig
+from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class LocalizeBagConfig:
     topics: DriveTopics = field(default_factory=lambda: DriveTopics(pose="none"))
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
+    verify: bool = False  # register accepted matches by LiDAR where both sides have clouds
     only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
 
 
@@ -38,6 +39,7 @@ class LocalizeBagResult:
     first_errors: dict[str, str]
     notes: dict[str, int]
     calibration: str  # origin of the probabilities
+    closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
 
     @property
     def fps(self) -> float:
@@ -74,34 +76,31 @@ def localize_bag(
 ) -> LocalizeBagResult:
     """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
 
-    Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers
-    given (`interrupted`). Raises VprError for a map of another model, a bag without usable images, and where nothing
-    can be written.
+    With `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl. Frames that cannot
+    be used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`).
+    Raises VprError for a map of another model, a bag without usable images, and where nothing can be written.
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
     skipped, errors, interrupted = Counter(), {}, False
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
-    with PlaceMap.open(map_path, **model) as place_map, Drive(bag, config.topics) as drive:
-        if not len(place_map):
-            raise VprError(f"map {map_path} has no keyframes: map a drive into it first.")
-        calibration = choose_calibration(place_map.get_calibration(), extractor.calibration, place_map.place_radius_m)
-        recogniser = Recogniser(place_map, calibration, config.recognition)
-        started = time.monotonic()
-        with match_writer(out / "matches.jsonl") as writer:
+    drive_config = DriveConfig(load_clouds=config.verify)
+    with PlaceMap.open(map_path, **model) as place_map, Drive(bag, config.topics, drive_config) as drive:
+        localizer = Localizer(extractor, place_map, config.recognition)
+        started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
+        closures = loop_closures(out, place_map, config.verify)
+        with match_writer(out / "matches.jsonl") as writer, closures as verifier:
             try:
-                observations = _chosen(drive, config.only_stamps)
-                for observation, descriptor in described(
-                    observations, extractor, batch_size_for(extractor, config.batch_size)
-                ):
-                    try:
-                        answer = recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
-                    except FrameError as error:
-                        skipped["frame unusable"] += 1
-                        errors.setdefault("frame unusable", str(error))
-                        continue
-                    records.append(MatchRecord.from_recognition(answer))
-                    writer.write(records[-1])
+                for batch in batches(_chosen(drive, config.only_stamps), size):
+                    for observation, answer in zip(batch, localizer.process_batch(batch), strict=True):
+                        if isinstance(answer, FrameError):
+                            skipped["frame unusable"] += 1
+                            errors.setdefault("frame unusable", str(answer))
+                            continue
+                        if verifier is not None:
+                            verifier.check(observation, answer)
+                        records.append(MatchRecord.from_recognition(answer))
+                        writer.write(records[-1])
                     if progress is not None:
                         progress(len(records))
             except KeyboardInterrupt:
@@ -109,28 +108,18 @@ def localize_bag(
         seconds = time.monotonic() - started
         counts = Counter(record.status for record in records)
         result = LocalizeBagResult(
-            len(records),
-            {status: counts[status] for status in STATUSES},
-            seconds,
-            interrupted,
-            dict(drive.skipped + skipped),
-            {**drive.first_errors, **errors},
-            dict(drive.notes),
-            calibration.source,
-        )
+            len(records), {status: counts[status] for status in STATUSES}, seconds, interrupted,
+            dict(drive.skipped + skipped), {**drive.first_errors, **errors}, dict(drive.notes),
+            localizer.calibration.source, (verifier.agreed, verifier.tried) if verifier else None,
+        )  # fmt: skip
         run = RunInfo(
-            map=str(Path(map_path).absolute()),
-            map_id=place_map.map_id,
-            bag=str(Path(bag).absolute()),
-            checkpoint=extractor.name,
-            fingerprint=extractor.fingerprint,
+            map=str(Path(map_path).absolute()), map_id=place_map.map_id, bag=str(Path(bag).absolute()),
+            checkpoint=extractor.name, fingerprint=extractor.fingerprint,
             config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
-            counts=result.counts,
-            skipped=result.skipped,
-            fps=result.fps,
+            counts=result.counts, skipped=result.skipped, fps=result.fps,
             extra={"calibration": result.calibration, "notes": result.notes, "interrupted": interrupted},
-        )
-    if config.only_stamps is not None and not records:
+        )  # fmt: skip
+    if config.only_stamps is not None and not records and not interrupted:
         raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
     write_csv(out / "matches.csv", records)
     write_run(out / "run.json", run)
