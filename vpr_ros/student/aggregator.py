@@ -53,6 +53,9 @@ class Aggregator(nn.Module):
     accounts of the method differ.
     """
 
+    global_record: Tensor
+    global_field: Tensor
+
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.reading, self.pooling = config.reading, config.pooling
@@ -61,7 +64,7 @@ class Aggregator(nn.Module):
         self.p = nn.Parameter(torch.full((1,), 3.0))
         self.small_to_medium = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
         self.medium_to_global = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
-        self.position: nn.Module
+        self.position: nn.Sequential | nn.Linear
         if config.reading == "paper":
             self.position = nn.Linear(4, config.dim)
         else:

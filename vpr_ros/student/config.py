@@ -116,7 +116,8 @@ class StudentConfig:
             raise VprError(
                 f"the student configuration has unknown fields ({', '.join(unknown)}): update vpr_ros to read it."
             )
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
 
 def check_image_size(size: tuple[int, int], patch_size: int) -> None:

@@ -23,8 +23,9 @@ class DescriptorExtractor:
     """A student, frozen, with its projection, on one device.
 
     ``device`` auto takes CUDA where there is one; ``precision`` auto is fp16 on CUDA and fp32 on a CPU. A student with
-    the cross-image encoder is refused unless ``allow_batch_dependence``: its descriptor of an image depends on the other
-    images of the batch. Raises VprError for an unknown device or precision and for a projection that does not fit.
+    the cross-image encoder is refused unless ``allow_batch_dependence``: its descriptor of an image depends on the
+    other images of the batch. Raises VprError for an unknown device or precision and for a projection that does not
+    fit.
     """
 
     def __init__(

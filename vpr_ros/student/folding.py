@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-if TYPE_CHECKING:
-    from vpr_ros.student.adapters import AdaptedBlock
 
 
 def _norm_scale(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
@@ -26,7 +23,7 @@ class FoldedBlock:
     constant into its last layer. ``current`` says whether the block's tensors are still the ones folded.
     """
 
-    def __init__(self, block: AdaptedBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: Any, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self._sources = list(block.parameters()) + list(block.buffers())
         self._versions = [tensor._version for tensor in self._sources]
@@ -58,14 +55,14 @@ class FoldedBlock:
             self.direct = adapter.direct
         self.contract = self._keep(block.mlp.fc2.weight.double() * scale2, shift2)
 
-    def _keep(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def _keep(self, *tensors: Tensor) -> Any:
         return tuple(tensor.detach().to(self.dtype).contiguous() for tensor in tensors)
 
     def current(self, dtype: torch.dtype) -> bool:
         """Whether nothing has been written to the block's tensors since folding."""
         return self.dtype == dtype and self._versions == [tensor._version for tensor in self._sources]
 
-    def __call__(self, block: AdaptedBlock, x: Tensor, grid: tuple[int, int]) -> Tensor:
+    def __call__(self, block: Any, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """(B, 1+h*w, width) -> (B, 1+h*w, width)."""
         batch, count, width = x.shape
         attention = block.attn
@@ -88,7 +85,7 @@ class FoldedBlock:
         return down
 
 
-def folded(block: AdaptedBlock, kept: FoldedBlock | None, device_type: str) -> FoldedBlock | None:
+def folded(block: Any, kept: FoldedBlock | None, device_type: str) -> FoldedBlock | None:
     """The kept folding when it is still right, else a new one; None where changes could not be noticed."""
     dtype = (
         torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else block.mlp.fc2.weight.dtype
