@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from .synthetic.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
@@ -106,3 +107,15 @@ def write_bags(config: DemoConfig, folder: Path, progress: Callable[[int], None]
         write_drive_bag(path, drive, storage, workers=config.workers, progress=advance)
         done += len(drive)
     return paths
+
+
+def places_picture(rows: list[list[np.ndarray]], tile: tuple[int, int] = (128, 170), gap: int = 5) -> np.ndarray:
+    """One picture (H, W, 3) uint8 RGB of rows of images, each scaled to `tile` (height, width)."""
+    height, width = tile
+    canvas = np.full((len(rows) * (height + gap) - gap, len(rows[0]) * (width + gap) - gap, 3), 255, np.uint8)
+    for r, row in enumerate(rows):
+        for c, image in enumerate(row):
+            top, left = r * (height + gap), c * (width + gap)
+            scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+            canvas[top : top + height, left : left + width] = scaled
+    return canvas

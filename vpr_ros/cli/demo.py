@@ -1,5 +1,6 @@
 """`vpr_ros demo`: two rendered drives, mapped and recognised with the same code that reads a robot's bags."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -133,7 +134,41 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
         "recall@1 by condition", ["condition", "camera", "queries", "trained", "untrained copy", "pixels"],
         [(r["condition"], r["camera"], r["queries"], r["recall@1"], r["untrained"], r["pixels"]) for r in rows],
     )  # fmt: skip
+    _write_picture(folder, config, rendered)
     return rows
+
+
+def _write_picture(folder: Path, config, rendered) -> None:
+    """places.jpg: five places as the first drive saw them, as the second did, at night, and in winter."""
+    import cv2
+    import numpy as np
+
+    from vpr_ros.offline.reporting import bag_images
+    from vpr_ros.training.demo import map_drive, places_picture, query_drive
+
+    thinned = {part.condition: part.images for part in rendered if part.camera == "fixed"}
+    picks = np.linspace(0.06, 0.94, 5) * (len(thinned["night"]) - 1)
+    picks = picks.astype(int)
+    rows = []
+    for name, drive in (("first", map_drive(config)), ("second", query_drive(config))):
+        stamps = [int(stamp) for stamp in drive.stamps_ns[picks * config.every_nth]]
+        images = bag_images(folder / "bags" / name, None)(stamps)
+        rows.append([images[stamp] for stamp in stamps])
+    rows += [[thinned[name][i] for i in picks] for name in ("night", "winter")]
+    picture = cv2.cvtColor(places_picture(rows), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "places.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+
+
+def _beside_the_map(evaluated):
+    """The run with its off-map streets drawn next to the map: in truth they lie where nobody would find the map."""
+    import numpy as np
+
+    truth = evaluated.truth
+    off, xy = truth.off_map, truth.query_xy.copy()
+    if off.any():
+        corner = np.array([np.nanmax(truth.keyframe_xy[:, 0]) + 150.0, np.nanmin(truth.keyframe_xy[:, 1])])
+        xy[off] += corner - xy[off].min(axis=0)
+    return dataclasses.replace(evaluated, truth=dataclasses.replace(truth, query_xy=xy))
 
 
 def _write_report(folder: Path, evaluated, rows: list[dict]) -> Path:
@@ -154,4 +189,6 @@ def _write_report(folder: Path, evaluated, rows: list[dict]) -> Path:
                 note="Single-frame retrieval against the summer map, on every n-th frame of the route.",
             )
         ]
-    return write_evaluation(folder / "run", evaluated, title="vpr_ros demo", tables=tables)
+    subtitle = "second → town.vpr; the streets outside the map are drawn to the right of it"
+    drawn = _beside_the_map(evaluated)
+    return write_evaluation(folder / "run", drawn, title="vpr_ros demo", subtitle=subtitle, tables=tables)
