@@ -54,7 +54,7 @@ def demo(
         e = evaluated.evaluation
         figures = {
             "recall@1": e.recall[1], "recall@5": e.recall[5], "accepted_precision": e.accepted_precision,
-            "offmap_false_accepts": e.offmap_false_accepts, "fps": round(result.fps, 1),
+            "offmap_false_accepts": e.offmap_false_accepts, "fps": result.fps,
         }  # fmt: skip
         counts = {"accepted": e.accepted - e.offmap_accepted, "queries": e.on_map, "offmap_frames": offmap}
         seconds = time.monotonic() - started
@@ -67,11 +67,14 @@ def demo(
             f"untrained={row['untrained']:.3f} pixels={row['pixels']:.3f} queries={row['queries']}"
         )
     say(f"report: {report} ({seconds:.0f} s)")
-    say(" ".join(f"{name}={value}" for name, value in counts.items()))
-    say(
-        "demo: "
-        + " ".join(f"{name}={value:.3f}" if name != "fps" else f"fps={value}" for name, value in figures.items())
-    )
+    for line in closing_lines(figures, counts):
+        say(line)
+
+
+def closing_lines(figures: dict[str, float], counts: dict[str, int]) -> tuple[str, str]:
+    """The two last lines of the demo, for people and for scripts; a share of nothing is nan."""
+    shown = (f"{name}={value:.1f}" if name == "fps" else f"{name}={value:.3f}" for name, value in figures.items())
+    return " ".join(f"{name}={value}" for name, value in counts.items()), "demo: " + " ".join(shown)
 
 
 def _main_job(folder: Path, config, extractor):
