@@ -23,16 +23,16 @@ install: $(STAMP)
 	@$(MAKE) --no-print-directory $(SYSTEM) || true
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "vpr_ros needs Python 3.10 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo absent): say 'make PYTHON=python3.12'."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "vpr_ros needs Python 3.10 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo absent): say 'make PYTHON=python3.12'."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments: run 'sudo apt install python3-venv python3-pip'."; exit 1; }
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
 	@touch $(VENV)/COLCON_IGNORE
 
 $(STAMP): $(BIN)/python setup.py setup.cfg pyproject.toml
-	@$(if $(filter system,$(TORCH)),$(BIN)/python -c 'import torch' 2>/dev/null || { \
-	  echo "TORCH=system, but the system's Python has no torch: install the platform's own, or leave TORCH out."; exit 1; },true)
+	@[ "$(TORCH)" != system ] || $(BIN)/python -c 'import torch' 2>/dev/null || { \
+	  echo "TORCH=system, but this Python has no torch: install the platform's own, or leave TORCH out."; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=61" wheel
 	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
 	@touch $@
