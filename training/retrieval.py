@@ -15,18 +15,26 @@ def describe_frames(model: torch.nn.Module, table: FrameTable, batch: int = 64) 
     model.eval()
     with torch.inference_mode():
         for start in range(0, len(table), batch):
-            images = np.stack([resize(read_image(path), model.config.image_size) for path in table.images[start:start + batch]])
+            images = np.stack(
+                [resize(read_image(path), model.config.image_size) for path in table.images[start : start + batch]]
+            )
             rows.append(model(normalise(torch.from_numpy(images).to(device))).float().cpu().numpy())
     model.train(training)
     return np.concatenate(rows), table
 
 
-def recall_by_condition(descriptors: np.ndarray, table: FrameTable, *, radius_m: float = 10.0, heading_rad: float = 0.8,
-                        reference: str | None = None) -> dict[str, float]:
+def recall_by_condition(
+    descriptors: np.ndarray,
+    table: FrameTable,
+    *,
+    radius_m: float = 10.0,
+    heading_rad: float = 0.8,
+    reference: str | None = None,
+) -> dict[str, float]:
     """Recall@1 within a city, by the query drive's condition: reference drive against each other drive.
 
-    The reference is each city's first drive, or its first drive of condition `reference`. Queries without a true match count
-    for nothing. Keys: the conditions and "all", their plain mean over queries.
+    The reference is each city's first drive, or its first drive of condition `reference`. Queries without a true
+    match count for nothing. Keys: the conditions and "all", their plain mean over queries.
     """
     hits: dict[str, list[bool]] = {}
     for city in np.unique(table.cities):

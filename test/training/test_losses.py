@@ -50,7 +50,8 @@ def naive_multi_similarity(x, positives, negatives, alpha=1.0, beta=50.0, base=0
 def test_contrastive_equals_the_double_loop(seed):
     x, _, positives, negatives = batch(seed)
     assert float(contrastive_loss(x, positives, negatives, temperature=0.2)) == pytest.approx(
-        naive_contrastive(x, positives, negatives, 0.2), rel=1e-5)
+        naive_contrastive(x, positives, negatives, 0.2), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -59,7 +60,8 @@ def test_multi_similarity_equals_the_double_loop_and_the_library(seed):
     ours = float(multi_similarity_loss(x, positives, negatives))
     assert ours == pytest.approx(naive_multi_similarity(x, positives, negatives), rel=1e-5)
     library = oracle.MultiSimilarityLoss(alpha=1.0, beta=50.0, base=0.0)(
-        x, labels, miners.MultiSimilarityMiner(epsilon=0.1)(x, labels))
+        x, labels, miners.MultiSimilarityMiner(epsilon=0.1)(x, labels)
+    )
     assert ours == pytest.approx(float(library), rel=1e-5)
 
 

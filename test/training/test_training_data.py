@@ -1,31 +1,11 @@
 """Training sets on disk, batches of places, augmentation."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data import AugmentConfig, PlaceBatchSampler, TrainingFrames, augment, read_frame_table
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two cities, three drives each along the same 30 keypoints, 4 m apart."""
-    rng = np.random.default_rng(0)
-    lines = ["frame,drive,city,x_m,y_m,heading_rad,condition,stamp_ns,image,cloud"]
-    n = 0
-    for city in "ab":
-        for drive in range(3):
-            for k in range(30):
-                name = f"{n:05d}.jpg"
-                cv2.imwrite(str(tmp_path / name), rng.integers(0, 255, (24, 32, 3), dtype=np.uint8))
-                lines.append(f"{n},{city}{drive},{city},{4 * k + drive * 0.5},{drive * 0.3},0.01,summer/day,{n},{name},")
-                n += 1
-    (tmp_path / "frames.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "meta.json").write_text(json.dumps({"format": 1}))
-    return tmp_path
 
 
 def test_batches_hold_places_far_apart_seen_by_different_drives(folder):
@@ -88,13 +68,19 @@ def test_augmented_images_stay_images(seed):
     assert out.shape == (56, 56, 3) and out.dtype == np.uint8 and out.std() > 1
 
 
-@pytest.mark.parametrize("break_it, words", [
-    (lambda d: (d / "meta.json").unlink(), "no training set"),
-    (lambda d: (d / "meta.json").write_text("{"), "not valid JSON"),
-    (lambda d: (d / "frames.csv").write_text("frame,drive\n1,a\n"), "lacks the columns"),
-    (lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().splitlines()[0] + "\n"), "no frames"),
-    (lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().replace("0.01", "north", 1)), "broken row"),
-])
+@pytest.mark.parametrize(
+    "break_it, words",
+    [
+        (lambda d: (d / "meta.json").unlink(), "no training set"),
+        (lambda d: (d / "meta.json").write_text("{"), "not valid JSON"),
+        (lambda d: (d / "frames.csv").write_text("frame,drive\n1,a\n"), "lacks the columns"),
+        (lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().splitlines()[0] + "\n"), "no frames"),
+        (
+            lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().replace("0.01", "north", 1)),
+            "broken row",
+        ),
+    ],
+)
 def test_a_broken_folder_is_told_in_one_sentence(folder, break_it, words):
     break_it(folder)
     with pytest.raises(VprError, match=words) as caught:

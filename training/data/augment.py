@@ -14,24 +14,25 @@ import numpy as np
 class AugmentConfig:
     """Largest variation at strength 1; probabilities are per image."""
 
-    crop: float = 0.18  # largest part of a side cut away
-    aspect: float = 0.12
-    rotation_deg: float = 4.0
-    perspective: float = 0.06  # of a side, per corner
-    brightness: float = 0.35
-    contrast: float = 0.45
-    gamma: float = 0.5
-    saturation: float = 0.7
-    hue_deg: float = 12.0
+    crop: float = 0.16  # largest part of a side cut away
+    aspect: float = 0.2
+    rotation_deg: float = 3.0
+    perspective: float = 0.05  # of a side, per corner
+    brightness: float = 0.25
+    contrast: float = 0.3
+    gamma: float = 0.35
+    saturation: float = 0.6
+    hue_deg: float = 7.0
     grey: float = 0.25  # probability
     blur: float = 0.2  # probability
-    low_resolution: float = 0.25  # probability of a pass through a third of the pixels or fewer
-    noise: float = 10.0  # standard deviation, grey levels
-    erase: float = 0.25  # probability of one erased rectangle, the passing lorry
+    low_resolution: float = 0.45  # probability of a pass through a third of the pixels or fewer
+    noise: float = 8.0  # standard deviation, grey levels
+    erase: float = 0.2  # probability of one erased rectangle, the passing lorry
 
 
-def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, strength: float,
-            rng: np.random.Generator) -> np.ndarray:
+def augment(
+    image: np.ndarray, size: tuple[int, int], config: AugmentConfig, strength: float, rng: np.random.Generator
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB to (h, w, 3) uint8 RGB of `size` = (h, w); strength 0 is a plain resize."""
     out = _warp(image, size, config, strength, rng)
     if strength <= 0:
@@ -40,7 +41,9 @@ def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, str
     height, width = size
     if rng.random() < config.low_resolution * strength:
         factor = rng.uniform(1.5, 3.5)
-        small = cv2.resize(out, (max(8, int(width / factor)), max(8, int(height / factor))), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            out, (max(8, int(width / factor)), max(8, int(height / factor))), interpolation=cv2.INTER_AREA
+        )
         out = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     elif rng.random() < config.blur * strength:
         out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.2))
@@ -48,7 +51,7 @@ def augment(image: np.ndarray, size: tuple[int, int], config: AugmentConfig, str
     if rng.random() < config.erase * strength:
         h, w = int(height * rng.uniform(0.1, 0.35)), int(width * rng.uniform(0.1, 0.35))
         top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
-        out[top:top + h, left:left + w] = rng.uniform(0, 255, 3)
+        out[top : top + h, left : left + w] = rng.uniform(0, 255, 3)
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
@@ -75,8 +78,9 @@ def _warp(image, size, config, strength, rng) -> np.ndarray:
     H = cv2.getPerspectiveTransform(corners, target)
     # Pixel centres lie at half-integers of these coordinates.
     shift = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return cv2.warpPerspective(source, np.linalg.inv(shift) @ H @ shift, (w, h), flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REFLECT_101)
+    return cv2.warpPerspective(
+        source, np.linalg.inv(shift) @ H @ shift, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
 
 
 def _photometric(image: np.ndarray, config: AugmentConfig, strength: float, rng) -> np.ndarray:

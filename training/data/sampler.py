@@ -18,11 +18,29 @@ class PlaceBatchSampler(Sampler):
     end draws what an uninterrupted one would.
     """
 
-    def __init__(self, table: FrameTable, places: int, images_per_place: int, steps: int, epochs: int, *,
-                 seed: int = 0, cities_per_batch: int = 2, positive_m: float = 3.0, positive_rad: float = 0.35,
-                 negative_m: float = 15.0, ramp: tuple[float, float] = (0.0, 1.0), ramp_until: float = 0.7):
+    def __init__(
+        self,
+        table: FrameTable,
+        places: int,
+        images_per_place: int,
+        steps: int,
+        epochs: int,
+        *,
+        seed: int = 0,
+        cities_per_batch: int = 2,
+        positive_m: float = 3.0,
+        positive_rad: float = 0.35,
+        negative_m: float = 15.0,
+        ramp: tuple[float, float] = (0.0, 1.0),
+        ramp_until: float = 0.7,
+    ):
         self.table, self.places, self.images_per_place, self.steps, self.epochs = (
-            table, places, images_per_place, steps, epochs)
+            table,
+            places,
+            images_per_place,
+            steps,
+            epochs,
+        )
         self.seed, self.cities_per_batch, self.ramp, self.ramp_until = seed, cities_per_batch, ramp, ramp_until
         self.positive_m, self.positive_rad, self.negative_m = positive_m, positive_rad, negative_m
         self.rows_of_city = {c: np.flatnonzero(table.cities == c) for c in np.unique(table.cities)}
@@ -30,6 +48,11 @@ class PlaceBatchSampler(Sampler):
 
     def __len__(self) -> int:
         return self.steps
+
+    @property
+    def sampler(self) -> "PlaceBatchSampler":
+        """Where Lightning looks for `set_epoch`: it asks a batch sampler's sampler, not the batch sampler."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches the next iteration yields."""
@@ -59,7 +82,7 @@ class PlaceBatchSampler(Sampler):
         return rows
 
     def _rows_of_city(self, candidates: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
-        """`count` places at least `negative_m` apart, as far as the city has them, each by images of different drives."""
+        """`count` places at least `negative_m` apart, as far as the city has them, each by several drives."""
         xy, heading = self.table.positions_m[candidates], self.table.headings_rad[candidates]
         drives = self.table.drives[candidates]
         anchors: list[int] = []

@@ -1,8 +1,9 @@
 """The training set on disk: `meta.json`, `frames.csv`, JPEG images and fp16 `.npy` clouds.
 
 Bags, public data sets and synthetic drives are all converted to this form, so that training needs neither
-rosbags nor a renderer. Columns of `frames.csv`: frame, drive, city, x_m, y_m, heading_rad, condition, stamp_ns, image, cloud
-(paths relative to the folder; `cloud` may be empty). Poses of one city share one frame; cities are far from one another.
+rosbags nor a renderer. Columns of `frames.csv`: frame, drive, city, x_m, y_m, heading_rad, condition, stamp_ns,
+image, cloud (paths relative to the folder; `cloud` may be empty). Poses of one city share one frame; cities are far
+from one another.
 """
 
 import csv
@@ -43,8 +44,14 @@ class FrameTable:
         """The frames of the given rows or boolean mask, in that order."""
         rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
         return FrameTable(
-            [self.images[i] for i in rows], [self.clouds[i] for i in rows], self.drives[rows], self.cities[rows],
-            self.conditions[rows], self.positions_m[rows], self.headings_rad[rows], self.stamps_ns[rows],
+            [self.images[i] for i in rows],
+            [self.clouds[i] for i in rows],
+            self.drives[rows],
+            self.cities[rows],
+            self.conditions[rows],
+            self.positions_m[rows],
+            self.headings_rad[rows],
+            self.stamps_ns[rows],
         )
 
 
@@ -54,7 +61,9 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
     for folder in map(Path, folders):
         table = folder / "frames.csv"
         if not (folder / "meta.json").is_file() or not table.is_file():
-            raise VprError(f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'")
+            raise VprError(
+                f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'"
+            )
         try:
             json.loads((folder / "meta.json").read_text())
         except ValueError as error:
@@ -72,9 +81,12 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
         return FrameTable(
             [folder / row["image"] for folder, row in rows],
             [folder / row["cloud"] if row["cloud"] else None for folder, row in rows],
-            np.array(column("drive")), np.array(column("city")), np.array(column("condition")),
+            np.array(column("drive")),
+            np.array(column("city")),
+            np.array(column("condition")),
             np.array([column("x_m"), column("y_m")], dtype=np.float64).T,
-            np.array(column("heading_rad"), dtype=np.float64), np.array(column("stamp_ns"), dtype=np.int64),
+            np.array(column("heading_rad"), dtype=np.float64),
+            np.array(column("stamp_ns"), dtype=np.int64),
         )
     except (TypeError, ValueError) as error:
         raise VprError(f"frames.csv of {', '.join(map(str, folders))} has a broken row: {error}") from None

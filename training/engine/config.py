@@ -35,6 +35,7 @@ class TrainConfig:
     image_sizes: tuple[int, ...] = ()  # sides in pixels over equal parts of the run; empty: the student's own size
     ema_decay: float = 0.0  # exponential moving average of the weights per step; 0 switches it off
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    validate_every: int = 4  # epochs
     seed: int = 1
     workers: int = 0
     threads: int = 0  # torch threads; 0 keeps torch's own choice
@@ -84,12 +85,18 @@ def check(config: TrainConfig) -> TrainConfig:
     """Cross-field rules, each with its reason."""
     rules = [
         (bool(config.train), "train: name at least one training-set folder"),
-        (config.images_per_place >= 2, "images_per_place must be 2 or more: a place with one image has no positive pair"),
+        (
+            config.images_per_place >= 2,
+            "images_per_place must be 2 or more: a place with one image has no positive pair",
+        ),
         (config.places_per_batch >= 2, "places_per_batch must be 2 or more: one place has no negative pair"),
         (config.negative_m > config.positive_m, "negative_m must exceed positive_m: no pair can be both"),
         (config.epochs >= 1 and config.steps_per_epoch >= 1, "epochs and steps_per_epoch must be 1 or more"),
         (all(side % 14 == 0 for side in config.image_sizes), "image_sizes must divide by 14, the patch size"),
-        (not set(config.train) & set(config.validation), "a folder is in train and in validation: validate on other cities"),
+        (
+            not set(config.train) & set(config.validation),
+            "a folder is in train and in validation: validate on other cities",
+        ),
     ]
     for holds, reason in rules:
         if not holds:

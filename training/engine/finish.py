@@ -16,12 +16,22 @@ SAMPLES_PER_DIM = 8  # of the projection's fit
 PLACE_RADIUS_M = 10.0
 
 
-def finish_student(student: D2VPR, training: FrameTable, validation: FrameTable | None, out: str | Path, provenance: dict, *,
-                   dim: int, whiten: float, seed: int = 0) -> dict:
-    """Fit what a robot needs beside the weights and write the checkpoint `out`; returns validation recalls by condition.
+def finish_student(
+    student: D2VPR,
+    training: FrameTable,
+    validation: FrameTable | None,
+    out: str | Path,
+    provenance: dict,
+    *,
+    dim: int,
+    whiten: float,
+    seed: int = 0,
+) -> dict:
+    """Fit what a robot needs beside the weights and write the checkpoint `out`; returns validation recalls by
+    condition.
 
-    The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed by a
-    drive of another city, which is off the map. Without validation frames the checkpoint carries no calibration.
+    The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed
+    by a drive of another city, which is off the map. Without validation frames the checkpoint carries no calibration.
     """
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
@@ -34,9 +44,13 @@ def finish_student(student: D2VPR, training: FrameTable, validation: FrameTable 
         recalls = recall_by_condition(descriptors, validation)
         fitted = fit_calibration(labelled_drives(descriptors, validation), PLACE_RADIUS_M, source="checkpoint")
         calibration = fitted.to_dict()
-    provenance = provenance | {"projection": {"dim": projection.dim, "whiten": whiten, "samples": len(samples)},
-                               "validation": recalls}
-    save_checkpoint(out, student, Projection(projection.mean, projection.matrix, whiten), calibration, provenance, half=True)
+    provenance = provenance | {
+        "projection": {"dim": projection.dim, "whiten": whiten, "samples": len(samples)},
+        "validation": recalls,
+    }
+    save_checkpoint(
+        out, student, Projection(projection.mean, projection.matrix, whiten), calibration, provenance, half=True
+    )
     return recalls
 
 
@@ -57,9 +71,11 @@ def _poses(table: FrameTable, rows: np.ndarray) -> np.ndarray:
 
 
 def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[LabelledSequence]:
-    """Each city's first drive as the map; every other drive of it as queries, going on through the next city, off the map."""
-    drives_of = {city: [np.flatnonzero(table.drives == d) for d in sorted(set(table.drives[table.cities == city]))]
-                 for city in np.unique(table.cities)}
+    """Each city's first drive as the map; every other one as queries that go on into the next city."""
+    drives_of = {
+        city: [np.flatnonzero(table.drives == d) for d in sorted(set(table.drives[table.cities == city]))]
+        for city in np.unique(table.cities)
+    }
     cities = list(drives_of)
     sequences = []
     for position, city in enumerate(cities):
@@ -78,6 +94,13 @@ def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[Labelled
             rows = np.concatenate([on_map, off_map])
             step_ns = int(np.median(np.diff(table.stamps_ns[on_map])))
             stamps = table.stamps_ns[on_map[0]] + step_ns * np.arange(len(rows))
-            sequences.append(LabelledSequence(keyframes, descriptors[rows].astype(np.float16), stamps, T_odom,
-                                              [*truth, *[np.empty(0, dtype=np.int64)] * len(off_map)]))
+            sequences.append(
+                LabelledSequence(
+                    keyframes,
+                    descriptors[rows].astype(np.float16),
+                    stamps,
+                    T_odom,
+                    [*truth, *[np.empty(0, dtype=np.int64)] * len(off_map)],
+                )
+            )
     return sequences

@@ -35,8 +35,13 @@ class MetricLearning(L.LightningModule):
         images, rows = self._resize(batch["image"]), batch["row"]
         descriptors = self.student(images)
         positives, negatives = place_pairs(
-            self.positions_m[rows], self.headings_rad[rows], self.cities[rows],
-            positive_m=self.config.positive_m * 1.5, positive_rad=0.5, negative_m=self.config.negative_m)
+            self.positions_m[rows],
+            self.headings_rad[rows],
+            self.cities[rows],
+            positive_m=self.config.positive_m * 1.5,
+            positive_rad=0.5,
+            negative_m=self.config.negative_m,
+        )
         loss = self.loss(descriptors, positives, negatives)
         with torch.no_grad():
             similarity = (descriptors @ descriptors.T).fill_diagonal_(-2)
@@ -71,7 +76,8 @@ class MetricLearning(L.LightningModule):
         plain = [p for p in self.student.parameters() if p.requires_grad and p.ndim < 2]
         optimiser = torch.optim.AdamW(
             [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=self.config.learning_rate)
+            lr=self.config.learning_rate,
+        )
         total = self.config.epochs * self.config.steps_per_epoch
         warmup = max(1, int(self.config.warmup_fraction * total))
 

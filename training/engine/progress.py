@@ -13,14 +13,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class RunProgress(L.Callback):
     """A bar per epoch and a line per epoch; the lines also go to `validation.csv` beside the checkpoints."""
 
-    def __init__(self, validate: Callable[[], dict]):
-        self.validate, self.console, self.bar = validate, Console(stderr=True), None
+    def __init__(self, validate: Callable[[], dict], every: int):
+        self.validate, self.every, self.console, self.bar = validate, every, Console(stderr=True), None
 
     def on_train_epoch_start(self, trainer, module) -> None:
         self.started, self.losses, self.hits = time.monotonic(), [], []
-        self.bar = Progress(TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
-                            TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn(), console=self.console,
-                            transient=True, disable=not self.console.is_terminal)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
         self.task = self.bar.add_task("", total=trainer.num_training_batches, epoch=trainer.current_epoch + 1, loss=0.0)
         self.bar.start()
 
@@ -31,12 +38,19 @@ class RunProgress(L.Callback):
 
     def on_train_epoch_end(self, trainer, module) -> None:
         self.bar.stop()
-        recalls = self.validate()
+        epoch = trainer.current_epoch + 1
+        recalls = self.validate() if epoch % self.every == 0 or epoch == trainer.max_epochs else {}
         mean = lambda values: sum(values) / max(1, len(values))  # noqa: E731
-        row = {"epoch": trainer.current_epoch + 1, "loss": round(mean(self.losses), 4),
-               "batch_recall": round(mean(self.hits), 4), "seconds": round(time.monotonic() - self.started, 1),
-               **{name: round(value, 4) for name, value in recalls.items()}}
+        row = {
+            "epoch": epoch,
+            "loss": round(mean(self.losses), 4),
+            "batch_recall": round(mean(self.hits), 4),
+            "seconds": round(time.monotonic() - self.started, 1),
+            **{name: round(value, 4) for name, value in recalls.items()},
+        }
         self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)
+        if not recalls:
+            return
         path = Path(trainer.default_root_dir if trainer.logger is None else trainer.logger.save_dir) / "validation.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as stream:

@@ -1,7 +1,9 @@
 """One training run from configuration to runtime checkpoint."""
 
 import json
+import logging
 import time
+import warnings
 from pathlib import Path
 
 import lightning as L
@@ -32,11 +34,15 @@ def build_student(config: TrainConfig) -> D2VPR:
 def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
     """Train, validate after every epoch, write `<out>/student.safetensors`; returns its path.
 
-    `out` also gets `config.json`, `metrics.csv` and Lightning's `last.ckpt`; a run that was cut off resumes from the last
-    whole epoch and ends with the weights of an uninterrupted one (CPU, same thread count).
+    `out` also gets `config.json`, `metrics.csv` and Lightning's `last.ckpt`; a run that was cut off resumes from the
+    last whole epoch and ends with the weights of an uninterrupted one (CPU, same thread count).
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    # Lightning's advice on loggers, worker counts and folders that a resumed run must share is not the reader's
+    # concern.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
     written = out / "config.json"
     effective = json.loads(json.dumps(as_dict(config)))
     if resume and written.exists() and json.loads(written.read_text()) != effective:
@@ -51,28 +57,66 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
     size = student.config.image_size if not config.image_sizes else (max(config.image_sizes),) * 2
     module = MetricLearning(student, table, config)
     sampler = PlaceBatchSampler(
-        table, config.places_per_batch, config.images_per_place, config.steps_per_epoch, config.epochs, seed=config.seed,
-        cities_per_batch=config.cities_per_batch, positive_m=config.positive_m, negative_m=config.negative_m,
-        ramp=config.ramp, ramp_until=config.ramp_until)
-    loader = DataLoader(TrainingFrames(table, size, config.augment), batch_sampler=sampler, num_workers=config.workers,
-                        persistent_workers=False)
+        table,
+        config.places_per_batch,
+        config.images_per_place,
+        config.steps_per_epoch,
+        config.epochs,
+        seed=config.seed,
+        cities_per_batch=config.cities_per_batch,
+        positive_m=config.positive_m,
+        negative_m=config.negative_m,
+        ramp=config.ramp,
+        ramp_until=config.ramp_until,
+    )
+    loader = DataLoader(
+        TrainingFrames(table, size, config.augment),
+        batch_sampler=sampler,
+        num_workers=config.workers,
+        persistent_workers=False,
+    )
 
     def validate() -> dict:
         return recall_by_condition(*describe_frames(module.best_student, validation)) if validation else {}
 
     trainer = L.Trainer(
-        max_epochs=config.epochs, accelerator=config.accelerator, devices="auto" if config.accelerator != "cpu" else 1,
-        precision=config.precision, logger=CSVLogger(out, name="", version=""), log_every_n_steps=10,
-        use_distributed_sampler=False, enable_model_summary=False, enable_progress_bar=False, gradient_clip_val=1.0,
-        callbacks=[RunProgress(validate), ModelCheckpoint(out, filename="last", save_top_k=1, enable_version_counter=False,
-                                                          save_on_train_epoch_end=True)])
+        max_epochs=config.epochs,
+        accelerator=config.accelerator,
+        devices="auto" if config.accelerator != "cpu" else 1,
+        precision=config.precision,
+        logger=CSVLogger(out, name="", version=""),
+        log_every_n_steps=10,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        gradient_clip_val=1.0,
+        callbacks=[
+            RunProgress(validate, config.validate_every),
+            ModelCheckpoint(
+                out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+            ),
+        ],
+    )
     last = out / "last.ckpt"
     started = time.time()
     trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    provenance = {"kind": "metric learning", "config": effective, "seconds": round(time.time() - started), "frames": len(table)}
+    provenance = {
+        "kind": "metric learning",
+        "config": effective,
+        "seconds": round(time.time() - started),
+        "frames": len(table),
+    }
     path = out / "student.safetensors"
-    finish_student(module.best_student.cpu().eval(), table, validation, path, provenance,
-                   dim=config.projection_dim, whiten=config.whiten, seed=config.seed)
+    finish_student(
+        module.best_student.cpu().eval(),
+        table,
+        validation,
+        path,
+        provenance,
+        dim=config.projection_dim,
+        whiten=config.whiten,
+        seed=config.seed,
+    )
     return path

@@ -3,12 +3,14 @@
 import torch
 
 
-def contrastive_loss(descriptors: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, *,
-                     temperature: float = 0.07) -> torch.Tensor:
+def contrastive_loss(
+    descriptors: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, *, temperature: float = 0.07
+) -> torch.Tensor:
     """Mean over positive pairs (i, p) of -log(e^{s_ip/t} / (e^{s_ip/t} + sum over negatives n of e^{s_in/t})).
 
-    `descriptors` (B, D) unit vectors; masks (B, B) as from `place_pairs`. Other positives of an anchor are left out of the
-    denominator, so that they never repel one another. Every anchor counts the same. Without pairs the loss is 0 with a gradient.
+    `descriptors` (B, D) unit vectors; masks (B, B) as from `place_pairs`. Other positives of an anchor are left out
+    of the denominator, so that they never repel one another. Every anchor counts the same. Without pairs the loss is
+    0 with a gradient.
     """
     similarity = (descriptors @ descriptors.T).float() / temperature
     # -inf is safe in logsumexp only where one finite term remains: the pair itself always does.

@@ -3,8 +3,16 @@
 import torch
 
 
-def place_pairs(positions_m: torch.Tensor, headings_rad: torch.Tensor, cities: torch.Tensor, *, positive_m: float,
-                positive_rad: float, negative_m: float, negative_rad: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+def place_pairs(
+    positions_m: torch.Tensor,
+    headings_rad: torch.Tensor,
+    cities: torch.Tensor,
+    *,
+    positive_m: float,
+    positive_rad: float,
+    negative_m: float,
+    negative_rad: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks (B, B) of positive and negative pairs of frames.
 
     Positive: same city, at most `positive_m` apart and turned by at most `positive_rad`; never a frame with itself.

@@ -1,7 +1,8 @@
 """Cardboard places: thousands of small, never repeated rooms, corridors and streets of flat painted shapes.
 
-A rendered city teaches what streets look like; it repeats its own materials. Here every place is new: quads in space, painted and
-re-painted per view, seen with parallax by a painter's algorithm. Only numpy and OpenCV, about 3 ms a view.
+A rendered city teaches what streets look like; it repeats its own materials. Here every place is new: quads in space,
+painted and re-painted per view, seen with parallax by a painter's algorithm. Only numpy and OpenCV, about 3 ms a
+view.
 """
 
 import csv
@@ -27,7 +28,9 @@ class Quad:
     v: np.ndarray
     material: int
     lines: tuple[int, int]  # painted lines across u and across v
-    anchor: np.ndarray | None = None  # (3,) where it counts as standing for the painter; None: painted before all others
+    anchor: np.ndarray | None = (
+        None  # (3,) where it counts as standing for the painter; None: painted before all others
+    )
 
 
 @dataclass
@@ -82,8 +85,9 @@ def make_place(rng: np.random.Generator) -> Place:
     return Place(quads, rng.uniform(20, 235, (24, 1)) + rng.normal(0, 22, (24, 3)), skyline, roofed)
 
 
-def _panels(corner: np.ndarray, length: float, tall: float, side: int, anchor: np.ndarray,
-            rng: np.random.Generator) -> Iterator[Quad]:
+def _panels(
+    corner: np.ndarray, length: float, tall: float, side: int, anchor: np.ndarray, rng: np.random.Generator
+) -> Iterator[Quad]:
     """Doors, windows, boards: a grid of panels or a few scattered ones, just off the wall towards the camera."""
     x, y, z = np.eye(3)
     front = corner - side * y * 0.05
@@ -99,7 +103,11 @@ def _panels(corner: np.ndarray, length: float, tall: float, side: int, anchor: n
     else:
         for _ in range(rng.integers(0, 5)):
             w, h = rng.uniform(0.3, min(3.0, length)), rng.uniform(0.3, min(2.5, tall))
-            at = front + x * rng.uniform(0, length - w) + z * (0 if rng.random() < 0.4 else rng.uniform(0, max(tall - h, 0.01)))
+            at = (
+                front
+                + x * rng.uniform(0, length - w)
+                + z * (0 if rng.random() < 0.4 else rng.uniform(0, max(tall - h, 0.01)))
+            )
             yield Quad(at, x * w, z * h, int(rng.integers(24)), (int(rng.integers(3)), int(rng.integers(3))), anchor)
 
 
@@ -126,7 +134,9 @@ def render_view(place: Place, size: tuple[int, int], rng: np.random.Generator) -
         wide, tall = np.array([0, rng.uniform(0.4, 2), 0]), np.array([0, 0, rng.uniform(0.8, 1.9)])
         passers.append(Quad(spot, wide, tall, int(rng.integers(24)), (1, 2), spot))
     # Stable sorting keeps the panels of a wall after the wall.
-    for quad in sorted([*place.quads, *passers], key=lambda q: -np.inf if q.anchor is None else -np.hypot(*(q.anchor - position)[:2])):
+    for quad in sorted(
+        [*place.quads, *passers], key=lambda q: -np.inf if q.anchor is None else -np.hypot(*(q.anchor - position)[:2])
+    ):
         _paint(image, quad, position, R, focal, colours[quad.material], sky, haze)
     light = np.exp(rng.uniform(-0.9, 0.3)) * (1 + rng.normal(0, 0.06, 3))
     image = image * light + rng.normal(0, 3, image.shape)
@@ -139,7 +149,9 @@ def _attitude(yaw: float, pitch: float) -> np.ndarray:
     return np.array([[s, -c, 0], [c * sp, s * sp, -cp], [c * cp, s * cp, sp]])
 
 
-def _project(points: np.ndarray, position: np.ndarray, R: np.ndarray, focal: float, image: np.ndarray) -> np.ndarray | None:
+def _project(
+    points: np.ndarray, position: np.ndarray, R: np.ndarray, focal: float, image: np.ndarray
+) -> np.ndarray | None:
     """Pixels (K, 2) of a polygon (K, 3) clipped at 0.3 m before the camera; None where nothing remains."""
     camera = (points - position) @ R.T
     kept = []
@@ -186,8 +198,10 @@ def _paint_skyline(image, place: Place, yaw, pitch, focal, colour) -> None:
     image[np.arange(height)[:, None] >= top] = colour
 
 
-def render_cardboard_set(out: str | Path, seed: int, places: int, views: int, size: tuple[int, int], workers: int = 2) -> Path:
-    """Write a training set of `places` places by `views` views each (H, W) = `size`; the same bytes for any `workers`."""
+def render_cardboard_set(
+    out: str | Path, seed: int, places: int, views: int, size: tuple[int, int], workers: int = 2
+) -> Path:
+    """Write a training set of `places` places by `views` views of `size` (H, W), the same for any `workers`."""
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
     jobs = [(out, seed, place, views, size) for place in range(places)]
@@ -199,9 +213,23 @@ def render_cardboard_set(out: str | Path, seed: int, places: int, views: int, si
         for place in range(places):
             city = f"cardboard{seed}-{place // PLACES_PER_CITY}"
             for view in range(views):
-                writer.writerow([place * views + view, f"{city}-{view}", city, SPACING_M * (place % PLACES_PER_CITY), 0.0, 0.0,
-                                 "cardboard", place * views + view, f"images/{place:05d}_{view}.jpg", ""])
-    (out / "meta.json").write_text(json.dumps({"kind": "cardboard", "seed": seed, "places": places, "views": views, "size": size}))
+                writer.writerow(
+                    [
+                        place * views + view,
+                        f"{city}-{view}",
+                        city,
+                        SPACING_M * (place % PLACES_PER_CITY),
+                        0.0,
+                        0.0,
+                        "cardboard",
+                        place * views + view,
+                        f"images/{place:05d}_{view}.jpg",
+                        "",
+                    ]
+                )
+    (out / "meta.json").write_text(
+        json.dumps({"kind": "cardboard", "seed": seed, "places": places, "views": views, "size": size})
+    )
     return out
 
 

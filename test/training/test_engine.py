@@ -1,0 +1,171 @@
+"""The training run: it learns, resumes to the same weights, ends in a runtime checkpoint, and refuses bad settings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import read_checkpoint
+from vpr_ros.training.data import read_frame_table
+from vpr_ros.training.engine.config import TrainConfig, check, read_config
+from vpr_ros.training.engine.finish import labelled_drives
+from vpr_ros.training.engine.module import MetricLearning
+from vpr_ros.training.engine.train import build_student, train
+
+
+def settings(folder, **changes):
+    tiny = TrainConfig(
+        train=(str(folder),),
+        epochs=2,
+        steps_per_epoch=3,
+        places_per_batch=4,
+        images_per_place=2,
+        image_sizes=(28,),
+        projection_dim=16,
+        accelerator="cpu",
+        threads=1,
+        ema_decay=0.9,
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def weights(path):
+    return read_checkpoint(path).model.state_dict()
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, tmp_path, monkeypatch):
+    whole = train(settings(folder), tmp_path / "whole")
+    step, seen = MetricLearning.training_step, []
+
+    def cut(self, batch, index):
+        if self.global_step == 4:
+            raise RuntimeError("power cut")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(settings(folder), tmp_path / "parts")
+    assert not (tmp_path / "parts" / "student.safetensors").exists()
+
+    def watch(self, batch, index):
+        seen.append(self.global_step)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    parts = train(settings(folder), tmp_path / "parts")
+    assert seen == [3, 4, 5], "it must go on after the last whole epoch"
+    a, b = weights(whole), weights(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_every_epoch_draws_new_batches(folder, tmp_path, monkeypatch):
+    step, rows = MetricLearning.training_step, []
+
+    def watch(self, batch, index):
+        rows.append(tuple(batch["row"].tolist()))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    train(settings(folder), tmp_path / "run")
+    assert len(rows) == 6 and len(set(rows)) == 6
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "multi_similarity"])
+def test_the_loss_falls(folder, tmp_path, monkeypatch, loss):
+    step, losses = MetricLearning.training_step, []
+
+    def watch(self, batch, index):
+        value = step(self, batch, index)
+        losses.append(float(value))
+        return value
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    train(
+        settings(folder, epochs=1, steps_per_epoch=30, places_per_batch=8, loss=loss, ramp=(0.0, 0.0)), tmp_path / "run"
+    )
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tmp_path):
+    table = read_frame_table(folder)
+    other = tmp_path / "validation"
+    other.symlink_to(folder)
+    path = train(settings(folder, validation=(str(other),)), tmp_path / "run")
+    found = read_checkpoint(path)
+    assert found.projection.dim == 16 and found.calibration_json["source"] == "checkpoint"
+    provenance = found.metadata["provenance"]
+    assert provenance["config"]["seed"] == 1 and provenance["frames"] == len(table)
+    assert set(provenance["validation"]) == {"summer/day", "all"}
+    assert (tmp_path / "run" / "validation.csv").read_text().startswith("epoch,loss")
+
+
+def test_labelled_drives_end_off_the_map(folder):
+    table = read_frame_table(folder)
+    descriptors = np.eye(len(table), 32, dtype=np.float32)
+    sequences = labelled_drives(descriptors, table)
+    assert len(sequences) == 4
+    for sequence in sequences:
+        on = [len(rows) > 0 for rows in sequence.truth]
+        assert on == [True] * 30 + [False] * 30
+        assert (np.diff(sequence.stamps_ns) > 0).all()
+        steps = np.linalg.norm(np.diff(sequence.T_odom_base[:, :3, 3], axis=0), axis=1)
+        assert steps.max() < 10, "the odometry must not jump into the other city"
+
+
+def test_a_folder_of_another_run_is_refused(folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(VprError, match="another configuration"):
+        train(settings(folder), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"train": ()}, "at least one"),
+        ({"images_per_place": 1}, "no positive pair"),
+        ({"places_per_batch": 1}, "no negative"),
+        ({"negative_m": 1.0}, "no pair can be both"),
+        ({"image_sizes": (30,)}, "divide by 14"),
+        ({"epochs": 0}, "1 or more"),
+        ({"validation": ("x",), "train": ("x",)}, "other cities"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(folder, change, words):
+    with pytest.raises(VprError, match=words):
+        check(settings(folder, **change))
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("train: [a]\nspeed: 3\n", "unknown key speed"),
+        ("train: [a]\nepochs: many\n", "epochs must be int"),
+        ("train: [a\n", "not valid YAML"),
+        ("- a\n", "key: value"),
+        ("train: [a]\naugment: {fog: 1}\n", "unknown key fog"),
+    ],
+)
+def test_a_bad_configuration_file_is_told_in_one_sentence(tmp_path, text, words):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(VprError, match=words) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_file_is_read_with_overrides(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("train: [a, b]\nlearning_rate: 1e-3\nramp: [0, 1]\naugment: {grey: 0.5}\n")
+    config = read_config(path, epochs=7, loss=None)
+    assert config.train == ("a", "b") and config.learning_rate == 1e-3 and config.epochs == 7
+    assert config.augment.grey == 0.5 and config.loss == "contrastive"
+    with pytest.raises(VprError, match="cannot read"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_an_unknown_student_is_told(folder):
+    with pytest.raises(VprError, match="huge"):
+        build_student(settings(folder, student="huge"))
