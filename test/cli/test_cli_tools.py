@@ -81,11 +81,15 @@ def test_project_wants_enough_pictures(town, checkpoint, vpr, tmp_path):
     assert not (tmp_path / "p.safetensors").exists()
 
 
-def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr):
+def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr, tmp_path, conftest):
     result = vpr("calibrate", town, "--bag", bags["second"], "--map-bag", bags["first"], "-c", checkpoint)
     assert result.exit_code == 0, result.output
     with PlaceMap.open(town) as place_map:
         assert place_map.get_calibration()["source"] == "labelled drive"
+    pairs = tmp_path / "pairs.csv"
+    rows = [f"{conftest.START_NS + 10**13 + i * 5 * 10**8},{conftest.START_NS + i * 5 * 10**8},1" for i in range(30)]
+    pairs.write_text("\n".join(rows), encoding="utf-8")
+    assert vpr("calibrate", town, "--bag", bags["second"], "--truth", pairs, "-c", checkpoint).exit_code == 0
     assert vpr("calibrate", town, "--reset").exit_code == 0
     with PlaceMap.open(town) as place_map:
         assert place_map.get_calibration() is None

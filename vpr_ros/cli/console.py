@@ -146,11 +146,17 @@ def _set_aside(path: Path, force: bool) -> Path | None:
     if not force:
         raise VprError(f"'{path}' exists already: choose another name, or add --force to replace it.")
     # A slip such as `-o ~ --force` must not cost anybody a folder that we did not write.
-    if path.is_dir() and not any((path / name).is_file() for name in OURS):
+    if path.is_dir() and not _is_ours(path):
         raise VprError(f"'{path}' was not written by vpr_ros, so --force leaves it alone: choose another name.")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
     return old
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds an output of ours, or only what a killed run left."""
+    names = [entry.name for entry in folder.iterdir()]
+    return any(name in OURS for name in names) or all(n.startswith(".") and n.endswith(".part") for n in names)
 
 
 def _remove(path: Path) -> None:

@@ -116,6 +116,9 @@ def calibrate(
         typer.Option(help="Bag that was mapped, for the keyframes' true poses (default: the map's)."),
     ] = None,
     truth_topic: Annotated[str | None, typer.Option(help="Topic of the true poses.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Instead of poses: CSV of query stamp, reference stamp, tolerance in frames.")
+    ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     checkpoint: options.Checkpoint = "nano",
@@ -142,6 +145,7 @@ def calibrate(
         say(f"{map_file}: the checkpoint's calibration applies")
         return
     from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
+    from vpr_ros.offline.evaluate_run import TruthConfig
     from vpr_ros.sensors import DriveTopics
     from vpr_ros.student import DescriptorExtractor
 
@@ -150,5 +154,7 @@ def calibrate(
         summary = calibrate_from_map(map_file, extractor)
     else:
         topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
-        summary = calibrate_from_drive(map_file, bag, extractor, topics, truth_topic, tuple(map_bag or ()))
+        config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, pairs=truth)
+        with Progress("frames", None) as progress:
+            summary = calibrate_from_drive(map_file, bag, extractor, topics, config, progress)
     say(f"{map_file}: {summary}")

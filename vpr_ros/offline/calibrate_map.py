@@ -1,20 +1,20 @@
 """Fitting a map's probabilities: on a second drive with true poses, or on the map's own past."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.evaluation.truth import poses_at, truth_from_poses
+from vpr_ros.evaluation.truth import Truth, poses_at, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
-from vpr_ros.offline.evaluate_run import read_poses, true_keyframe_poses
-from vpr_ros.place_map import PlaceMap
+from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
+from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.recognition import LabelledSequence, choose_calibration, fit_calibration, self_matches
 from vpr_ros.recognition.mapper import described
 from vpr_ros.sensors import Drive, DriveTopics
-
-MAX_GAP_S = 1.0
 
 
 def calibrate_from_drive(
@@ -22,49 +22,58 @@ def calibrate_from_drive(
     bag: str | Path,
     extractor,
     topics: DriveTopics,
-    truth_topic: str | None = None,
-    map_bags: tuple[Path, ...] = (),
-    progress=None,
+    config: TruthConfig,
+    progress: Callable[[int], None] | None = None,
 ) -> str:
-    """Fit a map's calibration on a bag with true poses and store it in the map; returns a phrase about it.
+    """Fit a map's calibration on a labelled bag and store it in the map; returns a phrase about it.
 
-    The keyframes' true poses come from `map_bags`, else the map's own poses are taken for true. Raises VprError for a
-    map of another model, missing poses, and fewer queries than a calibration needs.
+    Truth is a table of pairs, or the true poses of `bag` beside those of the mapped bags; without either of the latter
+    the map's own poses are taken for true. Raises VprError for a map of another model, missing truth, and fewer queries
+    than a calibration needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
-    trajectory = read_poses(bag, truth_topic)
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
-        keyframes = place_map.keyframes()
-        poses = keyframes.T_map_base
-        if map_bags:
-            sources = {session.id: session.source for session in place_map.sessions()}
-            poses = true_keyframe_poses(keyframes, sources, map_bags, truth_topic, MAX_GAP_S)
-        if not np.isfinite(poses[:, 0, 3]).any():
-            raise VprError(f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag.")
+        keyframes, radius = place_map.keyframes(), place_map.place_radius_m
         stamps, odometry, descriptors = [], [], []
         with Drive(bag, topics) as drive:
-            labelled = (o for o in drive if trajectory.at(o.stamp_ns, MAX_GAP_S) is not None)
-            pairs = (described(extractor, batch) for batch in batches(labelled, batch_size_for(extractor)))
+            pairs = (described(extractor, batch) for batch in batches(drive, batch_size_for(extractor)))
             for observation, descriptor in chain.from_iterable(pairs):
                 if isinstance(descriptor, FrameError):
                     continue
+                T = observation.T_odom_base
                 stamps.append(observation.stamp_ns)
                 descriptors.append(descriptor)
-                T = observation.T_odom_base
                 odometry.append(np.full((4, 4), np.nan) if T is None else T)
                 if progress is not None:
                     progress(len(stamps))
-        if not stamps:
-            raise VprError(f"no image of bag {bag} has a true pose: are the stamps of one clock?")
-        radius_m = place_map.place_radius_m
-        truth = truth_from_poses(poses_at(trajectory, stamps, MAX_GAP_S), keyframes.ids, poses, radius_m)
+        config = replace(config, query_bag=Path(bag), radius_m=radius)
+        if config.pairs is None and not config.map_bags:
+            truth = _truth_from_map(stamps, keyframes, config, map_path)
+        else:
+            sources = {session.id: session.source for session in place_map.sessions()}
+            truth = find_truth(np.array(stamps, np.int64), keyframes, sources, config)
+        known = np.flatnonzero(truth.known)
         sequence = LabelledSequence(
-            keyframes, np.array(descriptors), np.array(stamps, np.int64), np.array(odometry),
-            [keyframes.rows_of(ids) for ids in truth.positives],
-        )  # fmt: skip
-        calibration = fit_calibration([sequence], radius_m, "labelled drive")
+            keyframes,
+            np.array(descriptors)[known],
+            np.array(stamps, np.int64)[known],
+            np.array(odometry)[known],
+            [keyframes.rows_of(truth.positives[q]) for q in known],
+        )
+        calibration = fit_calibration([sequence], radius, "labelled drive")
         place_map.set_calibration(calibration.to_dict())
     return _phrase(calibration)
+
+
+def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig, map_path) -> Truth:
+    if not keyframes.has_pose.any():
+        raise VprError(f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag.")
+    if config.query_bag is None:
+        raise VprError("a labelled drive needs the bag with its true poses.")
+    poses = poses_at(read_poses(config.query_bag, config.truth_topic), stamps, config.max_gap_s)
+    if not np.isfinite(poses[:, 0, 3]).any():
+        raise VprError(f"no image of bag {config.query_bag} has a true pose: are the stamps of one clock?")
+    return truth_from_poses(poses, keyframes.ids, keyframes.T_map_base, config.radius_m)
 
 
 def calibrate_from_map(map_path: str | Path, extractor, min_gap_s: float = 30.0) -> str:
