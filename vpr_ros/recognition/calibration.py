@@ -64,8 +64,8 @@ class Tuning:
     def from_dict(cls, data: dict) -> "Tuning":
         """Inverse of `to_dict`; KeyError, TypeError or ValueError for damaged content."""
         temper = float(data["temper"])
-        if not 0 < temper <= 1:
-            raise ValueError(f"temper {temper} is not in (0, 1]")
+        if not 0 < temper <= 10:
+            raise ValueError(f"temper {temper} is not in (0, 10]")
         cap = None if data.get("cap") is None else MonotoneMap.from_dict(data["cap"])
         return cls(temper, MonotoneMap.from_dict(data["posterior"]), cap)
 
@@ -136,7 +136,7 @@ class Calibration:
         """For descriptors nobody has calibrated: absolute similarity counts nothing, one frame counts little, and only
         a posterior above about 0.97 reaches a probability of 0.9."""
         evidence = MonotoneMap(-3.5, ((0.0, 1.0), (1.0, 9.0), (-4.0, 6.0)), ((0.0, 0.0), (0.0, 3.2), (0.0, 5.0)))
-        reading = Tuning(0.35, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
+        reading = Tuning(0.6, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
         return cls("default", radius, EvidenceModel(evidence, hit_rate=0.8), reading, reading)
 
 

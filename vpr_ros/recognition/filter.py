@@ -38,7 +38,7 @@ class FilterConfig:
     turn_weight_m: float = 1.0  # metres that one radian of turning counts
     max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
     prior_off_map: float = 0.5
-    leave_per_m: float = 1 / 500
+    leave_per_m: float = 1 / 200
     return_per_m: float = 1 / 200
     leave_per_frame: float = 0.004
     return_per_frame: float = 0.01

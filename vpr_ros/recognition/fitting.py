@@ -17,7 +17,7 @@ from vpr_ros.recognition.places import distinct_places
 from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
 
 MIN_QUERIES = 30
-TEMPERS = (0.1, 0.2, 0.4, 0.7, 1.0)
+TEMPERS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0)
 POSTERIOR_KNOTS = (-10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 13.0)
 PRIOR_WEIGHT = 2.0  # pseudo-queries per posterior knot that hold the map where there are no data
 CAP_PRIOR_WEIGHT = 10.0

@@ -10,7 +10,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, choose_calibration
 from vpr_ros.recognition.decision import REASONS, Decision, DecisionConfig
-from vpr_ros.recognition.evidence import Background, Retrieval, retrieve
+from vpr_ros.recognition.evidence import Background, Novelty, Retrieval, retrieve
 from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
 from vpr_ros.recognition.motion import Motion, MotionTracker
 from vpr_ros.recognition.places import Place, distinct_places
@@ -25,7 +25,7 @@ class RecognitionConfig:
     top_k: int = 50
     place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
     max_places: int = 10
-    evidence_spacing_m: float = 2.0  # frames closer together than this share one frame's evidence
+    evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
     loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
     loop_min_travel_m: float = 20.0  # nor those left behind by less than this: a standing robot meets no old place
     filter: FilterConfig = field(default_factory=FilterConfig)
@@ -78,6 +78,7 @@ class Recogniser:
         self._index = PlaceIndex(self.dim).build(self._descriptors[:n]) if index is None else index
         self.filter = TopologicalFilter(self.topology, fc)
         self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
+        self._novelty = Novelty()
         self._decision = Decision(self.config.decision)
         # The current drive's keyframes that are too recent to be searched, oldest first.
         self._waiting: deque[_Inserted] = deque()
@@ -95,7 +96,7 @@ class Recogniser:
         self._motion.reset()
         self._decision.reset()
         self._last_ns: int | None = None
-        self._last_query: np.ndarray | None = None
+        self._novelty.reset()
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
@@ -138,10 +139,11 @@ class Recogniser:
         self._note = ""
         self._admit(stamp_ns, motion.step_m is not None)
         self.fresh = self._last_ns is None
-        previous, self._last_query, self._last_ns = self._last_query, query, stamp_ns
+        self._query, self._last_ns = query, stamp_ns
         if self.topology.n == 0:
             return None, motion, note
-        return retrieve(query, self._index, self.topology, self._background, self.config.top_k, previous), motion, note
+        found = retrieve(query, self._index, self.topology, self._background, self.config.top_k, self._novelty)
+        return found, motion, note
 
     def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
         """One step of the filter: prediction by the motion, update by the retrieval."""
@@ -172,6 +174,10 @@ class Recogniser:
         """The current drive is over: all its keyframes are searched from now on."""
         while self._waiting:
             self._add(self._waiting.popleft())
+        # From here on nothing tells this map from one that was loaded whole.
+        if self.topology.n:
+            self.topology.update_spacing()
+            self._background.refresh(self._descriptors[: self.topology.n], now=True)
         self.reset("a new drive begins")
 
     def _admit(self, stamp_ns: int, with_odometry: bool) -> None:
@@ -228,7 +234,7 @@ class Recogniser:
     def _answer(
         self, stamp_ns: int, retrieval: Retrieval, places: list[Place], p: np.ndarray, motion: Motion, note: str
     ) -> Recognition:
-        top, query = self.topology, self._last_query
+        top, query = self.topology, self._query
         rows = [place.row for place in places]
         similarities = self._descriptors[rows].astype(np.float32) @ query if rows else np.empty(0)
         hypotheses = tuple(

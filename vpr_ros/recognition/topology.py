@@ -90,7 +90,7 @@ class Topology:
         self._measure(max(last, 0), row + 1)
         self._hash(row, row + 1)
         if self.n >= 2 * self._spacing_at:
-            self._update_spacing()
+            self.update_spacing()
         return row
 
     def near(self, row: int, distance: float) -> np.ndarray:
@@ -129,9 +129,9 @@ class Topology:
                 np.abs(self.coordinates[rows] - self.coordinates[row]) > 4 * self.radius
             )
             rows = rows[other & (turn < self.max_heading_rad)]
-        gap = np.linalg.norm(self.positions[rows] - self.positions[row], axis=1)
-        gap = gap - gap.min() if len(gap) else gap  # the nearest weighs 1 before normalisation: no underflow
-        weights = np.exp(-0.5 * (gap / (0.25 * self.radius + 1e-9)) ** 2)
+        squared = ((self.positions[rows] - self.positions[row]) ** 2).sum(axis=1)
+        # The nearest weighs 1 before normalisation: no underflow.
+        weights = np.exp(-0.5 * (squared - squared.min(initial=np.inf)) / (0.25 * self.radius) ** 2)
         self._colocated[row] = rows, weights / weights.sum() if len(rows) else weights
         return self._colocated[row]
 
@@ -168,7 +168,7 @@ class Topology:
         self._place(0, n)
         self._measure(0, n)
         self._hash(0, n)
-        self._update_spacing()
+        self.update_spacing()
 
     def _reserve(self, size: int) -> None:
         if size <= self._capacity:
@@ -220,7 +220,8 @@ class Topology:
     def _cell_of(self, p: np.ndarray) -> tuple[int, int]:
         return math.floor(p[0] / self._cell_size), math.floor(p[1] / self._cell_size)
 
-    def _update_spacing(self) -> None:
+    def update_spacing(self) -> None:
+        """Takes the median step anew; else that happens each time the map has doubled."""
         self._spacing_at = self.n
         same = (np.diff(self.segments) == 0) & (self.kinds[1:] != FRAMES)
         steps = np.diff(self.coordinates)[same]

@@ -11,6 +11,9 @@ import numpy as np
 from vpr_ros.errors import VprError
 
 MIN_POINTS = 200
+UPRIGHT = 0.7  # |z| of a normal below which a surface is a wall and not the ground
+NORMAL_SCATTER = 0.01  # mean square of a wall's normals along the wall: about 6 degrees
+ALIKE = 0.8  # cosine between the normals of surfaces that face alike
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class VerificationConfig:
 
     coarse_voxel_m: float = 1.0  # features and global search
     fine_voxel_m: float = 0.3
-    max_correspondence_m: float = 0.6  # fine alignment and the overlap that is counted
+    max_correspondence_m: float = 0.45  # fine alignment and the agreement that is counted
     max_distance_m: float = 15.0  # a larger offset is no match of one place
-    min_fitness: float = 0.6  # share of the query's points with a counterpart
+    min_agreement: float = 0.75  # share of the query's upright surfaces that the keyframe has too, facing alike
     max_rmse_m: float = 0.35
     max_std_m: float = 0.5  # along the least certain direction: a bare corridor does not tell where along it one is
     noise_m: float = 0.05  # of one point to its counterpart's plane, at least
@@ -42,7 +45,15 @@ class Verified:
     reason: str
     T_keyframe_query: np.ndarray | None
     covariance: np.ndarray | None
-    fitness: float
+    agreement: float
+    rmse_m: float
+
+
+@dataclass(frozen=True)
+class _Fit:
+    T: np.ndarray
+    pairs: np.ndarray  # (M, 2) indices of corresponding query and keyframe points
+    agreement: float
     rmse_m: float
 
 
@@ -72,21 +83,21 @@ def verify_clouds(
     if best is None or _judge(best, config):
         for start in _coarse(o3d, clouds, config):
             found = _refine(o3d, query, keyframe, start, config)
-            best = found if best is None or found.fitness > best.fitness else best
+            best = found if best is None or found.agreement > best.agreement else best
     assert best is not None
-    T, covariance = np.asarray(best.transformation), _covariance(best, query, keyframe, config)
+    covariance = _covariance(best, query, keyframe, config)
     reason = _judge(best, config)
     if not reason and np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]) > config.max_std_m:
         reason = "degenerate"
-    return Verified(not reason, reason or "registered", T, covariance, float(best.fitness), float(best.inlier_rmse))
+    return Verified(not reason, reason or "registered", best.T, covariance, best.agreement, best.rmse_m)
 
 
-def _judge(result: Any, config: VerificationConfig) -> str:
-    if result.fitness < config.min_fitness:
-        return "little_overlap"
-    if result.inlier_rmse > config.max_rmse_m:
+def _judge(fit: _Fit, config: VerificationConfig) -> str:
+    if fit.agreement < config.min_agreement:
+        return "little_agreement"
+    if fit.rmse_m > config.max_rmse_m:
         return "poor_fit"
-    if np.linalg.norm(result.transformation[:3, 3]) > config.max_distance_m:
+    if np.linalg.norm(fit.T[:3, 3]) > config.max_distance_m:
         return "too_far"
     return ""
 
@@ -118,36 +129,56 @@ def _coarse(o3d: Any, clouds: list[np.ndarray], config: VerificationConfig) -> l
     return [np.asarray(found.transformation), np.eye(4)]
 
 
-def _refine(o3d: Any, query: Any, keyframe: Any, T: np.ndarray, config: VerificationConfig) -> Any:
+def _refine(o3d: Any, query: Any, keyframe: Any, T: np.ndarray, config: VerificationConfig) -> _Fit:
     registration = o3d.pipelines.registration
-    result = None
-    for distance in (3 * config.max_correspondence_m, config.max_correspondence_m):
+    for distance in (4 * config.max_correspondence_m, config.max_correspondence_m):
         result = registration.registration_generalized_icp(
             query, keyframe, distance, T,
             registration.TransformationEstimationForGeneralizedICP(),
             registration.ICPConvergenceCriteria(max_iteration=50),
         )  # fmt: skip
-        T = result.transformation
-    return result
+        T = np.asarray(result.transformation)
+    pairs = np.asarray(result.correspondence_set).reshape(-1, 2)
+    return _Fit(T, pairs, _agreement(T, pairs, query, keyframe), float(result.inlier_rmse))
 
 
-def _covariance(result: Any, query: Any, keyframe: Any, config: VerificationConfig) -> np.ndarray:
-    """Inverse of sum J^T J / s^2 with J = [n, (R p) x n]: how the plane distances react to the six small motions."""
-    pairs = np.asarray(result.correspondence_set)
-    if not len(pairs):
+def _agreement(T: np.ndarray, pairs: np.ndarray, query: Any, keyframe: Any) -> float:
+    """Share of the query's points on upright surfaces that lie on a surface of the keyframe with the same orientation.
+
+    The ground is left out: any two streets agree on that.
+    """
+    normals = np.asarray(query.normals)
+    upright = np.abs(normals[:, 2]) < UPRIGHT
+    pairs = pairs[upright[pairs[:, 0]]]
+    turned = normals[pairs[:, 0]] @ T[:3, :3].T
+    alike = np.abs((turned * np.asarray(keyframe.normals)[pairs[:, 1]]).sum(axis=1)) > ALIKE
+    return float(alike.sum() / max(upright.sum(), 1))
+
+
+def _covariance(fit: _Fit, query: Any, keyframe: Any, config: VerificationConfig) -> np.ndarray:
+    """Inverse of sum J^T J / s^2 with J = [n, (R p) x n]: how the plane distances react to the six small motions.
+
+    A wall's estimated normals scatter, which looks like a little information along the wall. That much is taken off each
+    direction's share, so that a corridor stays uncertain along its length.
+    """
+    pairs = fit.pairs
+    if len(pairs) < 6:
         return np.diag(np.full(6, 1e6))
-    arms = np.asarray(query.points)[pairs[:, 0]] @ np.asarray(result.transformation)[:3, :3].T
+    arms = np.asarray(query.points)[pairs[:, 0]] @ fit.T[:3, :3].T
     normals = np.asarray(keyframe.normals)[pairs[:, 1]]
     jacobian = np.concatenate([normals, np.cross(arms, normals)], axis=1)
-    sigma = max(config.noise_m, float(result.inlier_rmse))
-    shared = max(1.0, len(pairs) / config.independent_points)
-    information = jacobian.T @ jacobian / (sigma**2 * shared)
-    return np.linalg.inv(information + 1e-9 * np.eye(6))
+    variance = max(config.noise_m, fit.rmse_m) ** 2 * max(1.0, len(pairs) / config.independent_points)
+    covariance = variance * np.linalg.inv(jacobian.T @ jacobian + 1e-9 * np.eye(6))
+    shares, axes = np.linalg.eigh(normals.T @ normals / len(pairs))
+    trusted = np.maximum(shares - NORMAL_SCATTER, 1e-4)
+    extra = np.maximum(1 / trusted - 1 / np.maximum(shares, 1e-4), 0.0) * variance / len(pairs)
+    covariance[:3, :3] += (axes * extra) @ axes.T
+    return covariance
 
 
 def _open3d() -> Any:
     try:
         import open3d
     except (ImportError, OSError) as error:
-        raise VprError(f"LiDAR verification needs Open3D ({error}): pip install 'vpr_ros[lidar]'") from error
+        raise VprError(f"verification needs Open3D ({error}): pip install 'vpr_ros[lidar]'") from error
     return open3d
