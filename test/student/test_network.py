@@ -10,6 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, SMALL, StudentConfig
 from vpr_ros.student.aggregator import Aggregator
 from vpr_ros.student.backbone import Backbone
+from vpr_ros.student.d2vpr import standardise
 
 sys.path.insert(0, str(Path(__file__).parent))
 import naive_student as naive  # noqa: E402
@@ -244,18 +245,36 @@ def test_training_after_inference_moves_every_part():
     assert all(key.endswith((".mix.bias", ".spread3.bias", ".spread5.bias")) for key in still), still
 
 
-def test_standardised_input_ignores_brightness_and_contrast():
-    model = shaken(D2VPR(TINY), 0.05).eval()
+@pytest.mark.parametrize("how, tolerance", [("image", 1e-4), ("local", 0.02)])
+def test_standardised_input_ignores_brightness_and_contrast(how, tolerance):
+    model = shaken(D2VPR(TINY.replace(standardise=how)), 0.05).eval()
     x = torch.randn(2, 3, 56, 56)
     with torch.inference_mode():
-        assert (model(x) - model(0.4 * x + 0.7)).abs().max() < 1e-4
+        assert (model(x) - model(3 * x + 0.7)).abs().max() < tolerance
+        assert (model(x) - model(x.flip(0))).abs().max() > 2 * tolerance
+
+
+def test_local_standardisation_is_the_window_mean_and_deviation():
+    x = torch.randn(2, 3, 24, 40, dtype=torch.float64) + torch.linspace(0, 9, 40, dtype=torch.float64)
+    got = standardise(x, "local")
+    reach_y, reach_x = 24 // 8, 40 // 8
+
+    def window(y, i, j):
+        return y[:, :, max(0, i - reach_y) : i + reach_y + 1, max(0, j - reach_x) : j + reach_x + 1].mean(dim=(2, 3))
+
+    places = [(i, j) for i in range(24) for j in range(40)]
+    mean = torch.stack([window(x, i, j) for i, j in places], dim=2).reshape(2, 3, 24, 40)
+    centred = x - mean
+    squares = (centred * centred).mean(dim=1, keepdim=True)
+    variance = torch.stack([window(squares, i, j) for i, j in places], dim=2).reshape(2, 1, 24, 40)
+    torch.testing.assert_close(got, centred / (variance + 0.02).sqrt())
 
 
 def test_encoder_attends_over_the_batch():
     model = shaken(D2VPR(TINY.replace(encoder=True)), 0.05).eval()
     x = torch.randn(3, 3, 56, 56)
     with torch.inference_mode():
-        regions = model.aggregator(model.recovery((tapped := model.backbone(F.instance_norm(x)))[0]), tapped[1])
+        regions = model.aggregator(model.recovery((tapped := model.backbone(standardise(x, TINY.standardise)))[0]), tapped[1])
         layer = model.encoder.stack.layers[0]
         whole = model(x)
         assert (whole[:1] - model(x[:1])).abs().max() > 1e-4

@@ -12,6 +12,7 @@ READINGS = ("paper", "released", "corrected")
 POOLINGS = ("gem", "signed")
 STEMS = ("patch", "conv")
 ADAPTER_INITS = ("constant", "scratch")
+STANDARDISE = ("none", "image", "local")
 REGIONS = 14
 
 
@@ -25,7 +26,8 @@ class StudentConfig:
     the field read where the region is, the refined medium vectors passed on, and scale 1 where the generator says 0.
     ``layer_scale_init`` 0 leaves the LayerScales out; ``adapter_width`` 0 leaves the adapters out.
     ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them.
-    ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published, the global one
+    ``standardise`` removes light before the network sees it: over the whole ``image``, or ``local``, over a window of a
+    quarter of each side. ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published, the global one
     outweighs the rest. ``image_size`` is (height, width).
     """
 
@@ -57,7 +59,7 @@ class StudentConfig:
     encoder_layers: int = 2
     encoder_heads: int = 16
     encoder_hidden: int = 2048
-    standardise: bool = False
+    standardise: str = "none"
     normalise_regions: bool = False
 
     def __post_init__(self) -> None:
@@ -66,6 +68,7 @@ class StudentConfig:
             (self.pooling, POOLINGS, "pooling"),
             (self.stem, STEMS, "stem"),
             (self.adapter_init, ADAPTER_INITS, "adapter_init"),
+            (self.standardise, STANDARDISE, "standardise"),
         ):
             if value not in allowed:
                 raise VprError(
@@ -152,7 +155,7 @@ NANO = StudentConfig(
     pooling="signed",
     encoder_heads=4,
     encoder_hidden=256,
-    standardise=True,
+    standardise="local",
     normalise_regions=True,
 )
 CONFIGS = {"small": SMALL, "nano": NANO}

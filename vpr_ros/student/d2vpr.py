@@ -12,6 +12,31 @@ from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.recovery import Recovery
 
 
+LOCAL_VARIANCE_FLOOR = 0.02
+
+
+def standardise(x: Tensor, how: str) -> Tensor:
+    """(B, 3, H, W) -> the same shape without the light's level and contrast, of each ``image`` or of each ``local`` window.
+
+    Local: the window's mean is taken from each channel, and one deviation, over window and channels, divides all three,
+    so that colour stays. The floor keeps the noise of a plain sky or wall small.
+    """
+    if how == "none":
+        return x
+    if how == "image":
+        return F.instance_norm(x)
+    x = x - _window_mean(x)
+    variance = _window_mean((x * x).mean(dim=1, keepdim=True))
+    return x / (variance + LOCAL_VARIANCE_FLOOR).sqrt()
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    """Mean over a window of a quarter of each side, cut at the border; one pass along each side."""
+    rows, cols = (side // 8 * 2 + 1 for side in x.shape[2:])
+    down = F.avg_pool2d(x, (rows, 1), stride=1, padding=(rows // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(down, (1, cols), stride=1, padding=(0, cols // 2), count_include_pad=False)
+
+
 class D2VPR(nn.Module):
     """D2-VPR (distilled and deformable visual place recognition), every size and reading of it."""
 
@@ -32,8 +57,7 @@ class D2VPR(nn.Module):
 
         Raises VprError when a side is not a multiple of the patch size.
         """
-        if self.config.standardise:
-            x = F.instance_norm(x)
+        x = standardise(x, self.config.standardise)
         tapped, grid = self.backbone(x)
         regions = self.aggregator(self.recovery(tapped), grid)
         return regions if self.encoder is None else self.encoder(regions)
