@@ -8,7 +8,7 @@ from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
 from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.topology import Topology
 
-CONFIG = FilterConfig(prune_below=0.0)
+CONFIG = FilterConfig(prune_below=0.0, mix_above=0.0)
 
 
 def mixing_matrix(top, config):

@@ -35,6 +35,7 @@ class FilterConfig:
     reverse_weight: float = 0.02  # share that move against the mapped direction
     plain_steps: tuple[float, ...] = (0.05, 0.30, 0.35, 0.20, 0.10)  # keyframe steps -1, 0, 1, 2, ... without odometry
     mix_weight: float = 0.1  # per shift, to other drives through the same place
+    mix_above: float = 1e-4  # only from keyframes with this much belief: looking up neighbours costs time
     turn_weight_m: float = 1.0  # metres that one radian of turning counts
     max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
     prior_off_map: float = 0.5
@@ -161,13 +162,16 @@ class TopologicalFilter:
         c, top = self.config, self.topology
         if c.mix_weight <= 0 or not len(self.rows):
             return
-        links = [top.colocated(row) for row in self.rows.tolist()]
-        counts = np.array([len(rows) for rows, _ in links])
+        givers = np.flatnonzero(self.excess > c.mix_above)
+        links = [top.colocated(row) for row in self.rows[givers].tolist()]
+        counts = np.array([len(rows) for rows, _ in links], dtype=np.int64)
         if not counts.any():
             return
-        given = np.where(counts > 0, c.mix_weight, 0.0) * self.excess
+        given = np.where(counts > 0, c.mix_weight, 0.0) * self.excess[givers]
+        kept = self.excess.copy()
+        kept[givers] -= given
         targets = np.concatenate([self.rows, *(rows for rows, _ in links)])
-        masses = np.concatenate([self.excess - given, np.repeat(given, counts) * np.concatenate([w for _, w in links])])
+        masses = np.concatenate([kept, np.repeat(given, counts) * np.concatenate([w for _, w in links])])
         self._gather(targets, masses)
 
     def _gather(self, targets: np.ndarray, masses: np.ndarray) -> None:

@@ -158,8 +158,8 @@ def _agreement(T: np.ndarray, pairs: np.ndarray, query: Any, keyframe: Any) -> f
 def _covariance(fit: _Fit, query: Any, keyframe: Any, config: VerificationConfig) -> np.ndarray:
     """Inverse of sum J^T J / s^2 with J = [n, (R p) x n]: how the plane distances react to the six small motions.
 
-    A wall's estimated normals scatter, which looks like a little information along the wall. That much is taken off each
-    direction's share, so that a corridor stays uncertain along its length.
+    A wall's estimated normals scatter, which looks like a little information along the wall. That much is taken off
+    each direction's share, so that a corridor stays uncertain along its length.
     """
     pairs = fit.pairs
     if len(pairs) < 6:
