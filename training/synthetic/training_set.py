@@ -51,6 +51,15 @@ GROUPS = (
     ),
 )
 
+# Validation drives of a city: the first is the map, the others are what calibration and the curve look at.
+VALIDATION_CONDITIONS = (
+    ("summer", "day", "clear"),
+    ("summer", "dusk", "clear"),
+    ("summer", "night", "clear"),
+    ("winter", "overcast", "clear"),
+    ("autumn", "overcast", "rain"),
+)
+
 
 @dataclass(frozen=True)
 class TrainingSetConfig:

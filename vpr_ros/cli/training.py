@@ -30,35 +30,48 @@ def render(
     output: Annotated[
         Path, typer.Argument(help="Folder of the training set; a broken run goes on.", show_default=False)
     ],
-    split: Annotated[str, typer.Option(help="Cities to take: train or validation.")] = "train",
-    cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 16,
-    drives: Annotated[int, typer.Option(min=1, help="Drives per city, in balanced seasons and lights.")] = 6,
-    frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 200,
-    height: Annotated[int, typer.Option(min=16)] = 96,
-    width: Annotated[int, typer.Option(min=16)] = 128,
+    split: Annotated[str, typer.Option(help="train or validation cities, or cardboard places.")] = "train",
+    cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 26,
+    drives: Annotated[int, typer.Option(min=1, help="Drives per city.")] = 6,
+    frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 100,
+    places: Annotated[int, typer.Option(min=1, help="Cardboard places, six views each.")] = 3000,
+    height: Annotated[int, typer.Option(min=16)] = 120,
+    width: Annotated[int, typer.Option(min=16)] = 160,
     lidar: Annotated[bool, typer.Option(help="Also scan with a LiDAR.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
 ):
     """Render a synthetic training set. Test cities cannot be rendered here: nothing may learn from them.
 
+    Train cities vary season, light, weather and camera from drive to drive.
+    Validation cities have one camera; their first drive is a summer day, the
+    map. Cardboard places are thousands of small painted scenes, none like
+    another.
+
     \b
     Example:
-      vpr_ros render runs/train_set --cities 16 && vpr_ros train --train runs/train_set
+      vpr_ros render runs/cities && vpr_ros train --train runs/cities
     """
+    from vpr_ros.training.synthetic import TRAIN_SEEDS, VALIDATION_SEEDS, render_training_set
+    from vpr_ros.training.synthetic.cardboard import render_cardboard_set
+    from vpr_ros.training.synthetic.training_set import VALIDATION_CONDITIONS
+
+    size = (height, width)
+    if split == "cardboard":
+        render_cardboard_set(output, seed=1, places=places, views=6, size=size, workers=workers)
+        say(f"{output}: {places} places, six views each")
+        return
+    seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}.get(split)
+    if seeds is None:
+        raise VprError(f"--split is '{split}': choose train, validation or cardboard.")
     try:
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
-    from vpr_ros.training.synthetic.city import TRAIN_SEEDS, VALIDATION_SEEDS
-    from vpr_ros.training.synthetic.training_set import render_training_set
-
-    seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}.get(split)
-    if seeds is None:
-        raise VprError(f"--split is '{split}': choose train or validation.")
     chosen = list(seeds)[:cities]
+    options_of = {"validation": {"camera": "fixed", "conditions": VALIDATION_CONDITIONS}}.get(split, {})
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
-            output, chosen, drives, frames, (height, width), lidar, workers, lambda done, _total: progress(done)
+            output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done), **options_of
         )
     say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
 

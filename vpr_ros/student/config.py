@@ -26,9 +26,9 @@ class StudentConfig:
     the field read where the region is, the refined medium vectors passed on, and scale 1 where the generator says 0.
     ``layer_scale_init`` 0 leaves the LayerScales out; ``adapter_width`` 0 leaves the adapters out.
     ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them.
-    ``standardise`` removes light before the network sees it: over the whole ``image``, or ``local``, over a window of a
-    quarter of each side. ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published, the global one
-    outweighs the rest. ``image_size`` is (height, width).
+    ``standardise`` removes light before the network sees it: over the whole ``image``, or ``local``, over a window of
+    a quarter of each side. ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published,
+    the global one outweighs the rest. ``image_size`` is (height, width).
     """
 
     name: str = "small"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,12 +14,11 @@ from vpr_ros.student.config import SMALL, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.recovery import Recovery
 
-
 LOCAL_VARIANCE_FLOOR = 0.02
 
 
 def standardise(x: Tensor, how: str) -> Tensor:
-    """(B, 3, H, W) -> the same shape without the light's level and contrast, of each ``image`` or of each ``local`` window.
+    """(B, 3, H, W) -> the same without the light's level and contrast, of each ``image`` or of each ``local`` window.
 
     Local: the window's mean is taken from each channel, and one deviation, over window and channels, divides all three,
     so that colour stays. The floor keeps the noise of a plain sky or wall small.
@@ -25,16 +27,27 @@ def standardise(x: Tensor, how: str) -> Tensor:
         return x
     if how == "image":
         return F.instance_norm(x)
-    x = x - _window_mean(x)
-    variance = _window_mean((x * x).mean(dim=1, keepdim=True))
-    return x / (variance + LOCAL_VARIANCE_FLOOR).sqrt()
+    # products in half precision would round the differences away
+    with torch.autocast(x.device.type, enabled=False):
+        x = x - _window_mean(x)
+        variance = _window_mean((x * x).mean(dim=1, keepdim=True))
+        return x / (variance + LOCAL_VARIANCE_FLOOR).sqrt()
 
 
 def _window_mean(x: Tensor) -> Tensor:
-    """Mean over a window of a quarter of each side, cut at the border; one pass along each side."""
-    rows, cols = (side // 8 * 2 + 1 for side in x.shape[2:])
-    down = F.avg_pool2d(x, (rows, 1), stride=1, padding=(rows // 2, 0), count_include_pad=False)
-    return F.avg_pool2d(down, (1, cols), stride=1, padding=(0, cols // 2), count_include_pad=False)
+    """Mean over a window of a quarter of each side, cut at the border; two matrix products, far faster than pooling."""
+    down, along = (_window_matrix(side, x.dtype, x.device) for side in x.shape[2:])
+    return down @ x @ along.T
+
+
+@lru_cache(maxsize=16)
+def _window_matrix(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(side, side): row i averages the positions within side // 8 of i."""
+    # a tensor made in inference mode could not be used by a later training step
+    with torch.inference_mode(False):
+        at = torch.arange(side, device=device)
+        near = ((at[:, None] - at[None]).abs() <= side // 8).to(dtype)
+        return near / near.sum(dim=1, keepdim=True)
 
 
 class D2VPR(nn.Module):
