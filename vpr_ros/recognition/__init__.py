@@ -4,6 +4,7 @@ from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.decision import DecisionConfig
 from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
 from vpr_ros.recognition.fitting import fit_calibration
+from vpr_ros.recognition.image_verification import ImageVerificationConfig, SameScene, verify_images
 from vpr_ros.recognition.labelling import (
     LabelledSequence,
     hide_stretch,
@@ -23,6 +24,7 @@ __all__ = [
     "DecisionConfig",
     "FilterConfig",
     "Hypothesis",
+    "ImageVerificationConfig",
     "LabelledSequence",
     "Localizer",
     "Mapper",
@@ -32,6 +34,7 @@ __all__ = [
     "Recogniser",
     "Recognition",
     "RecognitionConfig",
+    "SameScene",
     "TopologicalFilter",
     "VerificationConfig",
     "Verified",
@@ -42,4 +45,5 @@ __all__ = [
     "label_by_pose",
     "self_matches",
     "verify_clouds",
+    "verify_images",
 ]
