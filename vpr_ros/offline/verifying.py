@@ -34,7 +34,7 @@ class LoopClosures:
         self.agreed += verified.accepted
         line = {
             "stamp_ns": observation.stamp_ns, "keyframe_id": match.keyframe_id, "accepted": verified.accepted,
-            "reason": verified.reason, "fitness": verified.fitness,
+            "reason": verified.reason, "agreement": verified.agreement,
         }  # fmt: skip
         if verified.accepted and verified.T_keyframe_query is not None and verified.covariance is not None:
             T = verified.T_keyframe_query
