@@ -3,6 +3,7 @@
 #   PYTHON=python3.12     the interpreter that makes .venv
 #   TORCH=system          keep the torch that the platform ships (Jetson): .venv sees the system's packages
 #   JOBS=4                test processes
+#   DATA=FOLDER           real photo sets for `make bench`
 
 PYTHON ?= python3
 TORCH ?= pip
@@ -55,8 +56,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: $(STAMP)
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: $(STAMP) $(SYSTEM)
+	$(BIN)/python benchmarks/student.py --out runs/bench_student
+	$(BIN)/python benchmarks/conditions.py --out runs/conditions
+	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)"; \
+	else echo "real photos: make bench DATA=FOLDER with corridor/ and nordland_thumbs/ in it"; fi
 
 clean:
 	rm -rf build install log demo_out .pytest_cache .ruff_cache .hypothesis .coverage coverage.xml *.egg-info
