@@ -28,6 +28,12 @@ def test_status_and_reason(probabilities, status, reason):
     assert got[:2] == (status, reason) and got[2].startswith(REASONS[reason][:-1])
 
 
+def test_a_place_that_the_frame_itself_does_not_show_is_not_accepted():
+    sure = np.array([0.99])
+    assert Decision(CONFIG).decide(sure, True, supported=False)[:2] == ("rejected", "unsupported")
+    assert Decision(DecisionConfig(require_support=False)).decide(sure, True, supported=False)[0] == "accepted"
+
+
 def test_margin_counts_even_for_a_probable_place():
     strict = DecisionConfig(accept_probability=0.55, min_margin=0.3)
     assert Decision(strict).decide(np.array([0.6, 0.35]), False)[1] == "ambiguous"

@@ -9,6 +9,7 @@ REASONS = {
     "off_map": "The robot is most probably outside the map.",
     "ambiguous": "Two distinct places of the map fit about equally well.",
     "low_probability": "No place of the map is probable enough.",
+    "unsupported": "The place follows from the frames before, but this frame's retrieval does not contain it.",
     "unconfirmed": "The place has not been confirmed by enough frames yet.",
     "too_recent": "Only places that the robot has just left are in the map.",
     "no_map": "The map has no keyframes.",
@@ -19,9 +20,10 @@ REASONS = {
 class DecisionConfig:
     """When a place is accepted."""
 
-    accept_probability: float = 0.9
+    accept_probability: float = 0.95
     min_margin: float = 0.2  # over the second distinct place
     unknown_probability: float = 0.5  # P(unknown) from which the answer is "unknown"
+    require_support: bool = True  # the frame's own retrieval must contain the place: no match by dead reckoning alone
     min_consistent_frames: int = 1  # frames in a row with the same best place, moving with the robot
 
 
@@ -36,10 +38,11 @@ class Decision:
         """Forgets how long the best place has been the best."""
         self._consistent = 0
 
-    def decide(self, probabilities: np.ndarray, continues: bool) -> tuple[str, str, str]:
+    def decide(self, probabilities: np.ndarray, continues: bool, supported: bool = True) -> tuple[str, str, str]:
         """Status, reason and message for place probabilities (M,), sorted.
 
-        `continues`: the best place lies where the last frame's best place has moved to.
+        `continues`: the best place lies where the last frame's best place has moved to. `supported`: this frame's
+        retrieval contains a keyframe of the best place.
         """
         c = self.config
         best = float(probabilities[0]) if len(probabilities) else 0.0
@@ -52,6 +55,8 @@ class Decision:
             if second > best / 3 or best >= c.accept_probability:
                 return self._say("rejected", "ambiguous", f"{best:.2f} against {second:.2f}")
             return self._say("rejected", "low_probability", f"{best:.2f}, needed {c.accept_probability:.2f}")
+        if c.require_support and not supported:
+            return self._say("rejected", "unsupported", f"probability {best:.2f}")
         if self._consistent < c.min_consistent_frames:
             return self._say("rejected", "unconfirmed", f"{self._consistent} of {c.min_consistent_frames}")
         return self._say("accepted", "accepted", f"probability {best:.2f}")

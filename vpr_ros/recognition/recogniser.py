@@ -249,7 +249,8 @@ class Recogniser:
             for i, row in enumerate(rows)
         )
         continues = self._continues(rows[0], motion) if rows else False
-        status, reason, message = self._decision.decide(p, continues)
+        supported = bool(rows) and bool(np.isin(top.near(rows[0], top.radius), retrieval.rows).any())
+        status, reason, message = self._decision.decide(p, continues, supported)
         logged = slice(0, RETRIEVAL_LOGGED)
         ranked = zip(top.ids[retrieval.rows[logged]].tolist(), retrieval.similarities[logged].tolist(), strict=True)
         unknown = max(0.0, 1.0 - float(p.sum()))
