@@ -28,7 +28,9 @@ MIN_GREY = 30.0  # tunnels of the railway: a pair counts only if both pictures a
 
 def vpr(*arguments) -> None:
     """One command of the product, in a process of its own."""
-    subprocess.run([Path(sys.executable).with_name("vpr_ros"), *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [Path(sys.executable).with_name("vpr_ros"), *map(str, arguments)], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def bright_pairs(first: Path, second: Path) -> list[str]:

@@ -274,7 +274,9 @@ def test_encoder_attends_over_the_batch():
     model = shaken(D2VPR(TINY.replace(encoder=True)), 0.05).eval()
     x = torch.randn(3, 3, 56, 56)
     with torch.inference_mode():
-        regions = model.aggregator(model.recovery((tapped := model.backbone(standardise(x, TINY.standardise)))[0]), tapped[1])
+        regions = model.aggregator(
+            model.recovery((tapped := model.backbone(standardise(x, TINY.standardise)))[0]), tapped[1]
+        )
         layer = model.encoder.stack.layers[0]
         whole = model(x)
         assert (whole[:1] - model(x[:1])).abs().max() > 1e-4

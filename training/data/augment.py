@@ -23,9 +23,9 @@ class AugmentConfig:
     gamma: float = 0.35
     saturation: float = 0.6
     hue_deg: float = 7.0
-    grey: float = 0.35  # probability
+    grey: float = 0.25  # probability
     blur: float = 0.2  # probability
-    low_resolution: float = 0.7  # probability of a pass through a third of the pixels or fewer
+    low_resolution: float = 0.45  # probability of a pass through a third of the pixels or fewer
     noise: float = 8.0  # standard deviation, grey levels
     erase: float = 0.2  # probability of one erased rectangle, the passing lorry
 
@@ -40,7 +40,7 @@ def augment(
     out = _photometric(out.astype(np.float32), config, strength, rng)
     height, width = size
     if rng.random() < config.low_resolution * strength:
-        factor = rng.uniform(1.5, 4.0)
+        factor = rng.uniform(1.5, 3.5)
         small = cv2.resize(
             out, (max(8, int(width / factor)), max(8, int(height / factor))), interpolation=cv2.INTER_AREA
         )

@@ -1,0 +1,1 @@
+"""Ground truth, figures and the report of a run."""

@@ -25,7 +25,8 @@ class Describer(Protocol):
     name: str
     dim: int
     fingerprint: str
-    preprocessing: dict
+    @property
+    def preprocessing(self) -> dict: ...
 
     def describe(self, images) -> np.ndarray: ...
 

@@ -155,7 +155,7 @@ NANO = StudentConfig(
     pooling="signed",
     encoder_heads=4,
     encoder_hidden=256,
-    standardise="local",
+    standardise="image",
     normalise_regions=True,
 )
 CONFIGS = {"small": SMALL, "nano": NANO}
