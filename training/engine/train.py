@@ -104,7 +104,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
         raise KeyboardInterrupt
     provenance = {
         "kind": "metric learning",
-        "config": effective,
+        # the folders' names: where they lay on the training machine is nobody's business
+        "config": effective | {key: [Path(p).name for p in effective[key]] for key in ("train", "validation")},
         "seconds": round(time.time() - started),
         "frames": len(table),
     }
