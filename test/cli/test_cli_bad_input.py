@@ -44,18 +44,18 @@ def test_missing_files_are_named(vpr, map_it, bags, first_map, checkpoint, tmp_p
     assert_sentence(vpr("poses", first_map, nowhere), "nowhere")
 
 
-def test_bag_without_images_lists_what_it_holds(map_it, tmp_path, conftest):
+def test_bag_without_images_lists_what_it_holds(map_it, tmp_path, street):
     with BagWriter(tmp_path / "blind") as bag:
-        bag.write("/odom", odometry_msg(np.eye(4), conftest.START_NS), conftest.START_NS)
+        bag.write("/odom", odometry_msg(np.eye(4), street.START_NS), street.START_NS)
     assert_sentence(map_it(tmp_path / "blind"), "no camera images", "/odom")
     assert not (tmp_path / "out.vpr").exists()
 
 
-def test_two_cameras_must_be_told_apart(map_it, tmp_path, conftest):
+def test_two_cameras_must_be_told_apart(map_it, tmp_path, street):
     with BagWriter(tmp_path / "two") as bag:
-        for i, image in enumerate(conftest.drive_images(1, 4)):
+        for i, image in enumerate(street.drive_images(1, 4)):
             for topic in ("/left/image", "/right/image"):
-                stamp = conftest.START_NS + i * conftest.SECOND_NS
+                stamp = street.START_NS + i * street.SECOND_NS
                 bag.write(topic, image_msg(image, stamp), stamp)
     assert_sentence(map_it(tmp_path / "two"), "--image-topic", "/left/image", "/right/image")
     assert map_it(tmp_path / "two", "--image-topic", "/left/image").exit_code == 0
@@ -72,35 +72,35 @@ def test_truncated_bag(map_it, bags, tmp_path, keep, drive):
     assert not (tmp_path / "out.vpr").exists()
 
 
-def test_one_bad_frame_is_skipped_and_counted(map_it, tmp_path, conftest):
-    images, stamp = conftest.drive_images(1, 12), conftest.START_NS
+def test_one_bad_frame_is_skipped_and_counted(map_it, tmp_path, street):
+    images, stamp = street.drive_images(1, 12), street.START_NS
     with BagWriter(tmp_path / "rough") as bag:
 
         def put(message, at_ns):
             bag.write("/camera/image/compressed", message, at_ns)
 
         for i, image in enumerate(images):
-            put(compressed_image_msg(image, stamp + i * conftest.SECOND_NS), stamp + i * conftest.SECOND_NS)
-            after = stamp + i * conftest.SECOND_NS + 1000
+            put(compressed_image_msg(image, stamp + i * street.SECOND_NS), stamp + i * street.SECOND_NS)
+            after = stamp + i * street.SECOND_NS + 1000
             if i == 3:
                 put(compressed_image_msg(b"", after), after)
             if i == 5:
                 put(compressed_image_msg(b"\xff\xd8 no picture", after), after)
             if i == 7:
-                put(compressed_image_msg(image, stamp + i * conftest.SECOND_NS), after)
+                put(compressed_image_msg(image, stamp + i * street.SECOND_NS), after)
             if i == 9:
-                put(compressed_image_msg(image, stamp + (i - 1) * conftest.SECOND_NS + 500_000_000), after)
+                put(compressed_image_msg(image, stamp + (i - 1) * street.SECOND_NS + 500_000_000), after)
     result = map_it(tmp_path / "rough", "--keyframe-every", 1)
     assert result.exit_code == 0, result.output
     assert "12 keyframes saved of 12 frames" in result.output
     assert "unreadable" in result.output and "repeated" in result.output and "backwards" in result.output
 
 
-def test_raw_images_with_odd_encoding_step_and_size(map_it, tmp_path, conftest):
-    images, stamp = conftest.drive_images(1, 8), conftest.START_NS
+def test_raw_images_with_odd_encoding_step_and_size(map_it, tmp_path, street):
+    images, stamp = street.drive_images(1, 8), street.START_NS
     with BagWriter(tmp_path / "raw") as bag:
         for i, image in enumerate(images):
-            at_ns = stamp + i * conftest.SECOND_NS
+            at_ns = stamp + i * street.SECOND_NS
             message = image_msg(image[: 64 - 8 * (i == 6)], at_ns)
             if i == 2:
                 message.encoding = "quantum16"
@@ -113,11 +113,11 @@ def test_raw_images_with_odd_encoding_step_and_size(map_it, tmp_path, conftest):
     assert "size changed" in result.output
 
 
-def test_nan_poses_leave_the_frame_without_a_pose(map_it, tmp_path, conftest):
-    stamp = conftest.START_NS
+def test_nan_poses_leave_the_frame_without_a_pose(map_it, tmp_path, street):
+    stamp = street.START_NS
     with BagWriter(tmp_path / "nan") as bag:
-        for i, image in enumerate(conftest.drive_images(1, 8)):
-            at_ns = stamp + i * 2 * conftest.SECOND_NS
+        for i, image in enumerate(street.drive_images(1, 8)):
+            at_ns = stamp + i * 2 * street.SECOND_NS
             message = odometry_msg(np.eye(4), at_ns)
             message.pose.pose.position.x = float("nan") if i == 4 else 3.0 * i
             bag.write("/odom", message, at_ns)
@@ -129,10 +129,10 @@ def test_nan_poses_leave_the_frame_without_a_pose(map_it, tmp_path, conftest):
     assert "NaN" in result.output
 
 
-def test_bag_with_only_broken_images_leaves_no_map(map_it, tmp_path, conftest):
+def test_bag_with_only_broken_images_leaves_no_map(map_it, tmp_path, street):
     with BagWriter(tmp_path / "broken") as bag:
         for i in range(5):
-            at_ns = conftest.START_NS + i
+            at_ns = street.START_NS + i
             bag.write("/image", compressed_image_msg(b"nothing", at_ns), at_ns)
     assert_sentence(map_it(tmp_path / "broken"), "none of the 5 images")
     assert not (tmp_path / "out.vpr").exists()
@@ -260,15 +260,15 @@ def test_unknown_options_and_values_do_not_trace(vpr, bags, first_map, tmp_path)
     assert_sentence(vpr("map", bags["first"], "-o", tmp_path / "m.vpr", "--device", "abacus"))
 
 
-def test_bag_of_laser_scans(vpr, map_it, tmp_path, conftest):
-    header = odometry_msg(np.eye(4), conftest.START_NS).header
+def test_bag_of_laser_scans(vpr, map_it, tmp_path, street):
+    header = odometry_msg(np.eye(4), street.START_NS).header
     none = np.zeros(0, np.float32)
     scan = make(
         "sensor_msgs/msg/LaserScan", header=header, angle_min=0.0, angle_max=1.0, angle_increment=0.1,
         time_increment=0.0, scan_time=0.0, range_min=0.0, range_max=9.0, ranges=none, intensities=none,
     )  # fmt: skip
     with BagWriter(tmp_path / "scans") as bag:
-        bag.write("/scan", scan, conftest.START_NS)
+        bag.write("/scan", scan, street.START_NS)
     assert_sentence(map_it(tmp_path / "scans"), "/scan", "LaserScan")
     assert json.loads(vpr("doctor", tmp_path / "scans", "--json").output)["verdict"] == "ERROR"
 

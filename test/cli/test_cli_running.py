@@ -80,9 +80,9 @@ def test_batches_give_the_same_answers_as_single_frames(bags, first_map, checkpo
         assert a["p_unknown"] == np.float64(b["p_unknown"]) or abs(a["p_unknown"] - b["p_unknown"]) < 1e-3
 
 
-def test_removing_the_ground_truth_changes_nothing(first_map, checkpoint, run_folder, vpr, tmp_path, conftest):
-    bare = conftest.write_drive(
-        tmp_path / "bare", conftest.drive_images(1, 30, 5), truth=False, start_ns=conftest.START_NS + 10**13, y_m=1.0
+def test_removing_the_ground_truth_changes_nothing(first_map, checkpoint, run_folder, vpr, tmp_path, street):
+    bare = street.write_drive(
+        tmp_path / "bare", street.drive_images(1, 30, 5), truth=False, start_ns=street.START_NS + 10**13, y_m=1.0
     )
     result = vpr("localize", bare, "--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -107,11 +107,11 @@ def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
     assert "<html" in report and "base64" in report and "<script src" not in report
 
 
-def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, conftest):
+def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, street):
     run = shutil.copytree(run_folder, tmp_path / "run")
     stamps = [r["stamp_ns"] for r in lines_of(run / "matches.jsonl")]
     pairs = tmp_path / "pairs.csv"
-    rows = [f"{stamp},{conftest.START_NS + i * conftest.SECOND_NS // 2},1" for i, stamp in enumerate(stamps)]
+    rows = [f"{stamp},{street.START_NS + i * street.SECOND_NS // 2},1" for i, stamp in enumerate(stamps)]
     pairs.write_text("query,reference,tolerance\n" + "\n".join(rows), encoding="utf-8")
     result = vpr("eval", run, "--truth", pairs)
     assert result.exit_code == 0, result.output

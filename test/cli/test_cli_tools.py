@@ -81,13 +81,13 @@ def test_project_wants_enough_pictures(town, checkpoint, vpr, tmp_path):
     assert not (tmp_path / "p.safetensors").exists()
 
 
-def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr, tmp_path, conftest):
+def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr, tmp_path, street):
     result = vpr("calibrate", town, "--bag", bags["second"], "--map-bag", bags["first"], "-c", checkpoint)
     assert result.exit_code == 0, result.output
     with PlaceMap.open(town) as place_map:
         assert place_map.get_calibration()["source"] == "labelled drive"
     pairs = tmp_path / "pairs.csv"
-    rows = [f"{conftest.START_NS + 10**13 + i * 5 * 10**8},{conftest.START_NS + i * 5 * 10**8},1" for i in range(30)]
+    rows = [f"{street.START_NS + 10**13 + i * 5 * 10**8},{street.START_NS + i * 5 * 10**8},1" for i in range(30)]
     pairs.write_text("\n".join(rows), encoding="utf-8")
     assert vpr("calibrate", town, "--bag", bags["second"], "--truth", pairs, "-c", checkpoint).exit_code == 0
     assert vpr("calibrate", town, "--reset").exit_code == 0
@@ -95,10 +95,10 @@ def test_calibrate_from_a_second_drive_and_reset(bags, town, checkpoint, vpr, tm
         assert place_map.get_calibration() is None
 
 
-def test_pictures_become_a_bag_in_natural_order(vpr, tmp_path, conftest):
+def test_pictures_become_a_bag_in_natural_order(vpr, tmp_path, street):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    images = conftest.drive_images(3, 11)
+    images = street.drive_images(3, 11)
     for i, image in enumerate(images):
         cv2.imwrite(str(folder / f"{i}.png"), image[..., ::-1])
     result = vpr("bag", folder, "-o", tmp_path / "bag", "--rate-hz", 4, "--storage", "sqlite3")
@@ -109,10 +109,10 @@ def test_pictures_become_a_bag_in_natural_order(vpr, tmp_path, conftest):
     np.testing.assert_array_equal(np.array([o.image for o in read]), np.array(images))
 
 
-def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_path, conftest):
+def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_path, street):
     for name, noise in (("reference", 0), ("query", 5)):
         (tmp_path / name).mkdir()
-        for i, image in enumerate(conftest.drive_images(4, 16, noise)):
+        for i, image in enumerate(street.drive_images(4, 16, noise)):
             cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), image[..., ::-1])
     arguments = ("--database", tmp_path / "reference", "--queries", tmp_path / "query", "-c", checkpoint)
     result = vpr("eval", *arguments, "--truth", "frames:1")
@@ -121,13 +121,13 @@ def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_
     assert vpr("eval", "--database", tmp_path / "reference").exit_code == 2
 
 
-def test_doctor_speaks_of_every_stage_and_fails_where_one_starves(bags, vpr, tmp_path, conftest):
+def test_doctor_speaks_of_every_stage_and_fails_where_one_starves(bags, vpr, tmp_path, street):
     good = vpr("doctor", bags["first"])
     assert good.exit_code == 0
     assert all(stage in good.output for stage in ("image", "odometry", "pose", "points"))
     blind = tmp_path / "blind"
-    with conftest.BagWriter(blind) as bag:
-        bag.write("/odom", conftest.odometry_msg(np.eye(4), conftest.START_NS), conftest.START_NS)
+    with street.BagWriter(blind) as bag:
+        bag.write("/odom", street.odometry_msg(np.eye(4), street.START_NS), street.START_NS)
     bad = vpr("doctor", blind)
     assert bad.exit_code == 1 and "no camera images" in bad.output
     assert json.loads(vpr("doctor", blind, "--json").output)["verdict"] == "ERROR"
