@@ -51,7 +51,15 @@ GROUPS = (
     ),
 )
 
-# Validation drives of a city: the first is the map, the others are what calibration and the curve look at.
+# Validation drives are driven as a robot drives, without the scatter that training wants: probabilities are
+# calibrated on them. The first drive of a city is the map, the others are recognised in it.
+VALIDATION_OPTIONS = {
+    "camera": "fixed",
+    "spacing_m": 3.0,
+    "along_jitter_m": 0.0,
+    "across_jitter_m": 0.4,
+    "yaw_jitter_deg": 1.0,
+}
 VALIDATION_CONDITIONS = (
     ("summer", "day", "clear"),
     ("summer", "dusk", "clear"),

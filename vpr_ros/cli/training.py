@@ -53,7 +53,7 @@ def render(
     """
     from vpr_ros.training.synthetic import TRAIN_SEEDS, VALIDATION_SEEDS, render_training_set
     from vpr_ros.training.synthetic.cardboard import render_cardboard_set
-    from vpr_ros.training.synthetic.training_set import VALIDATION_CONDITIONS
+    from vpr_ros.training.synthetic.training_set import VALIDATION_CONDITIONS, VALIDATION_OPTIONS
 
     size = (height, width)
     if split == "cardboard":
@@ -68,10 +68,10 @@ def render(
     except (ImportError, OSError) as error:
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
     chosen = list(seeds)[:cities]
-    options_of = {"validation": {"camera": "fixed", "conditions": VALIDATION_CONDITIONS}}.get(split, {})
+    driven = {"conditions": VALIDATION_CONDITIONS, **VALIDATION_OPTIONS} if split == "validation" else {}
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
-            output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done), **options_of
+            output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done), **driven
         )
     say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
 
