@@ -33,10 +33,16 @@ def vpr(*arguments) -> None:
     )
 
 
+def brightness(path: Path) -> float:
+    """Mean grey level; 0 for a file that is no picture."""
+    image = cv2.imread(str(path))
+    return 0.0 if image is None else float(image.mean())
+
+
 def bright_pairs(first: Path, second: Path) -> list[str]:
     """Names that both folders have and that are bright in both."""
     names = sorted({p.name for p in first.iterdir()} & {p.name for p in second.iterdir()})
-    return [n for n in names if all(cv2.imread(str(f / n)).mean() > MIN_GREY for f in (first, second))]
+    return [n for n in names if all(brightness(f / n) > MIN_GREY for f in (first, second))]
 
 
 def numbered(names: list[str], folder: Path, out: Path) -> None:

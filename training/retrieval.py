@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from vpr_ros.student import normalise, resize
+from vpr_ros.student import D2VPR, normalise, resize
 
 from .data.training_set import FrameTable, read_image
 
 
-def describe_frames(model: torch.nn.Module, table: FrameTable, batch: int = 64) -> tuple[np.ndarray, FrameTable]:
+def describe_frames(model: D2VPR, table: FrameTable, batch: int = 64) -> tuple[np.ndarray, FrameTable]:
     """Descriptors (N, 14·D) float32 of all frames at the model's own input size, unprojected, and the table."""
     device = next(model.parameters()).device
     training, rows = model.training, []
@@ -43,7 +43,7 @@ def recall_by_condition(
         if not len(pool):
             continue
         base = of_city[table.drives[of_city] == sorted(set(table.drives[pool]))[0]]
-        for drive in sorted(set(table.drives[of_city]) - {table.drives[base[0]]}):
+        for drive in sorted(set(table.drives[of_city].tolist()) - {str(table.drives[base[0]])}):
             query = of_city[table.drives[of_city] == drive]
             best = base[np.argmax(descriptors[query] @ descriptors[base].T, axis=1)]
             true = _same_place(table, query[:, None], base[None], radius_m, heading_rad)

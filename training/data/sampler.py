@@ -99,7 +99,7 @@ class PlaceBatchSampler(Sampler):
             anchors.append(int(anchor))
             # Other drives first: the same drive repeats the season, the light and the parked cars.
             order = rng.permutation(near)
-            fresh = _one_per_drive(order, drives, {drives[anchor]})
+            fresh = _one_per_drive(order, drives, {str(drives[anchor])})
             chosen = [int(anchor), *fresh, *[i for i in order if i not in fresh]][: self.images_per_place]
             rows += [int(candidates[i]) for i in chosen]
         return rows
@@ -108,7 +108,7 @@ class PlaceBatchSampler(Sampler):
 def _one_per_drive(order: np.ndarray, drives: np.ndarray, used: set) -> list[int]:
     chosen: list[int] = []
     for i in order:
-        if drives[i] not in used:
-            used.add(drives[i])
+        if str(drives[i]) not in used:
+            used.add(str(drives[i]))
             chosen.append(int(i))
     return chosen

@@ -67,7 +67,8 @@ class _Keyframes:
 
 
 def _poses(table: FrameTable, rows: np.ndarray) -> np.ndarray:
-    return np.array([planar_transform(*table.positions_m[i], table.headings_rad[i]) for i in rows])
+    planar = np.column_stack([table.positions_m, table.headings_rad])
+    return np.array([planar_transform(*pose) for pose in planar[rows].tolist()])
 
 
 def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[LabelledSequence]:

@@ -7,6 +7,8 @@ import lightning as L
 import numpy as np
 import torch
 
+from vpr_ros.student import D2VPR
+
 from ..data.training_set import FrameTable
 from ..losses import LOSSES, place_pairs
 from .config import TrainConfig
@@ -15,9 +17,12 @@ from .config import TrainConfig
 class MetricLearning(L.LightningModule):
     """Trains `student` on batches of `TrainingFrames`; the pose of a row decides which pairs are positive."""
 
-    def __init__(self, student: torch.nn.Module, table: FrameTable, config: TrainConfig):
+    def __init__(self, student: D2VPR, table: FrameTable, config: TrainConfig):
         super().__init__()
         self.student, self.config = student, config
+        self.positions_m: torch.Tensor
+        self.headings_rad: torch.Tensor
+        self.cities: torch.Tensor
         self.loss = LOSSES[config.loss]
         self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.ema_decay else None
         _, cities = np.unique(table.cities, return_inverse=True)
@@ -27,7 +32,7 @@ class MetricLearning(L.LightningModule):
         self.register_buffer("cities", torch.from_numpy(cities), persistent=False)
 
     @property
-    def best_student(self) -> torch.nn.Module:
+    def best_student(self) -> D2VPR:
         """The averaged weights where there are some, else the trained ones."""
         return self.student if self.average is None else self.average
 

@@ -14,7 +14,8 @@ class RunProgress(L.Callback):
     """A bar per epoch and a line per epoch; the lines also go to `validation.csv` beside the checkpoints."""
 
     def __init__(self, validate: Callable[[], dict], every: int):
-        self.validate, self.every, self.console, self.bar = validate, every, Console(stderr=True), None
+        self.validate, self.every, self.console = validate, every, Console(stderr=True)
+        self.bar = Progress(disable=True)
 
     def on_train_epoch_start(self, trainer, module) -> None:
         self.started, self.losses, self.hits = time.monotonic(), [], []
@@ -60,5 +61,4 @@ class RunProgress(L.Callback):
             writer.writerow(row)
 
     def on_exception(self, trainer, module, exception) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.stop()

@@ -54,7 +54,8 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
     student = build_student(config)
     table = read_frame_table(*config.train)
     validation = read_frame_table(*config.validation) if config.validation else None
-    size = student.config.image_size if not config.image_sizes else (max(config.image_sizes),) * 2
+    side = max(config.image_sizes, default=0)
+    size = (side, side) if side else student.config.image_size
     module = MetricLearning(student, table, config)
     sampler = PlaceBatchSampler(
         table,
@@ -83,7 +84,7 @@ def train(config: TrainConfig, out: str | Path, *, resume: bool = True) -> Path:
         max_epochs=config.epochs,
         accelerator=config.accelerator,
         devices="auto" if config.accelerator != "cpu" else 1,
-        precision=config.precision,
+        precision=config.precision,  # type: ignore[arg-type]
         logger=CSVLogger(out, name="", version=""),
         log_every_n_steps=10,
         use_distributed_sampler=False,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from ...geometry import interpolate
+from vpr_ros.geometry import interpolate
+
 from .drive import Drive
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
@@ -26,8 +27,15 @@ def write_drive_bag(
     Image stamps are `drive.stamps_ns`; frames are map, odom, base_link, camera_link, camera_optical_frame and
     lidar_link. `progress(done, total)` is called after each frame. Raises VprError where the bag cannot be written.
     """
-    from ...sensors.bag_writer import BagWriter
-    from ...sensors.messages import camera_info_msg, cloud_msg, compressed_image_msg, odometry_msg, pose_msg, tf_msg
+    from vpr_ros.sensors.bag_writer import BagWriter
+    from vpr_ros.sensors.messages import (
+        camera_info_msg,
+        cloud_msg,
+        compressed_image_msg,
+        odometry_msg,
+        pose_msg,
+        tf_msg,
+    )
 
     camera, total = drive.camera, len(drive)
     with BagWriter(path, storage) as bag:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...errors import VprError
+from vpr_ros.errors import VprError
 
 SEASONS = ("summer", "autumn", "winter")
 LIGHTS = ("day", "overcast", "dusk", "night")

@@ -8,8 +8,9 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from ...errors import VprError
-from ...geometry import planar_transform
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import planar_transform
+
 from .camera import camera_extrinsics, render_image
 from .conditions import CameraConfig, DriveConditions, LidarConfig
 from .lidar import lidar_extrinsics, render_scan

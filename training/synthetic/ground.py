@@ -61,7 +61,8 @@ def make_ground(seed: int) -> Ground:
         first += n
     empty[sample_at >= 0] = 0
     _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    of_label = np.zeros(labels.max() + 1, np.int32)
+    labels = np.asarray(labels, dtype=np.int64)
+    of_label = np.zeros(int(labels.max()) + 1, np.int32)
     of_label[labels[empty == 0]] = sample_at[empty == 0]
     nearest = of_label[labels]
 

@@ -55,7 +55,7 @@ class Mesh:
         twice = _repeat(attributes, 2)
         self.triangles(corners[:, order].reshape(-1, 3, 3), uv[:, order].reshape(-1, 3, 2), **twice)
 
-    def boxes(self, centre, half, yaw=0.0, bottom=False, **attributes):
+    def boxes(self, centre, half, yaw: float | np.ndarray = 0.0, bottom=False, **attributes):
         """Add boxes: `centre` (n, 3), `half` extents (n, 3), `yaw` (n,) about z."""
         centre, half = np.atleast_2d(np.asarray(centre, np.float64)), np.atleast_2d(np.asarray(half, np.float64))
         n = len(centre) if len(half) == 1 else len(half)
@@ -107,7 +107,7 @@ class Mesh:
             for k, v in enumerate(values):
                 if v.ndim > plain:
                     full[starts[k] : starts[k + 1]] = v.reshape(len(v), -1)
-            out[name] = np.ascontiguousarray(full if width > 1 else full[:, 0])
+            out[name] = np.ascontiguousarray(full if width > 1 else full[:, 0])  # type: ignore[assignment]
         return out
 
 

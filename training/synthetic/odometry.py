@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...geometry import invert, planar_transform
+from vpr_ros.geometry import invert, planar_transform
 
 
 def drifting_odometry(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import VprError
+from vpr_ros.errors import VprError
+
 from .city import City, make_city
 
 
@@ -45,7 +46,7 @@ def _walk(city: City, start: int, goal: int, used: dict[int, int], came_by: int)
         for other, street in city.neighbours[node]:
             if street != last:
                 step = city.streets[street].length_m * (1 + 6 * used.get(street, 0))
-                heapq.heappush(queue, (cost + step, other, street, (*path, street)))
+                heapq.heappush(queue, (cost + step, other, street, (*path, street)))  # type: ignore[arg-type]
     return []
 
 

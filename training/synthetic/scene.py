@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ class Scene:
     city: City
     ground: Ground
     conditions: DriveConditions
-    rays: object
+    rays: Any
     part: dict[str, np.ndarray]
     near_walls: np.ndarray  # (R, C) f32: 0 in the open, 1 at the foot of a wall
     lamp_light: np.ndarray  # (R, C) f32 irradiance of the street lamps on the ground
@@ -34,7 +35,7 @@ class Scene:
         import open3d as o3d
 
         rays = np.concatenate([np.broadcast_to(origins, directions.shape), directions], 1).astype(np.float32)
-        hits = self.rays.cast_rays(o3d.core.Tensor(rays), nthreads=1)
+        hits = self.rays.cast_rays(o3d.core.Tensor(rays), nthreads=1)  # type: ignore[call-overload]
         return {name: hits[name].numpy() for name in ("t_hit", "primitive_ids", "primitive_uvs", "primitive_normals")}
 
     def occluded(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ class Scene:
         import open3d as o3d
 
         rays = np.concatenate([origins, np.broadcast_to(directions, origins.shape)], 1).astype(np.float32)
-        return self.rays.test_occlusions(o3d.core.Tensor(rays), tfar=150.0, nthreads=1).numpy()
+        return self.rays.test_occlusions(o3d.core.Tensor(rays), tfar=150.0, nthreads=1).numpy()  # type: ignore[call-overload]
 
 
 def _distance_to(line: np.ndarray):
@@ -112,8 +113,8 @@ def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, r
     corners = part.pop("corners")
     rays = o3d.t.geometry.RaycastingScene(nthreads=1)
     rays.add_triangles(
-        o3d.core.Tensor(corners.reshape(-1, 3)),
-        o3d.core.Tensor(np.arange(3 * len(corners), dtype=np.uint32).reshape(-1, 3)),
+        o3d.core.Tensor(corners.reshape(-1, 3)),  # type: ignore[call-overload]
+        o3d.core.Tensor(np.arange(3 * len(corners), dtype=np.uint32).reshape(-1, 3)),  # type: ignore[call-overload]
     )
     part["tint"] = np.clip(part["tint"], 0, 1).astype(np.float32)
     away = cv2.distanceTransform(1 - lots.occupied, cv2.DIST_L2, 5) * CELL_M

@@ -66,7 +66,7 @@ def car_shape(kind: str) -> dict[str, np.ndarray]:
             )
         for flank in (left, right):
             centre = flank.mean(0)
-            mesh.triangles(np.stack([np.broadcast_to(centre, (n, 3)), flank, np.roll(flank, -1, 0)], 1), **skin)
+            mesh.triangles(np.stack([np.broadcast_to(centre, (n, 3)), flank, np.roll(flank, -1, 0)], 1), **skin)  # type: ignore[arg-type]
             if outline is cabin and not crate:
                 pane = centre + (flank - centre) * [0.86, 1, 0.72] + [0, np.sign(centre[1]) * 0.015, 0]
                 mesh.quads(pane[None], tint=(0.04, 0.05, 0.06), kind=GLASS)

@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...errors import VprError
-from ...geometry import yaw_of
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import yaw_of
+
 from .city import WORLD_VERSION
 from .conditions import CameraConfig, DriveConditions, LidarConfig, random_camera
 from .drive import START_NS, Drive, plan_drive
@@ -185,8 +186,9 @@ def render_training_set(
     same settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on
     `workers`. Returns `out_dir`.
     """
+    size = (image_size[0], image_size[1])
     config = TrainingSetConfig(
-        tuple(int(s) for s in seeds), drives_per_city, frames_per_drive, tuple(image_size), with_lidar, **options
+        tuple(int(s) for s in seeds), drives_per_city, frames_per_drive, size, with_lidar, **options
     )
     if not config.seeds or min(config.image_size) < 16 or drives_per_city < 1 or frames_per_drive < 5:
         raise VprError("a training set needs at least one city, one drive, 5 frames per drive and images of 16 pixels")
