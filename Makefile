@@ -59,6 +59,8 @@ lint: $(STAMP)
 bench: $(STAMP) $(SYSTEM)
 	$(BIN)/python benchmarks/student.py --out runs/bench_student
 	$(BIN)/python benchmarks/conditions.py --out runs/conditions
+	$(BIN)/python benchmarks/place_map.py
+	$(BIN)/python benchmarks/rendering.py
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)"; \
 	else echo "real photos: make bench DATA=FOLDER with corridor/ and nordland_thumbs/ in it"; fi
 
