@@ -1,0 +1,89 @@
+"""What a node knows of its own health: counts, ages, rates and times. ROS-free; any thread may write and read."""
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+
+import numpy as np
+
+_KEPT_TIMES = 200
+_KEPT_ARRIVALS = 50
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Percentiles in seconds over the last uses of a stage."""
+
+    p50_s: float
+    p95_s: float
+    count: int
+
+
+class Health:
+    """Tasks are the stages of the node: input, inference, index, decision, map (the recorder has input, recording)."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything, as a node does in configure."""
+        with self._lock:
+            self._counts: dict[str, Counter[str]] = {}
+            self._sentences: dict[str, tuple[str, str, float]] = {}
+            self._arrivals: dict[str, deque[float]] = {}
+            self._times: dict[str, deque[float]] = {}
+
+    def count(self, task: str, event: str, sentence: str = "") -> None:
+        """One more `event` of a task; `sentence` tells people what happened."""
+        with self._lock:
+            self._counts.setdefault(task, Counter())[event] += 1
+            if sentence:
+                self._sentences[task] = (event, sentence, time.monotonic())
+
+    def seen(self, what: str) -> None:
+        """A message of an input has arrived."""
+        with self._lock:
+            self._arrivals.setdefault(what, deque(maxlen=_KEPT_ARRIVALS)).append(time.monotonic())
+
+    def timed(self, what: str, seconds: float) -> None:
+        """A stage has taken so long."""
+        with self._lock:
+            self._times.setdefault(what, deque(maxlen=_KEPT_TIMES)).append(seconds)
+
+    def counts(self, task: str) -> dict[str, int]:
+        """Events of a task with their numbers."""
+        with self._lock:
+            return dict(self._counts.get(task, {}))
+
+    def newest(self, task: str, within_s: float = float("inf")) -> str:
+        """The last sentence told by a task in so many seconds, or nothing."""
+        with self._lock:
+            event, sentence, at = self._sentences.get(task, ("", "", -float("inf")))
+        return sentence if time.monotonic() - at <= within_s else ""
+
+    def age_s(self, what: str) -> float | None:
+        """Steady seconds since an input was seen; None when it never was."""
+        with self._lock:
+            arrivals = self._arrivals.get(what)
+            return time.monotonic() - arrivals[-1] if arrivals else None
+
+    def rate_hz(self, what: str) -> float:
+        """Messages per second over the last arrivals; 0 when fewer than two came."""
+        with self._lock:
+            arrivals = list(self._arrivals.get(what, ()))
+        if len(arrivals) < 2:
+            return 0.0
+        # Up to now, not up to the last arrival: the rate of an input that has stopped sinks.
+        span = max(arrivals[-1], time.monotonic() - 1.0) - arrivals[0]
+        return (len(arrivals) - 1) / max(span, 1e-6)
+
+    def timing(self, what: str) -> Timing | None:
+        """Percentiles of a stage; None before its first use."""
+        with self._lock:
+            times = np.array(self._times.get(what, ()))
+        if not len(times):
+            return None
+        p50, p95 = np.percentile(times, [50, 95])
+        return Timing(float(p50), float(p95), len(times))

@@ -1,0 +1,41 @@
+"""Where a callback leaves the newest message for the worker."""
+
+import threading
+import time
+from typing import Any
+
+
+class Mailbox:
+    """One slot: what is put in replaces what has not been taken yet, so a slow worker always gets the newest image."""
+
+    def __init__(self):
+        self._condition = threading.Condition()
+        self._item: Any = None
+        self.received = 0
+        self.dropped = 0  # overwritten before they were taken
+
+    def put(self, item: Any) -> bool:
+        """Leaves an item; True when it pushed out another one."""
+        with self._condition:
+            dropped = self._item is not None
+            self._item = item
+            self.received += 1
+            self.dropped += dropped
+            self._condition.notify()
+            return dropped
+
+    def take(self, timeout_s: float) -> Any:
+        """The item, or None when none came within `timeout_s` of steady time or the box was woken."""
+        deadline = time.monotonic() + timeout_s
+        with self._condition:
+            while self._item is None:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._condition.wait(left):
+                    break
+            item, self._item = self._item, None
+            return item
+
+    def clear(self) -> None:
+        """Throws away what nobody took."""
+        with self._condition:
+            self._item = None
