@@ -1,4 +1,4 @@
-"""The parameters of the nodes: one table each, from which they are declared, checked, documented and written as YAML."""
+"""The parameters of the nodes: one table each, by which they are declared, checked, documented and written to YAML."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
