@@ -8,15 +8,14 @@ from itertools import islice
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.geometry import invert
 from vpr_ros.observation import Observation
 from vpr_ros.sensors.bags import Bag
-from vpr_ros.sensors.buffers import frame_of, stamp_ns
-from vpr_ros.sensors.clouds import decode_cloud
+from vpr_ros.sensors.base_clouds import base_cloud, moved
+from vpr_ros.sensors.buffers import stamp_ns
 from vpr_ros.sensors.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.pose_sources import PoseSources, read_pose_sources
-from vpr_ros.sensors.poses import JUMP_NS
+from vpr_ros.sensors.stamps import StampOrder
 from vpr_ros.sensors.topics import resolve_topics
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
@@ -124,7 +123,7 @@ class Drive:
         use_receive_times = self._stamps_are_zero()
         if use_receive_times:
             self.notes["header stamps are all zero: receive times are used"] = 1
-        last, size = None, None
+        order, size = StampOrder(), None
         names = [n for n in (self.topics.image, self.topics.points) if n]
         messages = self.bag.messages(names, lambda _, error: self._skip("message unreadable", error))
         for topic, bag_time_ns, msg in messages:
@@ -132,7 +131,9 @@ class Drive:
             if topic != self._image_topic:
                 yield _Cloud(bag_time_ns, stamp or bag_time_ns, msg)
                 continue
-            if not self._stamp_goes_on(stamp, last):
+            refusal = order.refusal(stamp)
+            if refusal is not None:
+                self._skip(*refusal)
                 continue
             try:
                 image = decode_image(msg)
@@ -141,22 +142,10 @@ class Drive:
                 continue
             if size is not None and image.shape != size:
                 self.notes["image size changed"] += 1
-            if last is not None and stamp < last:
+            if order.take(stamp):
                 self.notes["clock jumped back"] += 1
-            last, size = stamp, image.shape
+            size = image.shape
             yield _Frame(bag_time_ns, stamp, image)
-
-    def _stamp_goes_on(self, stamp: int, last: int | None) -> bool:
-        if stamp == 0:
-            self._skip("image stamp zero", "image has a zero stamp amid stamped ones; the driver lost its clock")
-        elif last is None or stamp > last or last - stamp > JUMP_NS:
-            return True
-        elif stamp == last:
-            self._skip("image stamp repeated", f"image repeats the stamp {stamp * 1e-9:.6f} s")
-        else:
-            self._skip("image stamp went backwards",
-                       f"image stamp went back from {last * 1e-9:.6f} s to {stamp * 1e-9:.6f} s")
-        return False
 
     def _with_clouds(self, stream: Iterator[_Frame | _Cloud]) -> Iterator[_Frame]:
         """Hold each image until the cloud after it has come or `cloud_wait_s` went by, then add the nearest cloud."""
@@ -188,27 +177,16 @@ class Drive:
         return frame
 
     def _base_cloud(self, stamp: int, msg) -> np.ndarray | None:
-        try:
-            points = decode_cloud(msg)
-        except FrameError as error:
-            self._skip("cloud unusable", error)
-            return None
-        base, frame = self.poses.base_frame, frame_of(msg)
-        try:
-            T_base_lidar = np.eye(4) if frame == base else self.poses.tree.lookup(base, frame, stamp)
-        except VprError as error:
-            self._skip("cloud frame unknown", error)
-            return None
-        return (points @ T_base_lidar[:3, :3].T + T_base_lidar[:3, 3]).astype(np.float32)
+        tree = self.poses.tree
+        return base_cloud(msg, self.poses.base_frame, lambda base, frame: tree.lookup(base, frame, stamp), self._skip)
 
     def _moved(self, points: np.ndarray, from_ns: int, to_ns: int, bag_time_ns: int) -> np.ndarray:
         """Points as the base sees them at the image's time: at 15 m/s half a scan period is 0.75 m."""
+        if from_ns == to_ns:
+            return points.copy()
         gap_s = self.config.max_gap_s
         T_odom_to, T_odom_from = (self.poses.T_odom_base(bag_time_ns, t, gap_s) for t in (to_ns, from_ns))
-        if from_ns == to_ns or T_odom_to is None or T_odom_from is None:
-            return points.copy()
-        T = invert(T_odom_to) @ T_odom_from
-        return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+        return moved(points, T_odom_from, T_odom_to)
 
     def _stamps_are_zero(self) -> bool:
         first = islice(self.bag.messages([self._image_topic], lambda *_: None), 3)
