@@ -1,0 +1,181 @@
+"""The robot's side of the wire: publishes what a robot publishes, hears what the node says, calls its services."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TransformStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+
+from vpr_ros.geometry import matrix_to_quaternion
+
+SECOND_NS = 1_000_000_000
+TRANSITIONS = {
+    "configure": Transition.TRANSITION_CONFIGURE, "cleanup": Transition.TRANSITION_CLEANUP,
+    "activate": Transition.TRANSITION_ACTIVATE, "deactivate": Transition.TRANSITION_DEACTIVATE,
+}
+
+
+def qos(depth: int = 1000, reliable: bool = True, latched: bool = False) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def time_msg(stamp_ns: int) -> Time:
+    return Time(sec=int(stamp_ns) // SECOND_NS, nanosec=int(stamp_ns) % SECOND_NS)
+
+
+def stamp_of(msg: Any) -> int:
+    """Header stamp in nanoseconds."""
+    return msg.header.stamp.sec * SECOND_NS + msg.header.stamp.nanosec
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 15.0, what: str = "") -> Any:
+    """What the condition returns once it is true; AssertionError that says what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain for {what or condition}"
+        time.sleep(0.01)
+    return value
+
+
+class Heard:
+    """Messages of one topic with the times (ns since the epoch) at which they came."""
+
+    def __init__(self, topic: str):
+        self.topic, self.messages, self.arrivals_ns = topic, [], []
+        self.subscription: Any = None
+
+    def __call__(self, msg: Any) -> None:
+        self.arrivals_ns.append(time.time_ns())
+        self.messages.append(msg)
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def wait(self, count: int = 1, timeout_s: float = 15.0) -> list:
+        """At least so many messages."""
+        wait_until(lambda: len(self.messages) >= count, timeout_s,
+                   f"{count} messages on {self.topic}, of which {len(self.messages)} came")
+        return self.messages
+
+    def by_stamp(self) -> dict[int, Any]:
+        return {stamp_of(msg): msg for msg in self.messages}
+
+
+class Robot:
+    """A node in the test process whose callbacks run in a thread of their own."""
+
+    def __init__(self, name: str = "robot"):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context)
+        self.node = rclpy.create_node(name, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self._clients: dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self.executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def close(self) -> None:
+        """Leaves the network."""
+        self.context.try_shutdown()
+        self._thread.join(10)
+        self.node.destroy_node()
+
+    def now_ns(self) -> int:
+        return self.node.get_clock().now().nanoseconds
+
+    # Hearing
+
+    def listen(self, topic: str, kind: type, profile: QoSProfile | None = None) -> Heard:
+        heard = Heard(topic)
+        heard.subscription = self.node.create_subscription(kind, topic, heard, profile or qos())
+        return heard
+
+    def deafen(self, heard: Heard) -> None:
+        self.node.destroy_subscription(heard.subscription)
+
+    # Speaking
+
+    def publisher(self, topic: str, kind: type, profile: QoSProfile | None = None) -> Any:
+        return self.node.create_publisher(kind, topic, profile or qos(10))
+
+    def until_heard(self, publisher: Any, timeout_s: float = 15.0) -> Any:
+        """The publisher, once somebody listens to it."""
+        wait_until(lambda: publisher.get_subscription_count() > 0, timeout_s, f"a listener on {publisher.topic_name}")
+        return publisher
+
+    # Services
+
+    def client(self, kind: type, name: str, timeout_s: float = 20.0) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
+        assert client.wait_for_service(timeout_s), f"no service {name}"
+        return client
+
+    def call(self, kind: type, name: str, request: Any = None, timeout_s: float = 30.0) -> Any:
+        """The answer of a service."""
+        done = threading.Event()
+        future = self.client(kind, name).call_async(request or kind.Request())
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(timeout_s), f"service {name} did not answer in {timeout_s:g} s"
+        return future.result()
+
+    def change(self, node: str, transition: str, timeout_s: float = 60.0) -> bool:
+        """One step of a lifecycle node's life; False when the node refused it."""
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        return self.call(ChangeState, f"{node}/change_state", request, timeout_s).success
+
+    def state(self, node: str) -> str:
+        return self.call(GetState, f"{node}/get_state").current_state.label
+
+
+def compressed(stamp_ns: int, jpeg: bytes, frame: str = "camera_optical_frame") -> CompressedImage:
+    msg = CompressedImage(format="jpeg")
+    msg.header.stamp, msg.header.frame_id = time_msg(stamp_ns), frame
+    msg.data = jpeg
+    return msg
+
+
+def raw_image(stamp_ns: int, image: np.ndarray, frame: str = "camera_optical_frame") -> Image:
+    msg = Image(height=image.shape[0], width=image.shape[1], encoding="rgb8", step=3 * image.shape[1])
+    msg.header.stamp, msg.header.frame_id = time_msg(stamp_ns), frame
+    msg.data = image.tobytes()
+    return msg
+
+
+def odometry(stamp_ns: int, T: np.ndarray, frame: str = "odom", child: str = "base_link") -> Odometry:
+    msg = Odometry(child_frame_id=child)
+    msg.header.stamp, msg.header.frame_id = time_msg(stamp_ns), frame
+    p, o = msg.pose.pose.position, msg.pose.pose.orientation
+    p.x, p.y, p.z = map(float, T[:3, 3])
+    o.x, o.y, o.z, o.w = map(float, matrix_to_quaternion(T[:3, :3]))
+    return msg
+
+
+def transform(stamp_ns: int, parent: str, child: str, T: np.ndarray) -> TransformStamped:
+    msg = TransformStamped(child_frame_id=child)
+    msg.header.stamp, msg.header.frame_id = time_msg(stamp_ns), parent
+    t, o = msg.transform.translation, msg.transform.rotation
+    t.x, t.y, t.z = map(float, T[:3, 3])
+    o.x, o.y, o.z, o.w = map(float, matrix_to_quaternion(T[:3, :3]))
+    return msg
