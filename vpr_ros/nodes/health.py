@@ -9,6 +9,7 @@ import numpy as np
 
 _KEPT_TIMES = 200
 _KEPT_ARRIVALS = 50
+_RECENT = 50
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Timing:
 
 
 class Health:
-    """Tasks are the stages of the node: input, inference, index, decision, map (the recorder has input, recording)."""
+    """Counters and times by task, which is a stage of a node: input, inference, index, decision, verification, map."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -31,6 +32,7 @@ class Health:
         """Forgets everything, as a node does in configure."""
         with self._lock:
             self._counts: dict[str, Counter[str]] = {}
+            self._recent: dict[str, deque[str]] = {}
             self._sentences: dict[str, tuple[str, str, float]] = {}
             self._arrivals: dict[str, deque[float]] = {}
             self._times: dict[str, deque[float]] = {}
@@ -39,6 +41,7 @@ class Health:
         """One more `event` of a task; `sentence` tells people what happened."""
         with self._lock:
             self._counts.setdefault(task, Counter())[event] += 1
+            self._recent.setdefault(task, deque(maxlen=_RECENT)).append(event)
             if sentence:
                 self._sentences[task] = (event, sentence, time.monotonic())
 
@@ -56,6 +59,11 @@ class Health:
         """Events of a task with their numbers."""
         with self._lock:
             return dict(self._counts.get(task, {}))
+
+    def recent(self, task: str) -> Counter[str]:
+        """The last 50 events of a task with their numbers."""
+        with self._lock:
+            return Counter(self._recent.get(task, ()))
 
     def newest(self, task: str, within_s: float = float("inf")) -> str:
         """The last sentence told by a task in so many seconds, or nothing."""

@@ -33,7 +33,7 @@ class MapBagConfig:
 class MapBagResult:
     """What a run wrote and what it could not use."""
 
-    session: int
+    session: int | None  # None where no frame became a keyframe
     keyframes: int  # durable
     frames: int
     seconds: float

@@ -7,7 +7,7 @@ import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import matrix_to_quaternion
-from vpr_ros.place_map.schema import POSE_COLUMNS
+from vpr_ros.place_map.schema import MAP_COLUMNS, POSE_COLUMNS
 
 _CHUNK = 8192
 
@@ -44,6 +44,19 @@ class Keyframes:
     def select(self, rows) -> "Keyframes":
         """The keyframes of these rows or of this mask."""
         return Keyframes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+@dataclass(frozen=True)
+class KeyframePoses:
+    """N keyframes sorted by id, without descriptors."""
+
+    ids: np.ndarray  # (N,) int64
+    sessions: np.ndarray  # (N,) int64
+    stamps_ns: np.ndarray  # (N,) int64, of the image
+    T_map_base: np.ndarray  # (N, 4, 4) float64, NaN where the keyframe has no such pose
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def pose_row(T: np.ndarray | None, name: str) -> tuple:
@@ -100,3 +113,12 @@ def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
         T_odom_base=poses_from_rows(poses[:, :7]),
         descriptors=descriptors,
     )
+
+
+def load_poses(db: sqlite3.Connection, after: int) -> KeyframePoses:
+    """Read ids, sessions, stamps and map poses of the keyframes with an id above `after`."""
+    query = f"SELECT id, session, stamp_ns, {', '.join(MAP_COLUMNS)} FROM keyframes WHERE id > ? ORDER BY id"
+    rows = db.execute(query, (after,)).fetchall()
+    whole = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
+    poses = np.array([row[3:] for row in rows], dtype=np.float64).reshape(-1, 7)
+    return KeyframePoses(whole[:, 0].copy(), whole[:, 1].copy(), whole[:, 2].copy(), poses_from_rows(poses))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
+from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.schema import put_meta, read_meta, schema_version
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class MapFile:
         """Latitude, longitude (degrees), altitude (m) of the map frame's origin."""
         datum = self._meta.get("datum")
         return None if datum is None else tuple(datum)
+
+    @property
+    def cameras(self) -> dict[int, MountedCamera]:
+        """The camera of each session, for the sessions where it is known."""
+        return {int(i): MountedCamera.from_dict(camera) for i, camera in self._meta.get("cameras", {}).items()}
 
     @property
     def created(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, PAYLOAD_TABLES
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, PAYLOAD_TABLES, put_meta, read_meta
 from vpr_ros.place_map.store import PlaceMap
 
 
@@ -120,6 +120,10 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
                 f"INSERT INTO {table} (id, {column}) VALUES (?, ?)",
                 old.execute(f"SELECT id + ?, {column} FROM {table} ORDER BY id", (shift,)),
             )
+        cameras = {**read_meta(new).get("cameras", {})}
+        for session, camera in read_meta(old).get("cameras", {}).items():
+            cameras[str(int(session) + session_shift)] = camera
+        put_meta(new, "cameras", cameras)
         origins = "INSERT INTO origins (map_id, old_id, id) VALUES (?, ?, ?)"
         new.executemany(origins, old.execute("SELECT map_id, old_id, id + ? FROM origins", (shift,)))
         new.executemany(origins, old.execute("SELECT ?, id, id + ? FROM keyframes", (source.map_id, shift)))

@@ -10,8 +10,9 @@ import numpy as np
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
-from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, pose_row
+from vpr_ros.place_map.keyframes import KeyframePoses, Keyframes, load_keyframes, load_poses, pose_row
 from vpr_ros.place_map.mapfile import MapFile
+from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
 
 _INSERT = (
@@ -193,6 +194,11 @@ class PlaceMap(MapFile):
             self._meta = read_meta(db)  # another process may have edited the map since it was opened
             return load_keyframes(db, self.dim)
 
+    def poses(self, after: int = 0) -> KeyframePoses:
+        """Ids, sessions, stamps and map poses of the keyframes with an id above `after`, those not yet durable too."""
+        with self.reading() as db:
+            return load_poses(db, int(after))
+
     def thumbnail(self, keyframe_id: int) -> bytes | None:
         """JPEG of the network's input, None when the keyframe has none."""
         return self._one("SELECT jpeg FROM thumbnails WHERE id = ?", int(keyframe_id))
@@ -231,6 +237,12 @@ class PlaceMap(MapFile):
             raise VprError(f"map {self.path} has the datum {self.datum} already and its poses refer to it: keep it")
         with self.edit() as db:
             put_meta(db, "datum", list(datum))
+
+    def set_camera(self, session: int, camera: MountedCamera) -> None:
+        """Keep how the camera of a session sat on its robot: a robot with another camera needs it for its own pose."""
+        cameras = {**self._meta.get("cameras", {}), str(session): camera.to_dict()}
+        with self.edit() as db:
+            put_meta(db, "cameras", cameras)
 
     def set_place_radius(self, place_radius_m: float) -> None:
         with self.edit() as db:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
@@ -38,7 +40,10 @@ class Localizer:
     def process(self, observation: Observation) -> Recognition:
         """Answers one frame. Raises FrameError for one that is unusable; the next frame goes on from the last good
         one."""
-        descriptor = self.extractor.describe([observation.image])[0]
+        return self.take(observation, self.extractor.describe([observation.image])[0])
+
+    def take(self, observation: Observation, descriptor: np.ndarray) -> Recognition:
+        """As `process`, for an image described already: `descriptor` (dim,)."""
         return self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
 
     def process_batch(self, observations: Sequence[Observation]) -> Iterator[Recognition | FrameError]:
@@ -50,6 +55,6 @@ class Localizer:
             try:
                 if isinstance(descriptor, FrameError):
                     raise descriptor
-                yield self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
+                yield self.take(observation, descriptor)
             except FrameError as error:
                 yield error

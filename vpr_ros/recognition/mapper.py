@@ -41,7 +41,9 @@ class Mapper:
     """One drive into one map.
 
     `extractor` describes images (see DescriptorExtractor), `place_map` is a writable PlaceMap. `process` is for one
-    thread and in stamp order. A frame is searched before it is inserted, so it never finds itself.
+    thread and in stamp order. A frame is searched before it is inserted, so it never finds itself. The drive's session
+    begins with its first keyframe: a drive without one leaves nothing in the map. With `paused`, frames are recognised
+    (slam) but none becomes a keyframe.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Mapper:
                 own, shipped = place_map.get_calibration(), getattr(extractor, "calibration", None)
                 calibration = choose_calibration(own, shipped, place_map.place_radius_m)
             self.recogniser = Recogniser(place_map, calibration, self.config.recognition)
-        self.session = place_map.start_session(session_name, source)
+        self.session: int | None = None
+        self.paused = False
+        self._session = session_name, source
         self._gate = KeyframeGate(self.config.gate)
 
     def process(self, observation: Observation) -> MapperResult:
         """Takes in one frame. Raises FrameError for one that is unusable; the map is then unchanged."""
-        return self._take(observation, self.extractor.describe([observation.image])[0])
+        return self.take(observation, self.extractor.describe([observation.image])[0])
 
     def process_batch(self, observations: Sequence[Observation]) -> Iterator[MapperResult | FrameError]:
         """Results in order; images are described together, everything after runs as in `process`.
@@ -82,22 +86,35 @@ class Mapper:
             try:
                 if isinstance(descriptor, FrameError):
                     raise descriptor
-                yield self._take(observation, descriptor)
+                yield self.take(observation, descriptor)
             except FrameError as error:
                 yield error
 
-    def _take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
+    def begin_session(self, session_name: str) -> None:
+        """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised."""
+        self.session, self._session = None, (session_name, self._session[1])
+        self._gate.reset()
+        if self.recogniser is not None:
+            self.recogniser.end_session()
+
+    def take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
+        """As `process`, for an image described already: `descriptor` (dim,)."""
         recognition = None
         if self.recogniser is not None:
             recognition = self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
         if not np.isfinite(np.asarray(descriptor, dtype=np.float32)).all():
             raise FrameError("the descriptor is not finite: the frame is skipped")
+        if self.paused:
+            return MapperResult(observation.stamp_ns, None, "mapping is paused", recognition)
         observation = self._with_map_pose(_without_bad_poses(observation))
         keep, reason = self._gate.decide(observation, descriptor)
         if not keep:
             return MapperResult(observation.stamp_ns, None, reason, recognition)
+        if self.session is None:
+            self.session = int(self.place_map.start_session(*self._session))
+        session = self.session
         keyframe_id = self.place_map.add(
-            self.session,
+            session,
             observation.stamp_ns,
             descriptor,
             T_odom_base=observation.T_odom_base,
@@ -108,7 +125,7 @@ class Mapper:
         )
         if self.recogniser is not None:
             T_odom, T_map = observation.T_odom_base, observation.T_map_base
-            self.recogniser.insert(keyframe_id, self.session, observation.stamp_ns, descriptor, T_odom, T_map)
+            self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map)
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
 
     def _with_map_pose(self, observation: Observation) -> Observation:

@@ -1,7 +1,7 @@
 """Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,11 @@ class Recogniser:
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
+
+    def set_decision(self, config: DecisionConfig) -> None:
+        """Other rules of acceptance from the next frame on; what the filter believes stays."""
+        self.config = replace(self.config, decision=config)
+        self._decision.config = config
 
     def recognise(self, stamp_ns: int, descriptor: np.ndarray, T_odom_base: np.ndarray | None = None) -> Recognition:
         """Answers one query: its image stamp, unit descriptor (dim,) and odometry pose (4, 4) or None.

@@ -29,6 +29,12 @@ class Camera:
             raise FrameError("CameraInfo has no focal length; the camera was never calibrated")
         return cls(K, int(msg.width), int(msg.height), d, str(msg.distortion_model) or "plumb_bob")
 
+    @property
+    def hfov_deg(self) -> float:
+        """Horizontal field of view in degrees; of a fisheye, whose angle grows with the pixels, by its own model."""
+        half = self.width / 2 / self.K[0, 0]
+        return float(np.degrees(2 * (half if self.model in _FISHEYE else np.arctan(half))))
+
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (N, 2) of points (N, 3) in the optical frame (z forward) and which of them are seen (N,) bool."""
         points = np.asarray(points, np.float64).reshape(-1, 1, 3)

@@ -1,0 +1,62 @@
+"""Entry points of the nodes: `ros2 run vpr_ros vpr_node` and `ros2 run vpr_ros recorder`."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def vpr_node() -> int:
+    """Runs the node `vpr` until Ctrl-C or shutdown; returns the exit code."""
+
+    def make():
+        from vpr_ros.nodes.vpr import VprNode
+
+        return VprNode()
+
+    return run(make)
+
+
+def recorder() -> int:
+    """Runs the node `recorder` until Ctrl-C or shutdown; returns the exit code."""
+
+    def make():
+        from vpr_ros.nodes.recorder import RecorderNode
+
+        return RecorderNode()
+
+    return run(make)
+
+
+def run(make: Callable[[], Any]) -> int:
+    """Spins the node that `make` builds in one thread; Ctrl-C is the normal end."""
+    try:
+        import rclpy
+        from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    except ImportError as error:
+        print(f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    node, stopped = None, True
+    try:
+        rclpy.init(args=sys.argv)
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            stopped = node.close()
+        rclpy.try_shutdown()
+    if not stopped:
+        # The network still computes; tearing the interpreter down below it would crash. All files are closed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(vpr_node())
