@@ -153,16 +153,22 @@ class Outputs:
         return self._pipeline.place_map.place_radius_m if recogniser is None else recogniser.topology.radius
 
     def _picture(self, answer: Any) -> CompressedImage:
-        observation, best = answer.observation, answer.recognition.best if answer.recognition is not None else None
-        partner = None
-        if best is not None:
-            try:
-                thumbnail = self._pipeline.place_map.thumbnail(best.keyframe_id)
-            except VprError:  # a damaged page of the map: the words are still worth drawing
-                thumbnail = None
-            partner = Partner(f"keyframe {best.keyframe_id}", thumbnail)
-        data = match_picture(observation.image, answer.recognition, partner, answer.reason)
+        observation, recognition = answer.observation, answer.recognition
+        if recognition is None:
+            partner = self._partner("new keyframe", answer.keyframe_id)
+        else:
+            partner = self._partner("keyframe", recognition.best.keyframe_id if recognition.best else None)
+        data = match_picture(observation.image, recognition, partner, answer.reason)
         return messages.jpeg(data, observation.stamp_ns, self._frame_id)
+
+    def _partner(self, word: str, keyframe_id: int | None) -> Partner | None:
+        if keyframe_id is None:
+            return None
+        try:
+            thumbnail = self._pipeline.place_map.thumbnail(keyframe_id)
+        except VprError:  # a damaged page of the map: the words are still worth drawing
+            thumbnail = None
+        return Partner(f"{word} {keyframe_id}", thumbnail)
 
     def _watched(self, name: str) -> bool:
         publisher = self._publishers.get(name)

@@ -16,7 +16,7 @@ MARGIN = 8
 TILE_WIDTH = (WIDTH - 3 * MARGIN) // 2
 TILE_HEIGHTS = (78, 320)
 HEAD, CAPTION, LINE = 52, 24, 21  # heights in pixels
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT, BOLD = cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX
 QUALITY = 85
 
 
@@ -66,15 +66,15 @@ def _head(canvas: np.ndarray, recognition: Recognition | None) -> None:
     """The status as a coloured plate, the probabilities in figures and as a bar of all places that adds up to 1."""
     status = recognition.status if recognition is not None else "mapping"
     colour = rgb(STATUS_COLOURS.get(status, DARK.track))
-    (width, _), _ = cv2.getTextSize(status.upper(), FONT, 0.6, 2)
+    (width, _), _ = cv2.getTextSize(status.upper(), BOLD, 0.6, 1)
     cv2.rectangle(canvas, (MARGIN, MARGIN), (MARGIN + width + 20, MARGIN + 26), colour, cv2.FILLED)
     light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
-    _text(canvas, status.upper(), MARGIN + 10, MARGIN + 19, DARK.surface if light else DARK.ink, 0.6, 2)
+    _text(canvas, status.upper(), MARGIN + 10, MARGIN + 19, DARK.surface if light else DARK.ink, 0.6, BOLD)
     if recognition is None:
         return
     best = recognition.best
     figures = f"probability {best.probability:.2f}   " if best is not None else ""
-    figures += f"P(unknown) {recognition.p_unknown:.2f}"
+    figures += f"P(unknown) {max(recognition.p_unknown, 0.0):.2f}"
     (width, _), _ = cv2.getTextSize(figures, FONT, 0.55, 1)
     _text(canvas, figures, WIDTH - MARGIN - width, MARGIN + 19, DARK.ink, 0.55)
     left = float(MARGIN)
@@ -98,7 +98,7 @@ def _partner_tile(
     if partner is not None:
         words = "no picture in the map"
     else:
-        words = "no place to compare with" if recognition is not None else ""
+        words = "no place to compare with" if recognition is not None else "no new keyframe"
     (across, _), _ = cv2.getTextSize(words, FONT, 0.5, 1)
     _text(tile, words, max((width - across) // 2, 2), height // 2, DARK.muted)
     return tile
@@ -129,11 +129,11 @@ def _put(canvas: np.ndarray, tile: np.ndarray, left: int, top: int) -> None:
 
 
 def _text(
-    canvas: np.ndarray, words: str, left: int, baseline: int, colour: str, scale: float = 0.5, weight: int = 1
+    canvas: np.ndarray, words: str, left: int, baseline: int, colour: str, scale: float = 0.5, font: int = FONT
 ) -> None:
     # OpenCV's stroke fonts know ASCII only.
     words = words.encode("ascii", "replace").decode()
-    cv2.putText(canvas, words, (left, baseline), FONT, scale, rgb(colour), weight, cv2.LINE_AA)
+    cv2.putText(canvas, words, (left, baseline), font, scale, rgb(colour), 1, cv2.LINE_AA)
 
 
 def _wrapped(words: str, width: int, most: int = 3) -> list[str]:
