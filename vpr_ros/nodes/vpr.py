@@ -100,8 +100,7 @@ class VprNode(LifecycleNode):
         try:
             self._outputs.start()
             self._outputs.publish_vision_info()
-            self._outputs.publish_keyframes()
-            self._next_keyframes = time.monotonic() + KEYFRAMES_EVERY_S
+            self._next_keyframes = time.monotonic()  # the worker's: the table of a large map takes long to build
             self.inputs.start()
             self._active_since = time.monotonic()
             self._worker.start()
