@@ -67,5 +67,13 @@ setup(
     ],
     extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV},
     zip_safe=False,
-    entry_points={"console_scripts": ["vpr_ros = vpr_ros.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "vpr_ros = vpr_ros.cli:main",
+            "vpr_node = vpr_ros.nodes.main:vpr_node",
+            "recorder = vpr_ros.nodes.main:recorder",
+            "loop_closure_example = vpr_ros.nodes.loop_closure_example:main",
+            "amcl_handover = vpr_ros.nodes.amcl_handover:main",
+        ]
+    },
 )

@@ -1,5 +1,7 @@
 """The parameters of the nodes: one table each, by which they are declared, checked, documented and written to YAML."""
 
+import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -204,8 +206,9 @@ def yaml(table: Iterable[Parameter]) -> str:
     """A parameter file that sets every parameter to its default, for any node name and namespace."""
     lines = ["/**:", "  ros__parameters:"]
     for p in table:
-        allowed = f" ({p.allowed})" if p.allowed else ""
-        lines += [f"    # {p.description}{allowed}", f"    {p.name}: {_yaml_value(p.default)}"]
+        comment = f"{p.description} ({p.allowed})" if p.allowed else p.description
+        lines += textwrap.wrap(comment, 118, initial_indent="    # ", subsequent_indent="    # ")
+        lines.append(f"    {p.name}: {_yaml_value(p.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -213,3 +216,17 @@ def _yaml_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def main(arguments: list[str]) -> int:
+    """`python3 -m vpr_ros.nodes.parameters yaml vpr > config/vpr.yaml`; also markdown, and recorder."""
+    tables, writers = {"vpr": VPR_PARAMETERS, "recorder": RECORDER_PARAMETERS}, {"yaml": yaml, "markdown": markdown}
+    if len(arguments) != 2 or arguments[0] not in writers or arguments[1] not in tables:
+        print("usage: python3 -m vpr_ros.nodes.parameters yaml|markdown vpr|recorder", file=sys.stderr)
+        return 2
+    print(writers[arguments[0]](tables[arguments[1]]), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
