@@ -1,46 +1,43 @@
 """The newest poses of a live stream, asked for at the stamps of images; ROS-free, for any number of threads."""
 
-import threading
-import time
 from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
 
 from vpr_ros.geometry import interpolate
+from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.poses import JUMP_NS
-
-_LOOK_AGAIN_S = 0.02  # a deadline in simulated time must be asked for; no event tells that it has passed
 
 
 class PoseBuffer:
     """Stamped poses of the last `horizon_s` seconds, at most `max_count`; answers as Trajectory.at does.
 
     Poses may arrive a little out of order; of equal stamps the first counts. A stamp more than one second behind the
-    newest is a restarted clock or a looped bag: what was there belongs to another time and is forgotten.
+    newest is a restarted clock or a looped bag: what was there belongs to another time and is forgotten. Several
+    buffers may share one `arrivals`, so that one wait hears them all.
     """
 
-    def __init__(self, horizon_s: float = 30.0, max_count: int = 20_000):
+    def __init__(self, horizon_s: float = 30.0, max_count: int = 20_000, arrivals: Arrivals | None = None):
         self._horizon_ns, self._max_count = int(horizon_s * 1e9), max_count
-        self._changed = threading.Condition()
+        self._arrivals = arrivals or Arrivals()
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
         self._covariances: list[np.ndarray | None] = []
-        self._wakes = 0
 
     def __len__(self) -> int:
-        with self._changed:
+        with self._arrivals:
             return len(self._stamps)
 
     @property
     def newest_ns(self) -> int | None:
         """The latest stamp, None when empty."""
-        with self._changed:
+        with self._arrivals:
             return self._stamps[-1] if self._stamps else None
 
     def add(self, stamp_ns: int, T: np.ndarray, covariance: np.ndarray | None = None) -> bool:
         """Take a pose (4, 4) with its covariance (6, 6) or None; True when the clock had jumped back."""
-        with self._changed:
+        with self._arrivals:
             jumped = bool(self._stamps) and stamp_ns < self._stamps[-1] - JUMP_NS
             if jumped:
                 self._forget()
@@ -53,7 +50,7 @@ class PoseBuffer:
                           len(self._stamps) - self._max_count)
                 if old > 0:
                     del self._stamps[:old], self._poses[:old], self._covariances[:old]
-            self._changed.notify_all()
+            self._arrivals.notify()
             return jumped
 
     def at(self, stamp_ns: int, max_gap_s: float = 1.0) -> np.ndarray | None:
@@ -61,7 +58,7 @@ class PoseBuffer:
 
         None before the first and after the last sample and inside a longer gap; never extrapolated.
         """
-        with self._changed:
+        with self._arrivals:
             after = bisect_left(self._stamps, stamp_ns)
             if after == len(self._stamps):
                 return None
@@ -77,7 +74,7 @@ class PoseBuffer:
 
     def covariance_at(self, stamp_ns: int) -> np.ndarray | None:
         """Covariance (6, 6) of the sample nearest in time, or None when the source has none."""
-        with self._changed:
+        with self._arrivals:
             if not self._stamps:
                 return None
             after = min(bisect_left(self._stamps, stamp_ns), len(self._stamps) - 1)
@@ -88,39 +85,20 @@ class PoseBuffer:
         return covariance.copy()
 
     def wait_for(self, stamp_ns: int, expired: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until a pose at or after a stamp is there; False when none came.
-
-        Gives up when `expired()` says so (asked every few milliseconds, for deadlines in simulated time), after
-        `timeout_s` of steady time in any case, and on `wake`.
-        """
-        deadline = time.monotonic() + timeout_s
-        with self._changed:
-            wakes = self._wakes
-        while True:
-            with self._changed:
-                if self._stamps and self._stamps[-1] >= stamp_ns:
-                    return True
-                left = deadline - time.monotonic()
-                if left <= 0 or self._wakes != wakes:
-                    return False
-                self._changed.wait(min(left, _LOOK_AGAIN_S))
-            if expired():  # asked without the lock: it may be anything, and `add` must not wait for it
-                return self._reached(stamp_ns)
+        """Wait until a pose at or after a stamp is there; False when none came (see Arrivals.wait_until)."""
+        return self._arrivals.wait_until(lambda: self._reached(stamp_ns), expired, timeout_s)
 
     def wake(self) -> None:
         """End every wait."""
-        with self._changed:
-            self._wakes += 1
-            self._changed.notify_all()
+        self._arrivals.wake()
 
     def clear(self) -> None:
         """Forget all poses."""
-        with self._changed:
+        with self._arrivals:
             self._forget()
 
     def _reached(self, stamp_ns: int) -> bool:
-        newest = self.newest_ns
-        return newest is not None and newest >= stamp_ns
+        return bool(self._stamps) and self._stamps[-1] >= stamp_ns
 
     def _forget(self) -> None:
         self._stamps, self._poses, self._covariances = [], [], []

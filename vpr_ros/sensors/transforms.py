@@ -73,7 +73,7 @@ class TransformTree:
         """Sorted stamps (N,) int64 of the moving link with the most samples between two connected frames."""
         up_target, up_source = self._ancestors(target.lstrip("/")), self._ancestors(source.lstrip("/"))
         between = set(up_target) ^ set(up_source)
-        stamps = [self._trajectory(f).stamps_ns for f in between if f in self._samples]
+        stamps = [self._trajectory(f).stamps_ns for f in sorted(between) if f in self._samples]
         return max(stamps, key=len, default=np.empty(0, np.int64))
 
     def _ancestors(self, frame: str) -> list[str]:

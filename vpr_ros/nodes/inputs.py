@@ -1,0 +1,256 @@
+"""What the nodes hear: the newest image, and what was known at its time, as a Drive tells it of a bag."""
+
+import time
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.nodes.cloud_inputs import CloudTopic
+from vpr_ros.nodes.health import Health
+from vpr_ros.nodes.mailbox import Mailbox
+from vpr_ros.nodes.pose_inputs import Poses, PoseTopic
+from vpr_ros.nodes.publisher_problems import compatibility, compressed_twin, publisher_problems
+from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.observation import Observation
+from vpr_ros.sensors.arrivals import Arrivals
+from vpr_ros.sensors.buffers import frame_of, stamp_ns
+from vpr_ros.sensors.cameras import Camera
+from vpr_ros.sensors.images import decode_image
+from vpr_ros.sensors.poses import JUMP_NS
+from vpr_ros.sensors.stamps import StampOrder
+
+_ODOM_DEPTH, _POINTS_DEPTH = 200, 2
+_STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """What is heard and how long it is waited for; the names are those of the parameters."""
+
+    compressed: bool = False
+    image_reliability: str = "best_effort"
+    image_depth: int = 5
+    points_reliability: str = "best_effort"
+    odom_reliability: str = "best_effort"
+    odom_source: str = "auto"
+    pose_source: str = "tf"
+    base_frame: str = "base_link"
+    odom_frame: str = "odom"
+    map_frame: str = "map"
+    max_gap_s: float = 1.0
+    pose_wait_s: float = 0.3
+    max_cloud_gap_s: float = 0.1
+    cloud_wait_s: float = 0.15
+    clouds: bool = False  # observations carry clouds
+    mapping: bool = False  # observations carry T_map_base
+    mount: bool = True  # T_base_camera will be asked for
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool) -> "InputSettings":
+        """Settings of a node's parameters; those of other concerns are passed over."""
+        known = {f.name for f in fields(cls)} & values.keys()
+        return cls(**{name: values[name] for name in known} | {"clouds": clouds, "mapping": mapping})
+
+
+class Inputs:
+    """Subscriptions between `start` and `stop`, and observations made of what they brought.
+
+    Callbacks only store. `next`, `observe` and `T_base_camera` are for one worker thread; the rest is for the
+    executor's. What cannot be used is counted in health as task "input", with its sentence, before it is refused.
+    """
+
+    def __init__(self, node, settings: InputSettings, health: Health):
+        self.settings, self._node, self._health = settings, node, health
+        self._mailbox, self._arrivals, self._order = Mailbox(), Arrivals(), StampOrder()
+        odom_qos = _qos(settings.odom_reliability, _ODOM_DEPTH)
+        self._tf = TransformInput(node, self._arrivals)
+        self._poses = Poses(node, settings, health, self._tf, self._arrivals, odom_qos)
+        self._clouds: CloudTopic | None = None
+        if settings.clouds:
+            self._clouds = CloudTopic(node, settings, health, self._tf, self._poses, self._arrivals,
+                                      _qos(settings.points_reliability, _POINTS_DEPTH))
+        self._image_qos = _qos(settings.image_reliability, settings.image_depth)
+        self._image_type = CompressedImage if settings.compressed else Image
+        self._image_name = "image/compressed" if settings.compressed else "image"
+        self._subscriptions: list[Any] = []
+        self._jump_handle: Any = None
+        self._clock_jumped = False
+        self._camera_msg: CameraInfo | None = None
+        self._camera: Camera | None = None
+        self._told_mount = False
+
+    @property
+    def received(self) -> int:
+        """Images that came since the node was configured."""
+        return self._mailbox.received
+
+    @property
+    def dropped(self) -> int:
+        """Images overwritten before the worker took them."""
+        return self._mailbox.dropped
+
+    @property
+    def image_topic(self) -> str:
+        """The image topic's name after remapping."""
+        return self._node.resolve_topic_name(self._image_name)
+
+    @property
+    def base_frame(self) -> str:
+        """The frame whose poses the observations carry."""
+        return self._poses.base_frame
+
+    @property
+    def camera(self) -> Camera | None:
+        """The last usable camera_info, None before the first."""
+        msg, self._camera_msg = self._camera_msg, None
+        if msg is not None:
+            try:
+                self._camera = Camera.from_message(msg)
+            except (FrameError, ValueError) as error:
+                self._health.count("input", "camera_info unusable", str(error))
+        return self._camera
+
+    def start(self) -> None:
+        """Subscribe; what was left from before is gone."""
+        create = self._node.create_subscription
+        self._tf.open()
+        if self.settings.mount:
+            self._tf.listen()
+        self._poses.start()
+        if self._clouds:
+            self._clouds.start()
+        self._subscriptions = [
+            create(CameraInfo, "camera_info", self._take_camera, _qos("best_effort", 1)),
+            create(self._image_type, self._image_name, self._take_image, self._image_qos),
+        ]
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
+        self._jump_handle = self._node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+
+    def stop(self) -> None:
+        """Unsubscribe, forget what was heard, and end what the worker waits for."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        if self._jump_handle is not None:
+            self._jump_handle.unregister()
+            self._jump_handle = None
+        self._poses.stop()
+        if self._clouds:
+            self._clouds.stop()
+        self._tf.close()
+        self._mailbox.clear()
+        self._arrivals.wake()
+        self._order.reset()
+        self._told_mount = False
+        self._camera_msg = self._camera = None
+
+    def next(self, timeout_s: float) -> Any | None:
+        """The newest image message nobody took yet, or None when none came in time."""
+        return self._mailbox.take(timeout_s)
+
+    def observe(self, msg) -> Observation:
+        """The image decoded, with poses and cloud of its time; waits for those that flow. FrameError: unusable."""
+        self._follow_clock()
+        stamp = stamp_ns(msg)
+        refusal = self._order.refusal(stamp)
+        if refusal is not None:
+            self._health.count("input", *refusal)
+            raise FrameError(refusal[1])
+        begin = time.monotonic()
+        try:
+            image = decode_image(msg)
+        except FrameError as error:
+            self._health.count("input", "image unreadable", str(error))
+            raise
+        self._health.timed("decode", time.monotonic() - begin)
+        if self._order.take(stamp):
+            self._health.count("input", "clock jumped back", "image stamps jumped back: a bag began again, or the "
+                               "clock was set back")
+        wait_s = self.settings.pose_wait_s
+        self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
+        T_map_base, covariance = self._poses.T_map_base(stamp)
+        cloud = None
+        if self._clouds:
+            wait_s = self.settings.cloud_wait_s
+            cloud = self._clouds.at(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
+        return Observation(stamp, image, self._poses.T_odom_base(stamp), T_map_base, covariance, cloud)
+
+    def T_base_camera(self, msg) -> np.ndarray | None:
+        """Pose (4, 4) of the image's frame in the base at its time; None, and counted, when TF does not know it."""
+        self._tf.listen()
+        try:
+            return self._tf.lookup(self._poses.base_frame, frame_of(msg), stamp_ns(msg))
+        except VprError as error:
+            told, self._told_mount = self._told_mount, True  # a robot without TF is told once
+            self._health.count("input", "camera frame unknown", "" if told else str(error))
+            return None
+
+    def problems(self) -> list[str]:
+        """Why something that is needed cannot arrive, one sentence each."""
+        if not self._subscriptions:
+            return []
+        topic, msgtype = self.image_topic, _type_name(self._image_type)
+        advice = compressed_twin(topic, msgtype, self._types_of)
+        sentences = self._topic_problems("image", topic, msgtype, self._image_qos, True,
+                                         advice or "check image_topic (the remapping of image)")
+        needed = [(t, True) for t in self._poses.topics] + [(t, False) for t in self._poses.optional_topics]
+        for heard, required in needed + [(t, True) for t in (self._clouds,) if t]:
+            sentences += self._heard_problems(heard, required)
+        return sentences
+
+    def _heard_problems(self, heard: PoseTopic | CloudTopic, required: bool) -> list[str]:
+        topic = self._node.resolve_topic_name(heard.name)
+        advice = f"check {heard.name}_topic (the remapping of {heard.name})"
+        name = "points" if heard.name == "points" else "odom"
+        return self._topic_problems(name, topic, _type_name(heard.msgtype), heard.qos, required, advice)
+
+    def _topic_problems(self, name, topic, msgtype, qos, required, advice) -> list[str]:
+        return publisher_problems(
+            topic, msgtype, self._node.get_publishers_info_by_topic(topic),
+            lambda publisher: compatibility(publisher.qos_profile, qos), required, advice,
+            f"set {name}_reliability to best_effort" if qos.reliability == ReliabilityPolicy.RELIABLE else "",
+        )
+
+    def _types_of(self, topic: str) -> list[str]:
+        return [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
+
+    def _take_image(self, msg) -> None:
+        self._mailbox.put(msg)
+        self._health.seen("image")
+
+    def _take_camera(self, msg) -> None:
+        self._camera_msg = msg  # decoded when somebody asks
+
+    def _on_jump(self, _) -> None:
+        self._clock_jumped = True  # handled by the worker: a clock's callback must be quick
+
+    def _follow_clock(self) -> None:
+        """After the clock was set back, what is stamped later than now belongs to the time before."""
+        if self._clock_jumped:
+            self._clock_jumped = False
+            limit = self._node.get_clock().now().nanoseconds + JUMP_NS
+            for source in (self._poses, self._tf, self._clouds):
+                if source:
+                    source.forget_after(limit)
+
+    def _deadline(self, wait_s: float):
+        """Whether so many seconds of ROS time have passed from now on; a clock that is set back ends it too."""
+        clock = self._node.get_clock()
+        begin = clock.now().nanoseconds
+        return lambda: not 0 <= clock.now().nanoseconds - begin < wait_s * 1e9
+
+
+def _qos(reliability: str, depth: int) -> QoSProfile:
+    policy = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=policy)
+
+
+def _type_name(msgtype: Any) -> str:
+    package, _, kind = msgtype.__module__.split(".")[0], "msg", msgtype.__name__
+    return f"{package}/msg/{kind}"

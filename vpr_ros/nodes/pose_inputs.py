@@ -1,0 +1,270 @@
+"""Where the robot was at an image's time: odometry and map poses from topics or TF, as a Drive has them of a bag."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+
+from vpr_ros.errors import FrameError
+from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.sensors.arrivals import Arrivals
+from vpr_ros.sensors.buffers import stamp_ns
+from vpr_ros.sensors.pose_buffer import PoseBuffer
+from vpr_ros.sensors.trajectory import pose_of
+
+POSE_TYPES = {"pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped, "odometry": Odometry}
+
+_FLOWING_S = 2.0  # an input that was silent for longer is not waited for
+_PATIENCE_S = 2.0  # after the start: what a publisher has announced but not yet sent may still come
+_OTHER_CLOCK_NS = 10_000_000_000  # stamps this far apart are of two clocks: no wait brings them together
+
+
+class PoseTopic:
+    """Poses of one topic, by header stamp."""
+
+    def __init__(self, node, name: str, msgtype, qos, health, arrivals: Arrivals):
+        self.name, self.msgtype, self.qos = name, msgtype, qos
+        self._node, self._health, self._arrivals = node, health, arrivals
+        self._subscription = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.poses = PoseBuffer(arrivals=self._arrivals)
+        self.child = ""  # child_frame_id of the first message
+        self._stamped, self._heard_at = False, -np.inf
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether it was started."""
+        return self._subscription is not None
+
+    @property
+    def flowing(self) -> bool:
+        """Whether messages came in the last seconds."""
+        return time.monotonic() - self._heard_at < _FLOWING_S
+
+    @property
+    def heard(self) -> bool:
+        """Whether any usable message came since the start."""
+        return self._heard_at > -np.inf
+
+    def start(self) -> None:
+        """Subscribe."""
+        self._subscription = self._node.create_subscription(self.msgtype, self.name, self._take, self.qos)
+
+    def stop(self) -> None:
+        """Unsubscribe and forget."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        self._forget()
+
+    def announced(self) -> bool:
+        """Whether somebody publishes on it."""
+        return self._node.count_publishers(self._node.resolve_topic_name(self.name)) > 0
+
+    def newest_ns(self) -> int | None:
+        """Stamp up to which poses are known."""
+        return self.poses.newest_ns
+
+    def reached(self, stamp: int) -> bool:
+        """Whether a pose at or after a stamp has come."""
+        newest = self.poses.newest_ns
+        return newest is not None and newest >= stamp
+
+    def at(self, stamp: int, max_gap_s: float) -> np.ndarray | None:
+        """Pose (4, 4) at a stamp."""
+        return self.poses.at(stamp, max_gap_s)
+
+    def covariance_at(self, stamp: int) -> np.ndarray | None:
+        """Covariance (6, 6) of the sample nearest in time, if it has one."""
+        return self.poses.covariance_at(stamp)
+
+    def _take(self, msg) -> None:
+        self._health.seen(self.name)
+        try:
+            T, covariance = pose_of(msg)
+        except FrameError as error:
+            self._health.count("input", f"{self.name} unusable", f"{self.name}: {error}")
+            return
+        stamp = stamp_ns(msg)
+        if stamp:
+            self._stamped = True
+        elif self._stamped:
+            self._health.count("input", f"{self.name} stamp zero", f"{self.name} has a zero stamp amid stamped ones")
+            return
+        else:  # a driver that never stamps: as with a bag, the time of receipt is the best there is
+            stamp = self._node.get_clock().now().nanoseconds
+            self._health.count("input", f"{self.name} without stamps")
+        self.child = self.child or str(getattr(msg, "child_frame_id", "")).lstrip("/")
+        self._heard_at = time.monotonic()
+        if self.poses.add(stamp, T, covariance):
+            self._health.count("input", f"{self.name} clock jumped back")
+
+
+class TfPoses:
+    """Poses of one frame in another by TF, with the face of a PoseTopic."""
+
+    def __init__(self, tf: TransformInput, target: str, source: str):
+        self._tf, self._target, self._source = tf, target.strip("/"), source.strip("/")
+        self.name = f"TF {self._target} <- {self._source}"
+        self._newest, self._changed_at = None, -np.inf
+
+    @property
+    def flowing(self) -> bool:
+        """Whether its newest stamp has changed in the last seconds."""
+        newest = self.newest_ns()
+        if newest != self._newest:
+            self._newest, self._changed_at = newest, time.monotonic()
+        return newest is not None and time.monotonic() - self._changed_at < _FLOWING_S
+
+    def newest_ns(self) -> int | None:
+        """Stamp up to which all links are known."""
+        return self._tf.links.newest_ns(self._target, self._source)
+
+    def reached(self, stamp: int) -> bool:
+        """Whether waiting brings nothing more for a stamp."""
+        return self._tf.links.reached(self._target, self._source, stamp)
+
+    def at(self, stamp: int, max_gap_s: float) -> np.ndarray | None:
+        """Pose (4, 4) at a stamp."""
+        return self._tf.at(self._target, self._source, stamp, max_gap_s)
+
+    def covariance_at(self, stamp: int) -> None:
+        """TF has none."""
+        return None
+
+
+class Poses:
+    """T_odom_base and T_map_base of image stamps; `settings` is an InputSettings. For one worker thread."""
+
+    def __init__(self, node, settings, health, tf: TransformInput, arrivals: Arrivals, qos):
+        self._node, self._settings, self._health, self._tf, self._arrivals = node, settings, health, tf, arrivals
+        self._odom = PoseTopic(node, "odom", Odometry, qos, health, arrivals)
+        self._odom_tf = TfPoses(tf, settings.odom_frame, settings.base_frame)
+        self._map: PoseTopic | TfPoses | None = None
+        if settings.mapping and settings.pose_source == "tf":
+            self._map = TfPoses(tf, settings.map_frame, settings.base_frame)
+        elif settings.mapping and settings.pose_source != "none":
+            self._map = PoseTopic(node, "pose", POSE_TYPES[settings.pose_source], qos, health, arrivals)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._started_at = time.monotonic()
+        self._T_child_base: np.ndarray | None = None
+        self._told_child = False
+
+    @property
+    def topics(self) -> list[PoseTopic]:
+        """Topics that must have a publisher."""
+        topics = [self._odom] if self._settings.odom_source == "topic" or self._odom.heard else []
+        return [*topics, self._map] if isinstance(self._map, PoseTopic) else topics
+
+    @property
+    def optional_topics(self) -> list[PoseTopic]:
+        """Topics that may have none."""
+        return [self._odom] if self._odom.subscribed and self._odom not in self.topics else []
+
+    @property
+    def base_frame(self) -> str:
+        """The frame whose poses these are: the base, or odometry's child frame where TF does not link the two."""
+        child = self._child()
+        return child if child and self._link() is None else self._settings.base_frame.strip("/")
+
+    def start(self) -> None:
+        """Subscribe what the settings ask for."""
+        self._forget()
+        source = self._settings.odom_source
+        if source in ("auto", "topic"):
+            self._odom.start()
+        if isinstance(self._map, PoseTopic):
+            self._map.start()
+        if isinstance(self._map, TfPoses) or source == "tf" or (source == "auto" and not self._odom.announced()):
+            self._tf.listen()
+
+    def stop(self) -> None:
+        """Unsubscribe and forget."""
+        for topic in (self._odom, self._map):
+            if isinstance(topic, PoseTopic):
+                topic.stop()
+
+    def forget_after(self, now_ns: int) -> None:
+        """Forget what a clock that was set back has left in the future."""
+        for topic in (self._odom, self._map):
+            if isinstance(topic, PoseTopic) and (topic.newest_ns() or 0) > now_ns:
+                topic.poses.clear()
+
+    def wait(self, stamp: int, expired: Callable[[], bool], timeout_s: float) -> None:
+        """Wait, while poses flow, until they cover a stamp; tells why where that was in vain."""
+        sources = [s for s in (self._odometry(), self._map) if s is not None and self._worth(s, stamp)]
+        link_may_come = lambda: bool(self._child()) and self._link() is None and self._fresh()  # noqa: E731
+
+        def ready() -> bool:
+            return all(s.reached(stamp) for s in sources) and not link_may_come()
+
+        if ready() or self._arrivals.wait_until(ready, expired, timeout_s):
+            return
+        for source in sources:
+            newest = source.newest_ns()
+            if newest is not None and newest < stamp and source.flowing:
+                self._health.count("input", f"{source.name} late", f"{source.name} had not reached the image's time "
+                                   f"after pose_wait_s: its newest stamp is {(stamp - newest) * 1e-6:.0f} ms older")
+
+    def T_odom_base(self, stamp: int) -> np.ndarray | None:
+        """Odometry pose (4, 4) of the base at a stamp, None where nothing covers it."""
+        source = self._odometry()
+        T = source.at(stamp, self._settings.max_gap_s) if source else None
+        if T is None or source is not self._odom or not self._child():
+            return T
+        T_child_base = self._link()
+        if T_child_base is not None:
+            return T @ T_child_base
+        if not self._told_child:
+            self._told_child = True
+            self._health.count("input", "odometry about another frame",
+                               f"odometry is about {self._odom.child}, which TF does not link to "
+                               f"{self._settings.base_frame}: {self._odom.child} is taken as the base")
+        return T
+
+    def T_map_base(self, stamp: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Pose (4, 4) in the map frame at a stamp and its covariance (6, 6), None where there is none."""
+        T = self._map.at(stamp, self._settings.max_gap_s) if self._map else None
+        return T, self._map.covariance_at(stamp) if self._map and T is not None else None
+
+    def _odometry(self) -> PoseTopic | TfPoses | None:
+        """The source in use. With 'auto' the topic, once it was heard, is kept: two sources differ by a jump."""
+        source = self._settings.odom_source
+        if source == "none":
+            return None
+        if source == "topic" or (source == "auto" and (self._odom.heard or self._fresh() and self._odom.announced())):
+            return self._odom
+        self._tf.listen()
+        return self._odom_tf
+
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._started_at < _PATIENCE_S
+
+    def _worth(self, source: PoseTopic | TfPoses, stamp: int) -> bool:
+        """Whether waiting for a source may help."""
+        newest = source.newest_ns()
+        if newest is None or not source.flowing:
+            return False
+        if abs(stamp - newest) <= _OTHER_CLOCK_NS:
+            return True
+        self._health.count("input", f"{source.name} on another clock",
+                           f"{source.name} is {(stamp - newest) * 1e-9:.1f} s behind the image: two clocks are in use")
+        return False
+
+    def _child(self) -> str:
+        """Odometry's child frame where it is not the base, else ''."""
+        child = self._odom.child if self._settings.odom_source in ("auto", "topic") else ""
+        return "" if child == self._settings.base_frame.strip("/") else child
+
+    def _link(self) -> np.ndarray | None:
+        """T_child_base (4, 4) by fixed TF links; None while TF does not know it, or when there is no other child."""
+        if self._T_child_base is None and (child := self._child()):
+            self._tf.listen()
+            self._T_child_base = self._tf.fixed(child, self._settings.base_frame.strip("/"))
+        return self._T_child_base

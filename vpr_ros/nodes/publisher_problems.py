@@ -1,0 +1,79 @@
+"""Why nothing arrives on a topic, told from its publishers' types and QoS. ROS-free but for `compatibility`."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+def publisher_problems(topic: str, msgtype: str, publishers: Iterable[Any], incompatible: Callable[[Any], str],
+                       required: bool = True, advice: str = "", remedy: str = "") -> list[str]:
+    """Sentences about the publishers of one topic; empty when one of them can be heard, or none is required.
+
+    topic: the name after remapping. msgtype: what we subscribe. publishers: TopicEndpointInfo objects.
+    incompatible(publisher): why its QoS does not reach us, '' when it does. advice: what to do when nobody publishes;
+    remedy: what to do about QoS.
+    """
+    publishers = list(publishers)
+    if not publishers:
+        return [f"nobody publishes {topic} ({msgtype}); {advice or 'check the remapping'}"] if required else []
+    sentences = []
+    for publisher in publishers:
+        who = _name(publisher)
+        if publisher.topic_type != msgtype:
+            sentences.append(f"{who} publishes {topic} as {publisher.topic_type}, not {msgtype}"
+                             f"{_other_type(msgtype, publisher.topic_type)}")
+        elif reason := incompatible(publisher):
+            sentences.append(f"QoS of {who} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}")
+    # One publisher that can be heard is enough; the others only matter while nothing arrives.
+    return sentences if len(sentences) == len(publishers) else []
+
+
+def compressed_twin(topic: str, msgtype: str, types_of: Callable[[str], Iterable[str]]) -> str:
+    """Advice when nobody publishes an image topic but its raw or compressed twin is there; '' otherwise.
+
+    types_of(topic) gives the message types of a topic's publishers.
+    """
+    if msgtype == IMAGE and COMPRESSED in types_of(f"{topic}/compressed"):
+        return f"{topic}/compressed is there: start with compressed:=true"
+    raw = topic.removesuffix("/compressed")
+    if msgtype == COMPRESSED and IMAGE in types_of(raw):
+        return f"{raw} is there: start with compressed:=false"
+    return ""
+
+
+def _other_type(wanted: str, sent: str) -> str:
+    if (wanted, sent) == (IMAGE, COMPRESSED):
+        return ": start with compressed:=true (parameter compressed)"
+    if (wanted, sent) == (COMPRESSED, IMAGE):
+        return ": start with compressed:=false (parameter compressed)"
+    return ": remap another topic"
+
+
+def _name(publisher: Any) -> str:
+    name, namespace = publisher.node_name, publisher.node_namespace
+    if not name or "UNKNOWN" in name:  # discovered before its node was
+        return "a publisher"
+    return f"node {namespace.rstrip('/')}/{name}"
+
+
+def compatibility(publisher_qos: Any, subscription_qos: Any) -> str:
+    """Why the publisher's QoS does not reach a subscription, in words; '' when it does."""
+    try:
+        from rclpy.qos import QoSCompatibility, qos_check_compatible
+    except ImportError:
+        return _compare(publisher_qos, subscription_qos)
+    verdict, _ = qos_check_compatible(publisher_qos, subscription_qos)
+    if verdict != QoSCompatibility.ERROR:
+        return ""
+    return _compare(publisher_qos, subscription_qos) or "its QoS is incompatible"
+
+
+def _compare(publisher_qos: Any, subscription_qos: Any) -> str:
+    reasons = []
+    for policy, strong, weak in (("reliability", "RELIABLE", "BEST_EFFORT"),
+                                 ("durability", "TRANSIENT_LOCAL", "VOLATILE")):
+        offered, asked = getattr(publisher_qos, policy).name, getattr(subscription_qos, policy).name
+        if (offered, asked) == (weak, strong):
+            reasons.append(f"{policy} is {offered.lower()}, {asked.lower()} is asked")
+    return " and ".join(reasons)
