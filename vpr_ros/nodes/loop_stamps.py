@@ -38,9 +38,18 @@ class StampIndex:
     def add(self, stamp_ns: int) -> None:
         insort(self._stamps, int(stamp_ns))
 
-    def find(self, seconds: float, tolerance_ns: int = TOLERANCE_NS) -> int | None:
-        """The stamp nearest to `seconds`, None when it is further off than the tolerance."""
+    @property
+    def newest_ns(self) -> int | None:
+        """The latest stamp; None when empty."""
+        return self._stamps[-1] if self._stamps else None
+
+    def nearest(self, seconds: float) -> int | None:
+        """The stamp nearest to `seconds`, however far; None when empty."""
         wanted = nearest_ns(seconds)
         at = bisect_left(self._stamps, wanted)
-        nearest = min(self._stamps[max(at - 1, 0) : at + 1], key=lambda stamp: abs(stamp - wanted), default=None)
-        return nearest if nearest is not None and abs(nearest - wanted) <= tolerance_ns else None
+        return min(self._stamps[max(at - 1, 0) : at + 1], key=lambda stamp: abs(stamp - wanted), default=None)
+
+    def find(self, seconds: float, tolerance_ns: int = TOLERANCE_NS) -> int | None:
+        """The stamp nearest to `seconds`, None when it is further off than the tolerance."""
+        stamp = self.nearest(seconds)
+        return stamp if stamp is not None and abs(stamp - nearest_ns(seconds)) <= tolerance_ns else None

@@ -16,7 +16,6 @@ from vpr_ros.errors import VprError
 from vpr_ros.nodes import messages
 from vpr_ros.nodes.markers import markers_of
 from vpr_ros.nodes.pictures import Partner, match_picture
-from vpr_ros.nodes.pipeline import place_covariance
 from vpr_ros.recognition.types import Hypothesis
 
 
@@ -104,6 +103,8 @@ class Outputs:
             ))
 
     def _publish_recognition(self, answer: Any, T_map_query: Any, initial: bool) -> None:
+        from vpr_ros.nodes.pipeline import place_covariance  # torch: loaded when there is a pipeline, not with the node
+
         recognition, match = answer.recognition, answer.recognition.match
         radius_m = self._radius_m()
         self._send("matches", messages.detection(
@@ -113,7 +114,8 @@ class Outputs:
         if match is None:
             return
         if T_map_query is not None:
-            pose = messages.stamped_pose(*T_map_query, recognition.stamp_ns, self._frame_id)
+            T, covariance = T_map_query
+            pose = messages.stamped_pose(T, covariance, recognition.stamp_ns, self._frame_id)
             self._send("pose", pose)
             if initial:
                 self._send("initial_pose", pose)
