@@ -1,7 +1,6 @@
 """Where a callback leaves the newest message for the worker."""
 
 import threading
-import time
 from typing import Any
 
 
@@ -25,17 +24,15 @@ class Mailbox:
             return dropped
 
     def take(self, timeout_s: float) -> Any:
-        """The item, or None when none came within `timeout_s` of steady time or the box was woken."""
-        deadline = time.monotonic() + timeout_s
+        """The item, or None when none came within `timeout_s` of steady time or the box was cleared meanwhile."""
         with self._condition:
-            while self._item is None:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._condition.wait(left):
-                    break
+            if self._item is None:
+                self._condition.wait(timeout_s)
             item, self._item = self._item, None
             return item
 
     def clear(self) -> None:
-        """Throws away what nobody took."""
+        """Throws away what nobody took, and sends away who waits."""
         with self._condition:
             self._item = None
+            self._condition.notify_all()

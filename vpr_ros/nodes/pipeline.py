@@ -1,6 +1,5 @@
 """The node's core without ROS: model and map, one answer per observation, and what the services ask for."""
 
-import gc
 import threading
 import time
 from dataclasses import dataclass
@@ -234,18 +233,12 @@ class Pipeline:
         return "frames become keyframes" if on else "no frame becomes a keyframe until mapping is switched on again"
 
     def close(self) -> None:
-        """Saves and closes the map, and frees the model's memory."""
+        """Saves and closes the map, and lets go of the model."""
         with self._lock:
             try:
                 _close(self.place_map, self._created)
             finally:
-                device = str(self.extractor.device)
                 self.localizer = self.mapper = self.extractor = None
-        gc.collect()
-        if device.startswith("cuda"):
-            import torch
-
-            torch.cuda.empty_cache()
 
     def _new_mapper(self) -> Mapper:
         config = settings.mapper_config(self.values)

@@ -1,5 +1,7 @@
 """The lifecycle node `vpr`: images in; ranked places, poses and loop closures out. Glue around the core."""
 
+import gc
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -119,6 +121,7 @@ class VprNode(LifecycleNode):
         """Closes the map and frees the model's memory."""
         self._quiet()
         self._release()
+        _free_memory()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state) -> TransitionCallbackReturn:
@@ -260,6 +263,13 @@ class VprNode(LifecycleNode):
         # Bad frames come at the camera's rate; the counts are in /diagnostics.
         with suppress(Exception):
             self.get_logger().warning(sentence, throttle_duration_sec=5.0)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _mounted(inputs: Inputs, message: Any) -> MountedCamera:
