@@ -50,7 +50,7 @@ def run(make: Callable[[], Any]) -> int:
         if node is not None:
             node.close()
         rclpy.try_shutdown()
-    # All files are closed. Tearing the interpreter down would take a second, and crash while the network still computes.
+    # All files are closed. Tearing the interpreter down takes a second, and crashes while the network still computes.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
