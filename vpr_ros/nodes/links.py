@@ -84,7 +84,9 @@ class Links:
             chains = self._moving(target, source)
             if not chains:
                 return False
-            fastest = max(chains, key=len)
+            fastest = min(chains, key=_spacing)
+            if len(fastest) < 2:
+                return False
             after = bisect_left(fastest, stamp_ns)
             return after < len(fastest) and all(stamps[-1] >= fastest[after] for stamps in chains)
 
@@ -98,7 +100,7 @@ class Links:
             chains = self._moving(target, source)
             if not chains:
                 return None
-            fastest = max(chains, key=len)
+            fastest = min(chains, key=_spacing)
             after = bisect_left(fastest, stamp_ns)
             known = lambda s: all(_covers(stamps, s, gap_ns) for stamps in chains)  # noqa: E731
             after_ns = next((s for s in fastest[after:] if s - stamp_ns > gap_ns or known(s)), None)
@@ -130,6 +132,11 @@ class Links:
         while (parent := self._parent.get(chain[-1])) is not None and parent not in chain:
             chain.append(parent)
         return chain
+
+
+def _spacing(stamps: list[int]) -> float:
+    """Mean time between the samples of a link; numbers of samples mislead while one link has just begun."""
+    return (stamps[-1] - stamps[0]) / (len(stamps) - 1) if len(stamps) > 1 else float("inf")
 
 
 def _covers(stamps: list[int], stamp_ns: int, gap_ns: float) -> bool:
