@@ -43,7 +43,8 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self.outcome: bool | None = None  # handed over, given up, or neither yet
         self._asked = False
         self._ready_for = 0
-        self._started = self._told = time.monotonic()
+        self._started = time.monotonic()
+        self._told = self._started - TELL_EVERY_S + 2.0
         self._relocalize = self.create_client(Trigger, "vpr/relocalize")
         self._service = self.resolve_service_name("vpr/relocalize")
         self._subscription = self.create_subscription(PoseWithCovarianceStamped, "vpr/initial_pose", self._on_pose, 1)
@@ -51,8 +52,10 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
         # Steady: with simulated time, a bag that is over would stop the clock and with it the timeout.
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def close(self) -> bool:
-        return True
+    def close(self) -> None:
+        """The end: exit code 1 where a pose was wanted and none was handed over, 0 otherwise, after Ctrl-C as well."""
+        if self.outcome is False:
+            raise SystemExit(1)
 
     def _tick(self) -> None:
         now, timeout_s = time.monotonic(), self._values["timeout_s"]
@@ -117,14 +120,8 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def main() -> int:
-    """Hands one pose over; returns the exit code: 0 also after Ctrl-C, 1 when there was nothing to hand over."""
-    made: list[AmclHandover] = []
-
-    def make():
-        made.append(AmclHandover())
-        return made[0]
-
-    return run(make) or int(bool(made) and made[0].outcome is False)
+    """Hands one pose over; returns the exit code."""
+    return run(AmclHandover)
 
 
 if __name__ == "__main__":

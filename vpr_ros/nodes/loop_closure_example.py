@@ -24,7 +24,7 @@ try:
     from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
     from nav_msgs.msg import Odometry, Path
     from rclpy.node import Node
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
     from std_msgs.msg import Float64MultiArray
 
@@ -67,8 +67,10 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self._settled_ns = -1  # the newest image that became a keyframe, or did not
         self._early: deque[tuple[Callable, Any]] = deque(maxlen=WAITING)  # loops of images that are not settled yet
         self._map_stamps: dict[str, int] = {}  # "<map id>/<keyframe id>" -> stamp in ns
-        self.create_subscription(FRAMES[values["frames"]], values["frames"], self._on_frame, qos_profile_sensor_data)
-        self.create_subscription(Odometry, "odom", self._on_odometry, qos_profile_sensor_data)
+        # Best effort hears every publisher; deep, because here every stamp counts and not only the newest.
+        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(FRAMES[values["frames"]], values["frames"], self._on_frame, best_effort)
+        self.create_subscription(Odometry, "odom", self._on_odometry, best_effort)
         self.create_subscription(Float64MultiArray, "loop_candidate", self._on_candidate, 5)
         self.create_subscription(PoseWithCovarianceStamped, "loop_closure", self._on_closure, 5)
         latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -77,11 +79,10 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self._constraints = self.create_publisher(Path, "~/constraint", 10)
         self._verified = self.create_publisher(Path, "~/verified_constraint", 10)
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Says what became of the loops."""
         self.counts["early"] = len(self._early)
         print(", ".join(f"{count} {what}" for what, count in self.counts.items()), flush=True)
-        return True
 
     # Own keyframes
 

@@ -1,0 +1,269 @@
+"""The two examples as programs on a real middleware; a robot plays camera, odometry, the node vpr and AMCL."""
+
+import re
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry, Path
+from ros_process import Process
+from ros_robot import SECOND_NS, odometry, qos, stamp_of, wait_until
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from vpr_ros.geometry import planar_transform
+from vpr_ros.nodes.messages import header_of, loop_candidate, stamped_pose
+
+START_NS = 1_790_000_000 * SECOND_NS + 123_456_789
+PERIOD_NS = 100_000_007  # a camera whose stamps have every digit
+
+
+@pytest.fixture(scope="module")
+def robot():
+    from ros_robot import Robot
+
+    robot = Robot()
+    yield robot
+    robot.close()
+
+
+@pytest.fixture
+def place(request):
+    """A namespace for each test: what the last one left behind is not heard."""
+    return "/" + re.sub("[^a-z_]", "", request.node.name)
+
+
+@pytest.fixture
+def start(place, tmp_path, programs):
+    """Starts an example by its name, with parameters and remaps as on the command line."""
+
+    def start_example(name, *arguments):
+        code = f"import sys; from vpr_ros.nodes.{name} import main; sys.exit(main())"
+        command = [sys.executable, "-c", code, "--ros-args", "-r", f"__ns:={place}"]
+        programs.append(Process([*command, *arguments], tmp_path / f"{len(programs)}.log"))
+        return programs[-1]
+
+    return start_example
+
+
+# Loop closures
+
+
+class Drive:
+    """Once around a circle of 20 m: 60 images with odometry between them, and what vpr would say."""
+
+    def __init__(self, robot, place):
+        self.robot = robot
+        self.constraints = robot.listen(f"{place}/loop_closure_example/constraint", Path)
+        self.verified = robot.listen(f"{place}/loop_closure_example/verified_constraint", Path)
+        self._frames = robot.publisher(f"{place}/camera_info", CameraInfo, qos(1000))
+        self._odom = robot.publisher(f"{place}/odom", Odometry, qos(1000))
+        self.candidates = robot.publisher(f"{place}/lio_loop/loop_closure_detection", Float64MultiArray)
+        self.closures = robot.publisher(f"{place}/loop_closure", PoseWithCovarianceStamped)
+        self.keyframes = robot.publisher(f"{place}/keyframes", Path, qos(1, latched=True))
+        for publisher in (self._frames, self._odom, self.candidates, self.closures, self.keyframes):
+            robot.until_heard(publisher, 30.0)
+        time.sleep(0.2)  # the publisher knows of the listener a moment before the listener hears it
+
+    def go(self, first, last):
+        for i in range(first, last + 1):
+            self.image(i)
+            self.odometry(i)
+            time.sleep(0.002)
+
+    @staticmethod
+    def stamp(i):
+        return START_NS + i * PERIOD_NS
+
+    @staticmethod
+    def pose(i):
+        angle = 2 * np.pi * i / 60
+        return planar_transform(20 * np.cos(angle), 20 * np.sin(angle), angle + np.pi / 2)
+
+    def image(self, i):
+        self._frames.publish(CameraInfo(header=header_of(self.stamp(i), "camera")))
+
+    def odometry(self, i):
+        for part in (-0.5, 0.5):  # never at an image's own time
+            self._odom.publish(odometry(self.stamp(i) + int(part * PERIOD_NS), self.pose(i + part)))
+
+
+@pytest.fixture
+def loops(robot, place, start):
+    def start_drive(*parameters):
+        arguments = ["-r", "loop_candidate:=lio_loop/loop_closure_detection", "-p", "frames:=camera_info", *parameters]
+        return start("loop_closure_example", *arguments), Drive(robot, place)
+
+    return start_drive
+
+
+def test_candidates_become_constraints_between_the_exact_stamps(loops):
+    process, drive = loops()
+    drive.go(0, 59)
+    drive.candidates.publish(loop_candidate(drive.stamp(59), drive.stamp(1)))
+    (path,) = drive.constraints.wait()
+    assert [stamp_of(pose) for pose in path.poses] == [drive.stamp(1), drive.stamp(59)]
+    assert path.header.frame_id == "odom"
+    for pose, i in zip(path.poses, (1, 59), strict=True):
+        expected = drive.pose(i)[:2, 3]
+        assert np.hypot(pose.pose.position.x - expected[0], pose.pose.position.y - expected[1]) < 0.2
+
+    # A stamp that is nobody's, and one that is 2 us off, are counted and named.
+    drive.candidates.publish(loop_candidate(drive.stamp(59), drive.stamp(7) + 5000))
+    drive.candidates.publish(Float64MultiArray(data=[1.0]))
+    wait_until(lambda: "not joined" in process.log and "two times" in process.log)
+    assert "the own keyframe nearest to" in process.log and "5." in process.log
+    assert len(drive.constraints) == 1
+
+    seconds, status = process.interrupt()
+    assert status == 0 and seconds < 5.0
+    assert "Traceback" not in process.log
+    assert "1 joined, 1 unmatched" in process.log
+
+
+def test_a_candidate_that_comes_before_its_odometry_waits_for_it(loops):
+    process, drive = loops()
+    drive.go(0, 19)
+    drive.image(20)
+    drive.candidates.publish(loop_candidate(drive.stamp(20), drive.stamp(2)))
+    with pytest.raises(AssertionError):
+        drive.constraints.wait(timeout_s=1.0)
+    drive.odometry(20)
+    (path,) = drive.constraints.wait()
+    assert [stamp_of(pose) for pose in path.poses] == [drive.stamp(2), drive.stamp(20)]
+    assert "not joined" not in process.log
+
+
+def test_keyframes_by_distance_leave_candidates_unmatched_and_say_how_far(loops):
+    process, drive = loops("-p", "keyframe_distance_m:=5.0")
+    drive.go(0, 29)
+    drive.candidates.publish(loop_candidate(drive.stamp(29), drive.stamp(0)))
+    wait_until(lambda: "not joined" in process.log)
+    assert not len(drive.constraints)
+
+
+def test_a_registered_loop_is_turned_into_odometrys_frame(loops):
+    process, drive = loops()
+    message = Path()
+    for i in (0, 10):
+        message.poses.append(stamped_path_pose(drive, i))
+    drive.keyframes.publish(message)
+    drive.go(0, 59)
+    T_keyframe_query = planar_transform(1.0, 0.5, 0.1)
+    for name in ("other/3", "map/10"):
+        drive.closures.publish(stamped_pose(T_keyframe_query, np.eye(6), drive.stamp(59), name))
+    (path,) = drive.verified.wait()
+    assert [stamp_of(pose) for pose in path.poses] == [drive.stamp(10), drive.stamp(59)]
+    expected = drive.pose(10) @ T_keyframe_query
+    p = path.poses[1].pose.position
+    assert np.hypot(p.x - expected[0, 3], p.y - expected[1, 3]) < 0.2
+    wait_until(lambda: "m off" in process.log)
+    assert "not two own keyframes" in process.log
+
+
+def stamped_path_pose(drive, i):
+    from vpr_ros.nodes.messages import PoseStamped, pose_of
+
+    return PoseStamped(header=header_of(drive.stamp(i), f"map/{i}"), pose=pose_of(drive.pose(i)))
+
+
+def test_a_choice_that_is_none_is_refused_in_one_sentence(start):
+    process = start("loop_closure_example", "-p", "frames:=picture")
+    assert process.wait() == 1
+    assert "frames must be one of" in process.log and "Traceback" not in process.log
+
+
+# The handover to AMCL
+
+
+class Localization:
+    """The node vpr and AMCL, as far as the handover sees them."""
+
+    def __init__(self, robot, place, amcl=True):
+        self.robot, self.calls, self.poses = robot, 0, []
+        self.refuse, self.asked = False, threading.Event()
+        robot.node.create_service(Trigger, f"{place}/vpr/relocalize", self._relocalize)
+        self.publisher = robot.publisher(f"{place}/vpr/initial_pose", PoseWithCovarianceStamped, qos(1))
+        self.amcl = robot.listen(f"{place}/initialpose", PoseWithCovarianceStamped) if amcl else None
+
+    def _relocalize(self, request, response):
+        self.calls += 1
+        response.success, response.message = not self.refuse, "mode 'map' recognises nothing"
+        self.asked.set()
+        return response
+
+    def answer(self, frame="map", std_m=5.0, times=1):
+        assert self.asked.wait(30.0)
+        self.asked.clear()
+        pose = stamped_pose(planar_transform(3.0, 4.0, 0.5), np.eye(6) * std_m**2, START_NS, frame)
+        for _ in range(times):
+            self.publisher.publish(pose)
+        return pose
+
+
+@pytest.fixture
+def handover(start):
+    return lambda *arguments: start("amcl_handover", *arguments)
+
+
+def test_one_pose_is_handed_over_unchanged_and_once(robot, place, handover):
+    localization = Localization(robot, place)
+    process = handover()
+    sent = localization.answer(times=3)
+    assert process.wait() == 0
+    assert localization.amcl.wait() == [sent]
+    assert localization.calls == 1
+    assert "handed over: x 3.00 m, y 4.00 m" in process.log and "Traceback" not in process.log
+
+
+def test_it_asks_only_when_amcl_listens(robot, place, handover):
+    localization = Localization(robot, place, amcl=False)
+    process = handover()
+    wait_until(lambda: "is AMCL running" in process.log, 30.0)
+    assert localization.calls == 0
+    late = robot.listen(f"{place}/initialpose", PoseWithCovarianceStamped)
+    localization.answer()
+    assert process.wait() == 0 and len(late.wait()) == 1
+
+
+def test_a_pose_in_another_frame_is_not_handed_over(robot, place, handover):
+    localization = Localization(robot, place)
+    process = handover("-p", "map_frame:=yard")
+    localization.answer(frame="map")
+    assert process.wait() == 1
+    assert "its map has 'yard'" in process.log and not len(localization.amcl)
+
+
+def test_a_vague_pose_is_asked_for_again(robot, place, handover):
+    localization = Localization(robot, place)
+    process = handover("-p", "max_std_m:=1.0")
+    localization.answer(std_m=5.0)
+    sharp = localization.answer(std_m=0.3)
+    assert process.wait() == 0
+    assert localization.amcl.wait() == [sharp] and localization.calls == 2
+    assert "too vague" in process.log
+
+
+def test_a_refusal_ends_it_with_the_reason(robot, place, handover):
+    localization = Localization(robot, place)
+    localization.refuse = True
+    process = handover()
+    assert process.wait() == 1
+    assert "recognises nothing" in process.log and not len(localization.amcl)
+
+
+def test_nobody_there_ends_at_the_timeout(handover):
+    process = handover("-p", "timeout_s:=1.0")
+    assert process.wait() == 1
+    assert "no pose was handed over in 1 s" in process.log and "/vpr/relocalize is not there" in process.log
+
+
+def test_ctrl_c_while_it_waits_is_no_error(handover):
+    process = handover()
+    wait_until(lambda: "waiting: the service" in process.log, 30.0)
+    seconds, status = process.interrupt()
+    assert status == 0 and seconds < 5.0 and "Traceback" not in process.log
