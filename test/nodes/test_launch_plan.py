@@ -50,7 +50,7 @@ def plan_of(tmp_path, mode="map", **given):
     """The plan of map.launch.py; `map` is a file that can be made."""
     arguments = dict.fromkeys(MAP_ARGUMENTS, "")
     arguments.update({"map": str(tmp_path / "town.vpr"), "rate": "1.0", "mode": mode}, **given)
-    return make_plan(arguments, {}, "qos.yaml", lambda path, asked, needed: bag_topics(path, asked, needed))
+    return make_plan(arguments, {}, bag_topics)
 
 
 def test_arguments_left_empty_change_nothing(tmp_path):
@@ -118,8 +118,18 @@ def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
     assert plan.play[:4] == ["ros2", "bag", "play", str(bag)]
     options = dict(zip(plan.play[4::2], plan.play[5::2], strict=False))
     assert options["--clock"] == "100" and options["--rate"] == "2" and float(options["--delay"]) >= 1.0
-    assert options["--qos-profile-overrides-path"] == "qos.yaml"
     assert "/wheel" in plan.notes[0] and "/ground_truth" not in plan.notes[0]
+
+
+def test_a_bag_is_played_and_heard_reliably_and_fixed_transforms_are_latched(tmp_path, write_bag):
+    bag, file = write_bag(camera="Image", wheel="Odometry"), tmp_path / "own.yaml"
+    plan = plan_of(tmp_path, bag=str(bag))
+    assert plan.parameters["image_reliability"] == plan.parameters["odom_reliability"] == "reliable"
+    assert set(plan.qos) == {"/camera", "/wheel", "/tf", "/tf_static"}
+    assert {profile["reliability"] for profile in plan.qos.values()} == {"reliable"}
+    assert [t for t, profile in plan.qos.items() if profile["durability"] == "transient_local"] == ["/tf_static"]
+    file.write_text("/**:\n  ros__parameters:\n    image_reliability: best_effort\n")
+    assert "image_reliability" not in plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters
 
 
 def test_a_raw_camera_in_a_bag_overrides_what_a_file_says(tmp_path, write_bag):
@@ -183,7 +193,7 @@ def test_the_time_of_a_bag_does_not_fight_the_time_of_the_player(tmp_path, write
 def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(tmp_path):
     bag = tmp_path / "old.bag"
     bag.write_bytes(b"#ROSBAG V2.0\n")
-    with pytest.raises(VprError, match=f"rosbags-convert --src {bag} --dst {tmp_path / 'old'}"):
+    with pytest.raises(VprError, match=f"rosbags-convert --src {bag} --dst {tmp_path / 'old'} "):
         plan_of(tmp_path, bag=str(bag))
 
 
@@ -235,8 +245,8 @@ def test_the_look_into_a_bag_from_another_interpreter_says_the_same(write_bag, m
 def test_an_interpreter_without_the_libraries_is_told_of_in_one_sentence(write_bag):
     program = ("import sys; sys.modules['rosbags'] = None; sys.argv[1:] = [sys.argv[1], '!image=']\n"
                "from vpr_ros.nodes.bag_topics import main; sys.exit(main())")
-    run = subprocess.run([sys.executable, "-c", program, str(write_bag(camera="Image"))], capture_output=True, text=True,
-                         cwd=Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-c", program, str(write_bag(camera="Image"))]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
     assert run.returncode == 2
     assert "activate the Python environment" in run.stderr and len(run.stderr.splitlines()) == 1
 

@@ -27,7 +27,7 @@ def bag_topics(path: str, asked: dict[str, str], needed: tuple[str, ...] = ("ima
     if path.endswith(".bag"):
         folder = path.removesuffix(".bag")
         raise VprError(f"{path} is a ROS 1 bag, and ROS 2 cannot play it: convert it with "
-                       f"'rosbags-convert --src {path} --dst {folder}' and pass bag:={folder}")
+                       f"'rosbags-convert --src {path} --dst {folder} --dst-version 8' and pass bag:={folder}")
     with Bag(path) as bag:
         play, storage = _playable(Path(path))
         topics: dict[str, list[str] | None] = {}

@@ -34,6 +34,7 @@ class Plan:
     remappings: list[tuple[str, str]] = field(default_factory=list)
     params_file: str = ""  # the user's own
     play: list[str] = field(default_factory=list)  # command that plays the bag, empty without one
+    qos: dict[str, dict[str, str | int]] = field(default_factory=dict)  # for the player: topic -> profile
     notes: list[str] = field(default_factory=list)  # sentences for the user
 
 
@@ -47,12 +48,10 @@ def ask_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
     return json.loads(run.stdout)
 
 
-def make_plan(arguments: dict[str, str], fixed: dict[str, str], qos_file: str,
-              look_into_bag: _LookIntoBag = ask_bag) -> Plan:
+def make_plan(arguments: dict[str, str], fixed: dict[str, str], look_into_bag: _LookIntoBag = ask_bag) -> Plan:
     """The plan for the arguments of a launch file as they were typed; one left at '' changes nothing.
 
-    `fixed` are parameters that the launch file itself sets. `qos_file` goes to `ros2 bag play`.
-    Raises VprError, one sentence, for what cannot be launched.
+    `fixed` are parameters that the launch file itself sets. Raises VprError, one sentence, for what cannot be launched.
     """
     given = {name: value.strip() for name, value in arguments.items() if value.strip()}
     plan = Plan(parameters=dict(fixed))
@@ -73,7 +72,7 @@ def make_plan(arguments: dict[str, str], fixed: dict[str, str], qos_file: str,
             raise VprError(f"say {name}:=PATH")
     asked = {role: given[f"{role}_topic"] for role in _ROLES if f"{role}_topic" in given}
     if "bag" in given:
-        _from_bag(plan, arguments, given, asked, told, qos_file, look_into_bag)
+        _from_bag(plan, arguments, given, asked, told, look_into_bag)
     else:
         _live(plan, asked, told)
     for role in ("odom", "pose"):
@@ -100,7 +99,7 @@ def log_arguments(level: str, namespace: str, node: str) -> list[str]:
 
 
 def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], asked: dict[str, str],
-              told: dict[str, Any], qos_file: str, look_into_bag: _LookIntoBag) -> None:
+              told: dict[str, Any], look_into_bag: _LookIntoBag) -> None:
     bag, rate = _existing("bag", given), _rate(given.get("rate", "1.0"))
     roles = {role: asked.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
     clouds = "output" in arguments or plan.parameters.get("verify", told.get("verify"))
@@ -112,9 +111,14 @@ def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], aske
     plan.remappings += [(role, topic[0]) for role, topic in found.items() if role != "image"]
     if "pose" in found and "pose_source" not in plan.parameters and ("pose" in asked or "pose_source" not in told):
         plan.parameters["pose_source"] = _POSE_SOURCES[found["pose"][1]]
+    # Best effort loses most images that are larger than the sockets' buffers, and a bag is there to be heard in full.
+    plan.qos = {topic[0]: _qos(20) for topic in found.values()}
+    plan.qos |= {"/tf": _qos(100), "/tf_static": _qos(100, durability="transient_local")}
+    for name in ("image_reliability", "points_reliability", "odom_reliability"):
+        if name not in told:
+            plan.parameters[name] = "reliable"
     plan.play = ["ros2", "bag", "play", info["play"], "--clock", str(CLOCK_HZ), "--rate", f"{rate:g}",
-                 "--delay", f"{DISCOVERY_S:g}", "--qos-profile-overrides-path", qos_file,
-                 "--disable-keyboard-controls"]
+                 "--delay", f"{DISCOVERY_S:g}", "--disable-keyboard-controls"]
     if info["storage"]:
         plan.play += ["--storage", info["storage"]]
     if info["clock"]:  # two publishers of time would make it jump back and forth
@@ -136,6 +140,10 @@ def _live(plan: Plan, asked: dict[str, str], told: dict[str, Any]) -> None:
     if "pose" in topics and "pose_source" not in plan.parameters and "pose_source" not in told:
         raise VprError(f"pose_topic:={topics['pose']} needs its type, too: add pose_source:=pose, "
                        "pose_source:=pose_with_covariance or pose_source:=odometry")
+
+
+def _qos(depth: int, durability: str = "volatile") -> dict[str, str | int]:
+    return {"history": "keep_last", "depth": depth, "reliability": "reliable", "durability": durability}
 
 
 def _existing(name: str, given: dict[str, str]) -> Path:

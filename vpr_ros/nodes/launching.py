@@ -6,7 +6,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
+
+import yaml
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.launch_plan import Plan, log_arguments, make_plan, truth
@@ -72,7 +75,7 @@ def _start(context: Any, node: NodeLaunch, names: Iterable[str]) -> list:
 
     arguments = {name: LaunchConfiguration(name).perform(context) for name in names}
     config = Path(get_package_share_directory("vpr_ros")) / "config"
-    plan = make_plan(arguments, node.parameters, str(config / "bag_qos.yaml"))
+    plan = make_plan(arguments, node.parameters)
     # A string that looks like a number must stay a string, else the node refuses it for its type.
     values = {name: ParameterValue(value, value_type=type(value)) for name, value in plan.parameters.items()}
     files = [str(config / node.config), plan.params_file] if plan.params_file else [str(config / node.config)]
@@ -95,8 +98,9 @@ def _start(context: Any, node: NodeLaunch, names: Iterable[str]) -> list:
 
 def _life(node: Any, name: str, plan: Plan) -> list:
     """Handlers: configured -> activated -> bag played -> end. What goes wrong with a bag ends the launch with 1."""
-    from launch.actions import ExecuteProcess, LogInfo, OpaqueFunction, RegisterEventHandler, Shutdown, TimerAction
+    from launch.actions import EmitEvent, ExecuteProcess, LogInfo, OpaqueFunction, RegisterEventHandler, TimerAction
     from launch.event_handlers import OnProcessExit
+    from launch.events import Shutdown
     from launch_ros.event_handlers import OnStateTransition
 
     def on(start: str, goal: str, entities: Any) -> Any:
@@ -114,7 +118,7 @@ def _life(node: Any, name: str, plan: Plan) -> list:
             return []
         if event.returncode:
             raise VprError(f"node {name} ended with exit code {event.returncode}")
-        return [Shutdown(reason=f"node {name} has ended")]
+        return [EmitEvent(event=Shutdown(reason=f"node {name} has ended"))]
 
     handlers = [
         on("configuring", "inactive", [_change(node, "activate")]),
@@ -124,14 +128,18 @@ def _life(node: Any, name: str, plan: Plan) -> list:
         RegisterEventHandler(OnProcessExit(target_action=node, on_exit=node_ended)),
     ]
     if plan.play:
-        player = ExecuteProcess(cmd=plan.play, name="bag", output="screen")
+        with NamedTemporaryFile("w", prefix="launch_qos_", suffix=".yaml", delete=False) as qos:
+            yaml.safe_dump(plan.qos, qos)
+        command = [*plan.play, "--qos-profile-overrides-path", qos.name]
+        player = ExecuteProcess(cmd=command, name="bag", output="screen")
 
         def bag_ended(event: Any, context: Any) -> list:
             if context.is_shutdown:
                 return []
             if event.returncode:
                 raise VprError(f"the bag could not be played to its end (exit code {event.returncode})")
-            return [TimerAction(period=LAST_FRAMES_S, actions=[Shutdown(reason="the bag has ended")])]
+            end = EmitEvent(event=Shutdown(reason="the bag has ended"))
+            return [LogInfo(msg="the bag has ended"), TimerAction(period=LAST_FRAMES_S, actions=[end])]
 
         handlers += [
             on("activating", "active", [player]),
