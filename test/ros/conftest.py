@@ -35,8 +35,10 @@ else:
 
 @pytest.fixture(scope="session")
 def drives(tmp_path_factory):
-    """Bags by name: `first`, `second` (the same street, then off the map), `lap` (`second` without its end)."""
+    """Bags by name: `first`; `second`: the same street, then off the map; `lap`: that without its end; `twice`: `first`
+    and, from its start, again."""
     import ros_drives
+
     from training.synthetic.bags import write_drive_bag
 
     folder = tmp_path_factory.mktemp("drives")
@@ -44,7 +46,8 @@ def drives(tmp_path_factory):
     second = ros_drives.second_drive()
     write_drive_bag(folder / "second", second)
     ros_drives.copy_bag(folder / "second", folder / "lap", until_ns=int(second.stamps_ns[ros_drives.FRAMES]))
-    return {name: folder / name for name in ("first", "second", "lap")}
+    ros_drives.copy_bag(folder / "first", folder / "twice", laps=2)
+    return {name: folder / name for name in ("first", "second", "lap", "twice")}
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +132,18 @@ def start(robot, tmp_path):
     yield start_node
     for node in started:
         node.kill()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """`ros2 launch vpr_ros ...` finds this source tree."""
+    from ros_process import ament_prefix
+
+    before = os.environ.get("AMENT_PREFIX_PATH", "")
+    prefix = ament_prefix(tmp_path_factory.mktemp("installed") / "prefix")
+    os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join(filter(None, [str(prefix), before]))
+    yield prefix
+    os.environ["AMENT_PREFIX_PATH"] = before
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The street that the ROS tests drive along: small, rendered once per test run, and never in a hurry."""
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -32,22 +31,27 @@ def second_drive() -> Drive:
                       start_ns=START_NS + 100 * 24 * 3600 * SECOND_NS)
 
 
-def copy_bag(source: Path, target: Path, until_ns: int | None = None, without: tuple[str, ...] = (), repeat: int = 1,
-             gap_ns: int = SECOND_NS // 5) -> Path:
-    """A bag with part of another's messages, `repeat` times one after the other in bag time, header stamps unchanged.
-
-    `until_ns` is a bag time; messages from there on stay away, as do the topics in `without`.
-    """
+def copy_bag(
+    source: Path, target: Path, until_ns: int | None = None, laps: int = 1, gap_ns: int = 2 * SECOND_NS
+) -> Path:
+    """A bag with another's messages before the bag time `until_ns`, in so many laps: all stamps of a lap are later."""
     with Bag(source) as bag:
-        names = [t.name for t in bag.topics if t.name not in without]
-        messages = [m for m in bag.messages(names) if until_ns is None or m[1] < until_ns]
-    span = messages[-1][1] - messages[0][1] + gap_ns
-    shutil.rmtree(target, ignore_errors=True)
+        messages = [m for m in bag.messages([t.name for t in bag.topics]) if until_ns is None or m[1] < until_ns]
+    lap_ns = messages[-1][1] - messages[0][1] + gap_ns
     with BagWriter(target) as writer:
-        for lap in range(repeat):
+        for lap in range(laps):
             for topic, at_ns, msg in messages:
-                writer.write(topic, msg, at_ns + lap * span)
+                if lap == 0 or topic != "/tf_static":
+                    writer.write(topic, _delay(msg, lap_ns if lap else 0), at_ns + lap * lap_ns)
     return target
+
+
+def _delay(msg, by_ns: int):
+    """The same message with its stamps moved, in place: each lap moves them once more."""
+    for stamped in getattr(msg, "transforms", [msg]):
+        stamp = stamped.header.stamp
+        stamp.sec, stamp.nanosec = divmod(stamp.sec * SECOND_NS + stamp.nanosec + by_ns, SECOND_NS)
+    return msg
 
 
 def images_of(bag_path: Path) -> list[tuple[int, bytes]]:

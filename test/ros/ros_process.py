@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.parameter import Parameter
 from ros_robot import Heard, Robot, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,11 @@ class Process:
 
     def __init__(self, command: list, log: Path):
         self.log_path = log
-        environment = dict(os.environ, PYTHONUNBUFFERED="1", OMP_NUM_THREADS="1", ROS_LOG_DIR=str(log.parent / "ros"))
+        environment = dict(
+            os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1", OMP_NUM_THREADS="1",
+            ROS_LOG_DIR=str(log.parent / "ros"),
+        )
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -101,17 +105,25 @@ class VprNode(Process):
 
     # Life
 
+    def _change(self, transition: str) -> bool:
+        try:
+            return self.robot.change(self.name, transition)
+        except AssertionError as error:
+            self.process.send_signal(signal.SIGABRT)  # Python's fault handler writes where each thread stands
+            self.process.wait(10)
+            raise AssertionError(f"{error}\n{self.log}") from None
+
     def configure(self) -> bool:
-        return self.robot.change(self.name, "configure")
+        return self._change("configure")
 
     def activate(self) -> bool:
-        return self.robot.change(self.name, "activate")
+        return self._change("activate")
 
     def deactivate(self) -> bool:
-        return self.robot.change(self.name, "deactivate")
+        return self._change("deactivate")
 
     def cleanup(self) -> bool:
-        return self.robot.change(self.name, "cleanup")
+        return self._change("cleanup")
 
     def up(self) -> "VprNode":
         """The node, answering images."""
@@ -127,14 +139,9 @@ class VprNode(Process):
 
     def set(self, **values: Any) -> list[str]:
         """Reasons of refusal, empty strings where a value was taken."""
-        kinds = {
-            bool: (ParameterType.PARAMETER_BOOL, "bool_value"), int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
-            float: (ParameterType.PARAMETER_DOUBLE, "double_value"), str: (ParameterType.PARAMETER_STRING, "string_value"),
-        }
-        request = SetParameters.Request()
-        for name, value in values.items():
-            kind, field = kinds[type(value)]
-            request.parameters.append(Parameter(name=name, value=ParameterValue(**{"type": kind, field: value})))
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        )
         answer = self.robot.call(SetParameters, f"{self.name}/set_parameters", request)
         return ["" if r.successful else r.reason or "refused" for r in answer.results]
 
@@ -182,6 +189,23 @@ class Health:
 
     def __repr__(self) -> str:
         return f"{self.name} level {self.level}: {self.text}"
+
+
+def ament_prefix(folder: Path) -> Path:
+    """An installation of this source tree as `ros2 launch` and `ros2 run` look for it; add it to AMENT_PREFIX_PATH."""
+    share, programs = folder / "share" / "vpr_ros", folder / "lib" / "vpr_ros"
+    index = folder / "share" / "ament_index" / "resource_index" / "packages"
+    for path in (share, programs, index):
+        path.mkdir(parents=True)
+    (index / "vpr_ros").touch()
+    for name in ("package.xml", "launch", "config"):
+        (share / name).symlink_to(ROOT / name)
+    for name in ("vpr_node", "recorder"):
+        program = programs / name
+        lines = f"#!{sys.executable}", "import sys", f"from vpr_ros.nodes.main import {name}", f"sys.exit({name}())"
+        program.write_text("\n".join(lines) + "\n")
+        program.chmod(0o755)
+    return folder
 
 
 def play(bag: Path, log: Path, *options: str, rate: float = 1.0) -> Process:

@@ -71,6 +71,10 @@ class Heard:
                    f"{count} messages on {self.topic}, of which {len(self.messages)} came")
         return self.messages
 
+    def latencies_s(self, since: int = 0) -> list[float]:
+        """From the stamp to the arrival, for messages stamped with the clock of the day, from number `since` on."""
+        return [(at - stamp_of(m)) / 1e9 for at, m in zip(self.arrivals_ns, self.messages, strict=False)][since:]
+
     def by_stamp(self) -> dict[int, Any]:
         return {stamp_of(msg): msg for msg in self.messages}
 
@@ -179,3 +183,34 @@ def transform(stamp_ns: int, parent: str, child: str, T: np.ndarray) -> Transfor
     t.x, t.y, t.z = map(float, T[:3, 3])
     o.x, o.y, o.z, o.w = map(float, matrix_to_quaternion(T[:3, :3]))
     return msg
+
+
+def until_answered(publisher: Any, matches: Heard, message: Callable[[int], Any], timeout_s: float = 20.0) -> Any:
+    """Publishes an image, `message(stamp_ns)`, five times a second until one is answered; returns the answer."""
+    sent, deadline = set(), time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        stamp_ns = time.time_ns()
+        sent.add(stamp_ns)
+        publisher.publish(message(stamp_ns))
+        until = time.monotonic() + 0.2
+        while time.monotonic() < until:
+            for answer in list(matches.messages):
+                if stamp_of(answer) in sent:
+                    return answer
+            time.sleep(0.01)
+    raise AssertionError(f"none of {len(sent)} images was answered on {matches.topic}")
+
+
+def flood(publisher: Any, message: Callable[[int, int], Any], rate_hz: float, seconds: float) -> list[int]:
+    """Publishes `message(i, stamp_ns)` at a rate, stamped when it leaves; returns the stamps."""
+    stamps, started = [], time.monotonic()
+    while (due := started + len(stamps) / rate_hz) < started + seconds:
+        time.sleep(max(0.0, due - time.monotonic()))
+        stamps.append(time.time_ns())
+        publisher.publish(message(len(stamps) - 1, stamps[-1]))
+    return stamps
+
+
+def keyframe_of(class_id: str) -> int:
+    """The keyframe's id in `<map_id>/<keyframe id>`."""
+    return int(class_id.rpartition("/")[2])

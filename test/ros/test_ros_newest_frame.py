@@ -1,0 +1,54 @@
+"""A camera that is faster than the network: the newest image is answered, the others are counted, nothing piles up."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from ros_drives import images_of
+from ros_robot import compressed, flood, qos, stamp_of, until_answered, wait_until
+from sensor_msgs.msg import CompressedImage
+from vision_msgs.msg import Detection3D
+
+RATE_HZ = 30.0
+DROPPED = "dropped (newer came first)"
+SLOWEST_S = 5.0  # an answer older than this was waiting in a queue, on whatever machine
+
+
+@pytest.mark.parametrize("seconds", [20, pytest.param(300, marks=pytest.mark.slow)])
+def test_slow_network_at_30_hz(start, robot, drives, slow_student, seconds):
+    checkpoint, map_path = slow_student
+    node = start(map_path=map_path, checkpoint=str(checkpoint), compressed=True, odom_source="none").up()
+    jpegs = [jpeg for _, jpeg in images_of(drives["second"])]
+    matches = robot.listen(node.topic("~/matches"), Detection3D)
+    camera = robot.publisher(node.topic("image/compressed"), CompressedImage, qos(10))
+    until_answered(camera, matches, lambda stamp: compressed(stamp, jpegs[0]))
+    node.until_health("inference", lambda h: "total p50/p95 (ms)" in h.values)
+    before, answered, rss_mb = node.health("input"), len(matches), node.rss_mb
+
+    pictures = itertools.cycle(jpegs)
+    stamps = flood(camera, lambda _, stamp: compressed(stamp, next(pictures)), RATE_HZ, seconds)
+    # The newest image is the last that is answered: nothing else is left waiting.
+    wait_until(lambda: stamp_of(matches.messages[-1]) == stamps[-1], SLOWEST_S, "the answer to the newest image")
+    at_end = time.monotonic()
+    wait_until(lambda: time.monotonic() > at_end + 2.5)  # the diagnostics that count it
+    health = node.health("input")
+
+    answers = len(matches) - answered
+    received = health.number("received") - before.number("received")
+    dropped = health.number(DROPPED) - before.number(DROPPED)
+    assert 2 <= answers < len(stamps) / 2, f"{answers} answers to {len(stamps)} images: too fast for the test"
+    assert received >= 0.98 * len(stamps)
+    assert received == answers + dropped
+    answer_stamps = [stamp_of(m) for m in matches.messages[answered:]]
+    assert answer_stamps == sorted(set(answer_stamps)) and set(answer_stamps) <= set(stamps)
+
+    latency = np.array(matches.latencies_s(answered))
+    third = max(1, len(latency) // 3)
+    early, late = float(np.median(latency[:third])), float(np.median(latency[-third:]))
+    print(f"\n{seconds} s at {RATE_HZ:g} Hz: {answers} answers, {dropped:.0f} dropped; latency median "
+          f"{early:.3f} s in the first third, {late:.3f} s in the last, at most {latency.max():.3f} s; "
+          f"memory {rss_mb:.0f} -> {node.rss_mb:.0f} MB")
+    assert latency.max() < SLOWEST_S
+    assert late < 2 * early + 0.2
+    assert node.rss_mb < rss_mb + 40
