@@ -1,7 +1,20 @@
-"""Training frames on disk, the places they show, and the batches drawn from them."""
+"""Training frames on disk, the places they show, and the batches drawn from them.
+
+What needs torch is imported lazily: a robot that records does without it.
+"""
+
+from importlib import import_module
 
 from .augment import AugmentConfig, augment
-from .sampler import PlaceBatchSampler
-from .training_set import FrameTable, TrainingFrames, read_frame_table
 
-__all__ = ["AugmentConfig", "FrameTable", "PlaceBatchSampler", "TrainingFrames", "augment", "read_frame_table"]
+_HOME = {
+    "PlaceBatchSampler": "sampler", "FrameTable": "training_set", "TrainingFrames": "training_set",
+    "read_frame_table": "training_set", "TrainingSetWriter": "writer",
+}
+__all__ = ["AugmentConfig", "augment", *sorted(_HOME)]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
