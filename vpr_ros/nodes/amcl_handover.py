@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from vpr_ros.errors import VprError
 from vpr_ros.nodes import parameters
 from vpr_ros.nodes.main import run
 from vpr_ros.nodes.parameters import Parameter
@@ -121,7 +122,11 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
 
 def main() -> int:
     """Hands one pose over; returns the exit code."""
-    return run(AmclHandover)
+    try:
+        return run(AmclHandover)
+    except VprError as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
