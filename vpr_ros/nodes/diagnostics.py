@@ -20,7 +20,7 @@ class Diagnostics:
         self._node, self._health = node, health
         self._received = self._dropped = 0
         self.updater = Updater(node)
-        self.updater.setHardwareID(node.get_name())
+        self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
         for stage in ("input", "inference", "index", "decision", "map"):
             self.updater.add(stage, getattr(self, f"_{stage}"))
 

@@ -33,7 +33,7 @@ class Health:
         with self._lock:
             self._counts: dict[str, Counter[str]] = {}
             self._recent: dict[str, deque[str]] = {}
-            self._sentences: dict[str, tuple[str, str, float]] = {}
+            self._sentences: dict[str, dict[str, tuple[str, float]]] = {}
             self._arrivals: dict[str, deque[float]] = {}
             self._times: dict[str, deque[float]] = {}
 
@@ -43,7 +43,9 @@ class Health:
             self._counts.setdefault(task, Counter())[event] += 1
             self._recent.setdefault(task, deque(maxlen=_RECENT)).append(event)
             if sentence:
-                self._sentences[task] = (event, sentence, time.monotonic())
+                told = self._sentences.setdefault(task, {})
+                told.pop(event, None)  # the newest stands last
+                told[event] = (sentence, time.monotonic())
 
     def seen(self, what: str) -> None:
         """A message of an input has arrived."""
@@ -66,10 +68,11 @@ class Health:
             return Counter(self._recent.get(task, ()))
 
     def newest(self, task: str, within_s: float = float("inf")) -> str:
-        """The last sentence told by a task in so many seconds, or nothing."""
+        """The newest sentence of each event of a task that was told in so many seconds, joined; the last one first."""
+        now = time.monotonic()
         with self._lock:
-            event, sentence, at = self._sentences.get(task, ("", "", -float("inf")))
-        return sentence if time.monotonic() - at <= within_s else ""
+            told = list(self._sentences.get(task, {}).values())
+        return "; ".join(sentence for sentence, at in reversed(told) if now - at <= within_s)
 
     def age_s(self, what: str) -> float | None:
         """Steady seconds since an input was seen; None when it never was."""
