@@ -1,6 +1,7 @@
 """Entry points of the nodes: `ros2 run vpr_ros vpr_node` and `ros2 run vpr_ros recorder`."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,9 @@ def run(make: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        # `ros2 launch` passes Ctrl-C on although the terminal has sent it already: the second must not stop the closing.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.close()
         rclpy.try_shutdown()
