@@ -16,12 +16,14 @@ WIDER = 1.2  # ratio of fields of view from which two cameras see places differe
 class Diagnostics:
     """Reads the node's parts once a second; never touches the network or the map's file."""
 
+    stages: tuple[str, ...] = ("input", "inference", "index", "decision", "map")
+
     def __init__(self, node: Any, health: Health):
         self._node, self._health = node, health
         self._received = self._dropped = 0
         self.updater = Updater(node)
         self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
-        for stage in ("input", "inference", "index", "decision", "map"):
+        for stage in self.stages:
             self.updater.add(stage, getattr(self, f"_{stage}"))
 
     def _input(self, status):
@@ -45,7 +47,7 @@ class Diagnostics:
         status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
         status.add("received", str(node.inputs.received))
         status.add("dropped (newer came first)", str(node.inputs.dropped))
-        return _with_counts(status, health, "input")
+        return with_counts(status, health, "input")
 
     def _inference(self, status):
         node, health = self._node, self._health
@@ -71,7 +73,7 @@ class Diagnostics:
             status.add("checkpoint", node.pipeline.extractor.name)
             status.add("fingerprint", node.pipeline.extractor.fingerprint[:12])
             status.add("device", f"{node.pipeline.extractor.device} {node.pipeline.extractor.precision}")
-        return _with_counts(status, health, "inference")
+        return with_counts(status, health, "inference")
 
     def _index(self, status):
         pipeline = self._node.pipeline
@@ -101,7 +103,7 @@ class Diagnostics:
             status.add("last note", news)
         for reason, n in self._health.counts("verification").items():
             status.add(f"verification: {reason}", str(n))
-        return _with_counts(status, self._health, "decision")
+        return with_counts(status, self._health, "decision")
 
     def _map(self, status):
         node, pipeline = self._node, self._node.pipeline
@@ -126,7 +128,7 @@ class Diagnostics:
         if pipeline.mode != "localize":
             status.add("saved up to keyframe", str(place_map.saved_up_to()))
             status.add("session", str(pipeline.session or "not begun"))
-        return _with_counts(status, self._health, "map")
+        return with_counts(status, self._health, "map")
 
     def _other_lens(self) -> str:
         """A sentence where this camera sees much wider or narrower than the one that mapped."""
@@ -140,7 +142,7 @@ class Diagnostics:
                 "different, expect fewer matches")
 
 
-def _with_counts(status, health: Health, task: str):
+def with_counts(status, health: Health, task: str):
     for event, n in sorted(health.counts(task).items()):
         status.add(event, str(n))
     return status

@@ -48,14 +48,15 @@ class InputSettings:
     max_cloud_gap_s: float = 0.1
     cloud_wait_s: float = 0.15
     clouds: bool = False  # observations carry clouds
+    clouds_needed: bool = True  # nobody publishing them is a problem
     mapping: bool = False  # observations carry T_map_base
     mount: bool = True  # T_base_camera will be asked for
 
     @classmethod
-    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool) -> "InputSettings":
+    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool, **more) -> "InputSettings":
         """Settings of a node's parameters; those of other concerns are passed over."""
-        known = {f.name for f in fields(cls)} & values.keys()
-        return cls(**{name: values[name] for name in known} | {"clouds": clouds, "mapping": mapping})
+        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls(**(known | {"clouds": clouds, "mapping": mapping, **more}))
 
 
 class Inputs:
@@ -199,8 +200,11 @@ class Inputs:
         advice = compressed_twin(topic, msgtype, self._types_of)
         sentences = self._topic_problems("image", topic, msgtype, self._image_qos, True,
                                          advice or "check image_topic (the remapping of image)")
-        needed = [(t, True) for t in self._poses.topics] + [(t, False) for t in self._poses.optional_topics]
-        for heard, required in needed + [(t, True) for t in (self._clouds,) if t]:
+        needed: list[tuple[PoseTopic | CloudTopic, bool]] = [(t, True) for t in self._poses.topics]
+        needed += [(t, False) for t in self._poses.optional_topics]
+        if self._clouds:
+            needed.append((self._clouds, self.settings.clouds_needed))
+        for heard, required in needed:
             sentences += self._heard_problems(heard, required)
         return sentences
 
