@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from vpr_ros.errors import VprError
+
 
 def vpr_node() -> int:
     """Runs the node `vpr` until Ctrl-C or shutdown; returns the exit code."""
@@ -38,7 +40,7 @@ def run(make: Callable[[], Any]) -> int:
         print(f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
               file=sys.stderr)  # fmt: skip
         return 1
-    node = None
+    node, code = None, 0
     try:
         rclpy.init(args=sys.argv)
         node = make()
@@ -47,8 +49,11 @@ def run(make: Callable[[], Any]) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except VprError as error:
+        print(error, file=sys.stderr)
+        code = 2
     finally:
-        # `ros2 launch` passes Ctrl-C on although the terminal has sent it already: the second must not stop the closing.
+        # `ros2 launch` passes Ctrl-C on after the terminal has sent it: the second one must not stop the closing.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
@@ -57,7 +62,7 @@ def run(make: Callable[[], Any]) -> int:
     # All files are closed. Tearing the interpreter down takes a second, and crashes while the network still computes.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vpr_ros.errors import VprError
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -145,8 +147,12 @@ def problem(values: dict[str, Any]) -> str | None:
 
 
 def declare(node: Any, table: Iterable[Parameter]) -> None:
-    """Declares a table on a node and refuses, with the reason, changes that make no sense."""
+    """Declares a table on a node and refuses, with the reason, changes that make no sense.
+
+    Raises VprError for a value given at start that has another type or lies outside the range.
+    """
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 
     table = tuple(table)
     for p in table:
@@ -160,7 +166,12 @@ def declare(node: Any, table: Iterable[Parameter]) -> None:
         elif p.minimum is not None:
             high = _LARGE if p.maximum is None else p.maximum
             descriptor.integer_range = [IntegerRange(from_value=int(p.minimum), to_value=int(high))]
-        node.declare_parameter(p.name, p.default, descriptor)
+        try:
+            node.declare_parameter(p.name, p.default, descriptor)
+        except (InvalidParameterTypeException, InvalidParameterValueException):
+            allowed = f", {p.allowed}" if p.allowed else ""
+            raise VprError(f"parameter {p.name} was given at start with a value that it cannot take: its type is "
+                           f"{p.type_name}{allowed}, as in {p.name}:={_yaml_value(p.default)}") from None
 
     known = {p.name: p for p in table}
 
