@@ -6,19 +6,12 @@ import copy
 import hashlib
 import json
 import logging
-import os
-import pickle
-import tempfile
-import warnings
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vpr_ros.errors import VprError
@@ -27,12 +20,13 @@ from vpr_ros.student.config import SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.preprocessing import preprocessing_of
 from vpr_ros.student.projection import Projection
+from vpr_ros.student.tensor_files import fill as fill_network
+from vpr_ros.student.tensor_files import names, read_tensors, strip_module, write_tensors
 
 FORMAT = "vpr_ros.student"
 SCHEMA = 1
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 MODEL_PREFIX, PROJECTION_PREFIX = "model.", "projection."
-MAX_NAMES = 6
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +77,6 @@ def save_checkpoint(
 
     ``half`` stores matrices as float16; the fingerprint is that of the model as it will be read back.
     """
-    path = Path(path)
     stored = copy.deepcopy(model)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     if half:
@@ -110,20 +103,7 @@ def save_checkpoint(
         matrix = torch.from_numpy(np.ascontiguousarray(projection.matrix))
         tensors[PROJECTION_PREFIX + "mean"] = torch.from_numpy(projection.mean)
         tensors[PROJECTION_PREFIX + "matrix"] = matrix.half() if half else matrix
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise VprError(f"cannot write the checkpoint {path}: {error}.") from error
+    write_tensors(path, tensors, metadata)
     return metadata["fingerprint"]
 
 
@@ -134,12 +114,10 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
     ``config`` overrides the configuration of published files only.
     """
     path = resolve(path_or_name)
-    state, metadata = _read_file(path)
-    if not state:
-        raise VprError(f"the checkpoint {path} holds no tensors.")
+    state, metadata = read_tensors(path)
     if metadata.get("format") == FORMAT:
         return _read_ours(path, state, metadata)
-    checkpoint = _read_published(path, published.strip_module(state), config)
+    checkpoint = _read_published(path, strip_module(state), config)
     checkpoint.metadata["fingerprint"] = fingerprint_of(checkpoint.model, None)
     for what in ("ignored", "fresh"):
         if checkpoint.metadata[what]:
@@ -162,49 +140,6 @@ def resolve(path_or_name: str | Path) -> Path:
         return shipped
     names = ", ".join(sorted(file.stem for file in WEIGHTS_DIR.glob("*.safetensors"))) or "none"
     raise VprError(f"there is no checkpoint file {path_or_name} (shipped ones by name: {names}).")
-
-
-def _read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise VprError(f"cannot read the checkpoint {path}: {error}.") from error
-    if not head:
-        raise VprError(f"the checkpoint {path} is empty: fetch it again.")
-    if head.lstrip().startswith(b"<"):
-        raise VprError(f"{path} is a web page, not a checkpoint: download the file itself and try again.")
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return _read_pickle(path), {}
-    if head[8:9] == b"{":
-        try:
-            with safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
-        except (SafetensorError, OSError, ValueError) as error:
-            raise VprError(f"the checkpoint {path} is truncated or damaged ({error}): fetch it again.") from error
-    raise VprError(f"{path} is not a checkpoint: a .safetensors or PyTorch .pth file is needed.")
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            # the sentence below says it; PyTorch's note about pickle protocols would come before it
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
-            raise VprError(
-                f"{path} holds Python objects besides tensors, which are never executed: save its weights alone."
-            ) from error
-        raise VprError(f"the checkpoint {path} is not a readable PyTorch file of tensors.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise VprError(f"the checkpoint {path} is truncated or damaged: fetch it again.") from error
-    for key in ("model_state_dict", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise VprError(f"{path} holds no weights: a dictionary of tensors, or one under model_state_dict, is needed.")
-    return {str(key): value for key, value in content.items()}
 
 
 def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
@@ -260,13 +195,13 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
             if key.startswith("backbone.") and ".adapter." not in key and key != "backbone.mask_token"
         ]
         if needed:
-            raise VprError(f"{path} lacks entries of the backbone: {_names(needed)}.")
+            raise VprError(f"{path} lacks entries of the backbone: {names(needed)}.")
         fill(model, {**{key: own[key] for key in fresh}, **weights}, path)
     elif kind == "cricavpr":
         raise VprError(f"{path} is a CricaVPR checkpoint, a teacher: the student cannot be loaded from it.")
     else:
         raise VprError(
-            f"{path} is no student, D2-VPR or DINOv2 checkpoint (its entries begin with {_names(sorted(state))})."
+            f"{path} is no student, D2-VPR or DINOv2 checkpoint (its entries begin with {names(sorted(state))})."
         )
     metadata = {"kind": kind, "ignored": ignored, "fresh": fresh, "config": model.config.to_dict()}
     metadata |= {
@@ -279,22 +214,4 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
 
 def fill(model: D2VPR, weights: dict[str, Tensor], path: str | Path) -> None:
     """Load every entry; VprError naming missing, unexpected or wrongly shaped ones."""
-    own = model.state_dict()
-    missing = [key for key in own if key not in weights]
-    unexpected = [key for key in weights if key not in own]
-    shapes = [
-        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)):
-        if keys:
-            raise VprError(
-                f"{path} does not fit the {model.config.name} student: {len(keys)} entries are {what}: {_names(keys)}."
-            )
-    model.load_state_dict(weights)
-
-
-def _names(keys: list[str]) -> str:
-    more = f" and {len(keys) - MAX_NAMES} more" if len(keys) > MAX_NAMES else ""
-    return ", ".join(keys[:MAX_NAMES]) + more
+    fill_network(model, weights, path, f"{model.config.name} student")

@@ -35,11 +35,6 @@ POINTWISE = ("aggregator.offsets.first.weight", "aggregator.offsets.second.weigh
 DINOV2_KEYS = ("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.ls1.gamma", "patch_embed.proj.weight")
 
 
-def strip_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the ``module.`` prefix that data-parallel training leaves."""
-    return {key.removeprefix("module."): value for key, value in state.items()}
-
-
 def kind_of(state: Mapping[str, Tensor]) -> str:
     """``d2vpr``, ``cricavpr``, ``dinov2`` or ``unknown``, by the keys of a state dict without ``module.``."""
     if any(key.startswith("offset_generator.") for key in state):
