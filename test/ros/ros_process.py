@@ -195,11 +195,11 @@ def ament_prefix(folder: Path) -> Path:
     """An installation of this source tree as `ros2 launch` and `ros2 run` look for it; add it to AMENT_PREFIX_PATH."""
     share, programs = folder / "share" / "vpr_ros", folder / "lib" / "vpr_ros"
     index = folder / "share" / "ament_index" / "resource_index" / "packages"
-    for path in (share, programs, index):
+    for path in (share / "launch", share / "config", programs, index):
         path.mkdir(parents=True)
     (index / "vpr_ros").touch()
-    for name in ("package.xml", "launch", "config"):
-        (share / name).symlink_to(ROOT / name)
+    for file in [ROOT / "package.xml", *(ROOT / "launch").glob("*.py"), *(ROOT / "config").glob("*.*")]:
+        (share / file.relative_to(ROOT)).symlink_to(file)
     for name in ("vpr_node", "recorder"):
         program = programs / name
         lines = f"#!{sys.executable}", "import sys", f"from vpr_ros.nodes.main import {name}", f"sys.exit({name}())"

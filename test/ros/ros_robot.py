@@ -130,19 +130,23 @@ class Robot:
     # Services
 
     def client(self, kind: type, name: str, timeout_s: float = 20.0) -> Any:
-        if name not in self._clients:
-            self._clients[name] = self.node.create_client(kind, name)
-        client = self._clients[name]
+        if name in self._clients:
+            return self._clients[name]
+        client = self._clients[name] = self.node.create_client(kind, name)
         assert client.wait_for_service(timeout_s), f"no service {name}"
+        # We know the service, but perhaps the service does not know us yet, and a request would be lost. Discovery is
+        # in order: once a client that was made later gets an answer, this one will.
+        later = self.node.create_client(GetState, f"{name.rpartition('/')[0]}/get_state")
+        wait_until(lambda: later.service_is_ready() and _answer(later, GetState.Request(), 1.0), timeout_s,
+                   f"an answer of {later.srv_name}")
+        self.node.destroy_client(later)
         return client
 
     def call(self, kind: type, name: str, request: Any = None, timeout_s: float = 30.0) -> Any:
         """The answer of a service."""
-        done = threading.Event()
-        future = self.client(kind, name).call_async(request or kind.Request())
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(timeout_s), f"service {name} did not answer in {timeout_s:g} s"
-        return future.result()
+        answer = _answer(self.client(kind, name), request or kind.Request(), timeout_s)
+        assert answer is not None, f"service {name} did not answer in {timeout_s:g} s"
+        return answer
 
     def change(self, node: str, transition: str, timeout_s: float = 60.0) -> bool:
         """One step of a lifecycle node's life; False when the node refused it."""
@@ -151,6 +155,13 @@ class Robot:
 
     def state(self, node: str) -> str:
         return self.call(GetState, f"{node}/get_state").current_state.label
+
+
+def _answer(client: Any, request: Any, timeout_s: float) -> Any:
+    done = threading.Event()
+    future = client.call_async(request)
+    future.add_done_callback(lambda _: done.set())
+    return future.result() if done.wait(timeout_s) else None
 
 
 def compressed(stamp_ns: int, jpeg: bytes, frame: str = "camera_optical_frame") -> CompressedImage:

@@ -35,5 +35,5 @@ def test_looped_bag(start, robot, programs, drives, first_map, tmp_path):
     print(f"\n{laps()} laps, {len(accepted)} of {len(matches)} accepted, at most {max(errors):.1f} m from the truth")
     assert len(accepted) > FRAMES
     assert max(errors) <= PLACE_RADIUS_M
-    health = node.until_health("decision", lambda h: "clock" in h.text or "back" in h.text)
-    print(health)
+    assert node.until_health("decision", lambda h: "last note" in h.values).values["last note"].startswith("the clock")
+    node.until_health("input", lambda h: h.number("clock jumped back") >= 2)

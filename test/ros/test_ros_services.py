@@ -179,6 +179,7 @@ def test_slam_finds_its_own_past(start, robot, programs, drives, tmp_path):
         assert abs(query - query_s * 1e9) < 1000 and abs(keyframe - keyframe_s * 1e9) < 1000
         apart = truth[int(query) - lap_ns][:2, 3] - truth[keyframe][:2, 3]
         assert np.linalg.norm(apart) <= 10.0
+    print(f"\n{len(candidates)} candidates, {len(closures)} closures")
     accepted = {stamp for stamp, match in matches.by_stamp().items() if match.id}
     for closure in closures.messages:
         assert stamp_of(closure) in accepted
