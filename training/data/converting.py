@@ -77,7 +77,8 @@ class ResumableBag:
         part = (np.cumsum(sizes) - sizes) // max(1, int(part_bytes))
         self._starts = np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [len(order)]])
         table = hashlib.sha256(self._time.tobytes() + self._stream.tobytes() + self._starts.tobytes())
-        self._identity = {**identity, "vpr_ros": __version__, "streams": [s.name for s in self.streams], "table": table.hexdigest()}
+        self._identity = {**identity, "vpr_ros": __version__, "streams": [s.name for s in self.streams],
+                          "table": table.hexdigest()}
 
     @property
     def parts(self) -> int:
