@@ -1,0 +1,19 @@
+"""The same layers on two engines; teachers take the namespace that `backend` returns."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from vpr_ros.errors import VprError
+
+
+def backend(name: str = "auto") -> ModuleType:
+    """Namespace with SparseTensor, sparse_tensor, voxelise, the layers and the global poolings.
+
+    "torch": plain PyTorch, which needs nothing. "auto" is "torch".
+    """
+    if name in ("torch", "auto"):
+        from . import torch_backend
+
+        return torch_backend
+    raise VprError(f'there is no sparse convolution backend "{name}": choose "torch" or "auto".')

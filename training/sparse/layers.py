@@ -1,0 +1,122 @@
+"""Sparse layers in plain PyTorch, with MinkowskiEngine's rules, parameter names and initial values."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.errors import VprError
+
+from .functional import sparse_convolution
+from .kernel_map import kernel_map
+from .tensor import SparseTensor
+
+
+class SparseConv(nn.Module):
+    """out[u] = sum_k in[u + offset_k] @ kernel[k] (+ bias).
+
+    `kernel` (K^3, Cin, Cout), the first axis of the offset fastest; (Cin, Cout) for kernel size 1 with stride 1. Odd
+    kernels are centred, even ones start at offset 0. Stride 1 keeps the voxels; stride s gives the voxels' floors to
+    multiples of s times their stride.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__()
+        if kernel_size < 1 or stride < 1:
+            raise VprError(f"kernel size and stride must be at least 1, not {kernel_size} and {stride}.")
+        self.kernel_size, self.stride = kernel_size, stride
+        pointwise = kernel_size == 1 and stride == 1
+        self.kernel = nn.Parameter(torch.empty((c_in, c_out) if pointwise else (kernel_size**3, c_in, c_out)))
+        self.bias = nn.Parameter(torch.empty(1, c_out)) if bias else None
+        reset(self, c_in)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, Cin) -> (V', Cout)."""
+        coordinates = x.coordinates
+        if self.kernel.ndim == 2:
+            features = x.features @ self.kernel
+        else:
+            if self.stride > 1:
+                coordinates = coordinates.coarser(self.stride)
+            pairs = kernel_map(coordinates.manager, x.coordinates.stride, coordinates.stride, self.kernel_size)
+            features = sparse_convolution(x.features, self.kernel, pairs)
+        return SparseTensor(features if self.bias is None else features + self.bias, coordinates)
+
+    def extra_repr(self) -> str:
+        """Sizes, as for nn.Conv3d."""
+        return f"{self.kernel.shape[-2]}, {self.kernel.shape[-1]}, kernel_size={self.kernel_size}, stride={self.stride}"
+
+
+class SparseConvTranspose(nn.Module):
+    """out[c + offset_k] += in[c] @ kernel[k], back onto the finer voxels that the tensor came from.
+
+    `kernel` (K^3, Cin, Cout); the offsets are those of the convolution that goes the other way.
+    """
+
+    def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        if kernel_size < 1 or stride < 2:
+            raise VprError(f"a transposed convolution needs a stride of at least 2, not {stride}.")
+        self.kernel_size, self.stride = kernel_size, stride
+        self.kernel = nn.Parameter(torch.empty(kernel_size**3, c_in, c_out))
+        self.bias = None
+        reset(self, c_out)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, Cin) at stride T -> (V', Cout) at the existing voxels of stride T / stride."""
+        fine = x.coordinates.finer(self.stride)
+        pairs = kernel_map(fine.manager, fine.stride, x.coordinates.stride, self.kernel_size)
+        return SparseTensor(sparse_convolution(x.features, self.kernel, pairs.transposed), fine)
+
+    extra_repr = SparseConv.extra_repr
+
+
+def reset(layer: SparseConv | SparseConvTranspose, channels: int) -> None:
+    """MinkowskiEngine's default: uniform within 1 / sqrt(channels * kernel volume)."""
+    bound = 1 / math.sqrt(channels * layer.kernel_size**3)
+    for parameter in layer.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
+
+
+class SparseBatchNorm(nn.Module):
+    """One nn.BatchNorm1d (`bn`) over all voxels of the batch."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels, eps=eps, momentum=momentum)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, C) -> (V, C)."""
+        return x.replace(self.bn(x.features))
+
+
+class SparseReLU(nn.Module):
+    """max(x, 0)."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, C) -> (V, C)."""
+        return x.replace(F.relu(x.features, inplace=self.inplace))
+
+
+def cloud_means(features: Tensor, batch: Tensor, counts: list[int]) -> Tensor:
+    """Mean of the rows (V, C) of each cloud -> (B, C) in batch order."""
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, batch, features)
+    return sums / torch.tensor(counts, dtype=features.dtype, device=features.device)[:, None]
+
+
+def global_average(x: SparseTensor) -> Tensor:
+    """Mean over the voxels of each cloud: (V, C) -> (B, C) in batch order."""
+    return cloud_means(x.features, x.coordinates.batch, x.coordinates.counts)
+
+
+def global_gem(x: SparseTensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
+    """Generalised mean over the voxels of each cloud, mean(max(x, eps)^p)^(1/p): (V, C) -> (B, C) in batch order."""
+    powered = x.replace(x.features.clamp(min=eps).pow(p))
+    return global_average(powered).pow(1 / p)

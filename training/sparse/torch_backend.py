@@ -1,0 +1,26 @@
+"""The namespace `backend("torch")`."""
+
+from .layers import (
+    SparseBatchNorm,
+    SparseConv,
+    SparseConvTranspose,
+    SparseReLU,
+    global_average,
+    global_gem,
+)
+from .tensor import SparseTensor, sparse_tensor, voxelise
+
+NAME = "torch"
+
+__all__ = [
+    "NAME",
+    "SparseBatchNorm",
+    "SparseConv",
+    "SparseConvTranspose",
+    "SparseReLU",
+    "SparseTensor",
+    "global_average",
+    "global_gem",
+    "sparse_tensor",
+    "voxelise",
+]
