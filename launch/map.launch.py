@@ -15,5 +15,6 @@ def generate_launch_description():
             name="vpr",
             config="vpr.yaml",
             arguments=("map", "mode", "checkpoint", "device", "verify", "pose_topic", "pose_source"),
+            parameters={"mode": "map"},
         )
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
+from vpr_ros.nodes import parameters
 from vpr_ros.nodes.bag_topics import bag_topics, camera_info_beside
 from vpr_ros.nodes.launch_plan import ask_bag, log_arguments, make_plan, truth
 from vpr_ros.sensors import BagWriter
@@ -46,11 +47,11 @@ def write_bag(tmp_path):
     return write
 
 
-def plan_of(tmp_path, mode="map", **given):
+def plan_of(tmp_path, mode="", **given):
     """The plan of map.launch.py; `map` is a file that can be made."""
     arguments = dict.fromkeys(MAP_ARGUMENTS, "")
     arguments.update({"map": str(tmp_path / "town.vpr"), "rate": "1.0", "mode": mode}, **given)
-    return make_plan(arguments, {}, bag_topics)
+    return make_plan(arguments, {"mode": "map"}, bag_topics)
 
 
 def test_arguments_left_empty_change_nothing(tmp_path):
@@ -122,14 +123,11 @@ def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
 
 
 def test_a_bag_is_played_and_heard_reliably_and_fixed_transforms_are_latched(tmp_path, write_bag):
-    bag, file = write_bag(camera="Image", wheel="Odometry"), tmp_path / "own.yaml"
-    plan = plan_of(tmp_path, bag=str(bag))
+    plan = plan_of(tmp_path, bag=str(write_bag(camera="Image", wheel="Odometry")))
     assert plan.parameters["image_reliability"] == plan.parameters["odom_reliability"] == "reliable"
     assert set(plan.qos) == {"/camera", "/wheel", "/tf", "/tf_static"}
     assert {profile["reliability"] for profile in plan.qos.values()} == {"reliable"}
     assert [t for t, profile in plan.qos.items() if profile["durability"] == "transient_local"] == ["/tf_static"]
-    file.write_text("/**:\n  ros__parameters:\n    image_reliability: best_effort\n")
-    assert "image_reliability" not in plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters
 
 
 def test_a_raw_camera_in_a_bag_overrides_what_a_file_says(tmp_path, write_bag):
@@ -150,6 +148,23 @@ def test_the_pose_source_of_a_parameter_file_stands_against_one_found_in_the_bag
     assert "pose_source" not in plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters
     file.write_text("/**:\n  ros__parameters:\n    top_k: 10\n")
     assert plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters["pose_source"] == "pose"
+
+
+def test_a_copy_of_the_shipped_file_tells_nothing(tmp_path, write_bag):
+    bag, file = write_bag(camera="Image", filtered="PoseStamped"), tmp_path / "own.yaml"
+    file.write_text(parameters.yaml(parameters.VPR_PARAMETERS))
+    plan = plan_of(tmp_path, bag=str(bag), params_file=str(file))
+    assert plan.parameters["pose_source"] == "pose" and plan.parameters["image_reliability"] == "reliable"
+    assert plan.parameters["mode"] == "map"
+    with pytest.raises(VprError, match="say map:=PATH"):
+        plan_of(tmp_path, map="", params_file=str(file))
+
+
+def test_the_mode_of_a_parameter_file_stands_until_an_argument_says_otherwise(tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    mode: slam\n")
+    assert "mode" not in plan_of(tmp_path, params_file=str(file)).parameters
+    assert plan_of(tmp_path, params_file=str(file), mode="map").parameters["mode"] == "map"
 
 
 def test_a_satellite_position_is_left_to_the_offline_mapper(tmp_path, write_bag):

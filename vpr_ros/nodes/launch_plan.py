@@ -11,6 +11,7 @@ import yaml
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.bag_topics import camera_info_beside
+from vpr_ros.nodes.parameters import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 DISCOVERY_S = 2.0  # the player waits so long before its first message: publishers and subscribers find each other
 CLOCK_HZ = 100
@@ -51,7 +52,8 @@ def ask_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
 def make_plan(arguments: dict[str, str], fixed: dict[str, str], look_into_bag: _LookIntoBag = ask_bag) -> Plan:
     """The plan for the arguments of a launch file as they were typed; one left at '' changes nothing.
 
-    `fixed` are parameters that the launch file itself sets. Raises VprError, one sentence, for what cannot be launched.
+    `fixed` are parameters that the launch file itself sets; those that have an argument, too, yield to it and to the
+    user's parameter file. Raises VprError, one sentence, for what cannot be launched.
     """
     given = {name: value.strip() for name, value in arguments.items() if value.strip()}
     plan = Plan(parameters=dict(fixed))
@@ -59,6 +61,8 @@ def make_plan(arguments: dict[str, str], fixed: dict[str, str], look_into_bag: _
     if "params_file" in given:
         plan.params_file = str(_existing("params_file", given))
         told = _parameters_of(plan.params_file)
+        for name in set(fixed) & set(told) & set(arguments):
+            del plan.parameters[name]
     for name in ("checkpoint", "mode", "device", "pose_source"):
         if name in given:
             plan.parameters[name] = given[name]
@@ -114,9 +118,7 @@ def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], aske
     # Best effort loses most images that are larger than the sockets' buffers, and a bag is there to be heard in full.
     plan.qos = {topic[0]: _qos(20) for topic in found.values()}
     plan.qos |= {"/tf": _qos(100), "/tf_static": _qos(100, durability="transient_local")}
-    for name in ("image_reliability", "points_reliability", "odom_reliability"):
-        if name not in told:
-            plan.parameters[name] = "reliable"
+    plan.parameters.update(dict.fromkeys(("image_reliability", "points_reliability", "odom_reliability"), "reliable"))
     plan.play = ["ros2", "bag", "play", info["play"], "--clock", str(CLOCK_HZ), "--rate", f"{rate:g}",
                  "--delay", f"{DISCOVERY_S:g}", "--disable-keyboard-controls"]
     if info["storage"]:
@@ -173,7 +175,7 @@ def _rate(text: str) -> float:
 
 
 def _parameters_of(path: str) -> dict[str, Any]:
-    """The parameters that a file sets, whatever the nodes."""
+    """What a file sets that is not the default anyway, as all is in a copy of a shipped file; whatever the nodes."""
     try:
         waiting = [yaml.safe_load(Path(path).read_text(encoding="utf-8"))]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -187,4 +189,5 @@ def _parameters_of(path: str) -> dict[str, Any]:
     if not found:
         raise VprError(f"params_file {path} sets nothing: it needs a node's name or '/**:', below it "
                        "'ros__parameters:', and below that the parameters")
-    return found
+    defaults = {p.name: p.default for p in (*VPR_PARAMETERS, *RECORDER_PARAMETERS)}
+    return {name: value for name, value in found.items() if value != defaults.get(name)}

@@ -14,6 +14,7 @@ import yaml
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.launch_plan import Plan, log_arguments, make_plan, truth
 
+RVIZ_TOPICS = ("keyframes", "markers", "pose", "match_image/compressed")  # of the node, in config/vpr.rviz
 LAST_FRAMES_S = 4.0  # after the end of the bag, for the images that still wait for odometry or for the network
 STOP_S = 20  # for the node to write the rest of the map, before it is killed
 
@@ -24,7 +25,7 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "map": ("", "Map file. Mapping makes a missing one; an existing one gets another session."),
     "output": ("", "Folder of the training set; an existing one gets another drive."),
     "checkpoint": ("", "The network: nano (shipped) or a .safetensors file."),
-    "mode": ("map", "map writes the map; slam also recognises it and the drive's own past."),
+    "mode": ("", "map (if not told otherwise) writes the map; slam also recognises it and the drive's own past."),
     "device": ("", "auto, cpu, cuda or cuda:N."),
     "verify": ("", "Register accepted matches by LiDAR."),
     "image_topic": ("", "Camera topic, with /compressed where its name ends so; found by type in a bag."),
@@ -55,12 +56,27 @@ class NodeLaunch:
     parameters: dict[str, str] = field(default_factory=dict)  # set by the launch file itself
 
 
+def names_of(node: NodeLaunch) -> list[str]:
+    """The arguments of a launch file, in the order in which they are shown."""
+    return [name for name in ARGUMENTS if name in node.arguments + COMMON]
+
+
+def markdown(nodes: dict[str, NodeLaunch]) -> str:
+    """A table for the documentation; `nodes` by the launch files' names."""
+    rows = ["| argument | of | default | meaning |", "|---|---|---|---|"]
+    for name, (default, description) in ARGUMENTS.items():
+        files = [file for file, node in nodes.items() if name in names_of(node)]
+        of = "all" if len(files) == len(nodes) else ", ".join(files)
+        rows.append(f"| `{name}` | {of} | {f'`{default}`' if default else ''} | {description} |")
+    return "\n".join(rows) + "\n"
+
+
 def launch_description(node: NodeLaunch) -> Any:
     """The LaunchDescription of a launch file."""
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
     from launch.launch_description import LaunchDescription
 
-    names = [name for name in ARGUMENTS if name in node.arguments + COMMON]
+    names = names_of(node)
     declared = [DeclareLaunchArgument(name, default_value=ARGUMENTS[name][0], description=ARGUMENTS[name][1])
                 for name in names]
     return LaunchDescription([*declared, OpaqueFunction(function=_start, args=[node, names])])
@@ -89,7 +105,7 @@ def _start(context: Any, node: NodeLaunch, names: Iterable[str]) -> list:
     actions: list[Any] = [LogInfo(msg=note) for note in plan.notes]
     actions += _life(lifecycle_node, node.name, plan)
     if truth("rviz", arguments["rviz"]):
-        actions.append(_rviz(config / "vpr.rviz", node.name, arguments["namespace"], bool(plan.play)))
+        actions.append(_rviz(config / "vpr.rviz", node.name, f"{pushed}/{arguments['namespace']}", plan))
     actions.append(lifecycle_node)
     if truth("autostart", arguments["autostart"]):
         actions.append(_change(lifecycle_node, "configure"))
@@ -162,7 +178,7 @@ def _fail(_context: Any, sentence: str) -> None:
     raise VprError(sentence)  # ends the launch with exit code 1
 
 
-def _rviz(config: Path, name: str, namespace: str, simulated: bool) -> Any:
+def _rviz(config: Path, name: str, namespace: str, plan: Plan) -> Any:
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
     from launch_ros.actions import Node
 
@@ -170,5 +186,8 @@ def _rviz(config: Path, name: str, namespace: str, simulated: bool) -> Any:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         raise VprError("rviz:=true needs rviz2: install it, as in 'sudo apt install ros-$ROS_DISTRO-rviz2'") from None
+    prefix = "/".join(["", *(part for part in namespace.split("/") if part), name])
+    remappings = [(f"/{name}/{topic}", f"{prefix}/{topic}") for topic in RVIZ_TOPICS] if prefix != f"/{name}" else []
+    simulated = {"use_sim_time": bool(plan.parameters.get("use_sim_time", False))}
     return Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log",
-                parameters=[{"use_sim_time": True}] if simulated else [])
+                parameters=[simulated], remappings=remappings)
