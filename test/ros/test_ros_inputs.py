@@ -327,7 +327,12 @@ def test_problems_name_what_is_wrong_and_what_to_change(hear, robot):
     robot.node.destroy_publisher(twin)
     weak = robot.publisher("/image", Image, qos(reliable=False))
     robot.publisher("/odom", Odometry, qos(reliable=False))
-    problems = wait_until(lambda: [p for p in hearer.inputs.problems() if "QoS" in p][1:] and hearer.inputs.problems())
+
+    def both_told():
+        problems = hearer.inputs.problems()
+        return problems if [p.startswith("QoS") for p in problems] == [True, True] else None
+
+    problems = wait_until(both_told)
     assert "QoS of node /robot on /image" in problems[0] and "best_effort" in problems[0]
     assert "set image_reliability to best_effort" in problems[0] and "set odom_reliability" in problems[1]
     robot.publisher("/image", Image, qos(1))  # one that can be heard is enough
