@@ -7,7 +7,7 @@ import pickle
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -96,33 +96,28 @@ def strip_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def check_names(expected: Iterable[str], found: Iterable[str], path: str | Path, what: str) -> None:
-    """VprError naming the entries that are missing and those that are unexpected, in one sentence."""
-    expected, found = dict.fromkeys(expected), dict.fromkeys(found)
+def check_entries(
+    expected: Mapping[str, Sequence[int]], state: Mapping[str, Tensor], path: str | Path, what: str
+) -> None:
+    """VprError, one sentence, naming the entries that are missing, unexpected or of another shape than expected."""
     faults = {
-        "missing": [key for key in expected if key not in found],
-        "unexpected": [key for key in found if key not in expected],
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(shape)}"
+            for key, shape in expected.items()
+            if key in state and tuple(state[key].shape) != tuple(shape)
+        ],
     }
-    _refuse(path, what, faults)
+    said = [f"{len(keys)} entries are {fault}: {names(keys)}" for fault, keys in faults.items() if keys]
+    if said:
+        raise VprError(f"{path} does not fit the {what}: {'; '.join(said)}.")
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: str | Path, what: str) -> None:
     """Load every entry; VprError naming missing, unexpected or wrongly shaped ones. ``what`` names the network."""
-    own = network.state_dict()
-    check_names(own, weights, path, what)
-    shapes = [
-        f"{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own
-        if weights[key].shape != own[key].shape
-    ]
-    _refuse(path, what, {"of another shape": shapes})
+    check_entries({key: value.shape for key, value in network.state_dict().items()}, weights, path, what)
     network.load_state_dict(weights)
-
-
-def _refuse(path: str | Path, what: str, faults: dict[str, list[str]]) -> None:
-    said = [f"{len(keys)} entries are {fault}: {names(keys)}" for fault, keys in faults.items() if keys]
-    if said:
-        raise VprError(f"{path} does not fit the {what}: {'; '.join(said)}.")
 
 
 def names(keys: list[str]) -> str:

@@ -1,0 +1,8 @@
+"""Teachers: networks that see images, clouds or both, and embed them for the student to learn from."""
+
+from .files import save_teacher
+from .inputs import TeacherInputs, collate
+from .registry import TEACHERS, TeacherEntry, load_teacher
+from .teacher import Teacher
+
+__all__ = ["TEACHERS", "Teacher", "TeacherEntry", "TeacherInputs", "collate", "load_teacher", "save_teacher"]

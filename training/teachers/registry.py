@@ -1,0 +1,94 @@
+"""Every teacher by name, and the one door through which they are made and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vpr_ros.errors import VprError
+from vpr_ros.student.tensor_files import fill
+
+from . import layouts
+from .adafusion import make_adafusion
+from .cricavpr import make_cricavpr
+from .files import fill_published, read_teacher
+from .layouts import Layout
+from .minkloc import make_cloud, make_image, make_minkloc
+from .teacher import Teacher
+
+STARTS = ("imagenet", "dinov2")  # files that a training starts from, no property of the network
+
+
+@dataclass(frozen=True)
+class TeacherEntry:
+    """How a teacher is made, the sizes that its name stands for, the layout of its published checkpoints."""
+
+    build: Callable[..., Teacher]
+    layout: Layout
+    what: str
+    sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that may be given."""
+        return tuple(inspect.signature(self.build).parameters)
+
+
+TEACHERS: dict[str, TeacherEntry] = {
+    "minkloc++": TeacherEntry(make_minkloc, layouts.MINKLOC, "MinkLoc++: image and cloud, 256-d"),
+    "minkloc++-cloud": TeacherEntry(make_cloud, layouts.MINKLOC_CLOUD, "MinkLoc++: cloud alone, 256-d"),
+    "minkloc++-image": TeacherEntry(make_image, layouts.MINKLOC_IMAGE, "MinkLoc++: image alone, 256-d"),
+    "adafusion": TeacherEntry(make_adafusion, layouts.ADAFUSION, "AdaFusion: image and occupancy grid, 256-d"),
+    "cricavpr": TeacherEntry(make_cricavpr, layouts.CRICAVPR, "CricaVPR: image, 10752-d"),
+    "distilvpr-resnet18": TeacherEntry(
+        make_image, layouts.DISTIL_STUDENT, "DistilVPR's image student, 384-d", {"dim": 384}
+    ),
+    "distilvpr-minkloc++": TeacherEntry(
+        make_minkloc, layouts.DISTIL_TEACHER, "DistilVPR's teacher: image and cloud, 384-d", {"image_dim": 256}
+    ),
+}
+
+
+def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str = "auto", **options: Any) -> Teacher:
+    """A teacher in eval mode: with the weights of a checkpoint, or as initialised (nothing is ever downloaded).
+
+    ``checkpoint``: one of ours (its stored options apply, given ones replace them) or a published file, read strictly
+    and without executing what is pickled in it. ``sparse``: backend of sparse convolutions where there are any.
+    ``options``: those of the maker (`TEACHERS[name].options`), such as smaller planes, image sizes and voxels. VprError
+    for an unknown name or option and for a file that does not fit, in one sentence.
+    """
+    if name not in TEACHERS:
+        raise VprError(f"there is no teacher '{name}': choose one of {', '.join(TEACHERS)}.")
+    entry = TEACHERS[name]
+    unknown = sorted(set(options) - set(entry.options))
+    if unknown:
+        raise VprError(f"teacher '{name}' has no option {', '.join(unknown)}: it has {', '.join(entry.options)}.")
+    state, stored = (None, None) if checkpoint is None else read_teacher(checkpoint)
+    if stored is not None:
+        if stored["teacher"] != name:
+            raise VprError(f"{checkpoint} is a checkpoint of teacher '{stored['teacher']}', not of '{name}'.")
+        newer = sorted(set(stored["options"]) - set(entry.options))
+        if newer:
+            raise VprError(
+                f"{checkpoint} was made with unknown options ({', '.join(newer)}): update vpr_ros to read it."
+            )
+        options = {**stored["options"], **options}
+    chosen = {**entry.sizes, **options}
+    backend = {"sparse": sparse} if "sparse" in entry.options else {}
+    model = entry.build(**chosen, **backend)
+    model.made_as = (name, {key: _plain(value) for key, value in chosen.items() if key not in STARTS})
+    if state is not None and checkpoint is not None:
+        if stored is not None:
+            fill(model, state, checkpoint, f"teacher '{name}'")
+        else:
+            fill_published(model, state, entry.layout, checkpoint, name)
+    return model.eval()
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON keeps them."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value

@@ -1,0 +1,43 @@
+"""What all teachers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from vpr_ros.errors import VprError
+
+from .inputs import TeacherInputs
+
+
+class Teacher(nn.Module):
+    """A network that embeds samples; ``inputs`` says what it wants to be given, ``dim`` is D of its embedding.
+
+    ``made_as`` is set by the registry: the name and the options that make this network again.
+    """
+
+    def __init__(self, inputs: TeacherInputs, dim: int) -> None:
+        super().__init__()
+        self.inputs, self.dim = inputs, dim
+        self.made_as: tuple[str, dict[str, Any]] | None = None
+
+    def heads(
+        self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Every embedding that a loss may weigh, (B, D_k) by name; ``final`` is always among them."""
+        raise NotImplementedError
+
+    def forward(
+        self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
+    ) -> Tensor:
+        """images (B, 3, h, w), clouds B x (N_i, 3), voxels (B, 1, X, Y, Z), as ``collate`` makes them -> (B, D)."""
+        return self.heads(images, clouds, voxels)["final"]
+
+
+def needed(value: Any, name: str) -> Any:
+    """The input itself; VprError when it was not given."""
+    if value is None:
+        raise VprError(f"this teacher needs `{name}`, which were not given: make its input with collate().")
+    return value
