@@ -12,7 +12,8 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
-from vpr_ros.evaluation.ranking import MEASURES, checked, distances, first_ranks, mask_of, near
+from vpr_ros.evaluation.frame_columns import FrameColumns
+from vpr_ros.evaluation.ranking import MEASURES, distances, first_ranks, mask_of, near
 
 DEPTH = 25  # N of the published curves
 
@@ -68,6 +69,7 @@ class PairRecalls:
     pairs: tuple[PairResult, ...]
     measure: str
     rule: str  # one sentence: when does a match count as right
+    kind: str = "ordered"
 
     def ar(self, n: int = 1) -> float:
         """AR@n: the unweighted mean of Recall@n over pairs."""
@@ -140,7 +142,7 @@ class PairRecalls:
         """The protocol in words, to be printed beside the figures."""
         empty = f" {self.empty_pairs} pairs without any true match were left out." if self.empty_pairs else ""
         return (
-            f"{MEASURES[self.measure]}; mean over {len(self.pairs) - self.empty_pairs} ordered run pairs; "
+            f"{MEASURES[self.measure]}; mean over {len(self.pairs) - self.empty_pairs} {self.kind} run pairs; "
             f"{self.counted} queries, {self.skipped} without a true match skipped. {self.rule}{empty}"
         )
 
@@ -169,7 +171,8 @@ def recall_over_pairs(runs: Sequence[Run], *, measure: str = "euclidean", rule: 
                         f"{base.name}: the embeddings and the lists are of different sets."
                     )
                 right = mask_of(lists, len(base.database))
-                pairs.append(_pair(base.database, asking.queries, right, measure, (base, asking)))
+                ends = (area, base.name, asking.name, base.condition, asking.condition)
+                pairs.append(_pair(ends, base.database, asking.queries, right, measure))
     return PairRecalls(tuple(pairs), measure, rule or "A match is right when the published index list names it.")
 
 
@@ -193,39 +196,25 @@ def run_pairs(
     (frames inside the test squares), all by default. The database of a run is all of its frames. VprError for columns
     of different lengths, an area with fewer than two runs, or a test in which no query has a true match.
     """
-    rows = checked(embeddings)
-    count = len(rows)
-    runs = np.asarray(runs).astype(str)
-    areas = np.zeros(count, dtype="<U1") if areas is None else np.asarray(areas).astype(str)
-    named = np.full(count, "") if conditions is None else np.asarray(conditions).astype(str)
+    columns = FrameColumns.checked(embeddings, positions_m, runs, areas, conditions, radius_m)
+    count = len(columns.runs)
     asks = np.ones(count, bool) if queries is None else np.asarray(queries, bool)
-    xy = np.asarray(positions_m, float)
-    for what, column in (("runs", runs), ("areas", areas), ("conditions", named), ("queries", asks), ("positions", xy)):
-        if len(column) != count:
+    headings = None if headings_rad is None else np.asarray(headings_rad, float)
+    for what, column in (("entries for who may ask", asks), ("headings", headings)):
+        if column is not None and column.shape != (count,):
             raise VprError(f"{count} embeddings but {len(column)} {what}: one of each per frame is needed.")
-    if xy.shape != (count, 2):
-        raise VprError(f"positions must be (N, 2) metres in the plane, not of shape {xy.shape}.")
-    if not radius_m > 0:
-        raise VprError(f"the radius must be positive, not {radius_m} m.")
     pairs = []
-    for area in np.unique(areas):
-        of_area = np.flatnonzero(areas == area)
-        names = np.unique(runs[of_area])
-        if len(names) < 2:
-            raise VprError(f"area '{area}' has the one run '{names[0]}': pairs need two or more runs of an area.")
-        members = {name: of_area[runs[of_area] == name] for name in names}
+    for area, names in columns.runs_of_areas():
         for base in names:
             for asking in names:
                 if asking == base:
                     continue
-                b, q = members[base], members[asking][asks[members[asking]]]
-                turned = (None, None) if headings_rad is None else (headings_rad[q], headings_rad[b])
-                right = near(xy[q], xy[b], radius_m, *turned, heading_rad)
-                ends = tuple(
-                    Run(str(name), rows[:0], rows[:0], {}, str(area), _condition(named[members[name]]))
-                    for name in (base, asking)
-                )
-                pairs.append(_pair(rows[b], rows[q], right, measure, ends))
+                b, q = columns.members(area, base), columns.members(area, asking)
+                q = q[asks[q]]
+                turned = (None, None) if headings is None else (headings[q], headings[b])
+                right = near(columns.positions_m[q], columns.positions_m[b], radius_m, *turned, heading_rad)
+                ends = (area, base, asking, columns.condition(area, base), columns.condition(area, asking))
+                pairs.append(_pair(ends, columns.embeddings[b], columns.embeddings[q], right, measure))
     turn = "" if heading_rad is None else f" and looks the same way within {np.degrees(heading_rad):g}°"
     result = PairRecalls(
         tuple(pairs), measure, f"A match is right within {radius_m:g} m of the query in another run{turn}."
@@ -235,20 +224,14 @@ def run_pairs(
     return result
 
 
-def _pair(database: np.ndarray, queries: np.ndarray, right: np.ndarray, measure: str, ends) -> PairResult:
-    base, asking = ends
+def _pair(
+    ends: tuple[str, str, str, str, str], database: np.ndarray, queries: np.ndarray, right: np.ndarray, measure: str
+) -> PairResult:
+    """`ends`: area, database run, query run and their conditions."""
     if not len(database):
-        raise VprError(f"run {base.name} has no frames to search in; leave the run out.")
+        raise VprError(f"run {ends[1]} has no frames to search in; leave the run out.")
     found, tie = distances(queries, database, measure)
-    return PairResult(
-        asking.area, base.name, asking.name, base.condition, asking.condition, len(database),
-        first_ranks(found, right, tie), found.min(axis=1),
-    )  # fmt: skip
-
-
-def _condition(values: np.ndarray) -> str:
-    """The condition of a run, or all that its frames name."""
-    return "+".join(sorted(set(values.tolist())))
+    return PairResult(*ends, len(database), first_ranks(found, right, tie), found.min(axis=1))
 
 
 def _unique(names: Sequence[tuple[str, str]]) -> None:
