@@ -14,7 +14,8 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.cloud_inputs import CloudTopic
 from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.mailbox import Mailbox
-from vpr_ros.nodes.pose_inputs import Poses, PoseTopic
+from vpr_ros.nodes.pose_inputs import Poses
+from vpr_ros.nodes.pose_topics import PoseTopic
 from vpr_ros.nodes.publisher_problems import compatibility, compressed_twin, publisher_problems
 from vpr_ros.nodes.tf_inputs import TransformInput
 from vpr_ros.observation import Observation

@@ -54,7 +54,8 @@ class RecorderNode(LifecycleNode):
                 raise VprError("the last image of the run before is still being written: try again in a few seconds")
             if reason := parameters.unusable(values, RECORDER_PARAMETERS):
                 raise VprError(reason)
-            self.recording = Recording(values, lambda: _writer(values), self.health)
+            topic = self.resolve_topic_name("image/compressed" if values["compressed"] else "image")
+            self.recording = Recording(values, lambda: _writer(values, topic), self.health)
             settings = InputSettings.from_values(values, clouds=True, mapping=True, mount=False,
                                                  clouds_needed=values["require_cloud"])
             self.inputs = Inputs(self, settings, self.health)
@@ -120,7 +121,7 @@ class RecorderNode(LifecycleNode):
                 recording.close()
             except VprError as error:
                 self._fail(error, "the training set could not be closed")
-            with suppress(Exception):  # nobody to tell after Ctrl-C
+            if self.context.ok():  # after Ctrl-C nobody is there to be told
                 self.get_logger().info(f"{recording.writer.count} frames in drive '{recording.writer.drive}' of "
                                        f"{recording.writer.folder}")
         return done
@@ -196,7 +197,7 @@ class RecorderDiagnostics(Diagnostics):
         return with_counts(status, health, "recording")
 
 
-def _writer(values: dict[str, Any]):
+def _writer(values: dict[str, Any], topic: str):
     """A drive of the training set that the parameters name."""
     from vpr_ros.training.data.writer import TrainingSetWriter
 
@@ -204,4 +205,4 @@ def _writer(values: dict[str, Any]):
         raise VprError("output is empty: name the folder of the training set (output:=FOLDER)")
     drive = values["drive"] or time.strftime("%Y-%m-%d_%H-%M-%S")
     return TrainingSetWriter(values["output"], drive, values["city"], values["condition"], values["jpeg_quality"],
-                             values["max_width"])
+                             values["max_width"], source=topic)

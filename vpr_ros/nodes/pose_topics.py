@@ -1,0 +1,130 @@
+"""Streams of stamped poses: a topic, or one frame in another by TF."""
+
+import time
+
+import numpy as np
+
+from vpr_ros.errors import FrameError
+from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.sensors.arrivals import Arrivals
+from vpr_ros.sensors.buffers import stamp_ns
+from vpr_ros.sensors.pose_buffer import PoseBuffer
+from vpr_ros.sensors.trajectory import pose_of
+
+_FLOWING_S = 2.0  # an input that was silent for longer is not waited for
+
+
+class PoseTopic:
+    """Poses of one topic, by header stamp."""
+
+    def __init__(self, node, name: str, msgtype, qos, health, arrivals: Arrivals):
+        self.name, self.msgtype, self.qos = name, msgtype, qos
+        self._node, self._health, self._arrivals = node, health, arrivals
+        self._subscription = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.poses = PoseBuffer(arrivals=self._arrivals)
+        self.child = ""  # child_frame_id of the first message
+        self._stamped, self._heard_at = False, -np.inf
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether it was started."""
+        return self._subscription is not None
+
+    @property
+    def flowing(self) -> bool:
+        """Whether messages came in the last seconds."""
+        return time.monotonic() - self._heard_at < _FLOWING_S
+
+    @property
+    def heard(self) -> bool:
+        """Whether any usable message came since the start."""
+        return self._heard_at > -np.inf
+
+    def start(self) -> None:
+        """Subscribe."""
+        self._subscription = self._node.create_subscription(self.msgtype, self.name, self._take, self.qos)
+
+    def stop(self) -> None:
+        """Unsubscribe and forget."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        self._forget()
+
+    def announced(self) -> bool:
+        """Whether somebody publishes on it."""
+        return self._node.count_publishers(self._node.resolve_topic_name(self.name)) > 0
+
+    def newest_ns(self) -> int | None:
+        """Stamp up to which poses are known."""
+        return self.poses.newest_ns
+
+    def reached(self, stamp: int) -> bool:
+        """Whether a pose at or after a stamp has come."""
+        newest = self.poses.newest_ns
+        return newest is not None and newest >= stamp
+
+    def at(self, stamp: int, max_gap_s: float) -> np.ndarray | None:
+        """Pose (4, 4) at a stamp."""
+        return self.poses.at(stamp, max_gap_s)
+
+    def covariance_at(self, stamp: int) -> np.ndarray | None:
+        """Covariance (6, 6) of the sample nearest in time, if it has one."""
+        return self.poses.covariance_at(stamp)
+
+    def _take(self, msg) -> None:
+        self._health.seen(self.name)
+        try:
+            T, covariance = pose_of(msg)
+        except FrameError as error:
+            self._health.count("input", f"{self.name} unusable", f"{self.name}: {error}")
+            return
+        stamp = stamp_ns(msg)
+        if stamp:
+            self._stamped = True
+        elif self._stamped:
+            self._health.count("input", f"{self.name} stamp zero", f"{self.name} has a zero stamp amid stamped ones")
+            return
+        else:  # a driver that never stamps: as with a bag, the time of receipt is the best there is
+            stamp = self._node.get_clock().now().nanoseconds
+            self._health.count("input", f"{self.name} without stamps")
+        self.child = self.child or str(getattr(msg, "child_frame_id", "")).lstrip("/")
+        self._heard_at = time.monotonic()
+        if self.poses.add(stamp, T, covariance):
+            self._health.count("input", f"{self.name} clock jumped back")
+
+
+class TfPoses:
+    """Poses of one frame in another by TF, with the face of a PoseTopic."""
+
+    def __init__(self, tf: TransformInput, target: str, source: str):
+        self._tf, self._target, self._source = tf, target.strip("/"), source.strip("/")
+        self.name = f"TF {self._target} <- {self._source}"
+        self._newest, self._changed_at = None, -np.inf
+
+    @property
+    def flowing(self) -> bool:
+        """Whether its newest stamp has changed in the last seconds."""
+        newest = self.newest_ns()
+        if newest != self._newest:
+            self._newest, self._changed_at = newest, time.monotonic()
+        return newest is not None and time.monotonic() - self._changed_at < _FLOWING_S
+
+    def newest_ns(self) -> int | None:
+        """Stamp up to which all links are known."""
+        return self._tf.links.newest_ns(self._target, self._source)
+
+    def reached(self, stamp: int) -> bool:
+        """Whether waiting brings nothing more for a stamp."""
+        return self._tf.links.reached(self._target, self._source, stamp)
+
+    def at(self, stamp: int, max_gap_s: float) -> np.ndarray | None:
+        """Pose (4, 4) at a stamp."""
+        return self._tf.at(self._target, self._source, stamp, max_gap_s)
+
+    def covariance_at(self, stamp: int) -> None:
+        """TF has none."""
+        return None
