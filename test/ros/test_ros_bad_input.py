@@ -62,7 +62,7 @@ def test_bad_images_between_good_ones(start, robot, first_map, jpeg):
     bad = [b"", b"no picture", jpeg[: len(jpeg) // 3], bytes(reversed(jpeg))]
     for number, data in enumerate(bad, 1):
         camera.publish(compressed(robot.now_ns(), data))
-        node.until_health("input", lambda h, number=number: h.number("image unusable") == number)
+        node.until_health("input", lambda h, number=number: h.number("image unreadable") == number)
     health = node.until_health("input", lambda h: h.level > 0)
     assert "JPEG" in health.message or "image" in health.message
     assert len(matches) == answered

@@ -200,11 +200,15 @@ class VprNode(LifecycleNode):
         if any(pipeline.values[name] != value for name, value in thresholds.items()):
             pipeline.set_decision(thresholds)
         try:
-            observation = inputs.observe(message)
+            observation = inputs.observe(message)  # counts what it refuses
+        except FrameError as error:
+            self._once(f"image unusable: {error}")
+            return
+        try:
             self.camera = _mounted(inputs, message)
             answer = pipeline.process(observation, self.camera)
         except FrameError as error:
-            self.health.count("input", "image unusable", str(error))
+            self.health.count("inference", "image unusable", str(error))
             self._once(f"image unusable: {error}")
             return
         except VprError as error:
