@@ -10,10 +10,15 @@ from vpr_ros.errors import VprError
 def backend(name: str = "auto") -> ModuleType:
     """Namespace with SparseTensor, sparse_tensor, voxelise, the layers and the global poolings.
 
-    "torch": plain PyTorch, which needs nothing. "auto" is "torch".
+    "torch": plain PyTorch. "minkowski": MinkowskiEngine, where it is installed. "auto" is "torch": both give the same
+    numbers and read the same state dictionaries, and this one needs nothing.
     """
     if name in ("torch", "auto"):
         from . import torch_backend
 
         return torch_backend
-    raise VprError(f'there is no sparse convolution backend "{name}": choose "torch" or "auto".')
+    if name == "minkowski":
+        from . import minkowski_backend
+
+        return minkowski_backend
+    raise VprError(f'there is no sparse convolution backend "{name}": choose "torch", "minkowski" or "auto".')

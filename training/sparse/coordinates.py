@@ -8,6 +8,7 @@ a level or a kernel map is computed once and used by every layer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,14 +78,7 @@ class CoordinateManager:
     def add(self, stride: int, keys: Tensor) -> None:
         """Enter the level of a stride; `keys` must be sorted and unique. A cloud without voxels is refused."""
         batch, xyz = self.layout.unpack(keys)
-        counts = torch.bincount(batch, minlength=self.batch_size).tolist()
-        if len(counts) > self.batch_size:
-            raise VprError(f"batch index {len(counts) - 1} is outside a batch of {self.batch_size} clouds.")
-        if 0 in counts:
-            raise VprError(
-                f"cloud {counts.index(0)} of a batch of {self.batch_size} has no voxels, and the mean of no voxels has "
-                "no value: leave that sample out."
-            )
+        counts = cloud_counts(batch, self.batch_size)
         self.levels[stride] = Level(keys, batch, xyz, counts, int(xyz.abs().max()))
 
 
@@ -153,9 +147,9 @@ class Coordinates:
     def __len__(self) -> int:
         return len(self.level.keys)
 
-    def same_as(self, other: Coordinates) -> bool:
+    def same_as(self, other: Any) -> bool:
         """Whether the rows of both are the same voxels in the same order."""
-        return self.manager is other.manager and self.stride == other.stride
+        return isinstance(other, Coordinates) and self.manager is other.manager and self.stride == other.stride
 
     def coarser(self, factor: int) -> Coordinates:
         """The level of stride `self.stride * factor`: every voxel's floor to multiples of it, made once."""
@@ -171,11 +165,29 @@ class Coordinates:
         """The existing level of stride `self.stride / factor`; VprError where there is none."""
         stride, rest = divmod(self.stride, factor)
         if rest or stride not in self.manager.levels:
-            raise VprError(
-                f"a transposed convolution by {factor} from voxels of stride {self.stride} needs the voxels of stride "
-                f"{self.stride / factor:g}, which this tensor never had: start from a finer grid."
-            )
+            raise no_finer_voxels(self.stride, factor)
         return Coordinates(self.manager, stride)
+
+
+def no_finer_voxels(stride: int, factor: int) -> VprError:
+    """The refusal of a transposed convolution that has nowhere to go."""
+    return VprError(
+        f"a transposed convolution by {factor} from voxels of stride {stride} needs the voxels of stride "
+        f"{stride / factor:g}, which this tensor never had: start from a finer grid."
+    )
+
+
+def cloud_counts(batch: Tensor, batch_size: int) -> list[int]:
+    """Voxels of each cloud from the batch index (V,) of each voxel; a cloud without voxels is refused."""
+    counts = torch.bincount(batch, minlength=batch_size).tolist()
+    if len(counts) > batch_size:
+        raise VprError(f"batch index {len(counts) - 1} is outside a batch of {batch_size} clouds.")
+    if 0 in counts:
+        raise VprError(
+            f"cloud {counts.index(0)} of a batch of {batch_size} has no voxels, and the mean of none has no value: "
+            "leave that sample out."
+        )
+    return counts
 
 
 def check_range(xyz: Tensor, layout: KeyLayout) -> None:

@@ -59,8 +59,8 @@ def _search(manager: CoordinateManager, stride_in: int, stride_out: int, size: i
     reach = max(source.reach, target.reach)
     if reach + size * stride_in >= layout.limit:
         raise VprError(
-            f"a kernel of {size} voxels of {stride_in} around coordinate {reach} does not fit the {layout.bits} bits of "
-            "an axis: use larger voxels, smaller batches, or coordinates relative to the sensor."
+            f"a kernel of {size} voxels of {stride_in} around coordinate {reach} does not fit the {layout.bits} bits "
+            "of an axis: use larger voxels, smaller batches, or coordinates relative to the sensor."
         )
     symmetric = stride_in == stride_out and size % 2 == 1
     volume, centre = size**3, (size**3 - 1) // 2

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
 
+from .coordinates import Coordinates
 from .functional import sparse_convolution
 from .kernel_map import kernel_map
 from .tensor import SparseTensor
@@ -25,8 +26,7 @@ class SparseConv(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__()
-        if kernel_size < 1 or stride < 1:
-            raise VprError(f"kernel size and stride must be at least 1, not {kernel_size} and {stride}.")
+        check_sizes(kernel_size, stride)
         self.kernel_size, self.stride = kernel_size, stride
         pointwise = kernel_size == 1 and stride == 1
         self.kernel = nn.Parameter(torch.empty((c_in, c_out) if pointwise else (kernel_size**3, c_in, c_out)))
@@ -35,7 +35,7 @@ class SparseConv(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, Cin) -> (V', Cout)."""
-        coordinates = x.coordinates
+        coordinates = own(x)
         if self.kernel.ndim == 2:
             features = x.features @ self.kernel
         else:
@@ -58,8 +58,7 @@ class SparseConvTranspose(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:
         super().__init__()
-        if kernel_size < 1 or stride < 2:
-            raise VprError(f"a transposed convolution needs a stride of at least 2, not {stride}.")
+        check_sizes(kernel_size, stride, least_stride=2)
         self.kernel_size, self.stride = kernel_size, stride
         self.kernel = nn.Parameter(torch.empty(kernel_size**3, c_in, c_out))
         self.bias = None
@@ -67,11 +66,27 @@ class SparseConvTranspose(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, Cin) at stride T -> (V', Cout) at the existing voxels of stride T / stride."""
-        fine = x.coordinates.finer(self.stride)
+        fine = own(x).finer(self.stride)
         pairs = kernel_map(fine.manager, fine.stride, x.coordinates.stride, self.kernel_size)
         return SparseTensor(sparse_convolution(x.features, self.kernel, pairs.transposed), fine)
 
     extra_repr = SparseConv.extra_repr
+
+
+def own(x: SparseTensor) -> Coordinates:
+    """The coordinates of a tensor, which must be of this backend."""
+    if not isinstance(x.coordinates, Coordinates):
+        raise VprError('a "torch" layer got a tensor of another backend: voxelise with the same backend.')
+    return x.coordinates
+
+
+def check_sizes(kernel_size: int, stride: int, least_stride: int = 1) -> None:
+    """Refuse a kernel or a stride that means nothing; a transposed convolution must go to finer voxels (2)."""
+    if kernel_size < 1 or stride < least_stride:
+        raise VprError(
+            f"a kernel size of at least 1 and a stride of at least {least_stride} are needed, not {kernel_size} and "
+            f"{stride}."
+        )
 
 
 def reset(layer: SparseConv | SparseConvTranspose, channels: int) -> None:

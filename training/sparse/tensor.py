@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,12 +15,29 @@ from vpr_ros.errors import VprError
 from .coordinates import CoordinateManager, Coordinates, KeyLayout, check_range
 
 
+class Voxels(Protocol):
+    """What both backends tell about the voxels that the rows of a feature matrix belong to."""
+
+    @property
+    def rows(self) -> Tensor: ...  # (V, 4) int32: batch, x, y, z in units of the finest grid
+    @property
+    def batch(self) -> Tensor: ...  # (V,) int64
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def counts(self) -> list[int]: ...  # voxels of each cloud
+    @property
+    def stride(self) -> int: ...
+    def __len__(self) -> int: ...
+    def same_as(self, other: Any) -> bool: ...
+
+
 @dataclass(frozen=True, eq=False)
 class SparseTensor:
     """`features` (V, C) at the voxels of `coordinates`, row by row."""
 
     features: Tensor
-    coordinates: Coordinates
+    coordinates: Voxels
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or len(self.features) != len(self.coordinates):

@@ -1,0 +1,142 @@
+"""The namespace `backend("minkowski")`: the same tensors and layers with MinkowskiEngine's maps and convolutions.
+
+MinkowskiEngine 0.5.4 needs one name that Python 3.10 took out of `collections`; it is put back before the import. Its
+own global pooling is not used: on a CPU its rows come out in hash order (for sums and averages not even in the order
+that its coordinates tell), so that with several clouds one would get another one's mean. Pooling, channel attention and
+normalisation are ours, by the batch index of each voxel.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vpr_ros.errors import VprError
+
+from .coordinates import Coordinates, cloud_counts, no_finer_voxels
+from .layers import (
+    SparseBatchNorm,
+    SparseReLU,
+    check_sizes,
+    global_average,
+    global_gem,
+)
+from .tensor import SparseTensor
+from .tensor import sparse_tensor as torch_sparse_tensor
+from .tensor import voxelise as torch_voxelise
+
+if not hasattr(collections, "Sequence"):
+    setattr(collections, "Sequence", collections.abc.Sequence)  # noqa: B010 (the name is unknown to type checkers)
+
+try:
+    import MinkowskiEngine  # pyright: ignore[reportMissingImports]
+except ImportError as error:
+    raise VprError(
+        f'MinkowskiEngine does not import ({error}): take the "torch" backend, which gives the same numbers, or build '
+        "from source (README, Sparse convolution)."
+    ) from None
+
+NAME = "minkowski"
+ME: Any = MinkowskiEngine
+
+
+class MinkowskiCoordinates:
+    """The same view of voxels as `Coordinates`, with the rows in the engine's own order."""
+
+    def __init__(self, key: Any, manager: Any, batch_size: int) -> None:
+        self.key, self.manager, self.batch_size = key, manager, batch_size
+        self.rows: Tensor = manager.get_coordinates(key)  # (V, 4) int32: batch, x, y, z, in hash order
+        self.batch = self.rows[:, 0].long()
+        self.counts = cloud_counts(self.batch, batch_size)
+        self.stride: int = key.get_tensor_stride()[0]
+        self.device = self.rows.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def same_as(self, other: Any) -> bool:
+        """Whether the rows of both are the same voxels in the same order."""
+        return self.manager is getattr(other, "manager", None) and self.key == other.key
+
+
+def _wrap(raw: Any, batch_size: int) -> SparseTensor:
+    return SparseTensor(raw.F, MinkowskiCoordinates(raw.coordinate_map_key, raw.coordinate_manager, batch_size))
+
+
+def _unwrap(x: SparseTensor, dtype: torch.dtype) -> Any:
+    if not isinstance(x.coordinates, MinkowskiCoordinates):
+        raise VprError('a "minkowski" layer got a tensor of the "torch" backend: voxelise with the same backend.')
+    # the engine knows no half precision, whatever autocast made of the features
+    return ME.SparseTensor(
+        x.features.to(dtype), coordinate_map_key=x.coordinates.key, coordinate_manager=x.coordinates.manager
+    )
+
+
+def _enter(x: SparseTensor) -> SparseTensor:
+    coordinates = x.coordinates
+    assert isinstance(coordinates, Coordinates)
+    raw = ME.SparseTensor(x.features, coordinates.rows, tensor_stride=coordinates.stride)
+    return _wrap(raw, x.batch_size)
+
+
+def voxelise(
+    clouds: Sequence[np.ndarray | Tensor], size: float, device: torch.device | str | None = None
+) -> SparseTensor:
+    """As the torch backend's `voxelise`."""
+    return _enter(torch_voxelise(clouds, size, device))
+
+
+def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None, stride: int = 1) -> SparseTensor:
+    """As the torch backend's `sparse_tensor`; the rows of the result are in the engine's order."""
+    return _enter(torch_sparse_tensor(rows, features, batch_size, stride))
+
+
+class SparseConv(ME.MinkowskiConvolution):
+    """MinkowskiConvolution; see `layers.SparseConv` for its rules."""
+
+    def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
+        check_sizes(kernel_size, stride)
+        super().__init__(c_in, c_out, kernel_size=kernel_size, stride=stride, bias=bias, dimension=3)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, Cin) -> (V', Cout)."""
+        with torch.autocast(x.features.device.type, enabled=False):
+            return _wrap(super().forward(_unwrap(x, self.kernel.dtype)), x.batch_size)
+
+
+class SparseConvTranspose(ME.MinkowskiConvolutionTranspose):
+    """MinkowskiConvolutionTranspose onto existing voxels; see `layers.SparseConvTranspose`."""
+
+    def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:
+        check_sizes(kernel_size, stride, least_stride=2)
+        super().__init__(c_in, c_out, kernel_size=kernel_size, stride=stride, dimension=3)
+        self.factor = stride
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, Cin) at stride T -> (V', Cout) at the existing voxels of stride T / stride."""
+        raw = _unwrap(x, self.kernel.dtype)
+        stride, rest = divmod(x.coordinates.stride, self.factor)
+        if rest or not raw.coordinate_manager.get_coordinate_map_keys([stride] * 3):
+            raise no_finer_voxels(x.coordinates.stride, self.factor)
+        with torch.autocast(x.features.device.type, enabled=False):
+            return _wrap(super().forward(raw), x.batch_size)
+
+
+__all__ = [
+    "NAME",
+    "SparseBatchNorm",
+    "SparseConv",
+    "SparseConvTranspose",
+    "SparseReLU",
+    "SparseTensor",
+    "global_average",
+    "global_gem",
+    "sparse_tensor",
+    "voxelise",
+]
