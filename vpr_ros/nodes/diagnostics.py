@@ -4,6 +4,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import Updater
+from rclpy.clock import Clock, ClockType
 
 from vpr_ros.nodes.health import Health
 
@@ -22,6 +23,10 @@ class Diagnostics:
         self._node, self._health = node, health
         self._received = self._dropped = 0
         self.updater = Updater(node)
+        # The updater's own timer stands still with simulated time: just when a bag is over and nothing comes any more.
+        self.updater.timer.cancel()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(self.updater.period, self.updater.force_update, clock=steady)
         self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
         for stage in self.stages:
             self.updater.add(stage, getattr(self, f"_{stage}"))

@@ -245,10 +245,18 @@ class Inputs:
                     source.forget_after(limit)
 
     def _deadline(self, wait_s: float):
-        """Whether so many seconds of ROS time have passed from now on; a clock that is set back ends it too."""
-        clock = self._node.get_clock()
+        """Whether so many seconds have passed from now on, of ROS time and of steady time; or the clock was set back.
+
+        ROS time, because a slow replay sends late; steady time, because a fast one leaves the machine no time.
+        """
+        clock, steady = self._node.get_clock(), time.monotonic()
         begin = clock.now().nanoseconds
-        return lambda: not 0 <= clock.now().nanoseconds - begin < wait_s * 1e9
+
+        def passed() -> bool:
+            elapsed = clock.now().nanoseconds - begin
+            return elapsed < 0 or (elapsed >= wait_s * 1e9 and time.monotonic() - steady >= wait_s)
+
+        return passed
 
 
 def _qos(reliability: str, depth: int) -> QoSProfile:

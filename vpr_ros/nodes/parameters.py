@@ -64,11 +64,11 @@ SENSOR_PARAMETERS = (
     Parameter("map_frame", "map", "Frame of the poses in a new map; an existing map keeps its own."),
     Parameter("max_gap_s", 1.0, "Poses are interpolated between samples at most this far apart, in seconds.",
               0.001, 3600.0),
-    Parameter("pose_wait_s", 0.3, "How long an image waits for odometry of its time, in seconds of ROS time.",
+    Parameter("pose_wait_s", 0.3, "How long an image waits for odometry of its time, in seconds.",
               0.0, 10.0),
     Parameter("max_cloud_gap_s", 0.1, "A cloud belongs to an image at most this far away in time, in seconds.",
               0.0, 10.0),
-    Parameter("cloud_wait_s", 0.15, "How long an image waits for a cloud of its time, in seconds of ROS time.",
+    Parameter("cloud_wait_s", 0.15, "How long an image waits for a cloud of its time, in seconds.",
               0.0, 10.0),
 )
 
