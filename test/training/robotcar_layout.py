@@ -79,7 +79,7 @@ class World:
         """northing, easting, down, roll, pitch, yaw as `ins.csv` has them."""
         T = self.T_city_ins(t_us)
         forward, left, up = T[:3, 0], T[:3, 1], T[:3, 2]
-        # A vector (east, north, up) is (north, east, down) = (y, x, -z); the body's second axis is right, its third down.
+        # East, north, up (x, y, z) is north, east, down (y, x, -z); the body's axes are forward, right, down.
         R = np.array([[a[1], a[0], -a[2]] for a in (forward, -left, -up)]).T
         pitch = -np.arcsin(R[2, 0])
         roll, yaw = np.arctan2(R[2, 1], R[2, 2]), np.arctan2(R[1, 0], R[0, 0])
@@ -170,8 +170,9 @@ def write_readings(folder: Path, sensor: str, times_us, write, suffix):
     (folder / f"{sensor.split('/')[0]}.timestamps").write_text("\n".join(lines) + "\n")
 
 
-def write_traversal(root: Path, name="2014-05-19-13-20-57", city=5, length_m=46.0, conditions=None, seed=1, image_hz=4.0,
-                    lms_hz=50.0, velodyne_hz=2.0, utm=(5735700.0, 620100.0), start_us=1400505893170765, rtk=True):
+def write_traversal(root: Path, name="2014-05-19-13-20-57", city=5, length_m=46.0, conditions=None, seed=1,
+                    image_hz=4.0, lms_hz=50.0, velodyne_hz=2.0, utm=(5735700.0, 620100.0),
+                    start_us=1400505893170765, rtk=True):
     """Write a traversal and the kit's models/ beside it; returns its World. RTK goes to ../rtk/<name>/rtk.csv."""
     conditions = conditions or DriveConditions(seed=seed)
     drive = plan_drive(city, conditions, length_m=length_m, spacing_m=1.0, speed_mps=8.0)
