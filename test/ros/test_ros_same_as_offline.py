@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from ros_drives import FRAMES, IMAGE, ODOM, OFFMAP_FRAMES, images_of
 from ros_process import Process, play
-from ros_robot import keyframe_of, wait_until
+from ros_robot import keyframe_of
 from vision_msgs.msg import Detection3D
 
 from vpr_ros.place_map import PlaceMap
 
 REMAPS = {"image/compressed": IMAGE, "odom": ODOM}
+DROPPED = "dropped (newer came first)"
 SCORE_TOLERANCE = 1e-3
 
 
@@ -33,13 +34,16 @@ def read_stamps(path):
 
 def test_frames_that_were_dropped_change_nothing_else(start, robot, programs, drives, first_map, answers, tmp_path):
     log = tmp_path / "stamps.txt"
-    node = start(map_path=first_map, compressed=True, use_sim_time=True, stamps_log=str(log), remaps=REMAPS).up()
+    # 53 images a second, of which the node may answer 20: it drops on the fastest machine. Odometry must not be lost.
+    heard_well = {"image_reliability": "reliable", "odom_reliability": "reliable", "pose_wait_s": 2.0}
+    node = start(map_path=first_map, compressed=True, stamps_log=str(log), rate_limit_hz=20.0, remaps=REMAPS,
+                 **heard_well).up()
     matches = robot.listen(node.topic("~/matches"), Detection3D)
-    programs.append(play(drives["second"], tmp_path / "play.log", "--clock", "500", "--delay", "1", rate=20.0))
+    programs.append(play(drives["second"], tmp_path / "play.log", "--delay", "1", rate=10.0))
     assert programs[0].wait(60) == 0, programs[0].log
-    wait_until(lambda: log.exists() and len(read_stamps(log)) == len(matches) > 0, what="the last answer")
+    node.until_health("input", lambda h: h.number("received") == h.number(DROPPED) + len(matches) > 0)
     stamps = read_stamps(log)
-    assert len(set(stamps)) == len(stamps) < FRAMES + OFFMAP_FRAMES, "nothing was dropped: play faster"
+    assert len(set(stamps)) == len(stamps) < FRAMES + OFFMAP_FRAMES
     records = answers(drives["second"], stamps)
     assert_same_answers(matches.by_stamp(), records)
     reasons = Counter(record.reason for record in records.values())
