@@ -58,11 +58,13 @@ class ResumableBag:
     `identity`: what makes this conversion this one (source folder, options), as JSON values. A folder that was begun
     with another identity, other streams or other times is refused. metadata.yaml is written last: a folder with it
     is complete. Raises VprError for a complete bag, a folder of something else, one that is being written by another
-    program, and a disk that is full or read-only; after the last the same call goes on.
+    program, and a disk that is full or read-only; after the last the same call goes on. `anew` removes a bag that is
+    there first, finished or not.
     """
 
-    def __init__(self, path, streams: Sequence[Stream], identity: dict, part_bytes: int = PART_BYTES):
-        self.path, self.streams = Path(path), list(streams)
+    def __init__(self, path, streams: Sequence[Stream], identity: dict, part_bytes: int = PART_BYTES,
+                 anew: bool = False):
+        self.path, self.streams, self._anew = Path(path), list(streams), anew
         if len({s.name for s in self.streams}) != len(self.streams):
             raise ValueError("two streams share a name")
         times = [np.asarray(s.times_ns, np.int64) for s in self.streams]
@@ -91,7 +93,7 @@ class ResumableBag:
 
     def write(self, progress: Callable[[int, int], None] | None = None) -> Converted:
         """Write what is missing and complete the bag. `progress(events done, events in all)`."""
-        with Journal(self.path, self._identity) as journal:
+        with Journal(self.path, self._identity, self._anew) as journal:
             done = journal.finished()
             kept = len(done)
             for part in range(self.parts):

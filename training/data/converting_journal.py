@@ -18,29 +18,29 @@ class Journal:
 
     `conversion.jsonl` holds the identity in its first line and one line for each finished part, written after the
     part's file has its final name and is on the disk. A torn last line and a part whose file is missing or has
-    another size count for nothing.
+    another size count for nothing. With `anew` a bag that is there, finished or not, is removed first.
     """
 
-    def __init__(self, folder: Path, identity: dict):
-        self.folder, self.workspace = folder, folder / _WORK
+    def __init__(self, folder: Path, identity: dict, anew: bool = False):
+        self.folder, self.workspace, self._anew = folder, folder / _WORK, anew
         self._identity = json.loads(json.dumps(identity))
         self._file: Any = None
 
     def __enter__(self) -> "Journal":
-        if (self.folder / "metadata.yaml").exists():
-            (self.folder / NAME).unlink(missing_ok=True)  # of a kill in the last moment
-            raise VprError(f"{self.folder} is a complete bag already; name another folder or delete it")
+        metadata, journal = self.folder / "metadata.yaml", self.folder / NAME
         try:
+            if self._anew and (metadata.is_file() or journal.is_file()):
+                self._lock()
+                shutil.rmtree(self.folder)
+                self._release()
+            if metadata.exists():
+                journal.unlink(missing_ok=True)  # of a kill in the last moment
+                raise VprError(f"{self.folder} is a complete bag already; name another folder or delete it")
             self.folder.mkdir(parents=True, exist_ok=True)
             foreign = sorted({p.name for p in self.folder.iterdir()} - {NAME, _WORK})
             if foreign and not (self.folder / NAME).exists():
                 raise VprError(f"{self.folder} holds other files ({foreign[0]}); name a new or empty folder")
-            self._file = open(self.folder / NAME, "a+b")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise VprError(f"{self.folder} is being written by another program; wait for it or name another "
-                               "folder") from None
+            self._lock()
             self._lines = self._read()
             shutil.rmtree(self.workspace, ignore_errors=True)
             self.workspace.mkdir()
@@ -120,6 +120,14 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._lines.append(line)
+
+    def _lock(self) -> None:
+        self._file = open(self.folder / NAME, "a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VprError(f"{self.folder} is being written by another program; wait for it or name another "
+                           "folder") from None
 
     def _release(self) -> None:
         if self._file is not None:

@@ -67,8 +67,8 @@ class TrainingSplit:
         """Elements outside the test squares, in the given order, from all training submaps and their positions."""
         kept = np.flatnonzero(~in_squares(positions, squares))
         at = np.asarray(positions, np.float64).reshape(-1, 2)[kept]
-        near = within(at, positive_m)
-        return cls([paths[i] for i in kept.tolist()], at, [p[p != i] for i, p in enumerate(near)], within(at, non_negative_m))
+        positives = [near[near != i] for i, near in enumerate(within(at, positive_m))]
+        return cls([str(paths[i]) for i in kept.tolist()], at, positives, within(at, non_negative_m))
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainingSplit":
@@ -102,6 +102,11 @@ class RunTable:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def stamps(self) -> np.ndarray:
+        """Stamps (N,) of the submaps, as their files are named (microseconds for Oxford)."""
+        return np.array([int(path.rsplit("/", 1)[-1].removesuffix(".bin")) for path in self.paths], np.int64)
+
 
 @dataclass(frozen=True)
 class EvaluationSplit:
@@ -118,7 +123,7 @@ class EvaluationSplit:
         queries = []
         for run in runs:
             asked = in_squares(run.positions, squares) if len(squares) else np.ones(len(run), bool)
-            queries.append(RunTable([path for path, q in zip(run.paths, asked, strict=True) if q], run.positions[asked]))
+            queries.append(RunTable([run.paths[i] for i in np.flatnonzero(asked).tolist()], run.positions[asked]))
         pairs = [(m, n) for m in range(len(runs)) for n in range(len(runs)) if m != n]
         return cls(list(runs), queries,
                    {(m, n): within(queries[n].positions, radius_m, of=runs[m].positions) for m, n in pairs})

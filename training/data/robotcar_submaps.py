@@ -3,7 +3,7 @@
 import csv
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def write_submaps(traversal: Traversal, root: str | Path, kind: str = "train", l
     return len(rows)
 
 
-def write_pictures(traversal: Traversal, submap_stamps_us: np.ndarray, images: str | Path,
+def write_pictures(traversal: Traversal, submap_stamps_us: Sequence[int] | np.ndarray, images: str | Path,
                    camera: str = "stereo/centre", progress: Callable[[int, int], None] | None = None) -> int:
     """Write `<images>/<run>/<t>.png` for the 20 pictures nearest in time to each submap and add them to the index
     `<images>/lidar2image_ndx.pickle`; returns how many pictures the run has there.
@@ -76,8 +76,8 @@ def write_pictures(traversal: Traversal, submap_stamps_us: np.ndarray, images: s
     Pictures are demosaiced, not undistorted, and a quarter as wide and high (METHODS §4.3). Those that are there
     already stay; torn ones of the traversal are left out of the index. VprError where a submap is left without any.
     """
-    images, stamps = Path(images), traversal.stamps_ns(camera) // US
-    near = stamps[nearest(submap_stamps_us, stamps, NEAREST)]
+    images, submaps, stamps = Path(images), np.asarray(submap_stamps_us, np.int64), traversal.stamps_ns(camera) // US
+    near = stamps[nearest(submaps, stamps, NEAREST)]
     wanted, there = np.unique(near), set()
     folder, index_path = images / traversal.name, images / INDEX_NAME
     try:
@@ -88,7 +88,7 @@ def write_pictures(traversal: Traversal, submap_stamps_us: np.ndarray, images: s
             if progress:
                 progress(done, len(wanted))
         index = read_index(index_path) if index_path.is_file() else {}
-        for submap, row in zip(np.asarray(submap_stamps_us).tolist(), near.tolist(), strict=True):
+        for submap, row in zip(submaps.tolist(), near.tolist(), strict=True):
             index[submap] = [stamp for stamp in row if stamp in there]
             if not index[submap]:
                 raise VprError(f"{traversal.folder}: no picture of {camera} around submap {submap} can be read")

@@ -1,0 +1,106 @@
+"""`vpr_ros convert`: public data sets as ROS 2 bags; `vpr_ros.training` is imported inside the commands only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli.console import Progress, say
+
+Folder = Annotated[Path, typer.Argument(help="The data set's folder.", show_default=False)]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Bag folder; an interrupted one goes on.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Start anew: replace a bag that is there, finished or not.")]
+
+group = typer.Typer(no_args_is_help=True, help="Turn a public data set into a ROS 2 bag.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    group.command()(robotcar)
+    group.command()(submaps)
+    app.add_typer(group, name="convert")
+
+
+def robotcar(
+    folder: Folder,
+    output: Output,
+    camera: Annotated[str, typer.Option(help="stereo/centre, stereo/left, stereo/right or mono_...")] = "stereo/centre",
+    lidar: Annotated[str, typer.Option(help="auto, none, velodyne_left, velodyne_right, lms_front, ...")] = "auto",
+    raw: Annotated[bool, typer.Option("--raw", help="Keep the lens's distortion; no camera_info then.")] = False,
+    models: Annotated[Path | None, typer.Option(help="The kit's models/ folder, unless beside the traversal.")] = None,
+    rtk: Annotated[Path | None, typer.Option(help="Ground truth rtk.csv, unless beside the traversal.")] = None,
+    force: Force = False,
+):
+    """Convert one Oxford RobotCar traversal in the development kit's layout.
+
+    Pictures, laser scans, INS odometry and TF, camera_info, and the ground
+    truth where rtk.csv is there. Stop it when you like: the same command goes
+    on where it stopped.
+
+    \b
+    Example:
+      vpr_ros convert robotcar 2014-05-19-13-20-57 -o first
+      vpr_ros map first -o oxford.vpr
+    """
+    from vpr_ros.training.data.convert_robotcar import convert_robotcar
+
+    with Progress("readings", None) as progress:
+        result = convert_robotcar(
+            folder, output, camera=camera, lidar=lidar, undistort=not raw, models=models, rtk=rtk, anew=force,
+            progress=counted(progress),
+        )
+    report(output, result)
+
+
+def submaps(
+    traversals: Annotated[list[Path], typer.Argument(help="Raw traversals' folders.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Root of the benchmark's folders.", show_default=False)],
+    images: Annotated[Path | None, typer.Option(help="Folder for MinkLoc++'s pictures and their index.")] = None,
+    poses: Annotated[str, typer.Option(help="ins or rtk.")] = "ins",
+):
+    """Build PointNetVLAD submaps from raw Oxford RobotCar traversals: training and test clouds and their tables.
+
+    
+    Example:
+      vpr_ros convert submaps robotcar/2014-* robotcar/2015-* -o benchmark --images pictures
+    """
+    from vpr_ros.training.data.pointnetvlad import read_run
+    from vpr_ros.training.data.robotcar import Traversal
+    from vpr_ros.training.data.robotcar_submaps import write_pictures, write_submaps
+
+    for folder in traversals:
+        traversal, counts = Traversal(folder), []
+        for kind in ("train", "test"):
+            with Progress(f"{traversal.name} {kind}", None) as progress:
+                counts.append(write_submaps(traversal, output, kind, poses=poses, progress=counted(progress)))
+        written = f"{output}/oxford/{traversal.name}: {counts[0]} training and {counts[1]} test submaps"
+        if images is not None:
+            runs = [read_run(output, traversal.name, kind) for kind in ("train", "test")]
+            stamps = sorted({stamp for run in runs for stamp in run.stamps.tolist()})
+            with Progress(f"{traversal.name} pictures", None) as progress:
+                count = write_pictures(traversal, stamps, images, progress=counted(progress))
+            written += f", {count} pictures in {images}"
+        say(written)
+
+
+def counted(progress: Progress):
+    """The progress callback of a conversion, which learns the total as it goes."""
+
+    def tell(done: int, total: int) -> None:
+        if progress.bar is not None and progress.total != total:
+            progress.bar.update(progress.task, total=total)
+        progress.total = total
+        progress(done)
+
+    return tell
+
+
+def report(output: Path, result) -> None:
+    """What was written, and what had to be left out."""
+    kept = f", {result.kept_parts} of them from before" if result.kept_parts else ""
+    say(f"{output}: {result.messages} messages in {result.parts} file{'s' if result.parts != 1 else ''}{kept}")
+    for name, count in result.skipped.items():
+        say(f"{count} {name} left out, the first because: {result.first_errors[name]}", style="yellow")
+
