@@ -226,14 +226,14 @@ def test_far_coordinates_never_alias():
     rows = torch.tensor([[0, 0, 0, near], [0, 0, 1, -near], [0, near, 5, 5], [0, -near, 5, 5]])
     x = S.sparse_tensor(rows, torch.ones(4, 1))
     y = S.SparseConv(1, 1, 3)
-    assert sum(kernel_map_module.kernel_map(x.coordinates.manager, 1, 1, 3).counts) == 0
+    assert kernel_map_module.kernel_map(x.coordinates.manager, 1, 1, 3).groups == []
     assert y(x).features.shape == (4, 1)
     edge = S.sparse_tensor(torch.tensor([[0, limit // 2 - 1, 0, 0]]), torch.ones(1, 1))
-    with pytest.raises(VprError, match="kernel of 3 voxels.*does not fit the 20 bits"):
+    with pytest.raises(VprError, match="does not fit the 20 bits"):
         y(edge)
     with pytest.raises(VprError, match="does not fit the 20 bits"):
         S.sparse_tensor(torch.tensor([[0, limit, 0, 0]]), torch.ones(1, 1))
-    with pytest.raises(VprError, match="voxel coordinate 1000000000 does not fit"):
+    with pytest.raises(VprError, match="voxel coordinate 1000000000 .* does not fit"):
         S.voxelise([np.full((1, 3), 1e7)], 0.01)
 
 
@@ -339,8 +339,8 @@ def test_batch_norm_relu_and_names():
 def test_every_map_is_made_once(monkeypatch):
     """Two blocks of two 3^3 layers, a decoder and a second forward on the same voxels."""
     made = []
-    search = kernel_map_module._search
-    monkeypatch.setattr(kernel_map_module, "_search", lambda *a: made.append(a[1:]) or search(*a))
+    build = kernel_map_module.build
+    monkeypatch.setattr(kernel_map_module, "build", lambda *a: made.append(a[1:]) or build(*a))
     x = S.voxelise([np.random.default_rng(0).uniform(-1, 1, (100, 3))], 0.1)
     down, up = S.SparseConv(1, 1, 2, 2), S.SparseConvTranspose(1, 1, 2, 2)
     blocks = [S.SparseConv(1, 1, 3) for _ in range(3)]

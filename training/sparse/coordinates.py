@@ -1,4 +1,4 @@
-"""Integer voxel coordinates of a batch of clouds: packed keys, coarser levels and kernel maps, each made once.
+"""Integer voxel coordinates of a batch of clouds: sorted keys, coarser levels and kernel maps, each made once.
 
 The rules are MinkowskiEngine's (0.5.4): coordinates are in units of the finest grid, a coarser level of stride T is the
 set of floor(c / T) * T (toward minus infinity), and everything made from one set of voxels shares one manager, so that
@@ -8,51 +8,16 @@ a level or a kernel map is computed once and used by every layer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from vpr_ros.errors import VprError
 
-KEY_BITS = 63
-
-
-@dataclass(frozen=True)
-class KeyLayout:
-    """How (batch, x, y, z) is packed in one int64 whose order is the lexicographic order of the row.
-
-    The batch index takes the bits that it needs, the three axes share the rest equally (19 bits each for 8 clouds, 16
-    for 4096).
-    """
-
-    bits: int
-
-    @classmethod
-    def for_batch(cls, batch_size: int) -> KeyLayout:
-        """The layout with the widest axes that leaves room for `batch_size` clouds."""
-        return cls((KEY_BITS - max(1, (batch_size - 1).bit_length())) // 3)
-
-    @property
-    def limit(self) -> int:
-        """Coordinates must lie in -limit..limit-1."""
-        return 1 << (self.bits - 1)
-
-    def pack(self, batch: Tensor, xyz: Tensor) -> Tensor:
-        """(V,) and (V, 3), any integer type -> keys (V,) int64."""
-        x, y, z = (xyz.to(torch.int64) + self.limit).unbind(1)
-        return ((((batch.to(torch.int64) << self.bits) | x) << self.bits | y) << self.bits) | z
-
-    def unpack(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys (V,) -> batch (V,) and xyz (V, 3), both int64."""
-        mask = 2 * self.limit - 1
-        axes = [((keys >> (shift * self.bits)) & mask) - self.limit for shift in (2, 1, 0)]
-        return keys >> (3 * self.bits), torch.stack(axes, 1)
-
-    def step(self, x: int, y: int, z: int) -> int:
-        """What must be added to a key to move by (x, y, z), as long as no axis leaves its range."""
-        return (x << (2 * self.bits)) + (y << self.bits) + z
+from .keys import KeyLayout
+from .ordering import first_not_below, first_of_run, sort_keys
 
 
 @dataclass
@@ -61,9 +26,13 @@ class Level:
 
     keys: Tensor  # (V,) int64, ascending, unique
     batch: Tensor  # (V,) int64, ascending
-    xyz: Tensor  # (V, 3) int64
     counts: list[int]  # voxels of each cloud
-    reach: int  # largest |coordinate|
+    reach: int  # no |coordinate| is larger
+
+    @cached_property
+    def padded(self) -> Tensor:
+        """The keys and one more that is larger than any of them, so that a search may end one past the last."""
+        return torch.cat([self.keys, self.keys.new_full((1,), torch.iinfo(torch.int64).max)])
 
 
 @dataclass
@@ -73,13 +42,32 @@ class CoordinateManager:
     layout: KeyLayout
     batch_size: int
     levels: dict[int, Level] = field(default_factory=dict)
-    maps: dict[tuple, object] = field(default_factory=dict)
+    parent_rows: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    maps: dict[tuple[int, int, int], Any] = field(default_factory=dict)
 
-    def add(self, stride: int, keys: Tensor) -> None:
+    def add(self, stride: int, keys: Tensor, reach: int) -> None:
         """Enter the level of a stride; `keys` must be sorted and unique. A cloud without voxels is refused."""
-        batch, xyz = self.layout.unpack(keys)
-        counts = cloud_counts(batch, self.batch_size)
-        self.levels[stride] = Level(keys, batch, xyz, counts, int(xyz.abs().max()))
+        batch = self.layout.batch(keys)
+        self.levels[stride] = Level(keys, batch, cloud_counts(batch, self.batch_size), reach)
+
+    def coarsen(self, stride: int, coarse: int) -> None:
+        """Make the level of stride `coarse` from that of `stride`, unless it is there."""
+        if coarse in self.levels:
+            return
+        level = self.levels[stride]
+        reach = -(-level.reach // coarse) * coarse
+        self.layout.check(reach)
+        ordered, order = sort_keys(self.layout.floor(level.keys, coarse))
+        first = first_of_run(ordered)
+        self.add(coarse, ordered[first], reach)
+        self.parent_rows[stride, coarse] = torch.empty_like(order).index_copy_(0, order, first.cumsum(0) - 1)
+
+    def parents(self, stride: int, coarse: int) -> Tensor:
+        """(V,) int64: the row in the level `coarse` that each voxel of the level `stride` falls into."""
+        if (stride, coarse) not in self.parent_rows:
+            floors = self.layout.floor(self.levels[stride].keys, coarse)
+            self.parent_rows[stride, coarse] = first_not_below(self.levels[coarse].keys, floors)
+        return self.parent_rows[stride, coarse]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +91,16 @@ class Coordinates:
         batch, xyz = rows[:, 0], rows[:, 1:]
         if int(batch.min()) < 0:
             raise VprError(f"voxel rows have a negative batch index ({int(batch.min())}).")
-        layout = KeyLayout.for_batch(int(batch.max()) + 1 if batch_size is None else batch_size)
-        check_range(xyz, layout)
         if bool((xyz % stride != 0).any()):
             raise VprError(f"voxel rows hold coordinates that are not multiples of their stride {stride}.")
-        keys, order = torch.sort(layout.pack(batch, xyz))
-        if bool((keys[1:] == keys[:-1]).any()):
+        clouds = int(batch.max()) + 1 if batch_size is None else batch_size
+        layout, reach = KeyLayout.for_batch(clouds), int(xyz.abs().max())
+        layout.check(reach)
+        keys, order = sort_keys(layout.pack(batch, xyz))
+        if not bool(first_of_run(keys).all()):
             raise VprError("voxel rows hold the same voxel twice: voxelise the points first.")
-        manager = CoordinateManager(layout, int(batch.max()) + 1 if batch_size is None else batch_size)
-        manager.add(stride, keys)
+        manager = CoordinateManager(layout, clouds)
+        manager.add(stride, keys, reach)
         return cls(manager, stride), order
 
     @property
@@ -122,7 +111,8 @@ class Coordinates:
     @property
     def rows(self) -> Tensor:
         """(V, 4) int32: batch, x, y, z in units of the finest grid, sorted."""
-        return torch.cat([self.level.batch[:, None], self.level.xyz], 1).to(torch.int32)
+        batch, xyz = self.manager.layout.unpack(self.level.keys)
+        return torch.cat([batch[:, None], xyz], 1).to(torch.int32)
 
     @property
     def batch(self) -> Tensor:
@@ -153,13 +143,8 @@ class Coordinates:
 
     def coarser(self, factor: int) -> Coordinates:
         """The level of stride `self.stride * factor`: every voxel's floor to multiples of it, made once."""
-        stride = self.stride * factor
-        if stride not in self.manager.levels:
-            layout, level = self.manager.layout, self.level
-            floored = torch.div(level.xyz, stride, rounding_mode="floor") * stride
-            check_range(floored, layout)
-            self.manager.add(stride, torch.unique(layout.pack(level.batch, floored)))
-        return Coordinates(self.manager, stride)
+        self.manager.coarsen(self.stride, self.stride * factor)
+        return Coordinates(self.manager, self.stride * factor)
 
     def finer(self, factor: int) -> Coordinates:
         """The existing level of stride `self.stride / factor`; VprError where there is none."""
@@ -188,23 +173,3 @@ def cloud_counts(batch: Tensor, batch_size: int) -> list[int]:
             "leave that sample out."
         )
     return counts
-
-
-def check_range(xyz: Tensor, layout: KeyLayout) -> None:
-    """Refuse coordinates (V, 3) that do not fit the packed key."""
-    reach = float(xyz.abs().max())
-    if not reach < layout.limit:
-        raise VprError(
-            f"voxel coordinate {reach:.0f} does not fit the {layout.bits} bits that this batch leaves to an axis "
-            f"(below {layout.limit}): use larger voxels, smaller batches, or coordinates relative to the sensor."
-        )
-
-
-def first_search(sorted_keys: Tensor, queries: Tensor) -> Tensor:
-    """Index (Q,) int64 of the first key that is not below each query.
-
-    numpy takes a third of torch's time on a CPU, because it profits from sorted queries.
-    """
-    if sorted_keys.device.type == "cpu":
-        return torch.from_numpy(np.searchsorted(sorted_keys.numpy(), queries.numpy()))
-    return torch.searchsorted(sorted_keys, queries)

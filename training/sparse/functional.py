@@ -11,15 +11,10 @@ from torch.autograd.function import once_differentiable
 from .kernel_map import KernelMap
 
 
-def _convolve(x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
-    """(Vin, Cin), (K^3, Cin, Cout) -> (Vout, Cout)."""
-    if pairs.identity is None:
-        out = x.new_zeros(pairs.n_outputs, kernel.shape[2])
-    else:
-        out = x @ kernel[pairs.identity]
-    for k, inputs, outputs in pairs.groups:
-        out.index_add_(0, outputs, x.index_select(0, inputs) @ kernel[k])
-    return out
+def _accumulator(rows: int, channels: int, like: Tensor) -> Tensor:
+    """Zeros (rows, channels); half precision is summed in float32, as within a matrix product."""
+    dtype = torch.float32 if like.dtype in (torch.float16, torch.bfloat16) else like.dtype
+    return torch.zeros(rows, channels, dtype=dtype, device=like.device)
 
 
 class _Convolution(torch.autograd.Function):
@@ -29,25 +24,34 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
         ctx.save_for_backward(x, kernel)
         ctx.pairs = pairs
-        return _convolve(x, kernel, pairs)
+        out = _accumulator(pairs.n_outputs, kernel.shape[2], x)
+        if pairs.identity is not None:
+            out += x @ kernel[pairs.identity]
+        for k, inputs, outputs in pairs.groups:
+            # no row twice within a group: the sum is the same on every run, on a GPU too
+            out.index_add_(0, outputs, (x.index_select(0, inputs) @ kernel[k]).to(out.dtype))
+        return out.to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (grad,) = grad_outputs
         x, kernel = ctx.saved_tensors
-        pairs: KernelMap = ctx.pairs
-        grad = grad.contiguous()
-        grad_x = grad_kernel = None
-        if ctx.needs_input_grad[0]:
-            grad_x = _convolve(grad, kernel.transpose(1, 2), pairs.transposed)
-        if ctx.needs_input_grad[1]:
-            grad_kernel = torch.zeros_like(kernel)
-            if pairs.identity is not None:
+        grad, pairs = grad_outputs[0].contiguous(), ctx.pairs
+        for_x, for_kernel = ctx.needs_input_grad[:2]
+        grad_x = _accumulator(*x.shape, like=x) if for_x else None
+        grad_kernel = torch.zeros_like(kernel) if for_kernel else None
+        if pairs.identity is not None:
+            if grad_x is not None:
+                grad_x += grad @ kernel[pairs.identity].T
+            if grad_kernel is not None:
                 grad_kernel[pairs.identity] = x.T @ grad
-            for k, inputs, outputs in pairs.groups:
-                grad_kernel[k] = x.index_select(0, inputs).T @ grad.index_select(0, outputs)
-        return grad_x, grad_kernel, None
+        for k, inputs, outputs in pairs.groups:
+            grad_k = grad.index_select(0, outputs)
+            if grad_x is not None:
+                grad_x.index_add_(0, inputs, (grad_k @ kernel[k].T).to(grad_x.dtype))
+            if grad_kernel is not None:
+                torch.mm(x.index_select(0, inputs).T, grad_k, out=grad_kernel[k])
+        return None if grad_x is None else grad_x.to(x.dtype), grad_kernel, None
 
 
 def sparse_convolution(x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:

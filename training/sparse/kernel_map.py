@@ -2,107 +2,139 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from vpr_ros.errors import VprError
+from .coordinates import CoordinateManager
+from .ordering import first_not_below
 
-from .coordinates import CoordinateManager, first_search
+Group = tuple[int, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class KernelMap:
-    """Pairs (input row, output row), grouped by kernel offset.
+    """Pairs of rows, grouped by kernel offset: (k, inputs (P_k,) int64, outputs (P_k,) int64).
 
-    Offset k = ix + K * (iy + K * iz), the first axis fastest, as MinkowskiEngine orders its weights. An output row
-    occurs at most once per offset, and so does an input row.
+    Offset k = ix + K * (iy + K * iz), the first axis fastest, as MinkowskiEngine orders its weights. A row occurs at
+    most once in `inputs` and at most once in `outputs` of a group; offsets without pairs have no group.
     """
 
-    inputs: Tensor  # (P,) int64
-    outputs: Tensor  # (P,) int64
-    counts: list[int]  # (K^3,) pairs of each offset
+    groups: list[Group]
     n_inputs: int
     n_outputs: int
-    identity: int | None = None  # the offset 0 of a symmetric map: its pairs are (i, i) for every i and are not stored
+    identity: int | None = None  # offset 0 of a symmetric map: its pairs are (i, i) for every i and have no group
 
-    @cached_property
-    def groups(self) -> list[tuple[int, Tensor, Tensor]]:
-        """(offset, inputs, outputs) of each offset that has stored pairs."""
-        ins, outs = self.inputs.split(self.counts), self.outputs.split(self.counts)
-        return [(k, i, o) for k, (i, o) in enumerate(zip(ins, outs, strict=True)) if len(i)]
-
-    @cached_property
+    @property
     def transposed(self) -> KernelMap:
         """The same pairs with the roles of input and output swapped."""
-        return KernelMap(self.outputs, self.inputs, self.counts, self.n_outputs, self.n_inputs, self.identity)
+        swapped = [(k, outputs, inputs) for k, inputs, outputs in self.groups]
+        return KernelMap(swapped, self.n_outputs, self.n_inputs, self.identity)
 
 
 def kernel_map(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> KernelMap:
     """The map of a convolution from the level of `stride_in` to that of `stride_out`, made once per manager.
 
     out[u] += in[u + offset]; offsets are multiples of `stride_in`: centred for odd sizes, from 0 up for even ones.
+    VprError where a kernel reaches beyond the range of a packed key.
     """
     key = (stride_in, stride_out, size)
     if key not in manager.maps:
-        manager.maps[key] = _search(manager, stride_in, stride_out, size)
-    found = manager.maps[key]
-    assert isinstance(found, KernelMap)
-    return found
+        manager.maps[key] = build(manager, *key)
+    return manager.maps[key]
 
 
-def _search(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> KernelMap:
+def build(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> KernelMap:
+    """Make a map by the cheapest of three ways."""
+    source, target = manager.levels[stride_in], manager.levels[stride_out]
+    manager.layout.check(max(source.reach, target.reach) + size * stride_in)
+    shape = len(source.keys), len(target.keys)
+    if size % 2 == 0 and size * stride_in == stride_out:
+        return KernelMap(list(_cells(manager, stride_in, stride_out, size)), *shape)
+    if size % 2 == 0 or stride_in != stride_out:
+        return KernelMap(list(_columns(manager, stride_in, stride_out, size, half=False)), *shape)
+    # an odd kernel on its own voxels: u sees v at an offset just when v sees u at the mirrored one
+    groups = list(_columns(manager, stride_in, stride_out, size, half=True))
+    mirrored = [(size**3 - 1 - k, outputs, inputs) for k, inputs, outputs in reversed(groups)]
+    return KernelMap(mirrored + groups, *shape, identity=size**3 // 2)
+
+
+def _cells(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> Iterator[Group]:
+    """Kernels that tile the voxels (even size = stride): every voxel meets its own parent only."""
+    keys, bits = manager.levels[stride_in].keys, manager.layout.bits
+    parents = manager.parents(stride_in, stride_out)
+    inside = keys - manager.levels[stride_out].keys.index_select(0, parents)  # no axis borrows: none is negative
+    mask = (1 << bits) - 1
+    x, y, z = inside >> (2 * bits), (inside >> bits) & mask, inside & mask
+    offset = torch.div(x + size * (y + size * z), stride_in, rounding_mode="floor")
+    yield from _grouped(offset, torch.arange(len(keys), device=keys.device), parents, size)
+
+
+def _columns(manager: CoordinateManager, stride_in: int, stride_out: int, size: int, *, half: bool) -> Iterator[Group]:
+    """One search for each (x, y) column of the kernel: its voxels follow one another in the sorted keys.
+
+    `half`: only the offsets after the centre, in the order of (x, y, z).
+    """
     source, target, layout = manager.levels[stride_in], manager.levels[stride_out], manager.layout
+    device, voxels = target.keys.device, len(target.keys)
+    everyone = torch.arange(voxels, device=device)
     first = -(size // 2) if size % 2 else 0
-    reach = max(source.reach, target.reach)
-    if reach + size * stride_in >= layout.limit:
-        raise VprError(
-            f"a kernel of {size} voxels of {stride_in} around coordinate {reach} does not fit the {layout.bits} bits "
-            "of an axis: use larger voxels, smaller batches, or coordinates relative to the sensor."
-        )
-    symmetric = stride_in == stride_out and size % 2 == 1
-    volume, centre = size**3, (size**3 - 1) // 2
-    offsets, ins, outs = [], [], []
-    span = (size - 1) * stride_in
     columns = [(ix, iy) for ix in range(size) for iy in range(size)]
-    if symmetric:  # (x, y) columns after the middle one mirror those before it
-        columns = columns[len(columns) // 2 :]
-    for ix, iy in columns:
-        queries = target.keys + layout.step((ix + first) * stride_in, (iy + first) * stride_in, first * stride_in)
-        found = first_search(source.keys, queries)
-        rows = torch.arange(len(queries), device=queries.device)
-        for _ in range(size):  # a column holds at most `size` neighbours, next to each other in the sorted keys
-            inside = found < len(source.keys)
-            height = source.keys[found.clamp(max=len(source.keys) - 1)] - queries
-            hit = (inside & (height <= span)).nonzero()[:, 0]
-            if len(hit) == 0:
-                break
-            queries, found, rows, height = queries[hit], found[hit], rows[hit], height[hit]
-            offsets.append(ix + size * (iy + size * (height // stride_in)))
-            ins.append(found)
-            outs.append(rows)
-            found = found + 1
-    empty = torch.zeros(0, dtype=torch.int64, device=target.keys.device)
-    offset, inputs, outputs = torch.cat([*offsets, empty]), torch.cat([*ins, empty]), torch.cat([*outs, empty])
-    if symmetric:
-        # the middle column was searched whole: what lies below its centre is a mirror already
-        keep = ((offset % size**2 != size**2 // 2) | (offset > centre)).nonzero()[:, 0]
-        offset, inputs, outputs = offset[keep], inputs[keep], outputs[keep]
-        mirrored = volume - 1 - offset
-        offset, inputs, outputs = (
-            torch.cat([offset, mirrored]),
-            torch.cat([inputs, outputs]),
-            torch.cat([outputs, inputs]),
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    if half:
+        columns = columns[len(columns) // 2 + 1 :]
+        above = size // 2 + 1  # in its own column, the next voxel above is the next key
+        queries, offset = target.keys + stride_in, torch.tensor(size**3 // 2 + size**2, device=device)
+        _climb(found, source.padded, queries, everyone + 1, everyone, offset.expand(voxels), size, above, stride_in)
+    # many columns at once where launching is what costs, few where the cache is
+    together = max(1, (1 << (16 if device.type == "cpu" else 22)) // voxels)
+    for start in range(0, len(columns), together):
+        chunk = columns[start : start + together]
+        steps = [layout.step((ix + first) * stride_in, (iy + first) * stride_in, first * stride_in) for ix, iy in chunk]
+        queries = (target.keys + torch.tensor(steps, device=device)[:, None]).flatten()
+        offset = torch.tensor([ix + size * iy for ix, iy in chunk], device=device).repeat_interleave(voxels)
+        places = first_not_below(source.keys, queries)
+        _climb(found, source.padded, queries, places, everyone.repeat(len(chunk)), offset, size, 0, stride_in)
+    offset, inputs, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
+    yield from _grouped(offset, inputs, outputs, size)
+
+
+def _climb(
+    found: list[tuple[Tensor, Tensor, Tensor]],
+    padded: Tensor,
+    queries: Tensor,
+    places: Tensor,
+    rows: Tensor,
+    offset: Tensor,
+    size: int,
+    lowest: int,
+    stride: int,
+) -> None:
+    """Append (offset, input, output) of all source voxels between each query and the top of its kernel column.
+
+    `places` (Q,) is where each query would stand in the keys, `rows` its output voxel, `offset` that of its lowest
+    voxel, of height `lowest` in the kernel.
+    """
+    span = (size - 1 - lowest) * stride
+    for _ in range(size - lowest):
+        height = padded.index_select(0, places) - queries
+        hit = (height <= span).nonzero()[:, 0]
+        queries, places, rows, offset, height = (
+            t.index_select(0, hit) for t in (queries, places, rows, offset, height)
         )
-    order = torch.sort(offset, stable=True).indices
-    counts = torch.bincount(offset, minlength=volume).tolist()
-    return KernelMap(
-        inputs[order],
-        outputs[order],
-        counts,
-        len(source.keys),
-        len(target.keys),
-        centre if symmetric else None,
-    )
+        found.append((offset + size**2 * torch.div(height, stride, rounding_mode="floor"), places, rows))
+        if len(hit) == 0:
+            break
+        places = places + 1
+
+
+def _grouped(offset: Tensor, inputs: Tensor, outputs: Tensor, size: int) -> Iterator[Group]:
+    """Pairs (P,) in any order -> one group for each offset that occurs, ascending."""
+    # radix sorting: the fewer bytes, the quicker
+    small = torch.uint8 if size**3 <= 256 else torch.int16 if size**3 < 2**15 else torch.int32
+    order = torch.sort(offset.to(small), stable=True).indices
+    counts = torch.bincount(offset, minlength=size**3).tolist()
+    split = zip(inputs.index_select(0, order).split(counts), outputs.index_select(0, order).split(counts), strict=True)
+    yield from ((k, ins, outs) for k, (ins, outs) in enumerate(split) if len(ins))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import collections.abc
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 
-from .coordinates import Coordinates, cloud_counts, no_finer_voxels
+from .coordinates import cloud_counts, no_finer_voxels
 from .layers import (
     SparseBatchNorm,
     SparseReLU,
@@ -39,7 +40,7 @@ try:
 except ImportError as error:
     raise VprError(
         f'MinkowskiEngine does not import ({error}): take the "torch" backend, which gives the same numbers, or build '
-        "from source (README, Sparse convolution)."
+        "build it as the docstring of vpr_ros.training.sparse.minkowski_backend says."
     ) from None
 
 NAME = "minkowski"
@@ -51,14 +52,29 @@ class MinkowskiCoordinates:
 
     def __init__(self, key: Any, manager: Any, batch_size: int) -> None:
         self.key, self.manager, self.batch_size = key, manager, batch_size
-        self.rows: Tensor = manager.get_coordinates(key)  # (V, 4) int32: batch, x, y, z, in hash order
-        self.batch = self.rows[:, 0].long()
-        self.counts = cloud_counts(self.batch, batch_size)
-        self.stride: int = key.get_tensor_stride()[0]
-        self.device = self.rows.device
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """(V, 4) int32: batch, x, y, z, in hash order."""
+        return self.manager.get_coordinates(self.key)
+
+    @cached_property
+    def batch(self) -> Tensor:
+        """(V,) int64: the cloud of each voxel, in no order."""
+        return self.rows[:, 0].long()
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Voxels of each cloud."""
+        return cloud_counts(self.batch, self.batch_size)
+
+    @property
+    def stride(self) -> int:
+        """Spacing of the voxels in units of the finest grid."""
+        return self.key.get_tensor_stride()[0]
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self.manager.size(self.key)
 
     def same_as(self, other: Any) -> bool:
         """Whether the rows of both are the same voxels in the same order."""
@@ -66,22 +82,22 @@ class MinkowskiCoordinates:
 
 
 def _wrap(raw: Any, batch_size: int) -> SparseTensor:
-    return SparseTensor(raw.F, MinkowskiCoordinates(raw.coordinate_map_key, raw.coordinate_manager, batch_size))
+    coordinates: Any = MinkowskiCoordinates(raw.coordinate_map_key, raw.coordinate_manager, batch_size)
+    return SparseTensor(raw.F, coordinates)
 
 
 def _unwrap(x: SparseTensor, dtype: torch.dtype) -> Any:
-    if not isinstance(x.coordinates, MinkowskiCoordinates):
+    coordinates: Any = x.coordinates
+    if not isinstance(coordinates, MinkowskiCoordinates):
         raise VprError('a "minkowski" layer got a tensor of the "torch" backend: voxelise with the same backend.')
     # the engine knows no half precision, whatever autocast made of the features
     return ME.SparseTensor(
-        x.features.to(dtype), coordinate_map_key=x.coordinates.key, coordinate_manager=x.coordinates.manager
+        x.features.to(dtype), coordinate_map_key=coordinates.key, coordinate_manager=coordinates.manager
     )
 
 
 def _enter(x: SparseTensor) -> SparseTensor:
-    coordinates = x.coordinates
-    assert isinstance(coordinates, Coordinates)
-    raw = ME.SparseTensor(x.features, coordinates.rows, tensor_stride=coordinates.stride)
+    raw = ME.SparseTensor(x.features, x.coordinates.rows, tensor_stride=x.coordinates.stride)
     return _wrap(raw, x.batch_size)
 
 
@@ -122,7 +138,7 @@ class SparseConvTranspose(ME.MinkowskiConvolutionTranspose):
         """(V, Cin) at stride T -> (V', Cout) at the existing voxels of stride T / stride."""
         raw = _unwrap(x, self.kernel.dtype)
         stride, rest = divmod(x.coordinates.stride, self.factor)
-        if rest or not raw.coordinate_manager.get_coordinate_map_keys([stride] * 3):
+        if rest or not raw.coordinate_manager._manager.get_coordinate_map_keys([stride] * 3):
             raise no_finer_voxels(x.coordinates.stride, self.factor)
         with torch.autocast(x.features.device.type, enabled=False):
             return _wrap(super().forward(raw), x.batch_size)

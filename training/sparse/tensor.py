@@ -12,7 +12,9 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 
-from .coordinates import CoordinateManager, Coordinates, KeyLayout, check_range
+from .coordinates import CoordinateManager, Coordinates
+from .keys import KeyLayout
+from .ordering import unique_keys
 
 
 class Voxels(Protocol):
@@ -114,9 +116,9 @@ def voxelise(
     not finite and coordinates too large for a packed key are refused (VprError).
     """
     batch, cells = voxel_rows(clouds, size, device)
-    layout = KeyLayout.for_batch(len(clouds))
-    check_range(cells, layout)
+    layout, reach = KeyLayout.for_batch(len(clouds)), float(cells.abs().max())
+    layout.check(reach)
     manager = CoordinateManager(layout, len(clouds))
-    manager.add(1, torch.unique(layout.pack(batch, cells)))
-    coordinates = Coordinates(manager, 1)
+    manager.add(1, unique_keys(layout.pack(batch, cells)), int(reach))
+    coordinates = Coordinates(manager)
     return SparseTensor(torch.ones(len(coordinates), 1, device=coordinates.device), coordinates)
