@@ -1,5 +1,8 @@
 """The launch files of the installed package: with a bag from its first to its last image, and live on a robot."""
 
+import os
+import re
+import signal
 import sys
 from pathlib import Path
 
@@ -148,3 +151,11 @@ def test_a_map_is_changed_by_hand_without_the_launch_interfering(launch, robot, 
         assert robot.change("/vpr", transition)
         assert robot.state("/vpr") == state
     assert robot.change("/vpr", "activate")
+
+
+def test_a_node_that_dies_ends_the_launch_with_an_error(launch, robot, first_map):
+    run = launch("localize", map=first_map)
+    wait_until(lambda: robot.node.get_node_names().count("vpr"), 30, "the node")
+    os.kill(int(re.search(r"vpr_node-1.*started with pid \[(\d+)\]", run.log)[1]), signal.SIGKILL)
+    assert run.wait(20) == 1
+    assert "node vpr ended with exit code -9" in run.log

@@ -6,6 +6,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import SIGINT
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -130,11 +131,9 @@ def _life(node: Any, name: str, plan: Plan) -> list:
         return [OpaqueFunction(function=_fail, args=[sentence])]
 
     def node_ended(event: Any, context: Any) -> list:
-        if context.is_shutdown:
-            return []
-        if event.returncode:
+        if event.returncode not in (0, -SIGINT):  # killed or crashed; while it starts, Ctrl-C ends it with -SIGINT
             raise VprError(f"node {name} ended with exit code {event.returncode}")
-        return [EmitEvent(event=Shutdown(reason=f"node {name} has ended"))]
+        return [] if context.is_shutdown else [EmitEvent(event=Shutdown(reason=f"node {name} has ended"))]
 
     handlers = [
         on("configuring", "inactive", [_change(node, "activate")]),
