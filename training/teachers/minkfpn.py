@@ -27,13 +27,13 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, sparse: ModuleType) -> None:
         super().__init__()
-        self.sparse = sparse
+        self.global_average = sparse.global_average
         size = attention_kernel(channels)
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, C) -> (V, C)."""
-        means = self.sparse.global_average(x)
+        means = self.global_average(x)
         return x.scale_by(torch.sigmoid(self.conv(means[:, None])[:, 0]))
 
 
@@ -104,12 +104,12 @@ class SparseGeM(nn.Module):
 
     def __init__(self, sparse: ModuleType) -> None:
         super().__init__()
-        self.sparse = sparse
+        self.global_gem = sparse.global_gem
         self.p = nn.Parameter(torch.tensor([GEM_START]))
 
     def forward(self, x: SparseTensor) -> Tensor:
         """(V, C) -> (B, C) in batch order."""
-        return self.sparse.global_gem(x, self.p, GEM_EPS)
+        return self.global_gem(x, self.p, GEM_EPS)
 
 
 class CloudBranch(nn.Module):
@@ -124,11 +124,13 @@ class CloudBranch(nn.Module):
         blocks: int = 1,
     ) -> None:
         super().__init__()
-        self.sparse, self.voxel_size = sparse or backend("auto"), voxel_size
-        self.backbone = MinkFPN(dim, planes, self.sparse, blocks)
-        self.pool = SparseGeM(self.sparse)
+        sparse = sparse or backend("auto")
+        # functions, not their module: a network that holds a module can be neither copied nor sent to a process
+        self.voxelise, self.voxel_size = sparse.voxelise, voxel_size
+        self.backbone = MinkFPN(dim, planes, sparse, blocks)
+        self.pool = SparseGeM(sparse)
 
     def forward(self, clouds: Sequence[Tensor]) -> Tensor:
         """B clouds (N_i, 3) in the unit of the voxel size -> (B, D), not of unit length."""
         device = next(self.parameters()).device
-        return self.pool(self.backbone(self.sparse.voxelise(clouds, self.voxel_size, device)))
+        return self.pool(self.backbone(self.voxelise(clouds, self.voxel_size, device)))

@@ -90,5 +90,9 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
 
 
 def _plain(value: Any) -> Any:
-    """Options as JSON keeps them."""
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    """An option as JSON gives it back."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
