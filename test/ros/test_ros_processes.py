@@ -33,7 +33,7 @@ def test_two_namespaces(start, robot, drives, first_map):
     assert not set(matches["front"].by_stamp()) & set(matches["rear"].by_stamp())
     for side, node in nodes.items():
         assert set(sent[side]) <= set(matches[side].by_stamp())
-        assert node.until_health("map", lambda h: h.level == 0).number("keyframes") > 0
+        assert node.until_health("input", lambda h: h.number("received") > 0).name
     seconds, status = nodes["front"].interrupt()
     assert status == 0 and nodes["rear"].state == "active"
 
@@ -73,7 +73,7 @@ def test_ctrl_c(start, robot, first_map, programs, drives, tmp_path, begin):
     assert "Traceback" not in node.log and "Error" not in node.log
 
 
-@pytest.mark.parametrize("after_s", [0.3, 0.7, 1.2, 2.0])
+@pytest.mark.parametrize("after_s", [0.3, 0.8, 1.5])
 def test_ctrl_c_while_starting(start, first_map, after_s):
     node = start(map_path=first_map)
     time.sleep(after_s)

@@ -72,7 +72,7 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     assert np.abs(a.descriptors.astype(float) - b.descriptors).max() < 1e-3
 
     matches = robot.listen("/vpr/matches", Detection3D)
-    arguments = f"bag:={drives['second']}", f"map:={live_map}", f"params_file:={own}"
+    arguments = f"bag:={drives['second']}", f"map:={live_map}", f"params_file:={own}", "rate:=1.5"
     localizing = launch(programs, tmp_path, "localize", *arguments)
     assert localizing.wait(60) == 0, localizing.log
     assert len(matches) == FRAMES + OFFMAP_FRAMES, localizing.log
