@@ -72,8 +72,8 @@ setup(
             "vpr_ros = vpr_ros.cli:main",
             "vpr_node = vpr_ros.nodes.main:vpr_node",
             "recorder = vpr_ros.nodes.main:recorder",
-            "loop_closure_example = vpr_ros.nodes.loop_closure_example:main",
-            "amcl_handover = vpr_ros.nodes.amcl_handover:main",
+            "loop_closure_example = vpr_ros.nodes.examples.loop_closure:main",
+            "amcl_handover = vpr_ros.nodes.examples.amcl_handover:main",
         ]
     },
 )

@@ -14,6 +14,6 @@ def generate_launch_description():
             executable="recorder",
             name="recorder",
             config="recorder.yaml",
-            arguments=("output", "pose_topic", "pose_source"),
+            arguments=("output", "drive", "city", "condition", "pose_topic", "pose_source"),
         )
     )

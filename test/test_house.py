@@ -78,6 +78,8 @@ def test_heavy_libraries_are_imported_where_they_are_used():
 def test_every_training_module_imports_without_open3d_faiss_and_rosbags():
     modules = ["vpr_ros.training"]
     for path in TRAINING:
+        if path.name == "minkowski_backend.py":
+            continue  # imported only where MinkowskiEngine was asked for
         parts = path.relative_to(ROOT / "training").with_suffix("").parts
         modules.append(".".join(["vpr_ros.training", *(p for p in parts if p not in ("__init__", "__main__"))]))
     assert len(modules) > 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import make_transform, planar_transform
-from vpr_ros.nodes.links import Links
+from vpr_ros.nodes.inputs.links import Links
 from vpr_ros.sensors import tf_msg
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.pose_sources import tf_track

@@ -4,7 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from vpr_ros.nodes.publisher_problems import COMPRESSED, IMAGE, compatibility, compressed_twin, publisher_problems
+from vpr_ros.nodes.inputs.publisher_problems import (
+    COMPRESSED,
+    IMAGE,
+    compatibility,
+    compressed_twin,
+    publisher_problems,
+)
 
 
 def publisher(kind=IMAGE, name="cam", namespace="/front"):

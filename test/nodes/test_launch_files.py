@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vpr_ros.nodes import launching, parameters
+from vpr_ros.nodes import parameters
+from vpr_ros.nodes.launching import description as launching
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("map", "localize", "record")
@@ -21,7 +22,7 @@ DOCS = (ROOT / "docs" / "ros.md").read_text(encoding="utf-8")
 @pytest.fixture
 def nodes(monkeypatch):
     """What each launch file starts, read without ROS."""
-    monkeypatch.setattr(launching, "launch_description", lambda node: node)
+    monkeypatch.setattr("vpr_ros.nodes.launching.launch_description", lambda node: node)
     return {name: runpy.run_path(str(ROOT / "launch" / f"{name}.launch.py"))["generate_launch_description"]()
             for name in FILES}
 
@@ -74,7 +75,7 @@ def test_arguments_that_map_to_parameters_default_to_nothing(nodes):
 
 
 def test_launch_files_find_their_package_by_name():
-    for file in [*(ROOT / "launch").glob("*.py"), ROOT / "vpr_ros" / "nodes" / "launching.py"]:
+    for file in [*(ROOT / "launch").glob("*.py"), *(ROOT / "vpr_ros" / "nodes" / "launching").glob("*.py")]:
         text = file.read_text(encoding="utf-8")
         assert "__file__" not in text and "/home" not in text
 

@@ -9,8 +9,8 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes import parameters
-from vpr_ros.nodes.bag_topics import bag_topics, camera_info_beside
-from vpr_ros.nodes.launch_plan import ask_bag, log_arguments, make_plan, truth
+from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
+from vpr_ros.nodes.launching.plan import ask_bag, log_arguments, make_plan, truth
 from vpr_ros.sensors import BagWriter
 from vpr_ros.sensors.messages import (
     camera_info_msg,
@@ -259,7 +259,7 @@ def test_the_look_into_a_bag_from_another_interpreter_says_the_same(write_bag, m
 
 def test_an_interpreter_without_the_libraries_is_told_of_in_one_sentence(write_bag):
     program = ("import sys; sys.modules['rosbags'] = None; sys.argv[1:] = [sys.argv[1], '!image=']\n"
-               "from vpr_ros.nodes.bag_topics import main; sys.exit(main())")
+               "from vpr_ros.nodes.launching.bag_topics import main; sys.exit(main())")
     command = [sys.executable, "-c", program, str(write_bag(camera="Image"))]
     run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
     assert run.returncode == 2

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vpr_ros.nodes.loop_stamps import NANO, StampIndex, nearest_ns, seconds_of
+from vpr_ros.nodes.examples.loop_stamps import NANO, StampIndex, nearest_ns, seconds_of
 
 TODAY_NS = 1_790_000_000 * NANO  # 2026
 

@@ -12,9 +12,9 @@ from answers import ACCEPTED, REJECTED, STAMP_NS, UNKNOWN, recognition  # noqa: 
 from visualization_msgs.msg import Marker  # noqa: E402
 
 from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform, quaternion_to_matrix  # noqa: E402
-from vpr_ros.nodes import messages  # noqa: E402
-from vpr_ros.nodes.markers import LIFETIME_S, markers_of  # noqa: E402
-from vpr_ros.nodes.pictures import STATUS_COLOURS, rgb  # noqa: E402
+from vpr_ros.nodes.outputs import messages  # noqa: E402
+from vpr_ros.nodes.outputs.markers import LIFETIME_S, markers_of  # noqa: E402
+from vpr_ros.nodes.outputs.pictures import STATUS_COLOURS, rgb  # noqa: E402
 
 COVARIANCE = np.arange(36.0).reshape(6, 6)
 

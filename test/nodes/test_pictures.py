@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from answers import ACCEPTED, REJECTED, UNKNOWN, recognition
 
-from vpr_ros.nodes.pictures import HEAD, MARGIN, STATUS_COLOURS, TILE_WIDTH, WIDTH, Partner, match_picture, rgb
+from vpr_ros.nodes.outputs.pictures import HEAD, MARGIN, STATUS_COLOURS, TILE_WIDTH, WIDTH, Partner, match_picture, rgb
 
 RED, GREEN_ISH = (200, 40, 40), (40, 160, 60)
 

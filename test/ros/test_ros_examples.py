@@ -16,7 +16,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from vpr_ros.geometry import planar_transform
-from vpr_ros.nodes.messages import header_of, loop_candidate, stamped_pose
+from vpr_ros.nodes.outputs.messages import header_of, loop_candidate, stamped_pose
 
 START_NS = 1_790_000_000 * SECOND_NS + 123_456_789
 PERIOD_NS = 100_000_007  # a camera whose stamps have every digit
@@ -166,7 +166,7 @@ def test_a_registered_loop_is_turned_into_odometrys_frame(loops):
 
 
 def stamped_path_pose(drive, i):
-    from vpr_ros.nodes.messages import PoseStamped, pose_of
+    from vpr_ros.nodes.outputs.messages import PoseStamped, pose_of
 
     return PoseStamped(header=header_of(drive.stamp(i), f"map/{i}"), pose=pose_of(drive.pose(i)))
 

@@ -19,7 +19,7 @@ from tf2_msgs.msg import TFMessage
 from vpr_ros.errors import FrameError
 from vpr_ros.geometry import make_transform, planar_transform
 from vpr_ros.nodes.health import Health
-from vpr_ros.nodes.inputs import Inputs, InputSettings
+from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
 from vpr_ros.sensors import (
     BagWriter,
     Drive,

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nodes"))
 from answers import ACCEPTED, REJECTED, STAMP_NS, recognition  # noqa: E402
 
 from vpr_ros.geometry import planar_transform  # noqa: E402
-from vpr_ros.nodes import outputs as outputs_module  # noqa: E402
-from vpr_ros.nodes.messages import time_of  # noqa: E402
-from vpr_ros.nodes.outputs import TOPICS, Outputs  # noqa: E402
+from vpr_ros.nodes.outputs import publishers as outputs_module  # noqa: E402
+from vpr_ros.nodes.outputs.messages import time_of  # noqa: E402
+from vpr_ros.nodes.outputs.publishers import TOPICS, Outputs  # noqa: E402
 from vpr_ros.nodes.pipeline import Answer  # noqa: E402
 from vpr_ros.observation import Observation  # noqa: E402
 from vpr_ros.place_map import PlaceMap  # noqa: E402

@@ -10,7 +10,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes import parameters
 from vpr_ros.nodes.diagnostics import ERROR, NEWS_S, OK, WARN, Diagnostics, with_counts
 from vpr_ros.nodes.health import Health
-from vpr_ros.nodes.inputs import Inputs, InputSettings
+from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
 from vpr_ros.nodes.parameters import RECORDER_PARAMETERS
 from vpr_ros.nodes.recording import Recording
 from vpr_ros.nodes.worker import Worker

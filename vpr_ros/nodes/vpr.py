@@ -15,8 +15,8 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes import parameters
 from vpr_ros.nodes.diagnostics import Diagnostics
 from vpr_ros.nodes.health import Health
-from vpr_ros.nodes.inputs import Inputs, InputSettings
-from vpr_ros.nodes.outputs import Outputs
+from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
+from vpr_ros.nodes.outputs.publishers import Outputs
 from vpr_ros.nodes.parameters import VPR_PARAMETERS
 from vpr_ros.nodes.settings import DECISION
 from vpr_ros.nodes.worker import Worker

@@ -13,9 +13,9 @@ from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes import messages
-from vpr_ros.nodes.markers import markers_of
-from vpr_ros.nodes.pictures import Partner, match_picture
+from vpr_ros.nodes.outputs import messages
+from vpr_ros.nodes.outputs.markers import markers_of
+from vpr_ros.nodes.outputs.pictures import Partner, match_picture
 from vpr_ros.recognition.types import Hypothesis
 
 

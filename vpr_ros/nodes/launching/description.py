@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes.launch_plan import Plan, log_arguments, make_plan, truth
+from vpr_ros.nodes.launching.plan import Plan, log_arguments, make_plan, truth
 
 RVIZ_TOPICS = ("keyframes", "markers", "pose", "match_image/compressed")  # of the node, in config/vpr.rviz
 LAST_FRAMES_S = 4.0  # after the end of the bag, for the images that still wait for odometry or for the network
@@ -29,6 +29,10 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "mode": ("", "map (if not told otherwise) writes the map; slam also recognises it and the drive's own past."),
     "device": ("", "auto, cpu, cuda or cuda:N."),
     "verify": ("", "Register accepted matches by LiDAR."),
+    "keep_clouds": ("", "Keep the LiDAR cloud of each keyframe, so that matches can be verified later."),
+    "drive": ("", "Name of the recorded drive."),
+    "city": ("", "Name of the recorded area; drives of one area share one map frame."),
+    "condition": ("", "Light, season and weather of the recorded drive, in your words."),
     "image_topic": ("", "Camera topic, with /compressed where its name ends so; found by type in a bag."),
     "compressed": ("", "The image topic sends CompressedImage; known in a bag, and from a name ending in /compressed."),
     "camera_info_topic": ("", "Calibration of the camera; '' is the camera_info beside the image topic."),

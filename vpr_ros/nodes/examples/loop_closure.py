@@ -15,7 +15,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, make_transform
 from vpr_ros.nodes import parameters
-from vpr_ros.nodes.loop_stamps import NANO, StampIndex, seconds_of
+from vpr_ros.nodes.examples.loop_stamps import NANO, StampIndex, seconds_of
 from vpr_ros.nodes.main import run
 from vpr_ros.nodes.parameters import Parameter
 from vpr_ros.sensors.pose_buffer import PoseBuffer
@@ -28,7 +28,7 @@ try:
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image
     from std_msgs.msg import Float64MultiArray
 
-    from vpr_ros.nodes.messages import header_of, pose_of
+    from vpr_ros.nodes.outputs.messages import header_of, pose_of
 
     FRAMES: dict[str, Any] = {"image": Image, "image/compressed": CompressedImage, "camera_info": CameraInfo}
 except ImportError:  # without ROS only main() is of use, and says so

@@ -7,8 +7,8 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 
-from vpr_ros.nodes.pose_topics import PoseTopic, TfPoses
-from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.nodes.inputs.pose_topics import PoseTopic, TfPoses
+from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 
 POSE_TYPES = {"pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped, "odometry": Odometry}

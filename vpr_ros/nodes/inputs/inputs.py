@@ -11,13 +11,13 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.nodes.cloud_inputs import CloudTopic
 from vpr_ros.nodes.health import Health
+from vpr_ros.nodes.inputs.clouds import CloudTopic
+from vpr_ros.nodes.inputs.pose_topics import PoseTopic
+from vpr_ros.nodes.inputs.poses import Poses
+from vpr_ros.nodes.inputs.publisher_problems import compatibility, compressed_twin, publisher_problems
+from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.nodes.mailbox import Mailbox
-from vpr_ros.nodes.pose_inputs import Poses
-from vpr_ros.nodes.pose_topics import PoseTopic
-from vpr_ros.nodes.publisher_problems import compatibility, compressed_twin, publisher_problems
-from vpr_ros.nodes.tf_inputs import TransformInput
 from vpr_ros.observation import Observation
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.buffers import frame_of, stamp_ns

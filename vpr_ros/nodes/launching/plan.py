@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes.bag_topics import camera_info_beside
+from vpr_ros.nodes.launching.bag_topics import camera_info_beside
 from vpr_ros.nodes.parameters import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 DISCOVERY_S = 2.0  # the player waits so long before its first message: publishers and subscribers find each other
@@ -42,7 +42,7 @@ class Plan:
 def ask_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
     """The answer of `bag_topics`, from the `python3` of the environment: the one that the nodes run in, too."""
     roles = [f"{'!' if role in needed else ''}{role}={name}" for role, name in asked.items()]
-    command = ["python3", "-m", "vpr_ros.nodes.bag_topics", path, *roles]
+    command = ["python3", "-m", "vpr_ros.nodes.launching.bag_topics", path, *roles]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         raise VprError((run.stderr.strip().splitlines() or [f"bag {path} could not be looked into"])[-1])
@@ -63,10 +63,10 @@ def make_plan(arguments: dict[str, str], fixed: dict[str, str], look_into_bag: _
         told = _parameters_of(plan.params_file)
         for name in set(fixed) & set(told) & set(arguments):
             del plan.parameters[name]
-    for name in ("checkpoint", "mode", "device", "pose_source"):
+    for name in ("checkpoint", "mode", "device", "pose_source", "drive", "city", "condition"):
         if name in given:
             plan.parameters[name] = given[name]
-    for name in ("compressed", "verify", "use_sim_time"):
+    for name in ("compressed", "verify", "keep_clouds", "use_sim_time"):
         if name in given:
             plan.parameters[name] = truth(name, given[name])
     for name, parameter in (("map", "map_path"), ("output", "output")):
@@ -106,7 +106,8 @@ def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], aske
               told: dict[str, Any], look_into_bag: _LookIntoBag) -> None:
     bag, rate = _existing("bag", given), _rate(given.get("rate", "1.0"))
     roles = {role: asked.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
-    clouds = "output" in arguments or plan.parameters.get("verify", told.get("verify"))
+    wanted = [plan.parameters.get(name, told.get(name)) for name in ("verify", "keep_clouds")]
+    clouds = "output" in arguments or any(wanted)
     info = look_into_bag(str(bag), roles, ("image", "odom", "pose", *(["points"] if clouds else [])))
     found = {role: topic for role, topic in info["topics"].items() if topic}
     name, msgtype = found["image"]

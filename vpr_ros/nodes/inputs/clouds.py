@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from sensor_msgs.msg import PointCloud2
 
-from vpr_ros.nodes.pose_inputs import Poses
-from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.nodes.inputs.poses import Poses
+from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.base_clouds import base_cloud, moved
 from vpr_ros.sensors.buffers import stamp_ns

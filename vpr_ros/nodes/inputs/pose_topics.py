@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from vpr_ros.errors import FrameError
-from vpr_ros.nodes.tf_inputs import TransformInput
+from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.buffers import stamp_ns
 from vpr_ros.sensors.pose_buffer import PoseBuffer

@@ -7,8 +7,8 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from vpr_ros.evaluation.drawing import DARK
-from vpr_ros.nodes.messages import header_of, pose_of
-from vpr_ros.nodes.pictures import STATUS_COLOURS, rgb
+from vpr_ros.nodes.outputs.messages import header_of, pose_of
+from vpr_ros.nodes.outputs.pictures import STATUS_COLOURS, rgb
 from vpr_ros.recognition.types import Recognition
 
 LIFETIME_S = 3  # seconds after which the last answer vanishes when no other follows

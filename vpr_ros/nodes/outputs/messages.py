@@ -17,7 +17,7 @@ from std_msgs.msg import Float64MultiArray, Header
 from vision_msgs.msg import Detection3D, ObjectHypothesisWithPose, VisionInfo
 
 from vpr_ros.geometry import matrix_to_quaternion
-from vpr_ros.nodes.loop_stamps import seconds_of
+from vpr_ros.nodes.examples.loop_stamps import seconds_of
 from vpr_ros.recognition.types import Hypothesis, Recognition
 
 UNKNOWN_VARIANCE = 1e6  # m^2 and rad^2: "this number says nothing", in a message that has no way to leave it out

@@ -1,0 +1,1 @@
+"""Small consumers of the node, to run and to read: a loop closure for SLAM, a start for AMCL."""
