@@ -112,31 +112,42 @@ def test_every_point_lies_on_the_scene_at_its_own_time(written):
         assert hit == pytest.approx(np.linalg.norm([x, y, z]), rel=0.05, abs=0.1)
 
 
-def test_samples_are_in_the_base_frame_with_the_nearest_picture(written):
+def test_samples_are_pictures_with_the_nearest_scan_at_their_own_time(written):
     folder, world = written
     samples = BoreasSamples([folder], every=2, reduce=2, points=300)
     assert isinstance(samples, SampleSet)
-    sequence = samples.sequences[0]
-    pictures = [int(p.stem) * 1000 for p in (folder / "camera").glob("*.png")]
-    assert len(samples) > 3 and set(np.diff(np.searchsorted(sequence.stamps_ns("lidar"), samples.stamps_ns))) == {2}
+    sequence, poses = samples.sequences[0], samples.sequences[0].poses
+    scans = [int(p.stem) * 1000 for p in (folder / "lidar").glob("*.bin")]
+    assert len(samples) > 3 and set(np.diff(np.searchsorted(sequence.stamps_ns("camera"), samples.stamps_ns))) == {2}
     for i in range(len(samples)):
         sample, stamp = samples[i], int(samples.stamps_ns[i])
-        nearest = min(pictures, key=lambda t: abs(t - stamp))
-        assert abs(nearest - stamp) <= 100_000_000
-        full = cv2.imread(str(folder / "camera" / f"{nearest // 1000}.png"))[..., ::-1]
+        full = cv2.imread(str(folder / "camera" / f"{stamp // 1000}.png"))[..., ::-1]
         np.testing.assert_array_equal(sample.image, cv2.resize(full, (76, 64), interpolation=cv2.INTER_AREA))
-        raw = sequence.scan(stamp)[:, :3].astype(np.float64)
-        # LiDAR -> INS (right, forward, up) -> car (forward, left, up), by hand.
+        np.testing.assert_allclose(sample.T_world_base, poses.at(stamp), atol=1e-9)
+        nearest = min(scans, key=lambda t: abs(t - stamp))
+        assert abs(nearest - stamp) <= 100_000_000
+        raw = sequence.scan(nearest)[:, :3].astype(np.float64)
+        # LiDAR -> INS (right, forward, up) -> car (forward, left, up), by hand; then to the picture's time.
         ins = raw @ boreas_layout.lidar_in_ins()[:3, :3].T + boreas_layout.LIDAR_AT
-        car = np.stack([ins[:, 1], -ins[:, 0], ins[:, 2]], axis=1)
+        car = np.stack([ins[:, 1], -ins[:, 0], ins[:, 2], np.ones(len(ins))], axis=1)
+        car = (car @ poses.at(nearest).T @ np.linalg.inv(poses.at(stamp)).T)[:, :3]
         assert sample.cloud.shape == (300, 3) and sample.cloud.dtype == np.float32
-        gaps = np.linalg.norm(sample.cloud[:, None] - car[None], axis=2).min(axis=1)
-        assert gaps.max() < 1e-4
+        assert np.linalg.norm(sample.cloud[:, None] - car[None], axis=2).min(axis=1).max() < 1e-4
         np.testing.assert_array_equal(sample.cloud, samples[i].cloud)  # the same points whenever it is read
         np.testing.assert_allclose(samples.positions_m[i], sample.T_world_base[:2, 3])
         forward = sample.T_world_base[:2, 0]
         assert samples.headings_rad[i] == pytest.approx(np.arctan2(forward[1], forward[0]))
         assert sample.drive == NAME and sample.stamp_ns == stamp and samples.areas[i] == "boreas"
+
+
+def test_scans_alone_stand_at_their_own_time(written):
+    samples = BoreasSamples([written[0]], sensors=("lidar",), every=1, points=None)
+    sequence = samples.sequences[0]
+    assert list(samples.stamps_ns) == list(sequence.stamps_ns("lidar"))
+    sample = samples[3]
+    points = sequence.scan(sample.stamp_ns)[:, :3] @ sequence.T_base_lidar[:3, :3].T + sequence.T_base_lidar[:3, 3]
+    assert sample.image is None
+    np.testing.assert_allclose(sample.cloud, points, atol=1e-4)
 
 
 def test_spacing_takes_scans_by_distance(written):
@@ -236,9 +247,13 @@ def test_half_a_download_is_told_and_may_be_wanted(folder):
     lacking = len(scans) - len(scans) // 2
     with pytest.raises(VprError, match=f"lacks {lacking} of the {len(scans)} files .*the first is {first}"):
         BoreasSamples([folder])
-    assert len(BoreasSamples([folder], every=1, partial=True)) == len(scans) // 2
+    clouds = BoreasSamples([folder], sensors=("lidar",), every=1, partial=True)
+    assert len(clouds) == len(scans) // 2
     scans[0].write_bytes(b"")  # what an interrupted download leaves counts as missing
-    assert len(BoreasSamples([folder], every=1, partial=True)) == len(scans) // 2 - 1
+    assert len(BoreasSamples([folder], sensors=("lidar",), every=1, partial=True)) == len(scans) // 2 - 1
+    pictures = BoreasSamples([folder], every=1, max_gap_s=0.1, partial=True)  # those with a scan near by
+    assert 0 < len(pictures) < len(BoreasSequence(folder).stamps_ns("camera"))
+    assert pictures.stamps_ns.max() <= clouds.stamps_ns.max() + 100_000_000
     remove(folder, "lidar")
     (folder / "lidar").mkdir()
     with pytest.raises(VprError, match="lidar holds no <16 digits"):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import yaw_of
+from vpr_ros.geometry import invert, yaw_of
+from vpr_ros.sensors.base_clouds import transformed
 
 from .boreas import CONDITIONS, BoreasSequence
 from .boreas_calib import MAP_ORIGIN, UTM, kind_of
@@ -21,14 +22,15 @@ TABLE = "pointcloud_locations_interval10.csv"
 
 
 class BoreasSamples:
-    """Sequences as one set: every n-th LiDAR scan in the base frame, with the picture nearest in time.
+    """Sequences as one set: every n-th picture, with the LiDAR scan nearest in time as the car saw it at the picture's.
 
-    A sample's stamp and pose are the scan's (without "lidar" in `sensors`: the picture's). Scans without a pose or
-    without a picture within `max_gap_s` are left out. All positions are in the map frame of `boreas_calib`, one area.
+    A sample's stamp and pose are the picture's (without "camera" in `sensors`: the scan's). Readings without a pose and
+    pictures without a scan within `max_gap_s` are left out. All positions are in the map frame of `boreas_calib`, one
+    area. Scans are not corrected for the car's motion while they were taken, as in the published benchmark.
 
-    every: of ten scans a second; 10 is what the published benchmark takes. spacing_m instead: a scan at least so far
-    from the last one taken. reduce: divides both sides of the pictures (8: 306x256). points: as many points at random
-    of each scan, the same ones whenever it is read; None keeps all 200,000. partial: see `BoreasSequence`.
+    every: of ten readings a second; 10 is what the published benchmark takes. spacing_m instead: a reading at least so
+    far from the last one taken. reduce: divides both sides of the pictures (8: 306x256). points: as many points at
+    random of each scan, the same ones whenever it is read; None keeps all 200,000. partial: see `BoreasSequence`.
     Raises VprError, one sentence, for folders that are no or half a sequence, and sequences that share no frame.
     """
 
@@ -54,9 +56,9 @@ class BoreasSamples:
         rows = [_taken(q, sensors, every, spacing_m, max_gap_s) for q in self.sequences]
         self._sequence = np.repeat(np.arange(len(rows)), [len(r[0]) for r in rows])
         self.stamps_ns = np.concatenate([r[0] for r in rows])
-        self._pictures = np.concatenate([r[1] for r in rows]) if "camera" in sensors else None
-        self._T = np.concatenate([r[2] for r in rows])
-        self._has_clouds = "lidar" in sensors
+        self._scans = np.concatenate([r[1] for r in rows]) if "lidar" in sensors else None
+        self._T, self._T_scan = (np.concatenate([r[i] for r in rows]) for i in (2, 3))
+        self._has_images = "camera" in sensors
         if not len(self.stamps_ns):
             raise VprError(f"{', '.join(kinds)} give no sample: no reading has a pose"
                            + (" and a reading of the other sensor near in time" if len(sensors) > 1 else ""))
@@ -70,18 +72,18 @@ class BoreasSamples:
 
     def __getitem__(self, i: int) -> Sample:
         sequence, stamp = self.sequences[self._sequence[i]], int(self.stamps_ns[i])
-        image = None if self._pictures is None else sequence.image(int(self._pictures[i]), self._reduce)
-        return Sample(image, self._cloud(sequence, stamp) if self._has_clouds else None, self._T[i].copy(), stamp,
-                      condition=sequence.condition, drive=sequence.name)
+        image = sequence.image(stamp, self._reduce) if self._has_images else None
+        cloud = None if self._scans is None else self._cloud(sequence, int(self._scans[i]), i)
+        return Sample(image, cloud, self._T[i].copy(), stamp, condition=sequence.condition, drive=sequence.name)
 
-    def _cloud(self, sequence: BoreasSequence, stamp: int) -> np.ndarray:
+    def _cloud(self, sequence: BoreasSequence, stamp: int, i: int) -> np.ndarray:
         points = sequence.scan(stamp)[:, :3]
         points = points[np.isfinite(points).all(axis=1)]
         if self._points is not None and len(points) > self._points:
             rng = np.random.default_rng(stamp)
             points = points[np.sort(rng.choice(len(points), self._points, replace=False))]
-        T = sequence.T_base_lidar
-        return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+        # Through the difference of the poses: their own numbers are too large for single precision.
+        return transformed(points, invert(self._T[i]) @ self._T_scan[i] @ sequence.T_base_lidar)
 
 
 def _once(names: list[str]) -> None:
@@ -91,19 +93,20 @@ def _once(names: list[str]) -> None:
 
 
 def _taken(sequence: BoreasSequence, sensors, every: int, spacing_m: float | None, max_gap_s: float):
-    """Stamps (N,), stamps of the pictures (N,) and poses (N, 4, 4) of a sequence's samples."""
-    stamps = sequence.stamps_ns("lidar" if "lidar" in sensors else "camera")
+    """Stamps (N,), stamps of their scans (N,), poses (N, 4, 4) at both, of a sequence's samples."""
+    stamps = sequence.stamps_ns("camera" if "camera" in sensors else "lidar")
     if spacing_m is None:
         stamps = stamps[::every]
     T, covered = poses_at(sequence.poses, stamps)
-    pictures = stamps
-    if len(sensors) > 1:
-        pictures = (there := sequence.stamps_ns("camera"))[nearest(stamps, there)[:, 0]]
-        covered &= np.abs(pictures - stamps) <= max_gap_s * 1e9
+    scans, T_scan = stamps, T
+    if len(set(sensors)) > 1:
+        scans = (there := sequence.stamps_ns("lidar"))[nearest(stamps, there)[:, 0]]
+        T_scan, known = poses_at(sequence.poses, scans)
+        covered &= known & (np.abs(scans - stamps) <= max_gap_s * 1e9)
     rows = np.flatnonzero(covered)
     if spacing_m is not None:
         rows = rows[apart(T[rows, :2, 3], spacing_m)]
-    return stamps[rows], pictures[rows], T[rows]
+    return stamps[rows], scans[rows], T[rows], T_scan[rows]
 
 
 def apart(positions_m: np.ndarray, spacing_m: float) -> np.ndarray:
