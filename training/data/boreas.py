@@ -120,6 +120,10 @@ class BoreasSequence:
         """Points (N, 6) of a stamp in the LiDAR's frame, as `read_scan`; FrameError as there."""
         return read_scan(self._path("lidar", stamp_ns))
 
+    def file_bytes(self, sensor: str, stamp_ns: int) -> int:
+        """Size of a reading's file."""
+        return self._path(sensor, stamp_ns).stat().st_size
+
     def image_size(self) -> tuple[int, int]:
         """Height and width of the pictures, from the first that can be read."""
         error = None

@@ -19,6 +19,7 @@ group = typer.Typer(no_args_is_help=True, help="Turn a public data set into a RO
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     group.command()(robotcar)
+    group.command()(boreas)
     group.command()(submaps)
     app.add_typer(group, name="convert")
 
@@ -54,9 +55,41 @@ def robotcar(
     report(output, result)
 
 
+def boreas(
+    folder: Folder,
+    output: Output,
+    reduce: Annotated[int, typer.Option(min=1, help="Divide the pictures' sides by this; 4: 612x512.")] = 4,
+    lidar: Annotated[bool, typer.Option(help="With the LiDAR scans, the larger part of the bag.")] = True,
+    poses: Annotated[bool, typer.Option(help="With poses; the hidden test sequences have none.")] = True,
+    partial: Annotated[bool, typer.Option("--partial", help="Take a sequence of which files are missing.")] = False,
+    force: Force = False,
+):
+    """Convert one Boreas sequence in the development kit's layout.
+
+    Pictures, scans with the time of each point, INS odometry and TF,
+    camera_info and ground truth. Stop it when you like: the same command
+    goes on where it stopped.
+
+    \b
+    Example:
+      vpr_ros convert boreas boreas-2020-11-26-13-58 -o first
+      vpr_ros map first -o toronto.vpr
+    """
+    from vpr_ros.training.data.convert_boreas import convert_boreas
+
+    with Progress("readings", None) as progress:
+        result = convert_boreas(
+            folder, output, reduce=reduce, lidar=lidar, poses=poses, partial=partial, anew=force,
+            progress=counted(progress),
+        )
+    report(output, result)
+
+
 def submaps(
     traversals: Annotated[list[Path], typer.Argument(help="Raw traversals' folders.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Root of the benchmark's folders.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Root of the benchmark's folders.", show_default=False)
+    ],
     images: Annotated[Path | None, typer.Option(help="Folder for MinkLoc++'s pictures and their index.")] = None,
     poses: Annotated[str, typer.Option(help="ins or rtk.")] = "ins",
 ):
