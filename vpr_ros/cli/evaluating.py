@@ -1,6 +1,7 @@
 """`vpr_ros eval`: a run against its ground truth, or one image folder against another."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,24 @@ def evaluate(
         float | None,
         typer.Option(help="Leave out images at most this bright (0-255).", rich_help_panel="Two image folders"),
     ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rule of a public set instead of --truth: pitts30k, pitts250k, msls-val, msls-val-40deg, nordland, "
+            "nordland-1, sped, amstertime. And paper: plain PCA scores and Euclidean distance. Repeat for both.",
+            rich_help_panel="Two image folders",
+        ),
+    ] = None,
+    pca_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fit a PCA on this folder of training images, never on the tested ones.",
+            rich_help_panel="Two image folders",
+        ),
+    ] = None,
+    pca_dim: Annotated[
+        int, typer.Option(min=1, help="Its dimensions; four images each.", rich_help_panel="Two image folders")
+    ] = 512,
     baselines: Annotated[
         bool, typer.Option(help="Also measure pixels and an untrained copy.", rich_help_panel="Two image folders")
     ] = True,
@@ -74,14 +93,21 @@ def evaluate(
       vpr_ros eval run --truth pairs.csv --tolerance 2
     Image folders, without any map:
       vpr_ros eval --database summer --queries winter --truth names
+    As in the papers, a PCA fitted on training images:
+      vpr_ros eval --database test/database --queries test/queries
+        --protocol pitts30k --protocol paper --pca-from train/database --pca-dim 4096
     """
     if (database is None) != (queries is None):
         raise VprError("--database and --queries belong together: name both folders.")
     if database is not None and queries is not None:
         if out is not None:
             raise VprError("give either a run folder, or --database with --queries, not both.")
-        _folders(database, queries, truth or "names", min_grey, checkpoint, device, baselines)
+        _folders(
+            database, queries, truth, min_grey, checkpoint, device, baselines, protocol or [], pca_from, pca_dim
+        )
         return
+    if protocol or pca_from:
+        raise VprError("--protocol and --pca-from are for two image folders: name --database and --queries.")
     if out is None:
         raise VprError("what is to be evaluated? Name the folder of a run, or --database and --queries.")
     from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
@@ -121,26 +147,32 @@ def show(evaluation, title: str = "evaluation") -> None:
     say(f"{e.accepted} accepted, {e.accepted_correct} of them right")
 
 
-def _folders(database, queries, truth, min_grey, checkpoint, device, baselines):
+def _folders(database, queries, truth, min_grey, checkpoint, device, baselines, names, pca_from, pca_dim):
     from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
+    from vpr_ros.evaluation.image_protocol import ImageProtocol, fit_on_folder
+    from vpr_ros.evaluation.image_sets import size_remark
+    from vpr_ros.evaluation.reduction import MOST_SAMPLES
     from vpr_ros.offline.baselines import untrained_copy
     from vpr_ros.student import DescriptorExtractor
 
-    extractors = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
-    if baselines:
-        extractors += [untrained_copy(extractors[0]), PixelBaseline()]
-    config = FolderConfig(truth=truth, min_grey=min_grey)
+    protocol = ImageProtocol.named(names)
+    if protocol.set_name and truth is not None:
+        raise VprError(f"--truth and --protocol {protocol.set_name} are two rules: give one of them.")
+    config = protocol.config(FolderConfig(truth=truth or "names", min_grey=min_grey))
     total = len(list_images(database)) + len(list_images(queries))
+    students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
+    students += [untrained_copy(students[0])] if baselines else []
+    compared = []
+    for student in students:
+        reduction = None
+        if pca_from is not None:
+            with _counting(f"PCA of {student.name}", min(len(list_images(pca_from)), MOST_SAMPLES)) as advance:
+                tested = (database, queries)
+                reduction = fit_on_folder(student, pca_from, pca_dim, evaluated=tested, progress=advance)
+        compared.append((protocol.descriptors(student, reduction), protocol.statement(student, reduction)))
     results = []
-    for extractor in extractors:
-        with Progress(extractor.name, total) as progress:
-            done = 0
-
-            def advance(images: int, progress=progress):
-                nonlocal done
-                done += images
-                progress(done)
-
+    for extractor in [*(c for c, _ in compared), *([PixelBaseline()] if baselines else [])]:
+        with _counting(extractor.name, total) as advance:
             results.append(evaluate_folders(extractor, database, queries, config, advance))
     ns = sorted(results[0].recall)
     table(
@@ -149,6 +181,24 @@ def _folders(database, queries, truth, min_grey, checkpoint, device, baselines):
         [(r.name, *(r.recall[n] for n in ns), f"{r.images_per_second:.1f}") for r in results],
     )
     say(f"{results[0].queries} queries, {results[0].database} references. {results[0].rule}")
+    say(compared[0][1])
+    sizes = len(list_images(queries)), len(list_images(database))
+    if protocol.set_name and (remark := size_remark(protocol.set_name, *sizes)):
+        say(remark)
     skipped = {reason: count for reason, count in results[0].skipped.items() if count}
     if skipped:
         say("left out: " + json.dumps(skipped))
+
+
+@contextmanager
+def _counting(name: str, total: int):
+    """A progress bar as a function that is told how many more are done."""
+    with Progress(name, total) as progress:
+        done = 0
+
+        def advance(more: int):
+            nonlocal done
+            done += more
+            progress(done)
+
+        yield advance

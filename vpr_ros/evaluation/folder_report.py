@@ -91,6 +91,7 @@ def _pair(result: FolderResult, query: int) -> str:
     for word, row in shown:
         file = result.database_files[row]
         shots.append(page.shot(page.as_picture_bytes(read_image(file)), aspect, word, file.name))
-    similarity = f"similarity {result.similarity[query, 0]:.3f}"
+    value = float(result.similarity[query, 0])
+    similarity = f"similarity {value:.3f}" if result.measure == "cosine" else f"distance {-value:.3f}"
     verdict = f"{similarity}." if right else f"{similarity}; the right image was at rank {result.ranks[query]}."
     return page.comparison(shots, "good" if right else "bad", "Right:" if right else "Wrong:", verdict)

@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation import metrics
+from vpr_ros.evaluation import image_sets, metrics
+from vpr_ros.evaluation.reduction import content_keys
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 CHUNK = 512
+TIE = 1e-6  # similarities of single-precision descriptors that differ by less, relative to their lengths, are ties
 
 
 class Describes(Protocol):
@@ -61,6 +63,13 @@ class FolderConfig:
     mode: str = "skip"  # queries without a right answer: "skip" or "miss"
     batch_size: int = 16
     min_grey: float | None = None  # leave out images at most this bright (mean grey 0..255): tunnels
+    image_set: str | None = None  # a name of image_sets.IMAGE_SETS: its rule instead of `truth`
+    measure: str = "cosine"  # "cosine": inner product of unit rows; "euclidean": of raw ones, as the papers compare PCA
+
+    @classmethod
+    def of_set(cls, name: str, **options) -> "FolderConfig":
+        """The protocol of a public image set: its rule, Recall@1/5/10, queries without a right answer as it says."""
+        return cls(image_set=name, ns=image_sets.NS, mode=image_sets.image_set(name).mode, **options)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class FolderResult:
     query_files: list[Path] = field(repr=False)
     database_files: list[Path] = field(repr=False)
     truth: Truth = field(repr=False)
+    measure: str = "cosine"
+    reduction: str = ""  # what the descriptors were reduced by, and what that was fitted on
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -142,24 +153,40 @@ def describe_files(
 
 
 def rank_by_similarity(
-    queries: np.ndarray, database: np.ndarray, positives: Sequence[np.ndarray], k: int
+    queries: np.ndarray,
+    database: np.ndarray,
+    positives: Sequence[np.ndarray],
+    k: int,
+    measure: str = "cosine",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exact search. positives[q] are rows of `database`. Returns ranks (Q,), top rows (Q, k), similarities (Q, k).
 
-    The rank counts every wrong row that is at least as similar as the most similar right one; 0 without a right one.
+    Similarities are inner products ("cosine", of unit rows) or negative distances ("euclidean"). The rank counts every
+    wrong row that is at least as similar as the most similar right one; 0 without a right one.
     """
+    if measure not in ("cosine", "euclidean"):
+        raise VprError(f"'{measure}' is not a measure for images: use cosine or euclidean.")
     k = min(k, len(database))
+    squares = np.einsum("kd,kd->k", database, database, dtype=np.float64)
     ranks = np.zeros(len(queries), dtype=np.int64)
     top, best = np.zeros((len(queries), k), dtype=np.int64), np.zeros((len(queries), k), dtype=np.float32)
     for start in range(0, len(queries), CHUNK):
-        similarity = queries[start:start + CHUNK] @ database.T
+        block = queries[start:start + CHUNK]
+        similarity = block @ database.T
+        own = np.einsum("qd,qd->q", block, block, dtype=np.float64)
+        tie = TIE * np.sqrt(own * squares.max())
+        if measure == "euclidean":
+            # negative squared distances: the order of the distances themselves
+            similarity = np.minimum(2 * similarity - squares - own[:, None], 0.0)
+            tie = TIE * (own + squares.max())
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
         top[start:start + CHUNK] = order
-        best[start:start + CHUNK] = np.take_along_axis(similarity, order, axis=1)
+        ahead_most = np.take_along_axis(similarity, order, axis=1)
+        best[start:start + CHUNK] = -np.sqrt(-ahead_most) if measure == "euclidean" else ahead_most
         for i, row in enumerate(similarity):
             right = np.asarray(positives[start + i], dtype=np.int64)
             if len(right):
-                ahead = row >= row[right].max()
+                ahead = row >= row[right].max() - tie[i]
                 ranks[start + i] = 1 + ahead.sum() - ahead[right].sum()
     return ranks, top, best
 
@@ -173,11 +200,21 @@ def evaluate_folders(
 ) -> FolderResult:
     """Recall@N of `extractor` when every image of `query_dir` is searched among those of `database_dir`.
 
-    Raises VprError for folders without images, a truth rule that does not fit the names, or no query with an answer.
+    Raises VprError for folders without images, a truth rule that does not fit the names, no query with an answer, or
+    an extractor whose `reduction` was fitted on any of these images.
     """
     config = config or FolderConfig()
     database_files, query_files = list_images(database_dir), list_images(query_dir)
-    truth = truth_for_folders(config.truth, [p.name for p in query_files], [p.name for p in database_files])
+    names = [p.name for p in query_files], [p.name for p in database_files]
+    truth = (
+        image_sets.truth_of_set(config.image_set, *names)
+        if config.image_set
+        else truth_for_folders(config.truth, *names)
+    )
+    reduction = getattr(extractor, "reduction", None)
+    if reduction is not None:
+        for folder, files in ((database_dir, database_files), (query_dir, query_files)):
+            reduction.refuse(content_keys(files), str(folder))
     database = describe_files(extractor, database_files, config.batch_size, progress)
     queries = describe_files(extractor, query_files, config.batch_size, progress)
     use_d, use_q = _bright(database, config.min_grey), _bright(queries, config.min_grey)
@@ -189,9 +226,10 @@ def evaluate_folders(
     d_rows, q_rows = database.rows[use_d], queries.rows[use_q]
     truth = _restrict(truth.select(q_rows), d_rows)
     if not truth.on_map.any():
-        raise VprError(f"no query has a right answer under --truth {config.truth}: do the folders belong together?")
+        rule = f"--protocol {config.image_set}" if config.image_set else f"--truth {config.truth}"
+        raise VprError(f"no query has a right answer under {rule}: do the folders belong together?")
     ranks, top, similarity = rank_by_similarity(
-        queries.descriptors[use_q], database.descriptors[use_d], truth.positives, max(config.ns)
+        queries.descriptors[use_q], database.descriptors[use_d], truth.positives, max(config.ns), config.measure
     )
     seconds = database.seconds + queries.seconds
     skipped = {
@@ -208,6 +246,7 @@ def evaluate_folders(
         skipped={reason: count for reason, count in skipped.items() if count},
         ranks=ranks, top=top, similarity=similarity, truth=truth,
         query_files=[query_files[r] for r in q_rows], database_files=[database_files[r] for r in d_rows],
+        measure=config.measure, reduction="" if reduction is None else str(reduction),
     )
 
 

@@ -7,7 +7,6 @@ The measure is part of a protocol: on the same embeddings, Euclidean distance of
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from vpr_ros.errors import VprError
 
@@ -44,6 +43,8 @@ def distances(queries: np.ndarray, database: np.ndarray, measure: str = "euclide
     if a.shape[1] != b.shape[1]:
         raise VprError(f"queries have {a.shape[1]} numbers, the database {b.shape[1]}: describe both with one model.")
     if measure == "l1":
+        import torch
+
         found = torch.cdist(torch.from_numpy(a), torch.from_numpy(b), p=1).numpy()
         return found, TIE * (np.abs(a).sum(1, keepdims=True) + np.abs(b).sum(1).max(initial=0.0))
     if measure == "cosine":

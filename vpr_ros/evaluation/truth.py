@@ -137,19 +137,35 @@ def truth_from_names(query_names: Sequence[str], database_names: Sequence[str]) 
     )
 
 
-def truth_from_utm(query_names: Sequence[str], database_names: Sequence[str], radius_m: float = 25.0) -> Truth:
-    """Names such as `@easting@northing@….jpg` (metres), as the public image sets use; right within `radius_m`."""
+def truth_from_utm(
+    query_names: Sequence[str],
+    database_names: Sequence[str],
+    radius_m: float = 25.0,
+    max_heading_deg: float | None = None,
+) -> Truth:
+    """Names such as `@easting@northing@….jpg` (metres), as the public image sets use; right within `radius_m`.
+
+    `max_heading_deg` also compares the headings, the tenth `@`-separated field (degrees from north).
+    """
 
     def poses(names: Sequence[str]) -> np.ndarray:
         out = np.tile(np.eye(4), (len(names), 1, 1))
         for i, name in enumerate(names):
+            fields = PurePath(name).name.split("@")
             try:
-                out[i, :2, 3] = [float(x) for x in PurePath(name).name.split("@")[1:3]]
-            except ValueError as error:
+                out[i, :2, 3] = float(fields[1]), float(fields[2])
+            except (ValueError, IndexError) as error:
                 raise VprError(f"{name} does not hold @easting@northing in its name; choose another --truth") from error
+            if max_heading_deg is not None:
+                try:
+                    heading = np.radians(float(fields[9]))
+                except (ValueError, IndexError) as error:
+                    raise VprError(f"{name} does not hold a heading in its 10th field; leave headings out") from error
+                out[i, :2, :2] = [[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]]
         return out
 
-    return truth_from_poses(poses(query_names), np.arange(len(database_names)), poses(database_names), radius_m)
+    rows = np.arange(len(database_names))
+    return truth_from_poses(poses(query_names), rows, poses(database_names), radius_m, max_heading_deg)
 
 
 def frame_numbers(names: Sequence[str]) -> np.ndarray:
