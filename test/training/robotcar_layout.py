@@ -4,15 +4,19 @@ Everything that the loaders undo is done here the other way round and by itself:
 pictures are taken through a distorting lens and a Bayer mosaic, scans lie in the sensor's own frame.
 """
 
+import atexit
+import shutil
 import struct
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from vpr_ros.geometry import interpolate, planar_transform
-from vpr_ros.training.synthetic import CameraConfig, DriveConditions, plan_drive
+from vpr_ros.training.synthetic import CameraConfig, Drive, DriveConditions, plan_drive
 
 WIDTH, HEIGHT, LENS = 160, 120, 0.12
 FOCAL, CENTRE = 100.0, (80.4, 59.6)
@@ -60,7 +64,7 @@ def write_models(folder: Path):
 class World:
     """A drive and what the sensors of a RobotCar see of it."""
 
-    drive: object
+    drive: Drive
     start_us: int
     utm: tuple[float, float]  # northing, easting of the city's origin
 
@@ -208,3 +212,25 @@ def write_traversal(root: Path, name="2014-05-19-13-20-57", city=5, length_m=46.
         (root / "rtk" / name / "rtk.csv").write_text("\n".join(truth) + "\n")
     write_models(root / "models")
     return world
+
+
+NAMES = ("2014-05-19-13-20-57", "2014-12-09-13-21-02")
+
+
+@cache
+def rendered() -> tuple[Path, dict[str, World]]:
+    """Two traversals of one street, a summer and a winter day, rendered once for all tests of a process; read-only."""
+    root = Path(tempfile.mkdtemp(prefix="robotcar_"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    summer = write_traversal(root, NAMES[0])
+    winter = write_traversal(root, NAMES[1], conditions=DriveConditions("winter", "overcast", seed=2), seed=2,
+                             velodyne_hz=0, start_us=1418131262000123, rtk=False)
+    return root, dict(zip(NAMES, (summer, winter), strict=True))
+
+
+def copy(tmp_path: Path, name=NAMES[0]) -> Path:
+    """A traversal of `rendered` that a test may damage, with models/ and rtk/ beside it; returns its folder."""
+    root, _ = rendered()
+    for part in (name, "models", "rtk"):
+        shutil.copytree(root / part, tmp_path / part, dirs_exist_ok=True)
+    return tmp_path / name

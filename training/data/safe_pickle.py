@@ -77,6 +77,13 @@ def _from_buffer(data, dtype, shape, order):
     return _Array(np.frombuffer(bytes(data), dtype.numpy()).reshape(shape, order=order))
 
 
+def _no_bytes(*given):
+    """Old protocols write empty bytes as a call; a number given to it would be a size to allocate."""
+    if given:
+        raise _RefusedError("bytes made by a call")
+    return b""
+
+
 def _latin1(text, encoding):
     if encoding != "latin1":
         raise _RefusedError(f"the text encoding {encoding}")
@@ -109,6 +116,7 @@ def _names() -> dict[tuple[str, str], Callable]:
         names[module, "_reconstructor"] = rebuild
     for module in ("builtins", "__builtin__"):
         names[module, "object"] = lambda *_: None
+        names[module, "bytes"] = _no_bytes
         for kind in (list, dict, tuple, set, int, float, str):
             names[module, kind.__name__] = kind
     names["", "TrainingTuple"] = Tuple
@@ -146,8 +154,8 @@ def read_pickle(path: str | Path) -> Any:
     except OSError as error:
         raise VprError(f"{path} cannot be read ({error.strerror}); put the published pickle there") from None
     except _RefusedError as refused:
-        raise VprError(f"{path} asks for {refused}, which plain data needs not, and was not read further; take the "
-                       "file from its publisher, or build the split from the data") from None
+        raise VprError(f"{path} asks for {refused}, which plain data does not need, and was not read further; take "
+                       "the file from its publisher, or build the split from the data") from None
     except RecursionError:
         raise VprError(f"{path} is nested too deeply to be a split; take the file from its publisher") from None
     except Exception as error:  # an unpickler meets torn bytes with every kind of exception
