@@ -40,7 +40,7 @@ try:
 except ImportError as error:
     raise VprError(
         f'MinkowskiEngine does not import ({error}): take the "torch" backend, which gives the same numbers, or build '
-        "build it as the docstring of vpr_ros.training.sparse.minkowski_backend says."
+        "as the docstring of vpr_ros.training.sparse.minkowski_backend says."
     ) from None
 
 NAME = "minkowski"
