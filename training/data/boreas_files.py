@@ -73,7 +73,8 @@ def read_poses(path: Path) -> PoseTable:
                                    "numbers); fetch it again") from None
     except OSError as error:
         raise VprError(f"{path} cannot be read ({error.strerror}): a Boreas sequence has its true poses there; fetch "
-                       "the sequence's applanix/ folder (the benchmark's hidden test sequences have none)") from None
+                       "the sequence's applanix/ folder (the benchmark's hidden test sequences have none: they convert "
+                       "with --no-poses)") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise VprError(f"{path} is no table ({error}); fetch it again") from None
     if not rows:

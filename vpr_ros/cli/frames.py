@@ -1,0 +1,71 @@
+"""`vpr_ros frames`: one's own bags as a training set; `vpr_ros.training` is imported inside the command only."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, require_file, say
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(frames)
+
+
+def frames(
+    bag: options.BagArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Training set; a drive is added when it exists.", show_default=False)
+    ],
+    drive: Annotated[str, typer.Option(help="Name of this drive (default: the bag's)")] = "",
+    city: Annotated[str, typer.Option(help="Area; drives of one area have poses in one frame.")] = "own",
+    condition: Annotated[str, typer.Option(help="Light, season, weather in your words, such as night/rain.")] = "",
+    spacing_m: Annotated[
+        float, typer.Option("--spacing-m", min=0, help="A frame after so many metres; 0: all.")
+    ] = 1.0,
+    heading_deg: Annotated[
+        float, typer.Option("--heading-deg", min=0.1, help="Or after turning by so many degrees.")
+    ] = 15.0,
+    require_cloud: Annotated[bool, typer.Option(help="Skip images that have no LiDAR cloud.")] = True,
+    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of the stored images.")] = 90,
+    max_width: Annotated[int, typer.Option(min=16, help="Wider images are shrunk to this, in pixels.")] = 640,
+    image_topic: options.ImageTopic = None,
+    odom_topic: options.OdomTopic = None,
+    pose_topic: options.PoseTopic = None,
+    points_topic: options.PointsTopic = None,
+):
+    """Put a bag's drive into a training set: image, cloud and pose every metre, as the recorder node does live.
+
+    Drive the same streets several times, in different light. All drives of
+    one city need poses in one frame: a localisation, satellite fixes, or
+    converted data sets. With odometry alone, each drive is a city.
+
+    \b
+    Examples:
+      vpr_ros frames monday.mcap -o town --condition summer/day
+      vpr_ros frames tuesday.mcap -o town --condition summer/night
+      vpr_ros train --train town
+    """
+    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.training.data.recorded_bags import FramesConfig, bag_to_frames
+
+    require_file(bag, "bag")
+    config = FramesConfig(
+        topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
+        drive=drive, city=city, condition=condition, spacing_m=spacing_m, heading_deg=heading_deg,
+        require_cloud=require_cloud, jpeg_quality=jpeg_quality, max_width=max_width,
+    )  # fmt: skip
+    with Progress(f"frames of {bag.name}", None) as progress:
+        result = bag_to_frames(bag, output, config, progress)
+    state = "interrupted: " if result.interrupted else ""
+    say(f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, poses "
+        f"of {result.poses or 'nothing'}")
+    for reason, count in result.reasons.items():
+        if reason.startswith(("no ", "waiting")):
+            say(f"left out {count}: {reason}", style="yellow")
+    for reason, count in result.skipped.items():
+        say(f"skipped {count}: {reason} (first: {result.first_errors.get(reason, reason)})", style="yellow")
+    if result.interrupted:
+        raise typer.Exit(130)
