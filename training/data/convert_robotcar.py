@@ -52,7 +52,23 @@ def convert_robotcar(folder, bag, *, camera: str = "stereo/centre", lidar: str =
         "data set": "RobotCar", "traversal": traversal.name, "camera": camera, "lidar": sensor or "none",
         "undistort": undistort, "jpeg quality": jpeg_quality, "part bytes": part_bytes,
     }
-    return ResumableBag(bag, streams, identity, part_bytes, anew).write(progress)
+    result = ResumableBag(bag, streams, identity, part_bytes, anew).write(progress)
+    for name in (camera, sensor):
+        if name is not None:
+            result.notes += lacking(traversal, name)
+    return result
+
+
+def lacking(traversal: Traversal, sensor: str) -> list[str]:
+    """Sentences about chunks that were not fetched and readings without a file."""
+    readings, notes = traversal.readings(sensor), []
+    if readings.absent_chunks:
+        chunks = ", ".join(map(str, readings.absent_chunks))
+        several = len(readings.absent_chunks) > 1
+        notes.append(f"{sensor}: chunk{'s' if several else ''} {chunks} {'were' if several else 'was'} not fetched")
+    if readings.missing:
+        notes.append(f"{sensor}: {readings.missing} reading{'s have' if readings.missing > 1 else ' has'} no file")
+    return notes
 
 
 def choose_lidar(traversal: Traversal, lidar: str) -> str | None:

@@ -50,6 +50,7 @@ class Converted:
     kept_parts: int  # that an earlier, interrupted run had finished
     skipped: Counter[str] = field(default_factory=Counter)  # stream name -> events left out
     first_errors: dict[str, str] = field(default_factory=dict)  # stream name -> sentence of the first one
+    notes: list[str] = field(default_factory=list)  # what the folder lacks without being broken
 
 
 class ResumableBag:

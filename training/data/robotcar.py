@@ -97,8 +97,9 @@ class Traversal:
 
     def camera(self, camera: str, undistort: bool = True) -> CameraModel:
         """Model of a camera: from models/ with its undistortion table, or the published numbers without one."""
+        published = default_model(camera)
         if not undistort:
-            return default_model(camera)
+            return published
         size = self._image_size(camera)
         folder = self._models_folder().resolve()
         changed = tuple(p.stat().st_mtime_ns if p.is_file() else 0 for p in model_files(camera, folder))

@@ -95,7 +95,7 @@ def submaps(
 ):
     """Build PointNetVLAD submaps from raw Oxford RobotCar traversals: training and test clouds and their tables.
 
-    
+    \b
     Example:
       vpr_ros convert submaps robotcar/2014-* robotcar/2015-* -o benchmark --images pictures
     """
@@ -136,4 +136,5 @@ def report(output: Path, result) -> None:
     say(f"{output}: {result.messages} messages in {result.parts} file{'s' if result.parts != 1 else ''}{kept}")
     for name, count in result.skipped.items():
         say(f"{count} {name} left out, the first because: {result.first_errors[name]}", style="yellow")
-
+    for note in result.notes:
+        say(note, style="yellow")
