@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
+from vpr_ros.training.sparse import backend
 from vpr_ros.training.teachers import load_teacher
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -70,6 +71,22 @@ def test_minkloc_computes_what_its_published_weights_mean(tmp_path):
         2,
         256,
     )
+
+
+def test_both_backends_read_the_same_file_and_agree(tmp_path):
+    try:
+        backend("minkowski")
+    except VprError as error:
+        pytest.skip(str(error))
+    torch.save(published.filled(TABLES["minkloc++-cloud"]), tmp_path / "cloud.pth")
+    plain, engine = (load_teacher("minkloc++-cloud", tmp_path / "cloud.pth", sparse=s) for s in ("torch", "minkowski"))
+    clouds = [torch.from_numpy(cloud(seed, 100 + 80 * seed)) for seed in range(3)]
+    with torch.no_grad():
+        assert relative(engine(clouds=clouds), plain(clouds=clouds)) < 1e-5
+    for model in (plain, engine):
+        model.train()(clouds=clouds).pow(2).sum().backward()
+    for (key, ours), theirs in zip(plain.named_parameters(), engine.parameters(), strict=True):
+        assert relative(theirs.grad, ours.grad) < 1e-3, key
 
 
 def naive_image(state, images, prefix):

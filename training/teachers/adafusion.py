@@ -85,7 +85,7 @@ class AdaFusion(Teacher):
         joined = torch.cat([F.interpolate(each, size=size, mode="nearest") for each in positions + channels], dim=1)
         attended = part[f"{letter}_atten_fusion"](joined)  # type: ignore[misc]
         pooled = x.detach() if self.detach_features else x
-        return pooled.flatten(2).mean(dim=2), attended.flatten(2).mean(dim=2)
+        return pooled.flatten(2).float().mean(dim=2), attended.flatten(2).mean(dim=2)
 
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None

@@ -41,6 +41,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *space) -> (B, 16, *space)."""
-        flat = x.flatten(2)
-        weights = torch.softmax(flat @ flat.transpose(1, 2), dim=2)
-        return self.bottleneck((weights @ flat).view_as(x))
+        # sums over thousands of positions leave the range of half precision
+        with torch.autocast(x.device.type, enabled=False):
+            flat = x.flatten(2).float()
+            seen = torch.softmax(flat @ flat.transpose(1, 2), dim=2) @ flat
+        return self.bottleneck(seen.view_as(x))

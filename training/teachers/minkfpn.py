@@ -109,7 +109,8 @@ class SparseGeM(nn.Module):
 
     def forward(self, x: SparseTensor) -> Tensor:
         """(V, C) -> (B, C) in batch order."""
-        return self.global_gem(x, self.p, GEM_EPS)
+        # cubes of small activations would vanish in half precision
+        return self.global_gem(x.replace(x.features.float()), self.p, GEM_EPS)
 
 
 class CloudBranch(nn.Module):
