@@ -65,7 +65,7 @@ setup(
         "pyyaml>=6",
         "matplotlib>=3.8",
     ],
-    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV},
+    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV, "minkowski": ["MinkowskiEngine==0.5.4"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

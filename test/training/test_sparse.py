@@ -319,6 +319,23 @@ def test_pooling_and_channel_attention():
     assert_close((x + scaled).features, x.features + expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_pooling_of_half_precision(dtype):
+    """A cloud of tiny activations keeps a finite mean and gradient; many voxels do not overflow."""
+    rows = torch.cat([torch.zeros(5000, 2), torch.arange(10000).reshape(5000, 2) - 3000], 1).long()
+    features = torch.zeros(5000, 2, dtype=dtype)
+    features[:, 1] = 100.0
+    features.requires_grad_()
+    x = S.sparse_tensor(rows, torch.ones(5000, 1), 1).replace(features)
+    assert_close(S.global_average(x), torch.tensor([[0.0, 100.0]]))
+    p = torch.tensor([3.0], requires_grad=True)
+    means = S.global_gem(x, p)
+    assert_close(means, torch.tensor([[1e-6, 100.0]]), rtol=1e-4, atol=1e-9)
+    means.sum().backward()
+    assert p.grad.isfinite().all()
+    assert features.grad.isfinite().all()
+
+
 def test_batch_norm_relu_and_names():
     x, _ = random_features()
     norm, plain = S.SparseBatchNorm(4).double(), torch.nn.BatchNorm1d(4).double()
@@ -357,7 +374,8 @@ def test_autocast(dtype):
     x, *_ = random_tensor(rng, 2, most=200, extent=4, channels=8)
     features = x.features.detach().float().requires_grad_()
     x = x.replace(features)
-    layers = [S.SparseConv(8, 8, 3), S.SparseConv(8, 8, 2, 2), S.SparseConv(8, 8, 1), S.SparseConvTranspose(8, 8, 2, 2)]
+    layers = [S.SparseConv(8, 8, 3), S.SparseBatchNorm(8), S.SparseConv(8, 8, 2, 2, bias=True)]
+    layers += [S.SparseConv(8, 8, 1), S.SparseConvTranspose(8, 8, 2, 2)]
 
     def run(values):
         for layer in layers:
@@ -371,12 +389,13 @@ def test_autocast(dtype):
     scale = full.abs().max().item()
     assert_close(half.float(), full, rtol=0, atol=0.03 * scale)
     half.float().sum().backward()
-    found = [features.grad.clone(), *(layer.kernel.grad.clone() for layer in layers)]
+    parameters = [p for layer in layers for p in layer.parameters()]
+    found = [p.grad.clone() for p in (features, *parameters)]
     features.grad = None
-    for layer in layers:
-        layer.zero_grad()
+    for p in parameters:
+        p.grad = None
     run(x).sum().backward()
-    for a, b in zip(found, [features.grad, *(layer.kernel.grad for layer in layers)], strict=True):
+    for a, b in zip(found, [p.grad for p in (features, *parameters)], strict=True):
         assert a.dtype == b.dtype
         assert_close(a, b, rtol=0, atol=0.05 * b.abs().max().item())
 
@@ -387,6 +406,25 @@ def test_float32_is_close_to_float64():
     layer = S.SparseConv(16, 16, 3).double()
     exact = layer(x).features
     assert_close(layer.float()(x.replace(x.features.float())).features.double(), exact, rtol=0, atol=2e-6)
+
+
+@QUICK
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 5), stride=st.integers(1, 3))
+def test_what_a_gpu_runs_makes_the_same_maps(seed, size, stride):
+    """torch's sorting and searching, many kernel columns at once: the branch for other devices, on the CPU."""
+
+    def run():
+        rng = np.random.default_rng(seed)
+        x = S.voxelise([rng.uniform(-1, 1, (int(n), 3)) for n in rng.integers(1, 40, 2)], 0.2)
+        coarse = x.coordinates.coarser(stride)
+        pairs = kernel_map_module.kernel_map(coarse.manager, 1, stride, size)
+        groups = {k: sorted(zip(i.tolist(), o.tolist(), strict=True)) for k, i, o in pairs.groups}
+        return x.coordinates.rows.tolist(), coarse.rows.tolist(), groups
+
+    here = run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S.ordering, "on_cpu", lambda tensor: False)
+        assert run() == here
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")

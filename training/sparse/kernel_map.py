@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import ordering
 from .coordinates import CoordinateManager
-from .ordering import first_not_below
 
 Group = tuple[int, Tensor, Tensor]
 
@@ -89,16 +89,17 @@ def _columns(manager: CoordinateManager, stride_in: int, stride_out: int, size: 
         queries, offset = target.keys + stride_in, torch.tensor(size**3 // 2 + size**2, device=device)
         _climb(found, source.padded, queries, everyone + 1, everyone, offset.expand(voxels), size, above, stride_in)
     # many columns at once where launching is what costs, few where the cache is
-    together = max(1, (1 << (16 if device.type == "cpu" else 22)) // voxels)
+    together = max(1, (1 << (16 if ordering.on_cpu(everyone) else 22)) // voxels)
     for start in range(0, len(columns), together):
         chunk = columns[start : start + together]
         steps = [layout.step((ix + first) * stride_in, (iy + first) * stride_in, first * stride_in) for ix, iy in chunk]
         queries = (target.keys + torch.tensor(steps, device=device)[:, None]).flatten()
         offset = torch.tensor([ix + size * iy for ix, iy in chunk], device=device).repeat_interleave(voxels)
-        places = first_not_below(source.keys, queries)
+        places = ordering.first_not_below(source.keys, queries)
         _climb(found, source.padded, queries, places, everyone.repeat(len(chunk)), offset, size, 0, stride_in)
-    offset, inputs, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
-    yield from _grouped(offset, inputs, outputs, size)
+    if found:
+        offset, inputs, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
+        yield from _grouped(offset, inputs, outputs, size)
 
 
 def _climb(

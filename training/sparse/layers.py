@@ -13,7 +13,7 @@ from vpr_ros.errors import VprError
 from .coordinates import Coordinates
 from .functional import sparse_convolution
 from .kernel_map import kernel_map
-from .tensor import SparseTensor
+from .tensor import SparseTensor, Voxels
 
 
 class SparseConv(nn.Module):
@@ -120,21 +120,24 @@ class SparseReLU(nn.Module):
         return x.replace(F.relu(x.features, inplace=self.inplace))
 
 
-def cloud_means(features: Tensor, batch: Tensor, counts: list[int]) -> Tensor:
-    """Mean of the rows (V, C) of each cloud -> (B, C) in batch order."""
-    sums = features.new_zeros(len(counts), features.shape[1]).index_add(0, batch, features)
-    return sums / torch.tensor(counts, dtype=features.dtype, device=features.device)[:, None]
+def cloud_means(features: Tensor, coordinates: Voxels) -> Tensor:
+    """Mean of the rows (V, C) of each cloud -> (B, C) in batch order; half precision is summed in float32."""
+    if features.dtype in (torch.float16, torch.bfloat16):
+        features = features.float()
+    sums = features.new_zeros(coordinates.batch_size, features.shape[1]).index_add(0, coordinates.batch, features)
+    return sums / torch.tensor(coordinates.counts, dtype=features.dtype, device=features.device)[:, None]
 
 
 def global_average(x: SparseTensor) -> Tensor:
-    """Mean over the voxels of each cloud: (V, C) -> (B, C) in batch order."""
-    return cloud_means(x.features, x.coordinates.batch, x.coordinates.counts)
+    """Mean over the voxels of each cloud: (V, C) -> (B, C) in batch order, at least float32."""
+    return cloud_means(x.features, x.coordinates)
 
 
 def global_gem(x: SparseTensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
     """Generalised mean over the voxels of each cloud, mean(max(x, eps)^p)^(1/p): (V, C) -> (B, C) in batch order.
 
-    Powers by way of the logarithm: a third of pow's time on a CPU, less still with the gradients.
+    At least float32, in which alone eps^p is not 0. Powers by way of the logarithm: a third of pow's time on a CPU,
+    less still with the gradients.
     """
-    powered = (x.features.clamp(min=eps).log() * p).exp()
-    return cloud_means(powered, x.coordinates.batch, x.coordinates.counts).pow(1 / p)
+    features = x.features.to(torch.promote_types(x.features.dtype, torch.float32))
+    return cloud_means((features.clamp(min=eps).log() * p).exp(), x.coordinates).pow(1 / p)

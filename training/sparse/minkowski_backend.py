@@ -1,5 +1,12 @@
 """The namespace `backend("minkowski")`: the same tensors and layers with MinkowskiEngine's maps and convolutions.
 
+Building it needs a C++ compiler, OpenBLAS (Debian and Ubuntu: g++, python3-dev, libopenblas-dev), and torch, numpy,
+ninja and wheel in the environment already. Its setup asks a numpy module that is gone for the name of the BLAS, so tell
+it (5 to 15 minutes; the processor version only, since its CUDA sources do not compile with CUDA 12 and newer):
+
+    pip install --no-build-isolation --use-pep517 --config-settings=--global-option=--blas=openblas \\
+        MinkowskiEngine==0.5.4
+
 MinkowskiEngine 0.5.4 needs one name that Python 3.10 took out of `collections`; it is put back before the import. Its
 own global pooling is not used: on a CPU its rows come out in hash order (for sums and averages not even in the order
 that its coordinates tell), so that with several clouds one would get another one's mean. Pooling, channel attention and
