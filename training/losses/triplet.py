@@ -1,0 +1,79 @@
+"""Batch-hard triplets with anchor swap on raw embeddings, and the masks that say which pairs are the same place."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def neighbour_masks(
+    positions_m: Tensor, areas: Tensor, rows: Tensor, *, positive_m: float = 10.0, non_negative_m: float = 50.0
+) -> tuple[Tensor, Tensor]:
+    """Masks (B, B) of positive and negative pairs by position alone, as PointNetVLAD's benchmark has them.
+
+    positions_m (B, 2) in one frame per area; areas (B,) and rows (B,) whole numbers. Positive: same area and at most
+    `positive_m` apart, but never two copies of one row. Negative: everything else in the batch that is not within
+    `non_negative_m` in the same area.
+    """
+    distance = torch.cdist(positions_m.double(), positions_m.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    same_area = areas[:, None] == areas[None]
+    positive = same_area & (distance <= positive_m) & (rows[:, None] != rows[None])
+    return positive, ~(same_area & (distance <= non_negative_m))
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """The loss of one embedding, and how many of its triplets still have one."""
+
+    loss: Tensor  # scalar
+    count: int  # anchors with a positive and a negative
+    active: int  # triplets with a loss above zero
+
+
+def batch_hard_triplet(embeddings: Tensor, positives: Tensor, negatives: Tensor, *, margin: float = 0.2) -> Triplets:
+    """Mean over triplets with non-zero loss of max(0, d(a, p) - min(d(a, n), d(p, n)) + margin) (METHODS section 3.3).
+
+    Per anchor a, p is its farthest positive and n its nearest negative by Euclidean distance of `embeddings` (B, D),
+    which are not normalised. Anchors without a positive or without a negative make no triplet. Without an active
+    triplet the loss is 0 with a gradient.
+    """
+    x = embeddings.float()
+    # exact differences: the expanded square loses the small distances that decide the hinge
+    distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
+    with torch.no_grad():
+        anchors = torch.nonzero(positives.any(1) & negatives.any(1))[:, 0]
+        farthest = distance.masked_fill(~positives, -torch.inf).argmax(1)[anchors]
+        nearest = distance.masked_fill(~negatives, torch.inf).argmin(1)[anchors]
+    to_negative = torch.minimum(distance[anchors, nearest], distance[farthest, nearest])
+    terms = torch.relu(distance[anchors, farthest] - to_negative + margin)
+    active = int((terms > 0).sum())
+    loss = terms.sum() / active if active else x.sum() * 0.0
+    return Triplets(loss, len(anchors), active)
+
+
+def weighted_heads(
+    heads: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    margin: float,
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
+) -> tuple[Tensor, dict[str, Triplets]]:
+    """Sum of the heads' losses times their weights (MinkLoc++: final 0.5, cloud 0.5, image 0).
+
+    The loss is that of the triplets, or `loss(embeddings, positives, negatives)`. Heads that `weights` does not name
+    count for nothing; so do named heads that a teacher does not have. The triplets of all heads are returned, also of
+    those that weigh nothing: the growth of the batch looks at them.
+    """
+    found = {}
+    total = next(iter(heads.values())).sum() * 0.0
+    for name, embeddings in heads.items():
+        weight = weights.get(name, 0.0)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and weight > 0 and loss is None):
+            found[name] = batch_hard_triplet(embeddings, positives, negatives, margin=margin)
+        if weight > 0:
+            value = found[name].loss if loss is None else loss(embeddings, positives, negatives)
+            total = total + weight * value
+    return total, found
