@@ -1,0 +1,82 @@
+"""Any sample set as a torch Dataset of augmented tuples, and their batches as a teacher takes them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from vpr_ros.student.preprocessing import resize
+
+from .cloud_augment import CloudAugmentConfig, augment_batch, augment_cloud
+from .image_augment import ImageAugmentConfig, augment_image
+from .pairs import Key
+from .sample import Sample, SampleSet
+
+
+class TeacherTuples(Dataset):
+    """Samples by key (row, seed, batch seed): read, cut to what the teacher sees, and augmented.
+
+    The same key gives the same tuple. `sees` holds "image", "cloud" or both; the rest is dropped. `cache` keeps every
+    sample as read in memory; with `image_size` (height, width) pictures are shrunk as they are read, which makes their
+    augmentation cheaper.
+    """
+
+    def __init__(
+        self,
+        samples: SampleSet,
+        sees: Sequence[str],
+        cloud: CloudAugmentConfig,
+        image: ImageAugmentConfig,
+        *,
+        cache: bool = False,
+        image_size: tuple[int, int] | None = None,
+    ):
+        self.image_size = image_size
+        self.samples, self.sees, self.cloud, self.image = samples, tuple(sees), cloud, image
+        self._kept: dict[int, Sample] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, row: int) -> Sample:
+        """Sample `row` as it lies in the set, without what the teacher does not see."""
+        if self._kept is not None and row in self._kept:
+            return self._kept[row]
+        sample = self.samples[row]
+        sample = replace(sample, **{name: None for name in ("image", "cloud") if name not in self.sees})
+        if sample.image is not None and self.image_size is not None:
+            sample = replace(sample, image=resize(sample.image, self.image_size))
+        if self._kept is not None:
+            self._kept[row] = sample
+        return sample
+
+    def __getitem__(self, key: Key) -> tuple[int, int, Sample]:
+        row, seed, shared = key
+        sample = self.read(row)
+        if sample.cloud is not None:
+            sample = replace(sample, cloud=augment_cloud(sample.cloud, self.cloud, np.random.default_rng([seed, 0])))
+        if sample.image is not None:
+            sample = replace(sample, image=augment_image(sample.image, self.image, np.random.default_rng([seed, 1])))
+        return row, shared, sample
+
+
+@dataclass(frozen=True)
+class TupleBatches:
+    """The DataLoader's collate function: what a batch shares, then the teacher's own preprocessing.
+
+    `collate(samples, rng)` gives the keyword arguments of the forward.
+    """
+
+    collate: Callable[[Sequence[Sample], np.random.Generator], dict[str, Any]]
+    cloud: CloudAugmentConfig
+
+    def __call__(self, items: Sequence[tuple[int, int, Sample]]) -> dict[str, Any]:
+        rows, shared, samples = zip(*items, strict=True)
+        rng = np.random.default_rng(shared[0])
+        if samples[0].cloud is not None:
+            turned = augment_batch([sample.cloud for sample in samples], self.cloud, rng)
+            samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]
+        return {"inputs": self.collate(samples, rng), "rows": torch.tensor(rows)}
