@@ -26,6 +26,7 @@ def installed_data():
 LIDAR = ["open3d>=0.18"]
 TRAIN = [*LIDAR, "lightning>=2.2"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
+MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [
     "pytest>=7.4",
     "pytest-cov>=4.1",
@@ -65,7 +66,7 @@ setup(
         "pyyaml>=6",
         "matplotlib>=3.8",
     ],
-    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV, "minkowski": ["MinkowskiEngine==0.5.4"]},
+    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV, "minkowski": MINKOWSKI},
     zip_safe=False,
     entry_points={
         "console_scripts": [
