@@ -9,11 +9,12 @@ Rotations are written in the passive convention: C_enu_sensor = roll(r) pitch(p)
 elementary rotations.
 
 Positions. `easting`, `northing`, `altitude` of the pose files come in two kinds. In one they have the size of UTM zone
-17N coordinates (about 623426, 4848821), in the other they begin near zero, as the data set's guide says: relative to
-the first pose of boreas-2020-11-26-13-58. Both are metres east, north, up of one tangent plane (on the published drives
-positions and velocities agree to 0.03 degrees and 3e-5 of length, which a UTM grid's scale would not). The map frame
-is east, north, up with a fixed origin for every sequence: MAP_ORIGIN in the first kind, the file's own zero in the
-second. How the two lie to one another is not published here, so a set does not mix them.
+17N coordinates (about 623426, 4848821), in the other they begin near zero: relative to the first pose of
+boreas-2020-11-26-13-58, as the data set's guide says. Either way they are metres east, north, up in a tangent plane:
+on the published drives of the first kind, positions and velocities agree to 0.002 degrees and 6e-5 of length, while a
+UTM grid is turned by 1.1 degrees there and shrunk by 2e-4. The map frame is east, north, up with a fixed origin for
+every sequence: MAP_ORIGIN in the first kind, the files' own zero in the second. How one kind lies to the other is
+stated nowhere, so a set does not mix them.
 """
 
 from dataclasses import dataclass
