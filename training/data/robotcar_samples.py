@@ -52,8 +52,8 @@ class ScanTrack:
 class RobotCar:
     """Pictures every `every_m` metres of travel with their clouds, of one or several traversals, as a SampleSet.
 
-    `lidar`: "lms_front" or "lms_rear" (submaps of 4096 points in metres without the ground), a Velodyne (the scan
-    nearest in time, moved to the picture's time), or None. `poses`: "ins" or "rtk". Positions and poses are in the
+    `lidar`: "lms_front", "lms_rear" or "ldmrs" (submaps of 4096 points in metres without the ground), a Velodyne (the
+    scan nearest in time, moved to the picture's time), or None. `poses`: "ins" or "rtk". Positions and poses are in the
     fixed map frame of `robotcar_models`. `conditions`: traversal name -> text. Raises VprError for a folder of another
     layout, missing files, and traversals whose poses or scans cover no picture.
     """
@@ -97,7 +97,7 @@ class RobotCar:
         start = np.zeros(len(images), np.int64)
         stop = start.copy()
         track = None
-        if self.lidar is not None and self.lidar.startswith(("lms", "ldmrs")):
+        if self.lidar is not None and not self.lidar.startswith("velodyne"):
             track = ScanTrack.of(traversal, self.lidar, trajectory, self.config)
             start, stop, filled = windows_around(track, images, self.config)
             usable = usable & filled
@@ -122,7 +122,7 @@ class RobotCar:
         if track is None:
             return None
         points = track.points(int(self._start[i]), int(self._stop[i]), self.T[i])
-        if self.lidar and self.lidar.startswith("lms"):
+        if not track.lidar.startswith("velodyne"):
             rng = np.random.default_rng(int(self.stamps_ns[i]) // US)
             points = exactly(above_ground(points, self.config, rng), self.config, rng)
         return points.astype(np.float32)
