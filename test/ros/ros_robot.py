@@ -12,7 +12,7 @@ from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -95,8 +95,9 @@ class Robot:
     def _spin(self) -> None:
         try:
             self.executor.spin()
-        except ExternalShutdownException:
-            pass
+        except Exception:
+            if self.context.ok():  # after close(), rclpy ends with one of several errors
+                raise
 
     def close(self) -> None:
         """Leaves the network."""
