@@ -57,11 +57,12 @@ class SampleSet(Protocol):
 class FrameTableSamples:
     """A training-set folder (rendered, recorded or converted) as a SampleSet.
 
-    Clouds are in metres, in the frame that the set's writer stored them in: the base frame of recorded sets, the
-    LiDAR's frame (level, its height above the ground varies between drives) of rendered ones.
+    Clouds are in metres, in the frame that the set's writer stored them in: the base frame of recorded sets and of
+    rendered ones with `above_ground_m` in their meta.json, else lidar_link, whose height differs between drives.
     """
 
     cloud_unit = METRES
+    headings_rad: np.ndarray | None
 
     def __init__(self, table: "FrameTable", name: str = "frames"):
         self.table, self.name = table, name
