@@ -385,7 +385,9 @@ def test_autocast(dtype):
     full = run(x)
     with torch.autocast("cpu", dtype):
         half = run(x)
+        exact = S.SparseConv(8, 8, 3).double()(x.replace(features.double())).features
     assert half.dtype == dtype
+    assert exact.dtype == torch.float64  # as a matrix product under autocast
     scale = full.abs().max().item()
     assert_close(half.float(), full, rtol=0, atol=0.03 * scale)
     half.float().sum().backward()

@@ -57,12 +57,11 @@ class _Convolution(torch.autograd.Function):
 def sparse_convolution(x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
     """out[u] = sum over the pairs (i, u) of offset k of x[i] @ kernel[k].
 
-    `x` (Vin, Cin), `kernel` (K^3, Cin, Cout) -> (Vout, Cout). Under autocast both are cast as for a matrix product.
+    `x` (Vin, Cin), `kernel` (K^3, Cin, Cout) -> (Vout, Cout). Under autocast both are cast as a matrix product
+    would cast them.
     """
-    device = x.device.type
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        x, kernel = x.to(dtype), kernel.to(dtype)
+    dtype = (x[:0] @ kernel[0]).dtype  # asks autocast, on any device and in any version
+    x, kernel = x.to(dtype), kernel.to(dtype)
     result = _Convolution.apply(x, kernel, pairs)
     assert isinstance(result, Tensor)
     return result
