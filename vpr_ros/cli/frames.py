@@ -46,7 +46,7 @@ def frames(
     Examples:
       vpr_ros frames monday.mcap -o town --condition summer/day
       vpr_ros frames tuesday.mcap -o town --condition summer/night
-      vpr_ros train --train town
+      vpr_ros train student --train town
     """
     from vpr_ros.sensors import DriveTopics
     from vpr_ros.training.data.recorded_bags import FramesConfig, bag_to_frames
