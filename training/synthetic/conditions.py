@@ -117,7 +117,7 @@ def random_camera(rng: np.random.Generator, width: int = 160, height: int = 120,
 
 @dataclass(frozen=True)
 class LidarConfig:
-    """A spinning LiDAR above base_link."""
+    """A spinning LiDAR above base_link. The last five fields are the troubles of `hard_lidar`; a clean one has none."""
 
     beams: int = 16
     azimuths: int = 600
@@ -128,6 +128,34 @@ class LidarConfig:
     height_m: float = 1.95
     noise_m: float = 0.02
     dropout: float = 0.06
+    weather_returns: float = 1.0  # times the usual share of rays that snow, rain and fog send back
+    vehicles: float = 0.0  # mean number of lorries and buses around, new ones in every scan; pictures do not show them
+    skew_m: float = 0.0  # how far the vehicle drives during one revolution, left in the scan
+    tilt_deg: tuple[float, float] = (0.0, 0.0)  # roll and pitch of the mounting that the stated extrinsics do not know
+    twist_deg: float = 0.0  # the same about z
+
+
+def hard_lidar(rng: np.random.Generator) -> LidarConfig:
+    """A sparse and troubled LiDAR, another one per drive: single skewed scans of few beams, a mounting known badly.
+
+    The clean world lets any network recognise a place from its cloud; with these scans networks differ.
+    """
+    low = float(rng.uniform(-14, -11))
+    return LidarConfig(
+        beams=int(rng.choice([16, 20, 24])),
+        azimuths=int(rng.choice([360, 450])),
+        low_deg=low,
+        high_deg=low + float(rng.uniform(24, 28)),
+        range_m=float(rng.uniform(45, 60)),
+        height_m=float(rng.uniform(1.6, 2.2)),
+        noise_m=0.03,
+        dropout=float(rng.uniform(0.05, 0.2)),
+        weather_returns=2.0,
+        vehicles=float(rng.uniform(0.5, 2.0)),
+        skew_m=float(rng.uniform(0.0, 0.6)),
+        tilt_deg=(float(rng.normal(0, 0.5)), float(rng.normal(0, 0.5))),
+        twist_deg=float(rng.normal(0, 1.5)),
+    )
 
 
 def differing_camera(camera: CameraConfig, seed: int) -> CameraConfig:

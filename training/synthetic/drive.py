@@ -142,11 +142,13 @@ def plan_drive(
     offmap_seed: int | None = None,
     offmap_length_m: float = 0.0,
     start_ns: int = START_NS,
+    reverse: bool = False,
 ) -> Drive:
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive goes on for
-    `offmap_length_m` through that other city; odometry simply continues. `lidar` None renders no clouds.
+    `offmap_length_m` through that other city; odometry simply continues. `lidar` None renders no clouds. `reverse`
+    drives the same line from its end to its start.
     Raises VprError for lengths that do not fit and spacings or speeds that are not positive.
     """
     if spacing_m <= 0 or speed_mps <= 0:
@@ -156,6 +158,7 @@ def plan_drive(
     parts, lines, cities, along, offset = [], {}, [], [], 0.0
     for seed, length in [(city_seed, length_m)] + ([(offmap_seed, offmap_length_m)] if offmap_seed is not None else []):
         route = plan_route(seed, length, route_seed)
+        route = route.reversed_lane() if reverse else route
         lines[seed] = np.ascontiguousarray(route.points)
         at = np.arange(0, length, spacing_m)
         parts.append(_poses(route, at, conditions, rng))

@@ -16,7 +16,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import yaw_of
 
 from .city import WORLD_VERSION
-from .conditions import CameraConfig, DriveConditions, LidarConfig, random_camera
+from .conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
 from .drive import START_NS, Drive, plan_drive
 
 COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
@@ -87,6 +87,9 @@ class TrainingSetConfig:
     yaw_jitter_deg: float = 4.0
     first_drive: int = 0  # drives are numbered from here; other numbers give other conditions and traffic
     conditions: tuple[tuple[str, str, str], ...] = ()  # (season, light, weather) per drive; empty: balanced by GROUPS
+    lidar: str = "clean"  # or "hard": another `hard_lidar` per drive
+    above_ground_m: float = 0.0  # 0: clouds are whole, in lidar_link; else in base_link without what is lower than this
+    reversed_drives: tuple[int, ...] = ()  # numbers of the drives that go along the route from its end
 
 
 def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Drive:
@@ -112,7 +115,9 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
     if config.camera == "random":
         camera = random_camera(rng, width, height, config.supersample)
     lidar = None
-    if config.with_lidar:
+    if config.with_lidar and config.lidar == "hard":
+        lidar = hard_lidar(np.random.default_rng([city_seed, number, 113]))
+    elif config.with_lidar:
         lidar = replace(LidarConfig(), beams=int(rng.choice([16, 20, 24, 32])), height_m=float(rng.uniform(1.6, 2.2)))
     return plan_drive(
         city_seed,
@@ -122,7 +127,20 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
         config.frames_per_drive * config.spacing_m,
         config.spacing_m,
         start_ns=START_NS + number * 86_400_000_000_000,
+        reverse=number in config.reversed_drives,
     )
+
+
+def stored_cloud(points: np.ndarray, drive: Drive, config: TrainingSetConfig) -> np.ndarray:
+    """A scan (N, 3) in lidar_link as the set keeps it; PointNetVLAD's submaps have no ground either.
+
+    At least one point is kept: a network needs something to look at.
+    """
+    if config.above_ground_m <= 0:
+        return points
+    moved = points + drive.T_base_lidar[:3, 3].astype(np.float32)
+    high = moved[:, 2] >= config.above_ground_m
+    return moved[high] if high.any() else moved[:1]
 
 
 def _part(out: Path, city_seed: int, number: int) -> Path:
@@ -146,7 +164,7 @@ def _render_city(job) -> int:
             cloud = ""
             if frame.cloud is not None:
                 cloud = f"clouds/{name}/{frame.index:06d}.npy"
-                np.save(out / cloud, frame.cloud.astype(np.float16))
+                np.save(out / cloud, stored_cloud(frame.cloud, drive, config).astype(np.float16))
             T = drive.T_map_base[frame.index]
             rows.append(
                 [
@@ -192,6 +210,8 @@ def render_training_set(
     )
     if not config.seeds or min(config.image_size) < 16 or drives_per_city < 1 or frames_per_drive < 5:
         raise VprError("a training set needs at least one city, one drive, 5 frames per drive and images of 16 pixels")
+    if config.lidar not in ("clean", "hard"):
+        raise VprError(f"a training set knows no LiDAR {config.lidar!r}; choose clean or hard")
     out = Path(out_dir)
     meta = json.loads(
         json.dumps({"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)})
@@ -199,7 +219,9 @@ def render_training_set(
     try:
         (out / "parts").mkdir(parents=True, exist_ok=True)
         if (out / "meta.json").exists():
-            if json.loads((out / "meta.json").read_text()) != meta:
+            # A set made before a setting existed has its default.
+            defaults = asdict(TrainingSetConfig(config.seeds))
+            if json.loads(json.dumps(defaults)) | json.loads((out / "meta.json").read_text()) != meta:
                 raise VprError(f"{out} holds a training set of other settings; choose another folder or delete it")
         else:
             (out / "meta.json").write_text(json.dumps(meta, indent=1))
