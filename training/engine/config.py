@@ -47,6 +47,11 @@ class TrainConfig:
 
 def read_config(path: str | Path, **overrides) -> TrainConfig:
     """The run of a YAML file, with `overrides` (those not None) on top; unknown keys and wrong types raise VprError."""
+    return check(read_dataclass(TrainConfig, path, overrides))
+
+
+def read_dataclass(cls, path: str | Path, overrides: dict):
+    """A dataclass `cls` from the `key: value` lines of a YAML file, with `overrides` (those not None) on top."""
     try:
         raw = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
@@ -56,7 +61,7 @@ def read_config(path: str | Path, **overrides) -> TrainConfig:
     if not isinstance(raw, dict):
         raise VprError(f"{path} must hold `key: value` lines of a training run")
     raw |= {key: value for key, value in overrides.items() if value is not None}
-    return check(_build(TrainConfig, raw, str(path)))
+    return _build(cls, raw, str(path))
 
 
 def _build(cls, raw: dict, where: str):

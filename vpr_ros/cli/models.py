@@ -80,7 +80,7 @@ def import_(
         if facts[what]:
             say(f"{what}: {', '.join(facts[what])}", style="yellow")
     if checkpoint.is_initialisation:
-        say("This is a start for `vpr_ros train`, not a trained student: it does not recognise anything yet.")
+        say("This is a start for `vpr_ros train student`, not a trained student: it does not recognise anything yet.")
 
 
 def project(

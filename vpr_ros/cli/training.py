@@ -10,11 +10,22 @@ from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.errors import VprError
 
+TRAIN_HELP = """Train a student, the network that runs on the robot, or a teacher that it can learn from.
+
+\b
+Examples:
+  vpr_ros train student config/training/nano.yaml -o runs/nano
+  vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(render)
-    app.command()(train)
+    training = typer.Typer(no_args_is_help=True, help=TRAIN_HELP)
+    training.command("student")(train_student)
+    training.command("teacher")(train_teacher)
+    app.add_typer(training, name="train")
     app.command()(calibrate)
 
 
@@ -49,7 +60,7 @@ def render(
 
     \b
     Example:
-      vpr_ros render runs/cities && vpr_ros train --train runs/cities
+      vpr_ros render runs/cities && vpr_ros train student --train runs/cities
     """
     from vpr_ros.training.synthetic import TRAIN_SEEDS, VALIDATION_SEEDS, render_training_set
     from vpr_ros.training.synthetic.cardboard import render_cardboard_set
@@ -76,7 +87,7 @@ def render(
     say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
 
 
-def train(
+def train_student(
     config: Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/train"),
     data: Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")] = None,
@@ -95,7 +106,7 @@ def train(
 
     \b
     Example:
-      vpr_ros train config/training/nano.yaml --output runs/nano --seed 1
+      vpr_ros train student config/training/nano.yaml --output runs/nano --seed 1
     """
     _needs_training()
     from vpr_ros.training.engine import config as runs
@@ -117,6 +128,41 @@ def train(
         settings = runs.check(dataclasses.replace(runs.TrainConfig(), **given))
     path = run(settings, output, resume=resume)
     say(f"{path}: use it with --checkpoint {path}")
+
+
+def train_teacher(
+    config: Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/teacher"),
+    data: Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")] = None,
+    validation: Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option()] = None,
+    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")] = True,
+):
+    """Train a teacher on images, clouds or both; the result is OUT/teacher.safetensors.
+
+    Options given here win over the file. Ctrl-C keeps the last whole epoch,
+    and the same command goes on from there.
+
+    \b
+    Example:
+      vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc --train runs/cities
+    """
+    _needs_training()
+    from vpr_ros.training.engine.teacher_config import read_teacher_config
+    from vpr_ros.training.engine.teacher_train import train_teacher as run
+
+    settings = read_teacher_config(
+        require_file(config, "training configuration"),
+        train=None if data is None else [str(path) for path in data],
+        validation=None if validation is None else [str(path) for path in validation],
+        epochs=epochs,
+        seed=seed,
+        accelerator=accelerator,
+    )
+    path = run(settings, output, resume=resume)
+    say(f"{path}: a teacher '{settings.teacher}'")
 
 
 def calibrate(
