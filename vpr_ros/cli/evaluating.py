@@ -1,4 +1,4 @@
-"""`vpr_ros eval`: a run against its ground truth, or one image folder against another."""
+"""`vpr_ros eval`: a run against its ground truth, one image folder against another, or drives against drives."""
 
 import json
 from contextlib import contextmanager
@@ -31,7 +31,14 @@ def evaluate(
     truth_topic: Annotated[
         str | None, typer.Option(help="Topic of the true poses in both bags.", rich_help_panel="Truth from poses")
     ] = None,
-    radius_m: options.RadiusM = 10.0,
+    radius_m: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="A match this near is right, in metres; 10 for a run, 25 for drives.",
+            rich_help_panel="Truth from poses",
+        ),
+    ] = None,
     heading_deg: Annotated[
         float | None,
         typer.Option(help="And it must look the same way, within this.", rich_help_panel="Truth from poses"),
@@ -71,7 +78,7 @@ def evaluate(
     pca_from: Annotated[
         Path | None,
         typer.Option(
-            help="Fit a PCA on this folder of training images, never on the tested ones.",
+            help="Fit a PCA on these training images (or drives), never on the tested ones.",
             rich_help_panel="Two image folders",
         ),
     ] = None,
@@ -81,6 +88,30 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option(help="Also measure pixels and an untrained copy.", rich_help_panel="Two image folders")
     ] = True,
+    drives: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Training set, Boreas sequence or RobotCar traversal; repeat. Every drive asks every other one.",
+            rich_help_panel="Drives",
+        ),
+    ] = None,
+    submaps: Annotated[
+        Path | None, typer.Option(help="Folder of the PointNetVLAD benchmark.", rich_help_panel="Drives")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Its test: oxford, university, residential or business.", rich_help_panel="Drives")
+    ] = "oxford",
+    images: Annotated[Path | None, typer.Option(help="Pictures of its submaps.", rich_help_panel="Drives")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Evaluate this teacher, with its --checkpoint.", rich_help_panel="Drives")
+    ] = None,
+    measure: Annotated[
+        str, typer.Option(help="euclidean (raw), cosine or l1 (raw).", rich_help_panel="Drives")
+    ] = "euclidean",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for tables, JSON and a picture.", rich_help_panel="Drives"),
+    ] = None,
     checkpoint: options.Checkpoint = "nano",
     device: options.Device = "auto",
 ):
@@ -96,7 +127,25 @@ def evaluate(
     As in the papers, a PCA fitted on training images:
       vpr_ros eval --database test/database --queries test/queries
         --protocol pitts30k --protocol paper --pca-from train/database --pca-dim 4096
+    Drives in several conditions (AR@N, AR@1 %), for the student or a teacher:
+      vpr_ros eval --drives runs/validation -o tables
+      vpr_ros eval --submaps benchmark --images pictures --teacher minkloc++ -c minkloc.pth
     """
+    if drives or submaps:
+        if out is not None or database is not None or (drives and submaps):
+            raise VprError("give one of: a run folder, --database with --queries, --drives, --submaps.")
+        from vpr_ros.cli.evaluating_drives import evaluate_drives, evaluate_submaps
+
+        if drives:
+            evaluate_drives(
+                drives, teacher, checkpoint, device, radius_m=radius_m, heading_deg=heading_deg, measure=measure,
+                pca_from=pca_from, pca_dim=pca_dim, out=output,
+            )  # fmt: skip
+        elif submaps:
+            evaluate_submaps(submaps, split, images, teacher, checkpoint, device, measure=measure, out=output)
+        return
+    if teacher is not None:
+        raise VprError("--teacher is for --drives and --submaps: a run or image folders are described by the student.")
     if (database is None) != (queries is None):
         raise VprError("--database and --queries belong together: name both folders.")
     if database is not None and queries is not None:
@@ -117,7 +166,7 @@ def evaluate(
         map_bags=tuple(map_bag or ()),
         query_bag=query_bag,
         truth_topic=truth_topic,
-        radius_m=radius_m,
+        radius_m=radius_m or 10.0,
         max_heading_deg=heading_deg,
         pairs=Path(truth) if truth else None,
         tolerance_frames=tolerance,

@@ -58,6 +58,12 @@ def distances(queries: np.ndarray, database: np.ndarray, measure: str = "euclide
     return found, TIE * (squares_a + squares_b.max(initial=0.0))
 
 
+def best_distances(found: np.ndarray, measure: str) -> np.ndarray:
+    """Distance (Q,) of each query's nearest row, as the measure is known by: Euclidean ones with their root."""
+    best = found.min(axis=1)
+    return np.sqrt(best) if measure == "euclidean" else best
+
+
 def first_ranks(found: np.ndarray, right: np.ndarray, tie: np.ndarray | float = 0.0) -> np.ndarray:
     """Rank (Q,) from 1 of the nearest right answer among distances (Q, K); 0 where `right` (Q, K) bool has none.
 

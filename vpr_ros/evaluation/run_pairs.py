@@ -13,7 +13,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.frame_columns import FrameColumns
-from vpr_ros.evaluation.ranking import MEASURES, distances, first_ranks, mask_of, near
+from vpr_ros.evaluation.ranking import MEASURES, best_distances, distances, first_ranks, mask_of, near
 
 DEPTH = 25  # N of the published curves
 
@@ -42,6 +42,7 @@ class PairResult:
     database_size: int
     ranks: np.ndarray = field(repr=False)
     nearest: np.ndarray = field(repr=False)  # (Q,) distance of the best answer
+    chance: float = float("nan")  # Recall@1 of an answer drawn from the database
 
     @property
     def counted(self) -> int:
@@ -83,6 +84,11 @@ class PairRecalls:
     def ar1_percent(self) -> float:
         """AR@1 %."""
         return self._mean([p.recall_1_percent for p in self.pairs])
+
+    @property
+    def chance(self) -> float:
+        """AR@1 of answers drawn from the database."""
+        return self._mean([p.chance for p in self.pairs])
 
     def curve(self, ns: Sequence[int] = tuple(range(1, DEPTH + 1))) -> dict[int, float]:
         """N -> AR@N."""
@@ -231,7 +237,9 @@ def _pair(
     if not len(database):
         raise VprError(f"run {ends[1]} has no frames to search in; leave the run out.")
     found, tie = distances(queries, database, measure)
-    return PairResult(*ends, len(database), first_ranks(found, right, tie), found.min(axis=1))
+    ranks = first_ranks(found, right, tie)
+    chance = float(right[ranks > 0].mean()) if ranks.any() else float("nan")
+    return PairResult(*ends, len(database), ranks, best_distances(found, measure), chance)
 
 
 def _unique(names: Sequence[tuple[str, str]]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.frame_columns import FrameColumns
-from vpr_ros.evaluation.ranking import distances, first_ranks, near
+from vpr_ros.evaluation.ranking import best_distances, distances, first_ranks, near
 from vpr_ros.evaluation.run_pairs import PairRecalls, PairResult
 
 
@@ -41,7 +41,7 @@ def union_recall(
                 pairs.append(
                     PairResult(
                         area, one, other, columns.condition(area, one), columns.condition(area, other),
-                        len(members) - 1, first_ranks(found, right, tie), found.min(axis=1),
+                        len(members) - 1, first_ranks(found, right, tie), best_distances(found, measure),
                     )  # fmt: skip
                 )
     result = PairRecalls(

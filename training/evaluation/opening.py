@@ -1,0 +1,52 @@
+"""Folders of drives as one sample set, by what lies in them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+
+from ..data.sample import FrameTableSamples, SampleSet
+from ..data.training_set import read_frame_table
+
+
+def open_drives(folders: Sequence[str | Path]) -> SampleSet:
+    """Training-set folders (rendered, recorded, converted), Boreas sequences (raw or prepared), or RobotCar traversals.
+
+    All folders must be of one kind; a sensor that one of them lacks is left out of all. VprError says what was
+    expected.
+    """
+    paths = [Path(folder) for folder in folders]
+    if not paths:
+        raise VprError("no folder of drives was named.")
+    kinds = {path: _kind(path) for path in paths}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
+        raise VprError(f"drives of one kind can be compared at a time: {told}.")
+    kind = kinds[paths[0]]
+    if kind == "a training set":
+        return FrameTableSamples(read_frame_table(*paths), "+".join(path.name for path in paths))
+    if kind == "a RobotCar traversal":
+        from ..data.robotcar_samples import RobotCar
+
+        return RobotCar(paths, lidar="lms_front" if all((path / "lms_front").is_dir() for path in paths) else None)
+    from ..data.boreas_samples import BoreasPrepared, BoreasSamples
+
+    if kind == "a prepared Boreas sequence":
+        return BoreasPrepared(paths)
+    sensors = [name for name in ("camera", "lidar") if all((path / name).is_dir() for path in paths)]
+    return BoreasSamples(paths, sensors=sensors or ("camera", "lidar"))
+
+
+def _kind(path: Path) -> str:
+    if (path / "frames.csv").is_file():
+        return "a training set"
+    if (path / "camera_lidar_interval10").is_dir() or (path / "lidar_1_4096_interval10").is_dir():
+        return "a prepared Boreas sequence"
+    if path.name.startswith("boreas-") and path.is_dir():
+        return "a Boreas sequence"
+    if any((path / name).is_dir() for name in ("stereo", "gps", "mono_rear", "mono_left", "mono_right")):
+        return "a RobotCar traversal"
+    raise VprError(
+        f"{path} holds no drives: a training set (frames.csv), a Boreas sequence (boreas-YYYY-MM-DD-HH-MM) or a "
+        "RobotCar traversal (stereo, gps, ...) was expected."
+    )
