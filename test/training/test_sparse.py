@@ -233,6 +233,9 @@ def test_far_coordinates_never_alias():
         y(edge)
     with pytest.raises(VprError, match="does not fit the 20 bits"):
         S.sparse_tensor(torch.tensor([[0, limit, 0, 0]]), torch.ones(1, 1))
+    below = S.sparse_tensor(torch.tensor([[0, 1 - limit // 2, 0, 0]]), torch.ones(1, 1))
+    with pytest.raises(VprError, match="coordinate 524289 .* does not fit the 20 bits"):  # its floor to threes
+        below.coordinates.coarser(3)
     with pytest.raises(VprError, match="voxel coordinate 1000000000 .* does not fit"):
         S.voxelise([np.full((1, 3), 1e7)], 0.01)
 
@@ -366,6 +369,9 @@ def test_every_map_is_made_once(monkeypatch):
         z = up(blocks[2](y))
         assert z.coordinates.same_as(x.coordinates)
     assert sorted(made) == [(1, 1, 3), (1, 2, 2), (2, 2, 3)]
+    four = x.coordinates.coarser(4)
+    assert y.coordinates.coarser(2).same_as(four)
+    assert y.coordinates.coarser(2).level is four.level
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
