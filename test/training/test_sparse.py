@@ -376,6 +376,16 @@ def test_every_map_is_made_once(monkeypatch):
     assert again.level is level
 
 
+def test_a_level_made_from_another_one():
+    """Stride 4 straight from stride 1 holds the voxels of two steps of 2, and a layer from 2 to 4 finds them."""
+    cloud = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    once, twice = S.SparseConv(1, 2, 2, 2), S.SparseConv(2, 2, 2, 2)
+    stepwise, straight = S.voxelise([cloud], 0.05), S.voxelise([cloud], 0.05)
+    straight.coordinates.coarser(4)
+    assert straight.coordinates.coarser(4).rows.tolist() == stepwise.coordinates.coarser(2).coarser(2).rows.tolist()
+    assert torch.equal(twice(once(straight)).features, twice(once(stepwise)).features)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast(dtype):
     rng = np.random.default_rng(2)
