@@ -134,15 +134,19 @@ def start(robot, tmp_path):
         node.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def installed(tmp_path_factory):
-    """`ros2 launch vpr_ros ...` finds this source tree."""
+    """`ros2 launch vpr_ros ...` works: with the workspace that was sourced, else with this source tree."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
     from ros_process import ament_prefix
 
     before = os.environ.get("AMENT_PREFIX_PATH", "")
-    prefix = ament_prefix(tmp_path_factory.mktemp("installed") / "prefix")
-    os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join(filter(None, [str(prefix), before]))
-    yield prefix
+    try:
+        get_package_prefix("vpr_ros")
+    except PackageNotFoundError:
+        prefix = ament_prefix(tmp_path_factory.mktemp("installed") / "prefix")
+        os.environ["AMENT_PREFIX_PATH"] = os.pathsep.join(filter(None, [str(prefix), before]))
+    yield
     os.environ["AMENT_PREFIX_PATH"] = before
 
 

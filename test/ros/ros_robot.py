@@ -138,7 +138,7 @@ class Robot:
         # We know the service, but perhaps the service does not know us yet, and a request would be lost. Discovery is
         # in order: once a client that was made later gets an answer, this one will.
         later = self.node.create_client(GetState, f"{name.rpartition('/')[0]}/get_state")
-        wait_until(lambda: later.service_is_ready() and _answer(later, GetState.Request(), 1.0), timeout_s,
+        wait_until(lambda: later.service_is_ready() and _answer(later, GetState.Request(), 1.0), 60.0,
                    f"an answer of {later.srv_name}")
         self.node.destroy_client(later)
         return client

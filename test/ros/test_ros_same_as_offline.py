@@ -58,7 +58,7 @@ def launch(programs, tmp_path, name, *arguments):
 
 
 def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
-    installed, robot, programs, drives, first_map, answers, tmp_path
+    robot, programs, drives, first_map, answers, tmp_path
 ):
     live_map, log, own = tmp_path / "live.vpr", tmp_path / "stamps.txt", tmp_path / "own.yaml"
     own.write_text(f"/**:\n  ros__parameters:\n    stamps_log: {log}\n    threads: 1\n")
@@ -72,7 +72,7 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     assert np.abs(a.descriptors.astype(float) - b.descriptors).max() < 1e-3
 
     matches = robot.listen("/vpr/matches", Detection3D)
-    arguments = f"bag:={drives['second']}", f"map:={live_map}", f"params_file:={own}", "rate:=1.5"
+    arguments = f"bag:={drives['second']}", f"map:={live_map}", f"params_file:={own}"
     localizing = launch(programs, tmp_path, "localize", *arguments)
     assert localizing.wait(60) == 0, localizing.log
     assert len(matches) == FRAMES + OFFMAP_FRAMES, localizing.log
