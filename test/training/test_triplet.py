@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vpr_ros.training.losses.distance_contrast import distance_contrast
 from vpr_ros.training.losses.margin import pairwise_margin
 from vpr_ros.training.losses.triplet import batch_hard_triplet, neighbour_masks, weighted_heads
 
@@ -165,3 +166,45 @@ def test_no_pairs_no_loss():
     one = none.clone()
     one[0, 1] = True
     assert float(pairwise_margin(embeddings, none, one)) == 26 and float(pairwise_margin(embeddings, one, none)) == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_distance_contrast_is_that_of_a_loop(seed):
+    embeddings, positions, areas, rows = batch(seed, spread=0.6)
+    positive, negative = neighbour_masks(positions, areas, rows)
+    d2 = lambda i, j: sum((a - b) ** 2 for a, b in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True))  # noqa: E731
+    anchors = []
+    for i in range(len(rows)):
+        near = [j for j in range(len(rows)) if positive[i, j]]
+        far = sum(math.exp(-d2(i, j)) for j in range(len(rows)) if negative[i, j])
+        if near:
+            anchors.append(np.mean([-math.log(math.exp(-d2(i, p)) / (math.exp(-d2(i, p)) + far)) for p in near]))
+    assert float(distance_contrast(embeddings, positive, negative)) == pytest.approx(np.mean(anchors), rel=1e-4)
+
+
+def test_the_distance_contrast_without_pairs_and_far_apart():
+    embeddings = torch.tensor([[0.0], [1.0], [2000.0]], requires_grad=True)
+    none = torch.zeros(3, 3, dtype=torch.bool)
+    distance_contrast(embeddings, none, ~none).backward()
+    assert torch.equal(embeddings.grad, torch.zeros(3, 1))
+    positive = none.clone()
+    positive[0, 2] = positive[2, 0] = True
+    negative = none.clone()
+    negative[0, 1] = True
+    loss = distance_contrast(embeddings, positive, negative)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((2000.0**2 - 1) / 2) and torch.isfinite(embeddings.grad).all()
+
+
+def test_squared_distances_of_joined_parts_add_up():
+    """So a part's scale decides how much it is believed: doubled, it counts four times as much."""
+    a, b = (torch.randn(6, 3, generator=torch.Generator().manual_seed(k)) for k in (1, 2))
+    mask = ~torch.eye(6, dtype=torch.bool)
+    alone = distance_contrast(torch.cat([a, torch.zeros_like(b)], 1), mask, mask)
+    assert torch.allclose(alone, distance_contrast(a, mask, mask))
+    assert not torch.allclose(alone, distance_contrast(torch.cat([a, b], 1), mask, mask))
+    turned = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(3)))[0]
+    joined = torch.cat([a, b], 1)
+    assert torch.allclose(
+        distance_contrast(joined, mask, mask), distance_contrast(joined @ turned, mask, mask), atol=1e-5
+    )

@@ -25,7 +25,7 @@ class TeacherConfig:
     branch: str = ""  # AdaFusion only: train and rank by the pooled map of its "image" or its "cloud" branch alone
     train: tuple[str, ...] = ()  # training-set folders
     validation: tuple[str, ...] = ()  # folders of other cities; looked at, never chosen by; never test cities
-    loss: str = "triplet"  # or pairwise, AdaFusion's own; or contrastive, on unit embeddings
+    loss: str = "triplet"  # or pairwise, AdaFusion's own; or contrastive, on raw distances
     warmup_epochs: int = 0  # first epochs with the contrastive loss: from random weights hard triplets can collapse
     margin: float = 0.2  # of the triplets
     boundary: float = 25.0  # of the pairwise loss: L1 distance that parts positives from negatives
@@ -97,7 +97,7 @@ def _positive(weight) -> bool:
 
 def measure_of(config: TeacherConfig) -> str:
     """How embeddings of this training are compared: a name of `vpr_ros.evaluation.ranking.MEASURES`."""
-    return {"triplet": "euclidean", "pairwise": "l1", "contrastive": "cosine"}[config.loss]
+    return "l1" if config.loss == "pairwise" else "euclidean"
 
 
 def as_dict(config: TeacherConfig) -> dict:

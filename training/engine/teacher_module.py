@@ -6,13 +6,12 @@ from functools import partial
 import lightning as L
 import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from ..data.pairs import PairBatchSampler
 from ..data.sample import SampleSet
 from ..data.tuples import TeacherTuples, TupleBatches
-from ..losses.contrastive import contrastive_loss
+from ..losses.distance_contrast import distance_contrast
 from ..losses.margin import pairwise_margin
 from ..losses.triplet import Triplets, neighbour_masks, weighted_heads
 from ..teachers import Teacher, collate
@@ -95,7 +94,7 @@ class TeacherTraining(L.LightningModule):
         """The loss of a head in the present epoch; None for that of the triplets."""
         config = self.config
         if config.loss == "contrastive" or self.current_epoch < config.warmup_epochs:
-            return lambda x, positives, negatives: contrastive_loss(F.normalize(x.float(), dim=1), positives, negatives)
+            return distance_contrast
         if config.loss == "pairwise":
             return partial(pairwise_margin, boundary=config.boundary, margin=config.pair_margin)
         return None

@@ -17,11 +17,11 @@ from vpr_ros.evaluation.run_pairs import run_pairs
 
 from ..data.sample import FrameTableSamples, SampleSet
 from ..data.training_set import read_frame_table
+from ..evaluation.embedding import embed
 from ..teachers import Teacher, load_teacher, save_teacher
 from .teacher_branches import AdaFusionBranch
 from .teacher_checkpoint import WholeCheckpointIO
 from .teacher_config import TeacherConfig, as_dict, measure_of
-from .teacher_embedding import embed_samples
 from .teacher_module import TeacherTraining
 from .teacher_progress import TeacherProgress
 
@@ -131,7 +131,7 @@ def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: T
     if validation is None:
         return {}
     found = run_pairs(
-        embed_samples(teacher, validation),
+        embed(teacher, validation),
         np.asarray(validation.positions_m),
         np.asarray(validation.drives),
         np.asarray(validation.areas),

@@ -1,0 +1,246 @@
+"""MinkLoc++ and AdaFusion on unseen synthetic cities: image alone, cloud alone and fused, beside untrained copies.
+
+Bench scale: the classes of the published teachers with fewer planes, smaller images and coarser voxels, all trained
+from random weights on the same samples in the same order with the same loss. Runs are cached per row and seed: the same
+command goes on where it stopped, and prints the table.
+
+    python benchmarks/teachers.py --out runs/teachers
+
+World: 20 train cities (seeds 300 to 319) of three drives, 5 test cities (2100 to 2104) of five: summer day, summer
+night, falling snow, autumn rain at dusk, and a winter day driven backwards. One ordinary camera; another troubled
+LiDAR (`hard_lidar`) in every drive. Settings were chosen on validation cities (1050 to 1052), never on test cities.
+"""
+
+import argparse
+import json
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.evaluation.paired import paired_difference
+from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
+from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
+from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.training_set import FrameTable, read_frame_table
+from vpr_ros.training.engine.teacher_config import TeacherConfig, check, measure_of
+
+TEST_CONDITIONS = (
+    ("summer", "day", "clear"),
+    ("summer", "night", "clear"),
+    ("winter", "overcast", "snow"),
+    ("autumn", "dusk", "rain"),
+    ("winter", "day", "clear"),
+)
+BACKWARDS = 4  # number of the test drive along the same line in the other direction
+WORLD = {"camera": "fixed", "lidar": "hard", "above_ground_m": 0.5}
+DRIVEN = {"conditions": TEST_CONDITIONS, "reversed_drives": (BACKWARDS,)}
+# name: seeds, drives per city, frames per drive, further settings
+SETS = {
+    "train": (range(300, 320), 3, 50, {}),
+    "validation": (range(1050, 1053), 5, 60, DRIVEN),
+    "test": (range(2100, 2105), 5, 90, DRIVEN),
+}
+IMAGE_SIZE = (72, 96)
+RADIUS_M = 10.0
+
+CLOUD = {"voxel_size": 1.5, "cloud_planes": [16, 32, 32]}
+IMAGE = {"image_size": [48, 64], "image_planes": [16, 32, 64]}
+GRID = {"lower": [-32.0, -32.0, -1.0], "upper": [32.0, 32.0, 8.0], "shape": [20, 20, 8], "turned": False}
+ADAFUSION = {"image_size": [32, 48], "image_planes": [16, 32], "cloud_planes": [8, 16, 32], "grid": GRID}
+ROWS: dict[str, dict] = {
+    "MinkLoc++ image": {"teacher": "minkloc++-image", "options": {"dim": 128, **IMAGE}},
+    "MinkLoc++ cloud": {"teacher": "minkloc++-cloud", "options": {"dim": 128, **CLOUD}},
+    "MinkLoc++ fused": {"teacher": "minkloc++", "options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE}},
+    "MinkLoc++ fused, image head": {
+        "teacher": "minkloc++",
+        "options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE},
+        "head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},  # published: 0, for an image branch from ImageNet
+    },
+    "AdaFusion image": {"teacher": "adafusion", "options": ADAFUSION, "init": "he", "branch": "image"},
+    "AdaFusion cloud": {"teacher": "adafusion", "options": ADAFUSION, "init": "he", "branch": "cloud"},
+    "AdaFusion fused": {"teacher": "adafusion", "options": ADAFUSION, "init": "he"},
+}
+COMPARED = (
+    ("MinkLoc++ cloud", "MinkLoc++ image"),
+    ("MinkLoc++ fused", "MinkLoc++ cloud"),
+    ("MinkLoc++ fused", "MinkLoc++ image"),
+    ("MinkLoc++ fused, image head", "MinkLoc++ cloud"),
+    ("MinkLoc++ fused, image head", "MinkLoc++ fused"),
+    ("AdaFusion cloud", "AdaFusion image"),
+    ("AdaFusion fused", "AdaFusion cloud"),
+    ("AdaFusion fused", "AdaFusion image"),
+)
+SETTINGS = {
+    "loss": "contrastive",  # on raw distances: hard triplets collapse from random weights here, see BENCHMARK.md
+    "epochs": 4,
+    "milestones": (3,),
+    "decay": 0.2,
+    "learning_rate": 2e-3,
+    "image_learning_rate": 2e-3,
+    "batch_size": 64,
+    "areas_per_batch": 2,
+    "cloud_augment": CloudAugmentConfig(jitter=0.05, jitter_clip=0.1, translation=0.3),  # metres
+    "cache": True,
+    "shrink_first": True,
+    "threads": 1,
+    "accelerator": "cpu",
+    "sparse": "torch",
+}
+
+
+def render(world: Path, workers: int) -> None:
+    """The three sets, or what is missing of them; needs Open3D."""
+    from vpr_ros.training.synthetic import render_training_set
+
+    for name, (seeds, drives, frames, options) in SETS.items():
+        render_training_set(world / name, seeds, drives, frames, IMAGE_SIZE, True, workers, **WORLD, **options)
+
+
+def config_of(row: str, seed: int, epochs: int) -> TeacherConfig:
+    """The run of one row and seed."""
+    changes = {} if epochs == SETTINGS["epochs"] else {"epochs": epochs, "milestones": (max(1, epochs - 1),)}
+    return check(replace(TeacherConfig(), **{**SETTINGS, **ROWS[row], "seed": seed, **changes}))
+
+
+def folder_of(out: Path, row: str, seed: int) -> Path:
+    return out / f"{row.lower().replace(',', '').replace(' ', '-')}-{seed}"
+
+
+def run(job: tuple[Path, str, int, int, bool]) -> str:
+    """Train and embed the test cities; an untrained copy is only embedded. Returns what was done and its CPU time."""
+    out, row, seed, epochs, trained = job
+    import torch
+
+    from vpr_ros.training.engine.teacher_branches import AdaFusionBranch
+    from vpr_ros.training.engine.teacher_train import build_teacher, train_teacher
+    from vpr_ros.training.evaluation.embedding import embed
+    from vpr_ros.training.teachers import load_teacher
+
+    torch.set_num_threads(1)
+    config, folder, started = config_of(row, seed, epochs), folder_of(out, row, seed), time.process_time()
+    target = folder / ("test.npy" if trained else "untrained.npy")
+    if target.exists():  # another process was faster
+        return f"{row}, seed {seed}: done before"
+    model = build_teacher(config)
+    if trained:
+        path = train_teacher(config, folder, samples=FrameTableSamples(read_frame_table(out / "world" / "train")))
+        model = load_teacher(config.teacher, path, sparse=config.sparse)
+        model = AdaFusionBranch(model, config.branch) if config.branch else model
+    embeddings = embed(model.eval(), FrameTableSamples(read_frame_table(out / "world" / "test")))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial.npy")
+    np.save(partial, embeddings)
+    os.replace(partial, target)
+    seconds = time.process_time() - started
+    (folder / f"{target.stem}.json").write_text(json.dumps({"cpu_seconds": round(seconds, 1)}))
+    return f"{row}, seed {seed}{'' if trained else ', untrained'}: {seconds:.0f} s of CPU time"
+
+
+def recalls(embeddings: np.ndarray, table: FrameTable, measure: str, cities: list[str]) -> dict[str, PairRecalls]:
+    """By test city: its queries against whole runs, each a drive of the same number through all cities."""
+    shift = np.searchsorted(sorted(set(table.cities)), table.cities) * 1e6  # metres between cities
+    numbers = np.array([str(drive).split("-")[1] for drive in table.drives])
+    return {
+        city: run_pairs(
+            embeddings,
+            table.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
+            numbers,
+            radius_m=RADIUS_M,
+            conditions=table.conditions,
+            queries=table.cities == city,
+            measure=measure,
+        )
+        for city in cities
+    }
+
+
+def is_backwards(pair) -> bool:
+    return str(BACKWARDS) in (pair.database_run, pair.query_run)
+
+
+def figures(found: dict[str, PairRecalls]) -> dict[str, dict[str, float]]:
+    """Figure -> city -> value."""
+    ahead = {city: f.select(lambda p: not is_backwards(p)) for city, f in found.items()}
+    back = {city: f.select(is_backwards) for city, f in found.items()}
+    return {
+        "AR@1": {city: f.ar1 for city, f in ahead.items()},
+        "AR@1 %": {city: f.ar1_percent for city, f in ahead.items()},
+        **{
+            f"AR@1 {other}": {
+                city: f.select(lambda p, n=str(number): {p.database_run, p.query_run} == {"0", n}).ar1
+                for city, f in ahead.items()
+            }
+            for number, other in ((1, "night"), (2, "snow"), (3, "rain"))
+        },
+        "AR@1 backwards": {city: f.ar1 for city, f in back.items()},
+    }
+
+
+def table_of(out: Path, rows: list[str], seeds: list[int]) -> str:
+    """The table and the paired differences, from the cached embeddings."""
+    frames = read_frame_table(out / "world" / "test")
+    cities = sorted(set(frames.cities.tolist()))
+    by_row: dict[str, list[dict]] = {}
+    for row in rows:
+        measure = measure_of(config_of(row, 1, SETTINGS["epochs"]))
+        named = [(row, [folder_of(out, row, s) / "test.npy" for s in seeds]),
+                 (f"{row}, untrained", [folder_of(out, row, seeds[0]) / "untrained.npy"])]  # fmt: skip
+        for name, paths in named:
+            by_row[name] = [figures(recalls(np.load(p), frames, measure, cities)) for p in paths if p.exists()]
+    names = list(next(found[0] for found in by_row.values() if found))
+    lines = ["| row | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for row, found in by_row.items():
+        cells = []
+        for name in names if found else []:
+            values = [float(np.mean(list(f[name].values()))) for f in found]
+            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{spread}")
+        lines.append(f"| {row} | " + " | ".join(cells or ["not run"] * len(names)) + " |")
+    lines += ["", "| difference | AR@1 | AR@1 backwards |", "|---|---|---|"]
+    for one, other in COMPARED:
+        first, second = by_row.get(one, []), by_row.get(other, [])
+        if first and second:
+            cells = [
+                str(paired_difference([f[name] for f in first], [f[name] for f in second]))
+                for name in ("AR@1", "AR@1 backwards")
+            ]
+            lines.append(f"| {one} − {other} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/teachers"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--table-only", action="store_true", help="of what there is")
+    options = parser.parse_args()
+    if not options.table_only:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        render(options.out / "world", options.workers)
+        wanted = [
+            (options.out, row, seed, options.epochs, trained)
+            for seed in options.seeds
+            for row in options.rows
+            for trained in (True, False)
+            if trained or seed == options.seeds[0]
+        ]
+        missing = [
+            job for job in wanted
+            if not (folder_of(*job[:3]) / ("test.npy" if job[4] else "untrained.npy")).exists()
+        ]  # fmt: skip
+        with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+            for done in pool.map(run, missing):
+                print(done, flush=True)
+    print(table_of(options.out, options.rows, options.seeds))
+
+
+if __name__ == "__main__":
+    main()
