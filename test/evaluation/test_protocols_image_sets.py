@@ -147,5 +147,11 @@ def test_a_collapsed_network_scores_nothing(measure):
     row = np.random.default_rng(1).normal(size=(1, 515)).astype(np.float32)
     row /= np.linalg.norm(row)
     positives = [np.array([k]) for k in range(45)]
-    ranks, _, _ = rank_by_similarity(np.repeat(row, 45, 0), np.repeat(row, 45, 0), positives, 1, measure)
+    same = np.repeat(row, 45, 0)
+    ranks, _, _ = rank_by_similarity(same, same, positives, 1, measure)
+    assert ranks.tolist() == [45] * 45
+    # batches of different sizes give descriptors that differ in the last bits
+    nearly = same * (1 + np.random.default_rng(2).choice([-1, 1], same.shape) * np.float32(6e-8)).astype(np.float32)
+    assert len(np.unique(nearly, axis=0)) == 45
+    ranks, _, _ = rank_by_similarity(nearly, nearly, positives, 1, measure)
     assert ranks.tolist() == [45] * 45
