@@ -277,7 +277,7 @@ def test_folders_are_opened_by_what_lies_in_them(folder, town, tmp_path):
 def run(*arguments):
     from vpr_ros.cli import app
 
-    return CliRunner().invoke(app, [str(a) for a in arguments])
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})  # tables unbroken
 
 
 def test_command_line(folder, town, teacher, student, tmp_path):
