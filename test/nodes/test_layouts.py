@@ -14,7 +14,8 @@ BEST_EFFORT = {"/vpr/match_image/compressed"}
 
 def published():
     """Topics of the node vpr, read from the table of its publishers; no ROS is needed for that."""
-    table = (ROOT / "vpr_ros" / "nodes" / "outputs" / "publishers.py").read_text(encoding="utf-8").partition("TOPICS = {")[2]
+    source = (ROOT / "vpr_ros" / "nodes" / "outputs" / "publishers.py").read_text(encoding="utf-8")
+    table = source.partition("TOPICS = {")[2]
     return {f"/vpr/{name}" for name in re.findall(r'^    "([\w/]+)": \(', table.partition("\n}")[0], re.MULTILINE)}
 
 

@@ -121,7 +121,8 @@ def test_a_reversed_drive_looks_back_along_the_same_line():
     gaps = gaps[1:]  # the one's first frame lies a step before the other's last
     matched = gaps.argmin(1)
     assert gaps.min(1).max() < 0.5 and (np.diff(matched) < 0).all()
-    turn = np.array([yaw_of(b) - yaw_of(a) for a, b in zip(ahead.T_city_base[1:], back.T_city_base[matched], strict=True)])
+    pairs = zip(ahead.T_city_base[1:], back.T_city_base[matched], strict=True)
+    turn = np.array([yaw_of(b) - yaw_of(a) for a, b in pairs])
     assert np.abs(np.angle(np.exp(1j * (turn - np.pi)))).max() < 0.05
     assert (np.diff(back.stamps_ns) > 0).all()
 

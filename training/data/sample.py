@@ -43,11 +43,15 @@ class SampleSet(Protocol):
     name: str
     cloud_unit: str  # "m" or "normalised"
     positions_m: np.ndarray  # (N, 2) x, y
-    headings_rad: np.ndarray | None  # (N,) counter-clockwise from x; None where the set knows none
     areas: np.ndarray  # (N,) str
     drives: np.ndarray  # (N,) str
     conditions: np.ndarray  # (N,) str
     stamps_ns: np.ndarray  # (N,) int64
+
+    @property
+    def headings_rad(self) -> np.ndarray | None:
+        """(N,) counter-clockwise from x; None where the set knows none."""
+        ...
 
     def __len__(self) -> int: ...
 
