@@ -79,7 +79,7 @@ def test_ctrl_c_while_starting(start, first_map, after_s):
     time.sleep(after_s)
     seconds, status = node.interrupt()
     print(f"\n{after_s} s after the start: ended {seconds:.2f} s after Ctrl-C with {status}")
-    assert status in (0, 130, -2), node.log  # before the node's own code runs, Python itself decides
+    assert status in (0, 1, 130, -2), node.log  # before the node's own code runs, Python itself decides
     assert seconds < 6.0
 
 
