@@ -42,7 +42,8 @@ def start(place, tmp_path, programs):
     """Starts an example by its name, with parameters and remaps as on the command line."""
 
     def start_example(name, *arguments):
-        code = f"import sys; from vpr_ros.nodes.{name} import main; sys.exit(main())"
+        module = {"loop_closure_example": "loop_closure"}.get(name, name)
+        code = f"import sys; from vpr_ros.nodes.examples.{module} import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "--ros-args", "-r", f"__ns:={place}"]
         programs.append(Process([*command, *arguments], tmp_path / f"{len(programs)}.log"))
         return programs[-1]
@@ -173,7 +174,7 @@ def stamped_path_pose(drive, i):
 
 def test_a_choice_that_is_none_is_refused_in_one_sentence(start):
     process = start("loop_closure_example", "-p", "frames:=picture")
-    assert process.wait() == 1
+    assert process.wait() == 2
     assert "frames must be one of" in process.log and "Traceback" not in process.log
 
 

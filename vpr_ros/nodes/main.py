@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from vpr_ros.errors import VprError
@@ -32,37 +34,59 @@ def recorder() -> int:
 
 
 def run(make: Callable[[], Any]) -> int:
-    """Spins the node that `make` builds in one thread; Ctrl-C is the normal end."""
+    """Spins the node that `make` builds in one thread; Ctrl-C is the normal end, at any moment."""
+    interrupted = []
+
+    def interrupt(*_):
+        interrupted.append(True)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    node, code, rclpy = None, 0, None
     try:
         import rclpy
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-    except ImportError as error:
-        print(f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
-              file=sys.stderr)  # fmt: skip
-        return 1
-    node, code = None, 0
-    try:
+
         rclpy.init(args=sys.argv)
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+    except KeyboardInterrupt:
         pass
-    except VprError as error:
-        print(error, file=sys.stderr)
-        code = 2
+    except Exception as error:
+        # Ctrl-C within a compiled module comes out as whatever error that module makes of it.
+        if not interrupted:
+            code = _explained(error)
     finally:
         # `ros2 launch` passes Ctrl-C on after the terminal has sent it: the second one must not stop the closing.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
             node.close()
-        rclpy.try_shutdown()
+        if rclpy is not None:
+            with suppress(Exception):
+                rclpy.try_shutdown()
     # All files are closed. Tearing the interpreter down takes a second, and crashes while the network still computes.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _explained(error: Exception) -> int:
+    """Says what went wrong; returns the exit code."""
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "rclpy":
+        print(f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
+              file=sys.stderr)  # fmt: skip
+        return 1
+    if isinstance(error, VprError):
+        print(error, file=sys.stderr)
+        return 2
+    traceback.print_exception(error)
+    return 1
 
 
 if __name__ == "__main__":
