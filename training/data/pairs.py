@@ -7,6 +7,7 @@ from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
 
+from .masks import within
 from .sample import SampleSet
 
 Key = tuple[int, int, int]  # row, seed of the sample's augmentation, seed of the batch's
@@ -18,12 +19,9 @@ def neighbours(positions_m: np.ndarray, areas: np.ndarray, radius_m: float) -> l
     found: list[np.ndarray] = [np.zeros(0, np.int64)] * len(positions_m)
     for area in np.unique(areas):
         members = np.flatnonzero(areas == area)
-        xy = positions_m[members]
-        for start in range(0, len(members), 512):
-            gap = np.linalg.norm(xy[start : start + 512, None] - xy[None], axis=2)
-            for offset, near in enumerate(gap <= radius_m):
-                near[start + offset] = False
-                found[members[start + offset]] = members[near]
+        for row, near in zip(members, within(positions_m[members], radius_m), strict=True):
+            others = members[near]
+            found[row] = others[others != row]
     return found
 
 
