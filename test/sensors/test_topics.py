@@ -9,6 +9,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.sensors import (
     Bag,
     DriveTopics,
+    choose_topic,
     cloud_msg,
     compressed_image_msg,
     image_msg,
@@ -31,7 +32,7 @@ def choose(make_bag):
     def run(role, messages, name=None):
         path = make_bag([(topic, msg, i + 1) for i, (topic, msg) in enumerate(messages)], name=f"bag{next(numbers)}")
         with Bag(path) as bag:
-            return bag.choose(role, name)
+            return choose_topic(bag, role, name)
 
     return run
 

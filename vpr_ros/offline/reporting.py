@@ -13,7 +13,7 @@ from vpr_ros.evaluation.matches import read_matches, read_run
 from vpr_ros.evaluation.report import ReportInput, write_report
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
-from vpr_ros.sensors import Bag, decode_image, stamp_ns
+from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
 
 
 def write_run_report(out: str | Path, map_path: str | Path) -> Path:
@@ -80,7 +80,7 @@ def bag_images(bag: str | Path, topic: str | None) -> Callable[[Sequence[int]], 
         wanted, found = set(stamps), {}
         try:
             with Bag(bag) as opened:
-                name = opened.choose("image", topic)
+                name = choose_topic(opened, "image", topic)
                 for _, bag_time_ns, msg in opened.messages([name], on_error=lambda *_: None):
                     stamp = stamp_ns(msg) or bag_time_ns
                     if stamp in wanted and stamp not in found:

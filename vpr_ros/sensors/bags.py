@@ -69,12 +69,6 @@ class Bag:
                 return info
         raise VprError(f"bag {self.path} has no topic {name}; it has {describe_topics(self.topics)}")
 
-    def choose(self, role: str, name: str | None = None) -> str | None:
-        """Topic that plays a role ("image", "points", "odom", "pose", ...), see `topics.choose_topic`."""
-        from vpr_ros.sensors.topics import choose_topic
-
-        return choose_topic(self, role, name)
-
     def messages(self, names, on_error: Callable[[str, FrameError], None] | None = None
                  ) -> Iterator[tuple[str, int, object]]:
         """(topic, receive time in ns, message) of the named topics, in the order they were received.
