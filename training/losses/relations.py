@@ -1,0 +1,120 @@
+"""How the samples of one batch lie to one another: distances, cosines and angles that stay finite with their gradients.
+
+Every teacher–student loss of this package is made of these few relations. They are computed in float32 whatever the
+precision of the embeddings or of the surrounding autocast, and their gradient is bounded where samples coincide.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from vpr_ros.errors import VprError
+
+P = ParamSpec("P")
+Terms = dict[str, Tensor]
+
+CLOSE = 1e-6  # rows closer than this share of their length are one sample
+SHARPEST = 1e-3  # arms of an angle shorter than this share of the mean distance count as that long
+BLOCK = 1 << 22  # entries of an N x N x N table that are held at once
+
+
+def in_float32(
+    terms: Callable[Concatenate[Tensor, Tensor, P], Terms],
+) -> Callable[Concatenate[Tensor, Tensor, P], Terms]:
+    """Wrap a function of student (B, D) and teacher (B, D'): float32, outside autocast, no gradient to the teacher."""
+
+    @wraps(terms)
+    def run(student: Tensor, teacher: Tensor, *args: P.args, **kwargs: P.kwargs) -> Terms:
+        if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher):
+            raise VprError(
+                "a distillation loss needs one row of student and of teacher per sample, "
+                f"not {tuple(student.shape)} and {tuple(teacher.shape)}"
+            )
+        with torch.autocast(student.device.type, enabled=False):
+            return terms(student.float(), teacher.detach().float(), *args, **kwargs)
+
+    return run
+
+
+def same_width(student: Tensor, teacher: Tensor, what: str) -> None:
+    """Say in one sentence that `what` compares embeddings entry by entry."""
+    if student.shape != teacher.shape:
+        raise VprError(
+            f"{what} needs student and teacher embeddings of one width, not {student.shape[1]} and "
+            f"{teacher.shape[1]}: add a projection head or choose a loss of relations"
+        )
+
+
+def distances(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Euclidean distances (N, M) of the rows of x (N, D) and y (M, D), or of x to itself.
+
+    The products are taken in float64, where the expanded square keeps small distances and no reduced-precision
+    setting of the device reaches. Rows closer than a millionth of their length are the same: distance and gradient 0.
+    """
+    a = x.double()
+    b = a if y is None else y.double()
+    size = (a * a).sum(1)[:, None] + (b * b).sum(1)
+    square = size - 2 * a @ b.T
+    apart = square > CLOSE**2 * size
+    return torch.where(apart, torch.where(apart, square, 1.0).sqrt(), 0.0).float()
+
+
+def off_diagonal_mean(square: Tensor) -> Tensor:
+    """Mean over pairs i != j of a matrix (N, N) with an empty diagonal; at least 1e-12, also for a single sample."""
+    n = len(square)
+    return (square.sum() / max(n * (n - 1), 1)).clamp(min=1e-12)
+
+
+def relative(square: Tensor) -> Tensor:
+    """Distances (N, N) in units of their mean over pairs i != j; all zero stays zero."""
+    return square / off_diagonal_mean(square)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows of x (N, D) at length 1; a row of zeros stays zero, and the gradient of a short one is bounded."""
+    return F.normalize(x, dim=1, eps=CLOSE)
+
+
+def huber(student: Tensor, teacher: Tensor) -> Tensor:
+    """Smooth L1 with beta 1, mean over all entries."""
+    return F.smooth_l1_loss(student, teacher)
+
+
+def _cosines_at(i: Tensor, d: Tensor, arms: Tensor) -> Tensor:
+    """Cosines (len(i), N, N) of the angles at samples i between the directions to j and k, by the law of cosines."""
+    to_j, to_k = d[i][:, :, None], d[i][:, None, :]
+    return (to_j**2 + (to_k - d) * (to_k + d)) / (2 * arms[i][:, :, None] * arms[i][:, None, :])
+
+
+def _arms(d: Tensor) -> Tensor:
+    """Lengths to divide by; short ones are lengthened, so that no angle turns faster than a thousandth allows."""
+    return torch.maximum(d, (SHARPEST * off_diagonal_mean(d.detach())).clamp(min=CLOSE))
+
+
+def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Smooth L1 between the angles of all triples, mean over N x N x N, from distances (N, N) on either side.
+
+    For every i, j, k it compares cos = (x_j - x_i)·(x_k - x_i) / (|x_j - x_i| |x_k - x_i|), which is 0 where j or k
+    coincides with i (Park et al., CVPR 2019, equation 6). The law of cosines gives them from the distances, so the
+    memory does not grow with the width; large batches go through in blocks that are computed again backward.
+    Directions to samples closer than a thousandth of the mean distance are damped in proportion: their gradient
+    would explode.
+    """
+    n = len(student)
+    step = max(1, min(n, BLOCK // (n * n)))
+
+    def block(i: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        return F.smooth_l1_loss(_cosines_at(i, s, _arms(s)), _cosines_at(i, t, _arms(t)), reduction="sum")
+
+    parts = []
+    for i in torch.arange(n, device=student.device).split(step):
+        again = step < n and student.requires_grad
+        parts.append(
+            checkpoint(block, i, student, teacher, use_reentrant=False) if again else block(i, student, teacher)
+        )
+    return torch.stack([*parts]).sum() / n**3  # pyright: ignore[reportArgumentType]
