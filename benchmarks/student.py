@@ -49,7 +49,8 @@ class PerRegion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 14*dim) unit descriptors."""
-        student, aggregator = self.student, self.student.aggregator
+        student = self.student
+        aggregator: Any = student.aggregator
         tokens, grid = student.backbone.embed(x)
         tapped = []
         block: Any

@@ -11,6 +11,7 @@ from vpr_ros.student import D2VPR, NANO, SMALL, StudentConfig
 from vpr_ros.student.aggregator import Aggregator
 from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.d2vpr import standardise
+from vpr_ros.student.regions import region_table
 
 sys.path.insert(0, str(Path(__file__).parent))
 import naive_student as naive  # noqa: E402
@@ -295,3 +296,44 @@ def test_encoder_attends_over_the_batch():
             one = layer.norm1(one + attended)
             expected.append(layer.norm2(one + layer.linear2(F.gelu(layer.linear1(one)))))
         torch.testing.assert_close(layer(regions), torch.stack(expected, 1), atol=1e-5, rtol=1e-4)
+
+
+def test_ablation_switches_change_only_what_they_name():
+    def parts(config):
+        with torch.device("meta"):
+            model = D2VPR(config)
+        return count(model.backbone), count(model.recovery), count(model.aggregator)
+
+    backbone, recovery, aggregator = parts(SMALL)
+    last = SMALL.replace(taps=(12,))
+    assert parts(last) == (backbone, 384 * 768 + 768 + 2 * 768, aggregator)
+    fixed = SMALL.replace(aggregator="fixed")
+    assert parts(fixed) == (backbone, recovery, 1), "only the exponent is left"
+    assert StudentConfig.from_dict(fixed.to_dict()) == fixed != SMALL
+    with pytest.raises(VprError, match="aggregator is 'moving', choose one of deformable, fixed"):
+        SMALL.replace(aggregator="moving")
+
+
+@pytest.mark.parametrize("pooling", ["gem", "signed"])
+def test_fixed_regions_are_means_of_the_map_where_they_lie(pooling):
+    config = TINY.replace(aggregator="fixed", pooling=pooling)
+    regions = D2VPR(config).aggregator
+    tokens = torch.randn(2, 1 + 20, config.dim, generator=torch.Generator().manual_seed(3))
+    found = regions(tokens, (4, 5))
+    assert torch.equal(found[:, 0], tokens[:, 0])
+    for b, r in ((0, 0), (1, 3), (1, 8), (0, 12)):
+        x1, y1, x2, y2, rows, cols = region_table(config.medium_samples, config.small_samples)[r]
+        ups, downs = torch.zeros(config.dim), torch.zeros(config.dim)
+        for y in torch.linspace(y1, y2, rows).tolist():
+            for x in torch.linspace(x1, x2, cols).tolist():
+                v, u = y * 3, x * 4
+                i, j = min(int(v), 2), min(int(u), 3)
+                corners = ((i, j), (i, j + 1), (i + 1, j), (i + 1, j + 1))
+                vector = sum(tokens[b, 1 + 5 * m + n] * (1 - abs(v - m)) * (1 - abs(u - n)) for m, n in corners)
+                vector = vector / vector.norm()  # type: ignore[union-attr]
+                ups += vector.clamp(min=0) ** 3
+                downs += (-vector).clamp(min=0) ** 3
+        expected = (ups / (rows * cols)) ** (1 / 3)
+        if pooling == "signed":
+            expected = expected - (downs / (rows * cols)) ** (1 / 3)
+        torch.testing.assert_close(found[b, 1 + r], expected, atol=1e-5, rtol=1e-4)

@@ -46,57 +46,29 @@ def bottleneck(dim: int, hidden: int, dropout: float) -> nn.Sequential:
     )
 
 
-class Aggregator(nn.Module):
-    """Class vector + 4 medium + 9 small deformed regions -> 14 vectors with position embeddings (equations 4 to 11).
-
-    The offset field is computed once and all regions are sampled in one call; ``StudentConfig.reading`` says where the
-    accounts of the method differ.
-    """
-
-    global_record: Tensor
-    global_field: Tensor
+class FixedRegions(nn.Module):
+    """Class vector + 4 medium + 9 small regions, sampled where they lie and pooled with one shared exponent."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
-        self.reading, self.pooling = config.reading, config.pooling
+        self.pooling = config.pooling
         self.grid = RegionGrid(config.medium_samples, config.small_samples)
-        self.offsets = OffsetGenerator(config.dim, config.offset_hidden, config.reading)
         self.p = nn.Parameter(torch.full((1,), 3.0))
-        self.small_to_medium = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
-        self.medium_to_global = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
-        self.position: nn.Sequential | nn.Linear
-        if config.reading == "paper":
-            self.position = nn.Linear(4, config.dim)
-        else:
-            self.position = nn.Sequential(
-                nn.Linear(4, config.position_hidden), nn.ReLU(), nn.Linear(config.position_hidden, config.dim)
-            )
-        self.register_buffer("global_record", torch.tensor(GLOBAL_RECORD), persistent=False)
-        self.register_buffer("global_field", torch.tensor(GLOBAL_FIELD), persistent=False)
-        self._reading_matrices: dict[tuple, Tensor] = {}
+        self._matrices: dict[tuple, Tensor] = {}
 
-    def read_field(self, field: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Field (B, h*w, 4) -> its values at the base points of all regions (B, P, 4)."""
-        key = (grid, field.device, field.dtype)
-        if key not in self._reading_matrices:
-            points = self.grid.points
-            if self.reading == "released":
-                # the published weights read coordinate u at (u+1)/2: only the lower-right quarter of the field
-                points = (points + 1) / 2
+    def at_points(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Maps (B, h*w, C) -> their values at the base points of all regions (B, P, C)."""
+        key = (grid, maps.device, maps.dtype)
+        if key not in self._matrices:
             # a tensor made in inference mode could not be used by a later training step
             with torch.inference_mode(False):
-                self._reading_matrices[key] = interpolation_matrix(points.double().clone(), grid).to(field.dtype)
-        return self._reading_matrices[key] @ field
+                points = self.reading_points().double().clone()
+                self._matrices[key] = interpolation_matrix(points, grid).to(maps.dtype)
+        return self._matrices[key] @ maps
 
-    def deform(self, values: Tensor) -> Tensor:
-        """Field values at the base points (B, P, 4) -> sampling points (B, P, 2) as (x, y) fractions of the map."""
-        offset, raw = values[..., :2], values[..., 2:]
-        centre, size, relative = self.grid.centre, self.grid.size, self.grid.relative
-        if self.reading == "paper":
-            return centre + (relative * raw + offset) * size / 2
-        scale = 0.5 + 1.5 * torch.sigmoid(raw) if self.reading == "released" else torch.exp2(torch.tanh(raw))
-        moved = centre + relative * scale * size / 2 + offset.clamp(-MAX_OFFSET, MAX_OFFSET) * size
-        return moved.clamp(0, 1)
+    def reading_points(self) -> Tensor:
+        """Points (P, 2) that `at_points` reads: the base points."""
+        return self.grid.points
 
     def pool(self, samples: Tensor) -> Tensor:
         """Sampled vectors (B, P, dim) -> generalised means of the regions (B, 13, dim); one shared exponent."""
@@ -114,6 +86,59 @@ class Aggregator(nn.Module):
 
     def _root(self, means: Tensor) -> Tensor:
         return torch.exp(torch.log(means) / self.p)
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(B, 1+h*w, dim) with the class vector first -> (B, 14, dim): global, 4 medium, 9 small."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            # powers of values down to 1e-6 do not survive half precision
+            tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+            return torch.cat([tokens[:, :1], self.pool(self.at_points(tokens[:, 1:], grid))], dim=1)
+
+
+class Aggregator(FixedRegions):
+    """Class vector + 4 medium + 9 small deformed regions -> 14 vectors with position embeddings (equations 4 to 11).
+
+    The offset field is computed once and all regions are sampled in one call; ``StudentConfig.reading`` says where the
+    accounts of the method differ.
+    """
+
+    global_record: Tensor
+    global_field: Tensor
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__(config)
+        self.reading = config.reading
+        self.offsets = OffsetGenerator(config.dim, config.offset_hidden, config.reading)
+        self.small_to_medium = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
+        self.medium_to_global = bottleneck(config.dim, config.fusion_hidden, config.fusion_dropout)
+        self.position: nn.Sequential | nn.Linear
+        if config.reading == "paper":
+            self.position = nn.Linear(4, config.dim)
+        else:
+            self.position = nn.Sequential(
+                nn.Linear(4, config.position_hidden), nn.ReLU(), nn.Linear(config.position_hidden, config.dim)
+            )
+        self.register_buffer("global_record", torch.tensor(GLOBAL_RECORD), persistent=False)
+        self.register_buffer("global_field", torch.tensor(GLOBAL_FIELD), persistent=False)
+
+    def reading_points(self) -> Tensor:
+        """Points (P, 2) at which the offset field is read."""
+        # the published weights read coordinate u at (u+1)/2: only the lower-right quarter of the field
+        return (self.grid.points + 1) / 2 if self.reading == "released" else self.grid.points
+
+    def read_field(self, field: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Field (B, h*w, 4) -> its values at the base points of all regions (B, P, 4)."""
+        return self.at_points(field, grid)
+
+    def deform(self, values: Tensor) -> Tensor:
+        """Field values at the base points (B, P, 4) -> sampling points (B, P, 2) as (x, y) fractions of the map."""
+        offset, raw = values[..., :2], values[..., 2:]
+        centre, size, relative = self.grid.centre, self.grid.size, self.grid.relative
+        if self.reading == "paper":
+            return centre + (relative * raw + offset) * size / 2
+        scale = 0.5 + 1.5 * torch.sigmoid(raw) if self.reading == "released" else torch.exp2(torch.tanh(raw))
+        moved = centre + relative * scale * size / 2 + offset.clamp(-MAX_OFFSET, MAX_OFFSET) * size
+        return moved.clamp(0, 1)
 
     def fuse(self, class_vector: Tensor, pooled: Tensor, points: Tensor) -> Tensor:
         """Class vector (B, dim), regions (B, 13, dim), sampling points (B, P, 2) -> 14 vectors (B, 14, dim)."""

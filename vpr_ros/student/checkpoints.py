@@ -53,6 +53,8 @@ def fingerprint_of(model: D2VPR, projection: Projection | None) -> str:
     """SHA-256 hex over architecture, preprocessing, weights and projection; not device, precision or calibration."""
     config = model.config.to_dict()
     del config["name"]
+    if config["aggregator"] == "deformable":
+        del config["aggregator"]  # fingerprints of the method's own students are without it
     digest = hashlib.sha256(json.dumps([config, preprocessing_of(model.config)], sort_keys=True).encode())
     for key, value in sorted(model.state_dict().items()):
         if not key.endswith("num_batches_tracked"):

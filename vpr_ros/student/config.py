@@ -13,6 +13,7 @@ POOLINGS = ("gem", "signed")
 STEMS = ("patch", "conv")
 ADAPTER_INITS = ("constant", "scratch")
 STANDARDISE = ("none", "image", "local")
+AGGREGATORS = ("deformable", "fixed")
 REGIONS = 14
 
 
@@ -29,6 +30,8 @@ class StudentConfig:
     ``standardise`` removes light before the network sees it: over the whole ``image``, or ``local``, over a window of
     a quarter of each side. ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published,
     the global one outweighs the rest. ``image_size`` is (height, width).
+    ``aggregator`` ``fixed`` pools the 13 regions where they lie, without offsets, fusion and position embedding;
+    ``taps`` with the last block alone leaves the recovery module a linear layer and a norm. Both are for ablations.
     """
 
     name: str = "small"
@@ -61,6 +64,7 @@ class StudentConfig:
     encoder_hidden: int = 2048
     standardise: str = "none"
     normalise_regions: bool = False
+    aggregator: str = "deformable"
 
     def __post_init__(self) -> None:
         for value, allowed, what in (
@@ -69,6 +73,7 @@ class StudentConfig:
             (self.stem, STEMS, "stem"),
             (self.adapter_init, ADAPTER_INITS, "adapter_init"),
             (self.standardise, STANDARDISE, "standardise"),
+            (self.aggregator, AGGREGATORS, "aggregator"),
         ):
             if value not in allowed:
                 raise VprError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vpr_ros.student.aggregator import Aggregator
+from vpr_ros.student.aggregator import Aggregator, FixedRegions
 from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.config import SMALL, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
@@ -58,7 +58,7 @@ class D2VPR(nn.Module):
         self.config = config
         self.backbone = Backbone(config)
         self.recovery = Recovery(config.width, len(config.taps), config.dim)
-        self.aggregator = Aggregator(config)
+        self.aggregator = FixedRegions(config) if config.aggregator == "fixed" else Aggregator(config)
         self.encoder = (
             CrossImageEncoder(config.dim, config.encoder_heads, config.encoder_hidden, config.encoder_layers)
             if config.encoder
