@@ -32,7 +32,7 @@ def trained_parameters(student: D2VPR, what: str = "all") -> list[nn.Parameter]:
     return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
 
-def keep_statistics(student: nn.Module, batch_norm: str = "frozen") -> list[nn.Module]:
+def keep_statistics(student: nn.Module, batch_norm: str = "frozen") -> list[_BatchNorm]:
     """Keep the batch norms of frozen parts in eval mode whatever `.train()` says; returns them.
 
     To be called after `trained_parameters`. A batch norm is frozen when its own parameters are. ``frozen``: they
