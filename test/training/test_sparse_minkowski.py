@@ -1,6 +1,8 @@
 """Both backends give the same numbers and read the same state dictionaries (where MinkowskiEngine is installed)."""
 
+import copy
 import importlib.util
+import pickle
 
 import numpy as np
 import pytest
@@ -206,6 +208,28 @@ def test_engine_batches_are_its_single_clouds():
         assert (torch.cdist(alone, alone) + 9 * torch.eye(9, dtype=torch.float64)).min() > 1e-6  # all different
         assert_close(theirs(double(THEIRS.voxelise(clouds, 0.05))), alone, rtol=0, atol=1e-12)
         assert_close(ours(double(OURS.voxelise(clouds, 0.05))), alone, rtol=0, atol=1e-12)
+
+
+def pickled(network):
+    return pickle.loads(pickle.dumps(network))
+
+
+@pytest.mark.parametrize("by", [copy.deepcopy, pickled])
+def test_copies_of_a_network_are_whole_and_their_own(by):
+    clouds = clouds_of(np.random.default_rng(3), 3)
+    seen = double(THEIRS.voxelise(clouds, 0.05))
+    network = networks()[1].eval()
+    before = network(seen)  # fills what the engine keeps of earlier calls
+    copied = by(by(network))
+    assert_close(copied(seen), before, rtol=0, atol=0)
+    copied.train()(double(THEIRS.voxelise(clouds, 0.05))).sum().backward()
+    assert all(p.grad is not None for p in copied.parameters()) and all(p.grad is None for p in network.parameters())
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert_close(network(seen), before, rtol=0, atol=0)
+    biased = THEIRS.SparseConv(1, 2, 3, bias=True)
+    assert_close(by(biased).bias, biased.bias)
 
 
 def test_the_same_refusals():

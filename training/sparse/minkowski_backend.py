@@ -120,7 +120,30 @@ def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None,
     return _enter(torch_sparse_tensor(rows, features, batch_size, stride))
 
 
-class SparseConv(ME.MinkowskiConvolution):
+class _Copied:
+    """Mixed into the engine's layers so that they can be deep-copied and pickled.
+
+    They keep most of what they are in slots, which the state of an nn.Module leaves out: a copy would only fail when it
+    is called.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        own: Any = self
+        slots = [name for base in type(self).__mro__ for name in base.__dict__.get("__slots__", ())]
+        kept = {name: getattr(self, name) for name in slots if name not in own._parameters}
+        if not isinstance(kept["conv"], type):  # an autograd function: its class does the same and can be stored
+            kept["conv"] = type(kept["conv"])
+        module: Any = super()
+        return {**module.__getstate__(), "slots": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        module: Any = super()
+        module.__setstate__({name: value for name, value in state.items() if name != "slots"})
+        for name, value in state["slots"].items():
+            setattr(self, name, value)
+
+
+class SparseConv(_Copied, ME.MinkowskiConvolution):
     """MinkowskiConvolution; see `layers.SparseConv` for its rules."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
@@ -133,7 +156,7 @@ class SparseConv(ME.MinkowskiConvolution):
             return _wrap(super().forward(_unwrap(x, self.kernel.dtype)), x.batch_size)
 
 
-class SparseConvTranspose(ME.MinkowskiConvolutionTranspose):
+class SparseConvTranspose(_Copied, ME.MinkowskiConvolutionTranspose):
     """MinkowskiConvolutionTranspose onto existing voxels; see `layers.SparseConvTranspose`."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:
