@@ -2,6 +2,7 @@
 
 from .contrastive import contrastive_loss
 from .distillation import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS, Distillation
+from .distilvpr import cross_terms, distilvpr_terms, self_terms
 from .multi_similarity import multi_similarity_loss
 from .pairs import place_pairs
 
@@ -14,6 +15,9 @@ __all__ = [
     "NEEDS_EQUAL_WIDTHS",
     "Distillation",
     "contrastive_loss",
+    "cross_terms",
+    "distilvpr_terms",
     "multi_similarity_loss",
     "place_pairs",
+    "self_terms",
 ]

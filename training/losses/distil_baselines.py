@@ -1,19 +1,66 @@
-"""Published distillation losses that serve as baselines, adapted to one embedding per sample."""
+"""Published distillation losses that serve as baselines, adapted to one embedding per sample and no learned parts.
 
+Most were written for class scores, feature maps or point clouds. What is called our adaptation below keeps a paper's
+idea with the two embeddings that a teacher and a student of any architecture have, and so is not the paper's number.
+Constants that only scale a term are chosen so that it is about 1 for an untrained student.
+"""
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .relations import Terms, angle_loss, distances, huber, in_float32, relative, same_width, unit
+from .relations import Terms, angle_loss, cosines, distances, huber, in_float32, relative, same_width, unit
+
+TEMPERATURE = 0.1  # of the softmax over cosines to other samples
 
 
 @in_float32
 def feature_mse(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """D²-VPR's stage 1 (METHODS section 1.7): mean over B·D of the squared difference of unit descriptors.
 
-    It equals 2 (1 - cos) / D, at most 4 / D: at 10,752 entries the gradients lie about Adam's epsilon.
+    It equals 2 (1 - cos) / D, at most 4 / D: at 10,752 entries the gradients lie about Adam's epsilon of 1e-8.
     """
     same_width(student, teacher, "feature-mse")
     return {"feature_mse": F.mse_loss(unit(student), unit(teacher))}
+
+
+@in_float32
+def kd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """KD (Hinton et al., Distilling the Knowledge in a Neural Network, 2015): mean over samples of |s/|s| - t/|t||².
+
+    Our adaptation: retrieval has no class scores to soften, so the student regresses the teacher's unit embedding.
+    It is feature-mse summed over the width, whose gradient does not shrink with it.
+    """
+    same_width(student, teacher, "kd")
+    return {"kd": _regression(student, teacher)}
+
+
+@in_float32
+def epc_net(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """EPC-Net-L's distillation (Hui et al., IEEE TIP 2022): mean |s - t|² of raw embeddings over mean |t|².
+
+    There a light point-cloud network regresses the global descriptor of the full one beside its metric loss. Our
+    adaptation: lengths count, because raw embeddings do in the triplet loss, and the teacher's mean square makes
+    the weight independent of its scale.
+    """
+    same_width(student, teacher, "epc-net")
+    scale = teacher.square().sum(1).mean().clamp(min=1e-12)
+    return {"epc_net": (student - teacher).square().sum(1).mean() / scale}
+
+
+@in_float32
+def afd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """AFD, attentive feature distillation (Wang et al., Pay Attention to Features, ICLR 2020): a weighted regression.
+
+    Mean over samples of sum_d a_d (s_d - t_d)² with unit embeddings and weights a that add up to D. There a small
+    network learns channel weights from the teacher's pooled map. Our adaptation: a_d = |t_d| / mean |t_d|, so the
+    entries in which the teacher's embedding stands out count most, at every sample anew. (Ji et al., AAAI 2021, under
+    the same initials attend between pairs of layers, which embeddings do not have.)
+    """
+    same_width(student, teacher, "afd")
+    s, t = unit(student), unit(teacher)
+    attention = t.abs() / t.abs().mean(1, keepdim=True).clamp(min=1e-12)
+    return {"afd": (attention * (s - t).square()).sum(1).mean()}
 
 
 @in_float32
@@ -21,7 +68,84 @@ def rkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
     """RKD, distance and angle: Park et al., Relational Knowledge Distillation, CVPR 2019, equations 4 to 8.
 
     Smooth L1 between the pairs' Euclidean distances, each side in units of its own mean over pairs, and between the
-    cosines of all triples' angles. Raw embeddings, any widths; published weights 1 and 2. Zero when student = teacher.
+    cosines of all triples' angles; raw embeddings, published weights 1 and 2. Made for embeddings, so nothing is
+    adapted, except that coinciding samples keep a bounded gradient (`angle_loss`). Zero when student = teacher.
     """
     s, t = distances(student), distances(teacher)
     return {"rkd_distance": huber(relative(s), relative(t)), "rkd_angle": angle_loss(s, t)}
+
+
+@in_float32
+def csd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """CSD (Wu et al., Contextual Similarity Distillation for Asymmetric Image Retrieval, CVPR 2022).
+
+    Mean over samples i of KL(p_i || q_i) over neighbours j: p_ij ∝ exp(cos(t_i, t_j) / τ) from the teacher alone, and
+    q_ij ∝ exp(cos(s_i, t_j) / τ) with the student as the query in the teacher's gallery. Our adaptation: the
+    neighbours are all other samples of the batch instead of a query's nearest in a fixed gallery, and τ is 0.1 on
+    both sides.
+    """
+    same_width(student, teacher, "csd")
+    return {"csd": _neighbour_divergence(cosines(student, teacher), cosines(teacher))}
+
+
+@in_float32
+def lsd_net(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """LSD-Net's dual distillation (Peng et al., IROS 2022): encoding pattern and feature distribution.
+
+    There the student learns the teacher's encoding in the hidden space, and the distribution of its features in the
+    encoding space. Our adaptation, both on the embedding: the pattern is |s - t|² of unit embeddings, and the
+    distribution is KL(p || q) over entries with p = softmax(sqrt(D) t), q = softmax(sqrt(D) s), unit t and s; means
+    over samples.
+    """
+    same_width(student, teacher, "lsd-net")
+    gain = teacher.shape[1] ** 0.5  # entries of unit embeddings come to about 1
+    p, q = F.log_softmax(gain * unit(teacher), dim=1), F.log_softmax(gain * unit(student), dim=1)
+    divergence = F.kl_div(q, p, log_target=True, reduction="batchmean")
+    return {"lsd_pattern": _regression(student, teacher), "lsd_distribution": divergence}
+
+
+@in_float32
+def mkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """MKD, read as multi-level distillation (Ding et al., Knowledge Alignment and Correlation): two levels.
+
+    Alignment of each sample: |s - t|² of unit embeddings. Correlation of the samples: mean over i of KL(p_i || q_i)
+    over the other samples j, p_ij ∝ exp(cos(t_i, t_j) / τ), q_ij ∝ exp(cos(s_i, s_j) / τ). Our adaptation in two ways:
+    METHODS gives the table's name without its source, and the paper taken here aligns self-supervised features,
+    for which batch neighbours and τ = 0.1 stand in.
+    """
+    same_width(student, teacher, "mkd")
+    correlation = _neighbour_divergence(cosines(student), cosines(teacher))
+    return {"mkd_alignment": _regression(student, teacher), "mkd_correlation": correlation}
+
+
+@in_float32
+def relations(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
+    """Our relation-only loss, for any widths and scales: what a student without a projection head can learn.
+
+    Distances in units of their mean and angles as in RKD, cosines of pairs as in DistilVPR's paper (on unit
+    descriptors the measure that ranks), and the ranking of neighbours by KL as in `mkd`. Zero when student = teacher.
+    """
+    s, t = distances(student), distances(teacher)
+    cosines_s, cosines_t = cosines(student), cosines(teacher)
+    return {
+        "relation_distance": huber(relative(s), relative(t)),
+        "relation_angle": angle_loss(s, t),
+        "relation_cosine": huber(cosines_s, cosines_t),
+        "relation_neighbours": _neighbour_divergence(cosines_s, cosines_t),
+    }
+
+
+def _regression(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over samples of the squared distance of unit embeddings: 2 (1 - cos)."""
+    return (unit(student) - unit(teacher)).square().sum(1).mean()
+
+
+def _neighbour_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over rows of KL(softmax(teacher / τ) || softmax(student / τ)) of cosines (N, N), the diagonal left out."""
+    n = len(teacher)
+    if n == 1:
+        return student.sum() * 0.0
+    others = ~torch.eye(n, dtype=torch.bool, device=teacher.device)
+    p = F.log_softmax(teacher[others].view(n, n - 1) / TEMPERATURE, dim=1)
+    q = F.log_softmax(student[others].view(n, n - 1) / TEMPERATURE, dim=1)
+    return F.kl_div(q, p, log_target=True, reduction="batchmean")

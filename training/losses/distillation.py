@@ -5,26 +5,94 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .distil_baselines import feature_mse, rkd
+from . import distil_baselines as baselines
+from .distilvpr import cross_terms, self_terms
+
+LAMBDA_SELF = {"oxford": 10.0, "boreas": 1.0}  # published λ_S of DistilVPR, by data set
+LAMBDA_CROSS = 0.1  # published λ_C on both
+CURVATURE = 0.1
+
+SELF = {
+    "paper": ("self_euclidean", "self_cosine", "self_hyperbolic"),
+    "released": ("self_euclidean", "self_angle", "self_hyperbolic"),
+}
+CROSS: tuple[str, ...] = ("cross_euclidean", "cross_cosine", "cross_hyperbolic")
+CROSS_TT_TS: tuple[str, ...] = ("cross_tt_ts_euclidean", "cross_tt_ts_cosine", "cross_tt_ts_hyperbolic")
+
+Function = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
 class Distillation:
     """One loss between student (B, D) and teacher (B, D'): call it for its unweighted terms by name."""
 
-    function: Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]
+    function: Function
     weights: Mapping[str, float]  # default weight of every term
     equal_widths: bool  # D must be D'
     what: str
 
     def __call__(self, student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
-        """Terms of a batch; masks (B, B) say which pairs are one place and which are not (few losses look at them)."""
+        """Scalar terms of a batch; masks (B, B) say which pairs are one place and which are not (none looks so far)."""
         return self.function(student, teacher, positives, negatives)
 
 
+def _distilvpr(reading: str, *, self_agent: bool, directions: tuple[str, ...]) -> Function:
+    def terms(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
+        found = self_terms(student, teacher, reading=reading, curvature=CURVATURE) if self_agent else {}
+        if directions:
+            found |= cross_terms(student, teacher, reading=reading, curvature=CURVATURE, directions=directions)
+        return found
+
+    return terms
+
+
+def _readings() -> dict[str, Distillation]:
+    """DistilVPR's agents in both readings; λ_S is that of Boreas, where camera and LiDAR teacher differ most."""
+    found = {}
+    for reading, suffix in (("paper", ""), ("released", "-released")):
+        inner = dict.fromkeys(SELF[reading], LAMBDA_SELF["boreas"])
+        cross = dict.fromkeys(CROSS, LAMBDA_CROSS)
+        other = dict.fromkeys(CROSS_TT_TS, LAMBDA_CROSS)
+        for name, weights, self_agent, directions, what in (
+            ("s", inner, True, (), "self-agent (tt–ss)"),
+            ("c", cross, False, ("ts-ss",), "cross-agent (ts–ss)"),
+            ("sc", inner | cross, True, ("ts-ss",), "self- and cross-agent"),
+            ("tt-ts", other, False, ("tt-ts",), "cross-agent in the other direction (tt–ts), an ablation"),
+        ):
+            function = _distilvpr(reading, self_agent=self_agent, directions=directions)
+            found[f"distilvpr-{name}{suffix}"] = Distillation(
+                function, weights, bool(directions), f"DistilVPR {what}, {reading} reading"
+            )
+    return found
+
+
 DISTILLATION: dict[str, Distillation] = {
-    "feature-mse": Distillation(feature_mse, {"feature_mse": 1.0}, True, "mean squared error of unit descriptors"),
-    "rkd": Distillation(rkd, {"rkd_distance": 1.0, "rkd_angle": 2.0}, False, "relational: distances and angles"),
+    **_readings(),
+    "kd": Distillation(baselines.kd, {"kd": 1.0}, True, "regression of unit embeddings"),
+    "afd": Distillation(baselines.afd, {"afd": 1.0}, True, "regression weighted by the teacher's strong entries"),
+    "epc-net": Distillation(baselines.epc_net, {"epc_net": 1.0}, True, "regression of raw embeddings"),
+    "rkd": Distillation(
+        baselines.rkd, {"rkd_distance": 1.0, "rkd_angle": 2.0}, False, "distances of pairs, angles of triples"
+    ),
+    "csd": Distillation(baselines.csd, {"csd": 1.0}, True, "similarities of the student to the teacher's batch"),
+    "lsd-net": Distillation(
+        baselines.lsd_net, {"lsd_pattern": 1.0, "lsd_distribution": 1.0}, True, "regression and distribution of entries"
+    ),
+    "mkd": Distillation(
+        baselines.mkd,
+        {"mkd_alignment": 1.0, "mkd_correlation": 1.0},
+        True,
+        "regression and neighbours in the batch",
+    ),
+    "feature-mse": Distillation(
+        baselines.feature_mse, {"feature_mse": 1.0}, True, "D²-VPR's stage 1: mean squared error of unit descriptors"
+    ),
+    "relations": Distillation(
+        baselines.relations,
+        {"relation_distance": 1.0, "relation_angle": 2.0, "relation_cosine": 1.0, "relation_neighbours": 1.0},
+        False,
+        "ours: distances, angles, cosines and neighbours, for any widths",
+    ),
 }
 DISTILLATION_WEIGHTS: dict[str, dict[str, float]] = {name: dict(d.weights) for name, d in DISTILLATION.items()}
 NEEDS_EQUAL_WIDTHS: frozenset[str] = frozenset(name for name, d in DISTILLATION.items() if d.equal_widths)

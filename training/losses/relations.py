@@ -30,7 +30,7 @@ def in_float32(
 
     @wraps(terms)
     def run(student: Tensor, teacher: Tensor, *args: P.args, **kwargs: P.kwargs) -> Terms:
-        if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher):
+        if student.ndim != 2 or teacher.ndim != 2 or len(student) != len(teacher) or not len(student):
             raise VprError(
                 "a distillation loss needs one row of student and of teacher per sample, "
                 f"not {tuple(student.shape)} and {tuple(teacher.shape)}"
@@ -64,6 +64,12 @@ def distances(x: Tensor, y: Tensor | None = None) -> Tensor:
     return torch.where(apart, torch.where(apart, square, 1.0).sqrt(), 0.0).float()
 
 
+def cosines(x: Tensor, y: Tensor | None = None) -> Tensor:
+    """Cosines (N, M) of the rows of x (N, D) and y (M, D), or of x to itself; 0 with a row of zeros."""
+    a = unit(x).double()
+    return (a @ (a if y is None else unit(y).double()).T).float()
+
+
 def off_diagonal_mean(square: Tensor) -> Tensor:
     """Mean over pairs i != j of a matrix (N, N) with an empty diagonal; at least 1e-12, also for a single sample."""
     n = len(square)
@@ -93,7 +99,7 @@ def _cosines_at(i: Tensor, d: Tensor, arms: Tensor) -> Tensor:
 
 def _arms(d: Tensor) -> Tensor:
     """Lengths to divide by; short ones are lengthened, so that no angle turns faster than a thousandth allows."""
-    return torch.maximum(d, (SHARPEST * off_diagonal_mean(d.detach())).clamp(min=CLOSE))
+    return torch.maximum(d, SHARPEST * off_diagonal_mean(d.detach()))
 
 
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -117,4 +123,4 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
         parts.append(
             checkpoint(block, i, student, teacher, use_reentrant=False) if again else block(i, student, teacher)
         )
-    return torch.stack([*parts]).sum() / n**3  # pyright: ignore[reportArgumentType]
+    return torch.stack(parts).sum() / n**3
