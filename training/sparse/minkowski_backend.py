@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
 
@@ -120,7 +120,7 @@ def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None,
     return _enter(torch_sparse_tensor(rows, features, batch_size, stride))
 
 
-class _Copied:
+class _Copied(nn.Module):
     """Mixed into the engine's layers so that they can be deep-copied and pickled.
 
     They keep most of what they are in slots, which the state of an nn.Module leaves out: a copy would only fail when it
@@ -128,17 +128,14 @@ class _Copied:
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        own: Any = self
         slots = [name for base in type(self).__mro__ for name in base.__dict__.get("__slots__", ())]
-        kept = {name: getattr(self, name) for name in slots if name not in own._parameters}
+        kept = {name: getattr(self, name) for name in slots if name not in self._parameters}
         if not isinstance(kept["conv"], type):  # an autograd function: its class does the same and can be stored
             kept["conv"] = type(kept["conv"])
-        module: Any = super()
-        return {**module.__getstate__(), "slots": kept}
+        return {**super().__getstate__(), "slots": kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        module: Any = super()
-        module.__setstate__({name: value for name, value in state.items() if name != "slots"})
+        super().__setstate__({name: value for name, value in state.items() if name != "slots"})
         for name, value in state["slots"].items():
             setattr(self, name, value)
 
