@@ -11,7 +11,6 @@ from typing import Concatenate, ParamSpec
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from vpr_ros.errors import VprError
 
@@ -20,7 +19,7 @@ Terms = dict[str, Tensor]
 
 CLOSE = 1e-6  # rows closer than this share of their length are one sample
 SHARPEST = 1e-3  # arms of an angle shorter than this share of the mean distance count as that long
-BLOCK = 1 << 22  # entries of an N x N x N table that are held at once
+BLOCK = 1 << 20  # entries of an N x N x N table that are held at once
 
 
 def in_float32(
@@ -102,25 +101,36 @@ def _arms(d: Tensor) -> Tensor:
     return torch.maximum(d, SHARPEST * off_diagonal_mean(d.detach()))
 
 
+class _AngleLoss(torch.autograd.Function):
+    """The loss by blocks of anchors; its gradient to the distances (N, N) is taken on the way, block by block."""
+
+    @staticmethod
+    def forward(ctx, student: Tensor, teacher: Tensor) -> Tensor:
+        n = len(student)
+        total, gradient = student.new_zeros(()), torch.zeros_like(student)
+        arms_t = _arms(teacher)
+        for i in torch.arange(n, device=student.device).split(max(1, BLOCK // (n * n))):
+            target = _cosines_at(i, teacher, arms_t)
+            with torch.set_grad_enabled(ctx.needs_input_grad[0]):
+                leaf = student.detach().requires_grad_(ctx.needs_input_grad[0])
+                loss = F.smooth_l1_loss(_cosines_at(i, leaf, _arms(leaf)), target, reduction="sum") / n**3
+            if ctx.needs_input_grad[0]:
+                gradient += torch.autograd.grad(loss, leaf)[0]
+            total += loss.detach()
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.saved_tensors[0], None
+
+
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between the angles of all triples, mean over N x N x N, from distances (N, N) on either side.
 
     For every i, j, k it compares cos = (x_j - x_i)·(x_k - x_i) / (|x_j - x_i| |x_k - x_i|), which is 0 where j or k
-    coincides with i (Park et al., CVPR 2019, equation 6). The law of cosines gives them from the distances, so the
-    memory does not grow with the width; large batches go through in blocks that are computed again backward.
-    Directions to samples closer than a thousandth of the mean distance are damped in proportion: their gradient
-    would explode.
+    coincides with i (Park et al., CVPR 2019, equation 6). The law of cosines gives them from the distances, so
+    memory grows neither with the width nor, beyond a block, with the cube of the batch. Directions to samples
+    closer than a thousandth of the mean distance are damped in proportion: their gradient would explode.
     """
-    n = len(student)
-    step = max(1, min(n, BLOCK // (n * n)))
-
-    def block(i: Tensor, s: Tensor, t: Tensor) -> Tensor:
-        return F.smooth_l1_loss(_cosines_at(i, s, _arms(s)), _cosines_at(i, t, _arms(t)), reduction="sum")
-
-    parts = []
-    for i in torch.arange(n, device=student.device).split(step):
-        again = step < n and student.requires_grad
-        parts.append(
-            checkpoint(block, i, student, teacher, use_reentrant=False) if again else block(i, student, teacher)
-        )
-    return torch.stack(parts).sum() / n**3
+    return _AngleLoss.apply(student, teacher)  # pyright: ignore[reportReturnType]
