@@ -5,6 +5,7 @@ import torch
 
 from vpr_ros.student import D2VPR, normalise, resize
 
+from .data.sample import SampleSet
 from .data.training_set import FrameTable, read_image
 
 
@@ -25,7 +26,7 @@ def describe_frames(model: D2VPR, table: FrameTable, batch: int = 64) -> tuple[n
 
 def recall_by_condition(
     descriptors: np.ndarray,
-    table: FrameTable,
+    table: FrameTable | SampleSet,
     *,
     radius_m: float = 10.0,
     heading_rad: float = 0.8,
@@ -34,11 +35,12 @@ def recall_by_condition(
     """Recall@1 within a city, by the query drive's condition: reference drive against each other drive.
 
     The reference is each city's first drive, or its first drive of condition `reference`. Queries without a true
-    match count for nothing. Keys: the conditions and "all", their plain mean over queries.
+    match count for nothing; where headings are not known, none are compared. Keys: the conditions and "all", their
+    plain mean over queries.
     """
     hits: dict[str, list[bool]] = {}
-    for city in np.unique(table.cities):
-        of_city = np.flatnonzero(table.cities == city)
+    for city in np.unique(table.areas):
+        of_city = np.flatnonzero(table.areas == city)
         pool = of_city if reference is None else of_city[table.conditions[of_city] == reference]
         if not len(pool):
             continue
@@ -54,7 +56,11 @@ def recall_by_condition(
     return result | ({"all": float(np.mean(everything))} if everything else {})
 
 
-def _same_place(table: FrameTable, a: np.ndarray, b: np.ndarray, radius_m: float, heading_rad: float) -> np.ndarray:
+def _same_place(
+    table: FrameTable | SampleSet, a: np.ndarray, b: np.ndarray, radius_m: float, heading_rad: float
+) -> np.ndarray:
     distance = np.linalg.norm(table.positions_m[a] - table.positions_m[b], axis=-1)
+    if table.headings_rad is None:
+        return distance <= radius_m
     turn = np.abs(np.angle(np.exp(1j * (table.headings_rad[a] - table.headings_rad[b]))))
     return (distance <= radius_m) & (turn <= heading_rad)

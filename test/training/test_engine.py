@@ -98,7 +98,7 @@ def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tm
     provenance = found.metadata["provenance"]
     assert provenance["config"]["seed"] == 1 and provenance["frames"] == len(table)
     assert set(provenance["validation"]) == {"summer/day", "all"}
-    assert (tmp_path / "run" / "validation.csv").read_text().startswith("epoch,loss")
+    assert (tmp_path / "run" / "log.csv").read_text().startswith("epoch,loss")
 
 
 def test_labelled_drives_end_off_the_map(folder):

@@ -6,6 +6,7 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data import AugmentConfig, PlaceBatchSampler, TrainingFrames, augment, read_frame_table
+from vpr_ros.training.data.sample import FrameTableSamples
 
 
 def test_batches_hold_places_far_apart_seen_by_different_drives(folder):
@@ -47,7 +48,7 @@ def test_augmentation_strength_ramps_to_its_end(folder):
 
 
 def test_a_key_always_gives_the_same_sample(folder):
-    frames = TrainingFrames(read_frame_table(folder), (28, 42), AugmentConfig())
+    frames = TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 42), AugmentConfig())
     a, b, c = frames[(3, 77, 1.0)], frames[(3, 77, 1.0)], frames[(3, 78, 1.0)]
     assert a["image"].shape == (3, 28, 42) and a["row"] == 3
     assert (a["image"] == b["image"]).all() and not (a["image"] == c["image"]).all()
@@ -91,4 +92,4 @@ def test_a_broken_folder_is_told_in_one_sentence(folder, break_it, words):
 def test_a_torn_image_is_named(folder):
     (folder / "00003.jpg").write_bytes(b"")
     with pytest.raises(VprError, match="00003.jpg"):
-        TrainingFrames(read_frame_table(folder), (28, 28), AugmentConfig())[(3, 1, 0.0)]
+        TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 28), AugmentConfig())[(3, 1, 0.0)]

@@ -8,7 +8,7 @@ from importlib import import_module
 from .augment import AugmentConfig, augment
 
 _HOME = {
-    "PlaceBatchSampler": "sampler", "FrameTable": "training_set", "TrainingFrames": "training_set",
+    "PlaceBatchSampler": "sampler", "FrameTable": "training_set", "TrainingFrames": "frames",
     "read_frame_table": "training_set", "TrainingSetWriter": "writer",
 }
 __all__ = ["AugmentConfig", "augment", *sorted(_HOME)]

@@ -3,6 +3,7 @@
 Nothing here imports torch, open3d or rosbags.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -63,13 +64,14 @@ class FrameTableSamples:
 
     Clouds are in metres, in the frame that the set's writer stored them in: the base frame of recorded sets and of
     rendered ones with `above_ground_m` in their meta.json, else lidar_link, whose height differs between drives.
+    `sees` names what is read of a sample: "image", "cloud" or both; the rest is None.
     """
 
     cloud_unit = METRES
     headings_rad: np.ndarray | None
 
-    def __init__(self, table: "FrameTable", name: str = "frames"):
-        self.table, self.name = table, name
+    def __init__(self, table: "FrameTable", name: str = "frames", sees: Sequence[str] = ("image", "cloud")):
+        self.table, self.name, self.sees = table, name, tuple(sees)
         self.positions_m, self.headings_rad = table.positions_m, table.headings_rad
         self.areas, self.drives = table.cities.astype(str), table.drives.astype(str)
         self.conditions, self.stamps_ns = table.conditions.astype(str), table.stamps_ns
@@ -79,15 +81,22 @@ class FrameTableSamples:
 
     def __getitem__(self, i: int) -> Sample:
         x, y = self.positions_m[i]
-        cloud = self.table.clouds[i]
+        cloud = self.table.clouds[i] if "cloud" in self.sees else None
         return Sample(
-            image=read_rgb(self.table.images[i]),
+            image=read_rgb(self.table.images[i]) if "image" in self.sees else None,
             cloud=None if cloud is None else read_npy_cloud(cloud),
             T_world_base=planar_transform(float(x), float(y), float(self.table.headings_rad[i])),
             stamp_ns=int(self.stamps_ns[i]),
             condition=str(self.conditions[i]),
             drive=str(self.drives[i]),
         )
+
+
+def seeing(samples: SampleSet, sees: Sequence[str]) -> SampleSet:
+    """The same set with only what `sees` names read from the disk, where the set can leave something out."""
+    if isinstance(samples, FrameTableSamples):
+        return FrameTableSamples(samples.table, samples.name, sees)
+    return samples
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from vpr_ros.errors import VprError
+
+from .sample import SampleSet
 from .training_set import FrameTable
 
 
@@ -20,7 +23,7 @@ class PlaceBatchSampler(Sampler):
 
     def __init__(
         self,
-        table: FrameTable,
+        table: FrameTable | SampleSet,
         places: int,
         images_per_place: int,
         steps: int,
@@ -34,6 +37,9 @@ class PlaceBatchSampler(Sampler):
         ramp: tuple[float, float] = (0.0, 1.0),
         ramp_until: float = 0.7,
     ):
+        if table.headings_rad is None:
+            raise VprError("places are drawn by position and heading, and these frames have no headings")
+        self.headings_rad = table.headings_rad
         self.table, self.places, self.images_per_place, self.steps, self.epochs = (
             table,
             places,
@@ -43,7 +49,7 @@ class PlaceBatchSampler(Sampler):
         )
         self.seed, self.cities_per_batch, self.ramp, self.ramp_until = seed, cities_per_batch, ramp, ramp_until
         self.positive_m, self.positive_rad, self.negative_m = positive_m, positive_rad, negative_m
-        self.rows_of_city = {c: np.flatnonzero(table.cities == c) for c in np.unique(table.cities)}
+        self.rows_of_city = {c: np.flatnonzero(table.areas == c) for c in np.unique(table.areas)}
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -83,7 +89,7 @@ class PlaceBatchSampler(Sampler):
 
     def _rows_of_city(self, candidates: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
         """`count` places at least `negative_m` apart, as far as the city has them, each by several drives."""
-        xy, heading = self.table.positions_m[candidates], self.table.headings_rad[candidates]
+        xy, heading = self.table.positions_m[candidates], self.headings_rad[candidates]
         drives = self.table.drives[candidates]
         anchors: list[int] = []
         rows: list[int] = []

@@ -13,13 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import normalise
-
-from .augment import AugmentConfig, augment
 
 REQUIRED = ("drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
 
@@ -39,6 +34,11 @@ class FrameTable:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """The cities, under the name that every sample set has for what shares one metric frame."""
+        return self.cities
 
     def select(self, rows: np.ndarray) -> "FrameTable":
         """The frames of the given rows or boolean mask, in that order."""
@@ -98,22 +98,3 @@ def read_image(path: Path) -> np.ndarray:
     if bgr is None:
         raise VprError(f"cannot read the training image {path}: missing or torn; convert or render the set again")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-
-
-class TrainingFrames(Dataset):
-    """Frames by (row, seed, strength): decoded, augmented and normalised; the same key gives the same sample.
-
-    Keys carry the augmentation's seed and strength, so that a resumed run sees exactly what an uninterrupted one does.
-    """
-
-    def __init__(self, table: FrameTable, image_size: tuple[int, int], config: AugmentConfig):
-        self.table, self.image_size, self.config = table, image_size, config
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def __getitem__(self, key: tuple[int, int, float]) -> dict:
-        row, seed, strength = key
-        rng = np.random.default_rng(seed)
-        image = augment(read_image(self.table.images[row]), self.image_size, self.config, strength, rng)
-        return {"image": normalise(torch.from_numpy(image)[None])[0], "row": row}

@@ -1,34 +1,85 @@
-"""One training run as data: read from YAML, checked with reasons, written into the checkpoint it makes."""
+"""One training run of a student as data: read from YAML, checked with reasons, written into its checkpoint."""
 
 import dataclasses
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
 
 from vpr_ros.errors import VprError
 
 from ..data.augment import AugmentConfig
+from ..data.cloud_augment import CloudAugmentConfig
+from ..losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
+from ..teachers import TEACHERS
+from .freezing import BATCH_NORMS, TRAINED
+from .reading import read_dataclass
+from .schedules import SCHEDULES
+
+TASKS = ("contrastive", "multi_similarity", "triplet", "none")
+HEADS = ("linear", "mlp", "none")
+VIEWS = ("cached", "online", "frozen")
+BATCHES = ("places", "pairs", "visits")
+LAYOUTS = ("training-set", "gsv-cities")
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """What is learnt from a teacher. Its embeddings are compared with the student's through a head, or as they are.
+
+    `teacher_view`: ``cached`` embeds every sample once as it lies in the set; ``online`` embeds the same augmented
+    sample that the student sees, at every step; ``frozen`` embeds one random augmentation of every sample once, as
+    DistilVPR's released code does (METHODS section 3.2).
+    """
+
+    teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
+    checkpoint: str = ""  # its weights; empty only where the teacher is handed over in Python
+    options: dict = field(default_factory=dict)  # of the teacher, for published files of another size
+    loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION
+    weights: dict = field(default_factory=dict)  # of single terms by name, in place of the loss's own
+    scale: float = 1.0  # of the weighted sum
+    head: str = "linear"  # learnt on top of the student, never exported: linear, mlp, or none for equal widths
+    head_dim: int = 0  # its output; 0: the teacher's width
+    teacher_view: str = "cached"
+    cloud_augment: CloudAugmentConfig = field(default_factory=CloudAugmentConfig)  # of online and frozen views
+    sparse: str = "auto"  # backend of the teacher's sparse convolutions
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Metric learning of a student on training-set folders (`vpr_ros render`, `vpr_ros convert`)."""
+    """Metric learning of a student, with a `distil` section also from a teacher.
 
-    student: str = "nano"  # a name of vpr_ros.student.CONFIGS
-    train: tuple[str, ...] = ()  # training-set folders
-    validation: tuple[str, ...] = ()  # folders of other cities: calibration and the curve, never test cities
-    loss: str = "contrastive"  # or multi_similarity
+    The weighted sum of both is descended: `task_weight` times the task's loss plus the distillation's terms.
+    DistilVPR's own task weight is 0.5 (METHODS section 3.3).
+    """
+
+    student: str = "nano"  # a name of vpr_ros.student.CONFIGS, or an image network of training.teachers.TEACHERS
+    options: dict = field(default_factory=dict)  # fields of that configuration to change
+    start: str = ""  # weights to start from: a runtime checkpoint or a published file; empty: random ones
+    trained: str = "all"  # or d2vpr-stage2 (METHODS section 1.8)
+    batch_norm: str = "moving"  # or frozen: statistics of frozen parts stand still
+    layout: str = "training-set"  # of the folders; or gsv-cities
+    train: tuple[str, ...] = ()  # training-set folders (`vpr_ros render`, `vpr_ros convert`), or GSV-Cities' root
+    validation: tuple[str, ...] = ()  # training-set folders of other cities: calibration, the curve; never test cities
+    loss: str = "contrastive"  # the task: contrastive, multi_similarity, triplet (raw embeddings) or none
+    task_weight: float = 1.0
+    margin: float = 0.2  # of the triplets
+    distil: DistilConfig | None = None
     epochs: int = 20
-    steps_per_epoch: int = 200
+    batches: str = "places"  # or pairs (DistilVPR), visits (D2-VPR, CricaVPR; sets with numbered places)
+    steps_per_epoch: int = 200  # of `places`; the others go through the whole set
     places_per_batch: int = 24
     images_per_place: int = 4
-    cities_per_batch: int = 2
+    cities_per_batch: int = 2  # for `pairs` 0 means all
+    batch_size: int = 128  # of `pairs`
+    redraw: bool = True  # `visits`: the order of places anew in every epoch
     positive_m: float = 3.0
     negative_m: float = 15.0
+    optimiser: str = "adamw"  # or adam
     learning_rate: float = 1e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.05  # adamw: of matrices alone; adam: of everything, as the papers' code
+    clip: float = 1.0  # largest norm of the gradient; 0 leaves it as it is
+    schedule: str = "cosine"  # or constant, steps, d2vpr-released
+    milestones: tuple[int, ...] = ()  # epochs, of `steps`
+    decay: float = 0.1
     warmup_fraction: float = 0.05
     ramp: tuple[float, float] = (0.1, 1.0)  # augmentation strength at the start and from `ramp_until` on
     ramp_until: float = 0.7
@@ -36,10 +87,16 @@ class TrainConfig:
     ema_decay: float = 0.0  # exponential moving average of the weights per step; 0 switches it off
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validate_every: int = 4  # epochs
+    patience: int = 0  # epochs without a better validation recall after which the run ends; 0: never
+    keep: str = "last"  # or best, by validation recall
     seed: int = 1
     workers: int = 0
+    cache: bool = False  # keep the decoded images in memory
     threads: int = 0  # torch threads; 0 keeps torch's own choice
     accelerator: str = "auto"
+    devices: str = ""  # Lightning's: a number, "0,1" or auto; empty: all GPUs, or one process on a CPU
+    nodes: int = 1
+    strategy: str = "auto"  # Lightning's, e.g. ddp
     precision: str = "32-true"
     projection_dim: int = 512
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
@@ -50,63 +107,59 @@ def read_config(path: str | Path, **overrides) -> TrainConfig:
     return check(read_dataclass(TrainConfig, path, overrides))
 
 
-def read_dataclass(cls, path: str | Path, overrides: dict):
-    """A dataclass `cls` from the `key: value` lines of a YAML file, with `overrides` (those not None) on top."""
-    try:
-        raw = yaml.safe_load(Path(path).read_text()) or {}
-    except OSError as error:
-        raise VprError(f"cannot read the training configuration {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise VprError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise VprError(f"{path} must hold `key: value` lines of a training run")
-    raw |= {key: value for key, value in overrides.items() if value is not None}
-    return _build(cls, raw, str(path))
-
-
-def _build(cls, raw: dict, where: str):
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(raw) - known)
-    if unknown:
-        raise VprError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return cls(**{key: _coerce(hints[key], value, f"{where}: {key}") for key, value in raw.items()})
-
-
-def _coerce(hint, value, where: str):
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value or {}, where)
-    if typing.get_origin(hint) is tuple:
-        values = [value] if isinstance(value, (str, int, float)) else list(value)
-        return tuple(_coerce(typing.get_args(hint)[0], v, where) for v in values)
-    try:
-        # YAML reads 1e-3 as a string; int("0.5") and float("fast") fail here with the key's name.
-        return hint(value)
-    except (TypeError, ValueError):
-        raise VprError(f"{where} must be {hint.__name__}, not {value!r}") from None
-
-
-def check(config: TrainConfig) -> TrainConfig:
-    """Cross-field rules, each with its reason."""
+def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
+    """Cross-field rules, each with its reason; without `folders`, samples are handed over in Python."""
     rules = [
-        (bool(config.train), "train: name at least one training-set folder"),
+        (bool(config.train) or not folders, "train: name at least one training-set folder"),
         (
             config.images_per_place >= 2,
             "images_per_place must be 2 or more: a place with one image has no positive pair",
         ),
         (config.places_per_batch >= 2, "places_per_batch must be 2 or more: one place has no negative pair"),
+        (config.batch_size >= 4, "batch_size must be 4 or more: two pairs"),
         (config.negative_m > config.positive_m, "negative_m must exceed positive_m: no pair can be both"),
         (config.epochs >= 1 and config.steps_per_epoch >= 1, "epochs and steps_per_epoch must be 1 or more"),
+        (config.validate_every >= 1, "validate_every must be 1 or more"),
         (all(side % 14 == 0 for side in config.image_sizes), "image_sizes must divide by 14, the patch size"),
         (
             not set(config.train) & set(config.validation),
             "a folder is in train and in validation: validate on other cities",
         ),
-    ]
+        (config.loss != "none" or config.distil is not None, "loss none needs a distil section: nothing is learnt"),
+        (
+            config.layout != "gsv-cities" or config.batches == "visits",
+            "layout gsv-cities needs batches: visits, since its places are numbers and not poses",
+        ),
+        *_choices(config, {"loss": TASKS, "batches": BATCHES, "layout": LAYOUTS, "trained": TRAINED,
+                           "batch_norm": BATCH_NORMS, "schedule": SCHEDULES, "optimiser": ("adamw", "adam"),
+                           "keep": ("last", "best")}),
+        *([] if config.distil is None else _distil_rules(config.distil)),
+    ]  # fmt: skip
     for holds, reason in rules:
         if not holds:
             raise VprError(f"training configuration: {reason}")
     return config
+
+
+def _choices(config, allowed: dict[str, tuple[str, ...]], section: str = "") -> list[tuple[bool, str]]:
+    return [
+        (getattr(config, key) in values, f"{section}{key} is {getattr(config, key)!r}; choose {', '.join(values)}")
+        for key, values in allowed.items()
+    ]
+
+
+def _distil_rules(distil: DistilConfig) -> list[tuple[bool, str]]:
+    allowed = {"teacher": tuple(TEACHERS), "loss": tuple(DISTILLATION), "head": HEADS, "teacher_view": VIEWS}
+    equal = distil.loss in NEEDS_EQUAL_WIDTHS
+    return [
+        *_choices(distil, allowed, "distil: "),
+        (not equal or not distil.head_dim, f"distil: head_dim must be 0 for {distil.loss}: it compares equal widths"),
+        (distil.head_dim >= 0, "distil: head_dim must be 0 (the teacher's width) or more"),
+        (
+            all(isinstance(weight, (int, float)) and weight >= 0 for weight in distil.weights.values()),
+            "distil: weights are numbers of at least 0",
+        ),
+    ]
 
 
 def as_dict(config: TrainConfig) -> dict:

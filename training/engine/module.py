@@ -1,69 +1,124 @@
-"""The student as a Lightning module under one metric-learning loss."""
+"""The student as a Lightning module: one task's loss, and what a teacher adds."""
 
 import copy
-import math
+from collections.abc import Callable
 
 import lightning as L
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vpr_ros.student import D2VPR
 
-from ..data.training_set import FrameTable
-from ..losses import LOSSES, place_pairs
+from ..data.sample import SampleSet
 from .config import TrainConfig
+from .distilling import Distilling
+from .gathering import gather
+from .schedules import rate_factor
+from .students import Student, width_of
+from .tasks import PlaceMasks, task_loss
+from .teacher_cache import RunTeacher, to_device
+
+Embed = Callable[[RunTeacher], np.ndarray]
 
 
 class MetricLearning(L.LightningModule):
-    """Trains `student` on batches of `TrainingFrames`; the pose of a row decides which pairs are positive."""
+    """Trains `student` on batches of `TrainingFrames`; the row of a frame says which pairs are one place.
 
-    def __init__(self, student: D2VPR, table: FrameTable, config: TrainConfig):
+    With a teacher, `embed` gives its embeddings (N, D) of all samples at the start, unless it looks on online. The
+    teacher is no part of the module: it is not trained and not saved. Losses see the batch of all processes.
+    """
+
+    teacher_embeddings: Tensor
+
+    def __init__(
+        self,
+        student: Student,
+        samples: SampleSet,
+        config: TrainConfig,
+        teacher: RunTeacher | None = None,
+        embed: Embed | None = None,
+        steps_per_epoch: int | None = None,
+    ):
         super().__init__()
-        self.student, self.config = student, config
-        self.positions_m: torch.Tensor
-        self.headings_rad: torch.Tensor
-        self.cities: torch.Tensor
-        self.loss = LOSSES[config.loss]
+        self.student, self.config, self.embed = student, config, embed
+        self.masks, self.unit = PlaceMasks(samples, config), isinstance(student, D2VPR)
+        self.loss = task_loss(config, self.unit)
+        self.steps_per_epoch = steps_per_epoch or config.steps_per_epoch
         self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.ema_decay else None
-        _, cities = np.unique(table.cities, return_inverse=True)
-        # Poses are data, not weights: they stay out of the checkpoint.
-        self.register_buffer("positions_m", torch.from_numpy(table.positions_m), persistent=False)
-        self.register_buffer("headings_rad", torch.from_numpy(table.headings_rad), persistent=False)
-        self.register_buffer("cities", torch.from_numpy(cities), persistent=False)
+        self.distilling: Distilling | None = None
+        self._teacher = (teacher,)  # in a tuple, torch takes it for no part of this module
+        if config.distil is not None and teacher is not None:
+            self.distilling = Distilling(config.distil, width_of(student), teacher.dim)
+            self.register_buffer("teacher_embeddings", torch.empty(0), persistent=False)
+        self.history: list[dict] = []  # a row per finished epoch
 
     @property
-    def best_student(self) -> D2VPR:
+    def best_student(self) -> Student:
         """The averaged weights where there are some, else the trained ones."""
         return self.student if self.average is None else self.average
 
-    def training_step(self, batch: dict, _index: int) -> torch.Tensor:
-        images, rows = self._resize(batch["image"]), batch["row"]
-        descriptors = self.student(images)
-        positives, negatives = place_pairs(
-            self.positions_m[rows],
-            self.headings_rad[rows],
-            self.cities[rows],
-            positive_m=self.config.positive_m * 1.5,
-            positive_rad=0.5,
-            negative_m=self.config.negative_m,
+    @property
+    def online(self) -> bool:
+        """Whether the teacher embeds every batch as the student sees it."""
+        return self.config.distil is not None and self.config.distil.teacher_view == "online"
+
+    def on_fit_start(self) -> None:
+        (teacher,) = self._teacher
+        if self.distilling is None or teacher is None:
+            return
+        if teacher.network is not None:
+            teacher.network.to(self.device).requires_grad_(False).eval()
+        if not self.online and self.embed is not None:
+            # One process of a machine computes them, the others read what it wrote.
+            if self.local_rank == 0:
+                self.embed(teacher)
+            self.trainer.strategy.barrier()
+            self.teacher_embeddings = torch.from_numpy(self.embed(teacher)).to(self.device)
+            if teacher.network is not None:
+                teacher.network.cpu()
+
+    def training_step(self, batch: dict, _index: int) -> Tensor:
+        images, own_rows = self._resize(batch["image"]), batch["row"]
+        own = self.student(images)
+        descriptors, rows = gather(own), gather(own_rows)
+        positives, negatives = self.masks(rows)
+        shown: dict[str, Tensor] = {}
+        loss = descriptors.sum() * 0.0 if self.loss is None else self.loss(descriptors, positives, negatives)
+        if self.distilling is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                compared = gather(self.distilling.head(own.float()))
+            added, terms = self.distilling.weigh(compared, self._embeddings(batch, rows), positives, negatives)
+            shown = {"task": loss, "distil": added, **terms}
+            loss = self.config.task_weight * loss + added
+        elif self.config.task_weight != 1:
+            loss = self.config.task_weight * loss
+        shown = {"loss": loss, "batch_recall": _batch_recall(descriptors, positives, self.unit), **shown}
+        self.log_dict(
+            {name: value.detach() for name, value in shown.items()}, on_step=True, on_epoch=False, batch_size=len(rows)
         )
-        loss = self.loss(descriptors, positives, negatives)
-        with torch.no_grad():
-            similarity = (descriptors @ descriptors.T).fill_diagonal_(-2)
-            hit = positives.gather(1, similarity.argmax(1, keepdim=True)).float().mean()
-        self.log_dict({"loss": loss, "batch_recall": hit}, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
-    def _resize(self, images: torch.Tensor) -> torch.Tensor:
+    def _embeddings(self, batch: dict, rows: Tensor) -> Tensor:
+        """The teacher's embeddings (B, D) of the whole batch."""
+        if not self.online:
+            return self.teacher_embeddings[rows]
+        (teacher,) = self._teacher
+        assert teacher is not None and teacher.network is not None
+        with torch.no_grad():
+            return gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
+
+    def _resize(self, images: Tensor) -> Tensor:
         """Smaller images early in the run, where `image_sizes` asks for it: most is learnt from few pixels."""
         sizes = self.config.image_sizes
         if not sizes:
             return images
-        done = self.global_step / max(1, self.config.epochs * self.config.steps_per_epoch)
+        done = self.global_step / max(1, self.config.epochs * self.steps_per_epoch)
         side = sizes[min(int(done * len(sizes)), len(sizes) - 1)]
         if side == images.shape[-1] == images.shape[-2]:
             return images
-        return torch.nn.functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
 
     def on_train_batch_end(self, *_args) -> None:
         if self.average is None:
@@ -77,19 +132,40 @@ class MetricLearning(L.LightningModule):
                     mean.copy_(value)
 
     def configure_optimizers(self):
-        decayed = [p for p in self.student.parameters() if p.requires_grad and p.ndim >= 2]
-        plain = [p for p in self.student.parameters() if p.requires_grad and p.ndim < 2]
-        optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": self.config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=self.config.learning_rate,
+        config = self.config
+        parts: list[nn.Module] = [self.student, *([] if self.distilling is None else [self.distilling])]
+        trained = [p for part in parts for p in part.parameters() if p.requires_grad]
+        if config.optimiser == "adam":
+            optimiser: torch.optim.Optimizer = torch.optim.Adam(
+                trained, lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        else:
+            matrices, vectors = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+            optimiser = torch.optim.AdamW(
+                [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+                lr=config.learning_rate,
+            )
+        factor = rate_factor(
+            config.schedule,
+            self.steps_per_epoch,
+            config.epochs,
+            milestones=config.milestones,
+            decay=config.decay,
+            warmup_fraction=config.warmup_fraction,
         )
-        total = self.config.epochs * self.config.steps_per_epoch
-        warmup = max(1, int(self.config.warmup_fraction * total))
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
-
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.history = list(checkpoint["history"])
+
+
+@torch.no_grad()
+def _batch_recall(descriptors: Tensor, positives: Tensor, unit: bool) -> Tensor:
+    """Share of a batch whose most similar other row is of the same place."""
+    x = descriptors if unit else F.normalize(descriptors.float(), dim=1)
+    similarity = (x @ x.T).fill_diagonal_(-2)
+    return positives.gather(1, similarity.argmax(1, keepdim=True)).float().mean()

@@ -9,7 +9,7 @@ from vpr_ros.errors import VprError
 from ..data.cloud_augment import CloudAugmentConfig
 from ..data.image_augment import ImageAugmentConfig
 from ..teachers import TEACHERS
-from .config import read_dataclass
+from .reading import read_dataclass
 from .teacher_branches import BRANCHES
 
 LOSSES = ("triplet", "pairwise", "contrastive")

@@ -38,10 +38,9 @@ class TeacherTraining(L.LightningModule):
         self.register_buffer("positions_m", torch.from_numpy(np.asarray(samples.positions_m)), persistent=False)
         self.register_buffer("areas", torch.from_numpy(areas), persistent=False)
         inputs = teacher.inputs
-        sees = (["image"] if inputs.image_size else []) + (["cloud"] if inputs.voxel_size or inputs.grid else [])
         self.tuples = TeacherTuples(
             samples,
-            sees,
+            inputs.sees,
             config.cloud_augment,
             config.image_augment,
             cache=config.cache,

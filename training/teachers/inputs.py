@@ -51,6 +51,12 @@ class TeacherInputs:
         wanted = {"images": self.image_size, "clouds": self.voxel_size, "voxels": self.grid}
         return tuple(name for name, setting in wanted.items() if setting is not None)
 
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """What of a sample is looked at: "image", "cloud" or both."""
+        cloud = self.voxel_size is not None or self.grid is not None
+        return (("image",) if self.image_size is not None else ()) + (("cloud",) if cloud else ())
+
 
 def collate(
     samples: Sequence[Sample], inputs: TeacherInputs, rng: np.random.Generator | None = None

@@ -1,0 +1,232 @@
+"""Distillation runs: they learn from the teacher, resume to the same weights, and say what cannot work."""
+
+import csv
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import read_checkpoint, save_checkpoint
+from vpr_ros.training.data import read_frame_table
+from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check, read_config
+from vpr_ros.training.engine.distilling import Distilling
+from vpr_ros.training.engine.module import MetricLearning
+from vpr_ros.training.engine.students import build_student
+from vpr_ros.training.engine.train import train
+from vpr_ros.training.evaluation.embedding import embed
+from vpr_ros.training.losses import DISTILLATION_WEIGHTS
+from vpr_ros.training.teachers import load_teacher, save_teacher
+
+TEACHER = {
+    "cloud_dim": 8,
+    "image_dim": 8,
+    "voxel_size": 1.0,
+    "cloud_planes": [4, 4, 4],
+    "image_size": [16, 24],
+    "image_planes": [4, 4, 8],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two cities, two drives each along 12 places 20 m apart; a place keeps its picture and its cloud."""
+    rng = np.random.default_rng(0)
+    out = tmp_path_factory.mktemp("set")
+    lines = ["frame,drive,city,x_m,y_m,heading_rad,condition,stamp_ns,image,cloud"]
+    for city in "ab":
+        places = rng.integers(0, 255, (12, 4, 6, 3), dtype=np.uint8)
+        clouds = rng.uniform([-9, -9, 0], [9, 9, 5], (12, 60, 3))
+        for drive in range(2):
+            for k in range(12):
+                name = f"{city}{drive}{k:02d}"
+                cv2.imwrite(str(out / f"{name}.png"), cv2.resize(places[k], (24, 16), interpolation=cv2.INTER_CUBIC))
+                np.save(out / f"{name}.npy", (clouds[k] + rng.normal(0, 0.1, (60, 3))).astype(np.float16))
+                x, y, stamp = 20 * k + drive, drive * 0.3, (drive * 1000 + k) * 10**9
+                lines.append(f"{k},{city}{drive},{city},{x},{y},0.01,summer/day,{stamp},{name}.png,{name}.npy")
+    (out / "frames.csv").write_text("\n".join(lines) + "\n")
+    (out / "meta.json").write_text(json.dumps({"format": 1}))
+    return out
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
+    save_teacher(path, load_teacher("minkloc++", sparse="torch", **TEACHER))
+    return path
+
+
+def settings(folder, checkpoint, *, distil=None, **changes):
+    section = DistilConfig(checkpoint=str(checkpoint), loss="rkd", sparse="torch")
+    tiny = TrainConfig(
+        train=(str(folder),),
+        distil=dataclasses.replace(section, **(distil or {})),
+        epochs=2,
+        steps_per_epoch=2,
+        places_per_batch=4,
+        images_per_place=2,
+        image_sizes=(28,),
+        accelerator="cpu",
+        threads=1,
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def samples_of(folder):
+    return FrameTableSamples(read_frame_table(folder), "tiny")
+
+
+def weights(path):
+    return read_checkpoint(path).model.state_dict()
+
+
+def rows_of(out):
+    with (out / "log.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_run_from_configuration_alone(folder, checkpoint, tmp_path):
+    path = train(settings(folder, checkpoint), tmp_path / "run", finish=False)
+    found = read_checkpoint(path)
+    assert found.projection is None and found.calibration_json is None
+    provenance = found.metadata["provenance"]
+    assert provenance["kind"] == "distillation" and provenance["config"]["distil"]["loss"] == "rkd"
+    taught = provenance["teacher"]
+    assert taught["teacher"] == "minkloc++" and taught["file"] == "teacher.safetensors" and len(taught["sha256"]) == 64
+    assert taught["weights"] == DISTILLATION_WEIGHTS["rkd"]
+    row = rows_of(tmp_path / "run")[-1]
+    assert {"loss", "task", "distil", "rkd_distance", "rkd_angle", "learning_rate"} <= set(row)
+    parts = float(row["task"]) + float(row["distil"])
+    assert float(row["loss"]) == pytest.approx(parts, rel=1e-3)
+    assert not any("distilling" in name for name in weights(path)), "the head is never exported"
+
+
+def test_cached_embeddings_are_the_teachers_of_the_samples_as_they_lie(folder, checkpoint, tmp_path):
+    train(settings(folder, checkpoint, epochs=1), tmp_path / "run", finish=False)
+    expected = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples_of(folder))
+    assert np.allclose(np.load(tmp_path / "run" / "teacher.npy"), expected, atol=1e-6)
+
+
+def test_embeddings_that_were_handed_over_do_as_well(folder, checkpoint, tmp_path):
+    samples = samples_of(folder)
+    embeddings = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples)
+    config = settings(folder, checkpoint)
+    a = train(config, tmp_path / "a", finish=False)
+    b = train(dataclasses.replace(config, train=()), tmp_path / "b", samples=samples, teacher=embeddings, finish=False)
+    assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
+    with pytest.raises(VprError, match=r"\(48, D\) is needed"):
+        train(config, tmp_path / "c", samples=samples, teacher=embeddings[1:], finish=False)
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_the_student_comes_to_the_teacher(folder, checkpoint, tmp_path, head):
+    config = settings(
+        folder,
+        checkpoint,
+        distil={"loss": "feature-mse", "head": head},
+        loss="none",
+        epochs=1,
+        steps_per_epoch=40,
+        ramp=(0.0, 0.0),
+        learning_rate=3e-3,
+    )
+    seen, step = [], MetricLearning.training_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MetricLearning, "training_step", lambda s, b, i: seen.append(step(s, b, i)) or seen[-1])
+        train(config, tmp_path / "run", finish=False)
+    values = [float(loss.detach()) for loss in seen]
+    assert np.mean(values[-5:]) < 0.5 * np.mean(values[:5])
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, checkpoint, tmp_path, monkeypatch):
+    config = settings(folder, checkpoint, ema_decay=0.9)
+    whole = train(config, tmp_path / "whole", finish=False)
+    step = MetricLearning.training_step
+
+    def cut(self, batch, index):
+        if self.global_step == 3:
+            raise RuntimeError("power cut")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, tmp_path / "parts", finish=False)
+    monkeypatch.setattr(MetricLearning, "training_step", step)
+    parts = train(config, tmp_path / "parts", finish=False)
+    a, b = weights(whole), weights(parts)
+    assert a and all(torch.equal(a[name], b[name]) for name in a)
+    drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert drop(rows_of(tmp_path / "whole")) == drop(rows_of(tmp_path / "parts"))
+
+
+def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):
+    torch.manual_seed(5)
+    first = build_student(TrainConfig(seed=5))
+    save_checkpoint(tmp_path / "first.safetensors", first)
+    started = build_student(TrainConfig(seed=1, start=str(tmp_path / "first.safetensors")))
+    assert started.training
+    assert all(
+        torch.equal(a, b) for a, b in zip(started.state_dict().values(), first.state_dict().values(), strict=True)
+    )
+    other = TrainConfig(start=str(tmp_path / "first.safetensors"), options={"reading": "paper"})
+    with pytest.raises(VprError, match="reading"):
+        build_student(other)
+    with pytest.raises(VprError, match="does not fit"):
+        build_student(TrainConfig(start=str(tmp_path / "first.safetensors"), options={"dim": 32}))
+
+
+def test_weights_of_terms_are_checked_and_used():
+    config = DistilConfig(loss="rkd", head="none", weights={"rkd_angle": 0.0}, scale=3.0)
+    x, t = torch.randn(6, 8, requires_grad=True), torch.randn(6, 4)
+    masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
+    total, terms = Distilling(config, 8, 4).weigh(x, t, *masks)
+    assert total.item() == pytest.approx(3 * DISTILLATION_WEIGHTS["rkd"]["rkd_distance"] * terms["rkd_distance"].item())
+    with pytest.raises(VprError, match="no term angle"):
+        Distilling(dataclasses.replace(config, weights={"angle": 1.0}), 8, 4)
+    with pytest.raises(VprError, match="equal widths"):
+        Distilling(DistilConfig(loss="feature-mse", head="none"), 8, 4)
+    assert isinstance(Distilling(DistilConfig(loss="feature-mse"), 8, 4).head, nn.Linear)
+
+
+@pytest.mark.parametrize(
+    "change, distil, words",
+    [
+        ({}, {"teacher": "minkloc"}, "distil: teacher"),
+        ({}, {"loss": "huber"}, "distil: loss"),
+        ({}, {"head": "conv"}, "distil: head"),
+        ({}, {"teacher_view": "live"}, "teacher_view"),
+        ({}, {"loss": "feature-mse", "head_dim": 7}, "head_dim must be 0"),
+        ({}, {"weights": {"rkd_angle": "much"}}, "numbers of at least 0"),
+        ({"loss": "huber"}, {}, "loss is 'huber'"),
+        ({"batches": "random"}, {}, "batches is"),
+        ({"layout": "gsv-cities"}, {}, "needs batches: visits"),
+        ({"keep": "first"}, {}, "keep is"),
+        ({"schedule": "linear"}, {}, "schedule is"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(folder, checkpoint, change, distil, words):
+    with pytest.raises(VprError, match=words):
+        check(settings(folder, checkpoint, distil=distil, **change))
+    with pytest.raises(VprError, match="nothing is learnt"):
+        check(TrainConfig(train=("x",), loss="none"))
+
+
+def test_the_section_is_read_from_yaml(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("train: [a]\ndistil: {teacher: adafusion, loss: rkd, weights: {rkd_angle: 0}}\n")
+    config = read_config(path)
+    assert config.distil == DistilConfig(teacher="adafusion", loss="rkd", weights={"rkd_angle": 0})
+    path.write_text("train: [a]\ndistil:\n")
+    assert read_config(path).distil is None
+    path.write_text("train: [a]\ndistil: rkd\n")
+    with pytest.raises(VprError, match="must hold"):
+        read_config(path)
+    path.write_text("train: [a]\ndistil: {speed: 1}\n")
+    with pytest.raises(VprError, match="unknown key speed"):
+        read_config(path)

@@ -1,0 +1,104 @@
+"""Augmented frames of any sample set for a student, and the same for a teacher that looks on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import normalise, resize
+
+from .augment import AugmentConfig, augment
+from .cloud_augment import CloudAugmentConfig, augment_batch, augment_cloud
+from .sample import Sample, SampleSet, seeing
+
+if TYPE_CHECKING:
+    from ..teachers import TeacherInputs
+
+FrameKey = tuple[int, int, float, int]  # row, seed of the frame's augmentation, its strength, seed of the batch's
+
+
+class TrainingFrames(Dataset):
+    """Frames by key: read, augmented and normalised; the same key gives the same frame.
+
+    Keys carry the augmentation's seeds and strength, so that a resumed run sees exactly what an uninterrupted one does.
+    `teacher`: what a teacher that looks on wants to see; it gets the very same augmented picture, and a cloud augmented
+    by `cloud`. Then pictures are augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
+    """
+
+    def __init__(
+        self,
+        samples: SampleSet,
+        image_size: tuple[int, int],
+        config: AugmentConfig,
+        *,
+        teacher: "TeacherInputs | None" = None,
+        cloud: CloudAugmentConfig | None = None,
+        cache: bool = False,
+    ):
+        sees = ("image",) if teacher is None else tuple(dict.fromkeys(("image", *teacher.sees)))
+        self.samples, self.image_size, self.config = seeing(samples, sees), image_size, config
+        self.teacher, self.cloud, self.sees = teacher, cloud or CloudAugmentConfig(), sees
+        shown = image_size if teacher is None or teacher.image_size is None else teacher.image_size
+        self.drawn_size = (max(image_size[0], shown[0]), max(image_size[1], shown[1]))
+        self._kept: dict[int, Sample] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def read(self, row: int) -> Sample:
+        """Sample `row` as it lies in the set, without what nobody sees. VprError where it has no image."""
+        if self._kept is not None and row in self._kept:
+            return self._kept[row]
+        sample = self.samples[row]
+        if sample.image is None:
+            raise VprError(
+                f"the sample at {sample.stamp_ns} ns of drive '{sample.drive}' has no image: a student needs one."
+            )
+        sample = sample if "cloud" in self.sees else replace(sample, cloud=None)
+        if self._kept is not None:
+            self._kept[row] = sample
+        return sample
+
+    def fill_cache(self) -> None:
+        """Read every sample now, where they are kept: worker processes that start later share them."""
+        if self._kept is not None:
+            for row in range(len(self)):
+                self.read(row)
+
+    def __getitem__(self, key: "tuple[int, int, float] | FrameKey") -> dict[str, Any]:
+        row, seed, strength, *shared = key
+        sample = self.read(row)
+        assert sample.image is not None
+        picture = augment(sample.image, self.drawn_size, self.config, strength, np.random.default_rng(seed))
+        shrunk = resize(picture, self.image_size)
+        item: dict[str, Any] = {"image": normalise(torch.from_numpy(shrunk)[None])[0], "row": row}
+        if self.teacher is not None:
+            if sample.cloud is not None:
+                cloud = augment_cloud(sample.cloud, self.cloud, np.random.default_rng([seed, 0]))
+                sample = replace(sample, cloud=cloud)
+            item |= {"sample": replace(sample, image=picture), "shared": shared[0] if shared else seed}
+        return item
+
+
+@dataclass(frozen=True)
+class FrameBatches:
+    """Collate function: images (B, 3, h, w) and rows (B,); under "teacher" the keywords of its forward."""
+
+    teacher: "TeacherInputs | None" = None
+    cloud: CloudAugmentConfig | None = None
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch = default_collate([{"image": item["image"], "row": item["row"]} for item in items])
+        if self.teacher is None:
+            return batch
+        from ..teachers import collate
+
+        samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["shared"])
+        if samples[0].cloud is not None:
+            turned = augment_batch([sample.cloud for sample in samples], self.cloud or CloudAugmentConfig(), rng)
+            samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]
+        return batch | {"teacher": collate(samples, self.teacher, rng)}
