@@ -148,6 +148,20 @@ def test_paper_geodesics_do_not_saturate_where_the_released_ones_do():
     assert float(off.max()) < 38.7 and float(off.std() / off.mean()) < 1e-2
 
 
+def test_released_geodesics_have_every_clamp():
+    g = torch.Generator().manual_seed(5)
+    lengths = torch.tensor([1e-6, 0.3, 1.0, 4.0, 9.0, 14.0, 60.0])[:, None]
+    x = lengths * torch.nn.functional.normalize(torch.randn(7, 5, generator=g))
+    y = lengths.flip(0) * torch.nn.functional.normalize(torch.randn(7, 5, generator=g))
+    expected = torch.tensor(table(hyperbolic_released, x.double().tolist(), y.double().tolist()))
+    assert torch.allclose(released_geodesics(x, y, curvature=C), expected, rtol=1e-3)
+    # beyond the clamp the value stands still; its gradient does not
+    line = torch.tensor([[11.0, 0.0], [-11.0, 0.0]], requires_grad=True)
+    d = released_geodesics(line, curvature=C)[0, 1]
+    assert float(d.detach()) == pytest.approx(2 / R * math.atanh(1 - 1e-5), rel=1e-3)
+    assert float(gradient(d, line)[0, 0]) > 0.1
+
+
 def test_geodesics_have_the_known_identities():
     v = torch.tensor([[0.0, 0, 0], [3e-3, 0, 0], [1.0, 0, 0], [30.0, 0, 0], [-500.0, 0, 0], [-500.0, 0, 0]])
     d = geodesics(distances(v), v.norm(dim=1), v.norm(dim=1), curvature=C)
