@@ -1,24 +1,48 @@
 """From trained weights to a runtime checkpoint: projection from training frames, calibration from validation cities."""
 
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
-from vpr_ros.student import D2VPR, Projection, fit_projection, save_checkpoint
+from vpr_ros.student import D2VPR, fit_projection, save_checkpoint
 
+from ..data.sample import SampleSet
 from ..data.training_set import FrameTable
-from ..retrieval import describe_frames, recall_by_condition
+from ..retrieval import recall_by_condition
+from .projecting import ProjectionTraining, describe, pair_rows, place_batches, train_projection
 
-SAMPLES_PER_DIM = 8  # of the projection's fit
+SAMPLES_PER_DIM = 8  # of the projection's fit, where there are so many
+LEAST_PER_DIM = 4  # fewer never
 PLACE_RADIUS_M = 10.0
+PROJECTIONS = ("fitted", "trained")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came out: the projection that was written, and validation Recall@1 by condition of every one that was made.
+
+    `recalls` has "full" (no projection), "fitted" and, if asked for, "trained"; empty without validation frames.
+    """
+
+    fingerprint: str
+    dim: int
+    frames: int  # that the projection has seen
+    projection: str
+    recalls: dict[str, dict[str, float]] = field(default_factory=dict)
+    calibrated: bool = False
 
 
 def finish_student(
     student: D2VPR,
-    training: FrameTable,
+    training: FrameTable | SampleSet,
     validation: FrameTable | None,
     out: str | Path,
     provenance: dict,
@@ -26,32 +50,67 @@ def finish_student(
     dim: int,
     whiten: float,
     seed: int = 0,
-) -> dict:
-    """Fit what a robot needs beside the weights and write the checkpoint `out`; returns validation recalls by
-    condition.
+    projection: str = "fitted",
+    shrink: bool = True,
+    warn: Callable[[str], None] = log.warning,
+) -> Finished:
+    """Fit what a robot needs beside the weights and write the checkpoint `out`.
 
     The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed
-    by a drive of another city, which is off the map. Without validation frames the checkpoint carries no calibration.
+    by a drive of another city, which is off the map. Without validation frames, or with too few for a calibration, the
+    checkpoint carries none. `projection` "trained" goes on from the fitted one with pairs of training frames. Where the
+    frames are fewer than 4 per dimension, `shrink` lowers `dim`, so that a long training is not lost; without it this
+    is a VprError. What the reader should know is told to `warn`.
     """
+    if projection not in PROJECTIONS:
+        raise VprError(f"the projection is '{projection}': choose {' or '.join(PROJECTIONS)}.")
+    dim = possible_dim(dim, len(training), shrink, warn)
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
-    samples, _ = describe_frames(student, training.select(rows))
-    projection = fit_projection(samples, min(dim, samples.shape[1], len(samples) // 4), whiten=whiten)
-    recalls, calibration = {}, None
+    if projection == "trained":
+        rows = pair_rows(training, SAMPLES_PER_DIM * dim)
+        raw = describe(student, training, rows)
+        some = rng.choice(len(rows), min(len(rows), SAMPLES_PER_DIM * dim), replace=False)
+        samples = raw[np.sort(some)]
+    else:
+        rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
+        samples = raw = describe(student, training, rows)
+    found = {"fitted": fit_projection(samples, min(dim, samples.shape[1]), whiten=whiten)}
+    if projection == "trained":
+        config = ProjectionTraining(seed=seed)
+        found["trained"] = train_projection(found["fitted"], raw, *place_batches(training, rows, config), config)
+    chosen, recalls, calibration = found[projection], {}, None
     if validation is not None:
-        raw, _ = describe_frames(student, validation)
-        descriptors = projection.apply(raw)
-        recalls = recall_by_condition(descriptors, validation)
-        fitted = fit_calibration(labelled_drives(descriptors, validation), PLACE_RADIUS_M, source="checkpoint")
-        calibration = fitted.to_dict()
+        seen = describe(student, validation)
+        recalls = {"full": recall_by_condition(seen, validation)}
+        recalls |= {name: recall_by_condition(one.apply(seen), validation) for name, one in found.items()}
+        calibration = _calibration(chosen.apply(seen), validation, warn)
     provenance = provenance | {
-        "projection": {"dim": projection.dim, "whiten": whiten, "samples": len(samples)},
-        "validation": recalls,
+        "projection": {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(samples)},
+        "validation": recalls.get(projection, {}),
     }
-    save_checkpoint(
-        out, student, Projection(projection.mean, projection.matrix, whiten), calibration, provenance, half=True
-    )
-    return recalls
+    fingerprint = save_checkpoint(out, student, chosen, calibration, provenance, half=True)
+    return Finished(fingerprint, chosen.dim, len(raw), projection, recalls, calibration is not None)
+
+
+def possible_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None]) -> int:
+    """`dim`, or what `frames` allow where `shrink`: directions from few samples do not carry over to other images."""
+    most = frames // LEAST_PER_DIM
+    if dim <= most:
+        return dim
+    said = f"{frames} training frames are too few for {dim} dimensions, {LEAST_PER_DIM} frames for each"
+    if not shrink or most < 2:
+        raise VprError(f"{said}: " + (f"ask for {most} or fewer, or add frames." if most > 1 else "add frames."))
+    warn(f"{said}: the descriptors get {most}.")
+    return most
+
+
+def _calibration(descriptors: np.ndarray, table: FrameTable, warn: Callable[[str], None]) -> dict | None:
+    try:
+        return fit_calibration(labelled_drives(descriptors, table), PLACE_RADIUS_M, source="checkpoint").to_dict()
+    except VprError as error:
+        warn(f"no calibration in this checkpoint, the validation drives are not enough ({error}); fit one to the map "
+             "with 'vpr_ros calibrate'.")  # fmt: skip
+        return None
 
 
 class _Keyframes:
@@ -84,6 +143,8 @@ def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[Labelled
         keyframes = _Keyframes(descriptors, table, mapped)
         elsewhere = drives_of[cities[(position + 1) % len(cities)]] if len(cities) > 1 else []
         for number, on_map in enumerate(queries):
+            if len(on_map) < 2:
+                continue  # no time between frames to go on with
             off_map = elsewhere[(number + 1) % len(elsewhere)] if elsewhere else np.empty(0, dtype=np.int64)
             T_on, T_off = _poses(table, on_map), _poses(table, off_map)
             truth = label_by_pose(keyframes, T_on, PLACE_RADIUS_M, max_heading_deg=60)

@@ -8,7 +8,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from vpr_ros import __version__
-from vpr_ros.cli import bags, converting, demo, evaluating, frames, maps, models, running, training
+from vpr_ros.cli import bags, converting, demo, evaluating, exporting, frames, maps, models, running, training
 from vpr_ros.cli.console import say_error
 from vpr_ros.errors import VprError
 
@@ -63,7 +63,7 @@ def root(
     """Options that stand before the command."""
 
 
-for group in (running, evaluating, maps, models, bags, demo, training, converting, frames):
+for group in (running, evaluating, maps, models, bags, demo, training, exporting, converting, frames):
     group.register(app)
 
 

@@ -14,7 +14,7 @@ from vpr_ros.errors import VprError
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (info, merge, prune, export, poses, redescribe):
+    for command in (info, merge, prune, poses, redescribe):
         app.command()(command)
 
 
@@ -122,14 +122,8 @@ def prune(
     say(f"{map_file}: {facts['removed']} keyframes removed, {facts['left']} left")
 
 
-def export(
-    map_file: options.MapArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="A .csv or .tum file.", show_default=False)],
-    pose: Annotated[str, typer.Option(help="Poses of a .tum file: map or odom.")] = "map",
-    session: Annotated[int | None, typer.Option(help="Only this session (.tum).")] = None,
-    force: options.Force = False,
-):
-    """Write the keyframes as a table (CSV: ids, stamps, both poses) or as a trajectory (TUM)."""
+def export_map(map_file: Path, output: Path, pose: str, session: int | None, force: bool) -> None:
+    """Write the keyframes as a table (CSV: ids, stamps, both poses) or as a trajectory (TUM); see `vpr_ros export`."""
     from vpr_ros.place_map import PlaceMap, export_csv, export_tum
 
     kind = output.suffix.lower()

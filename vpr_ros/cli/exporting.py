@@ -1,0 +1,148 @@
+"""`vpr_ros export`: a trained network as the checkpoint a robot runs, or a map as a table or trajectory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import maps, options
+from vpr_ros.cli.console import fresh, require_file, say, table
+from vpr_ros.errors import VprError
+
+OF_A_NETWORK, OF_A_MAP = "Of a network", "Of a map"
+TABLES = (".csv", ".tum", ".txt")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command()(export)
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(help="A run's folder, a file of weights, or a map.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="New .safetensors (default: in the run's folder); of a map .csv or .tum.",
+                     show_default=False),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="last or best (by validation) of a run.", rich_help_panel=OF_A_NETWORK)
+    ] = "last",
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--train", help="Training-set folder for the projection; repeat for several (default: the run's).",
+                     rich_help_panel=OF_A_NETWORK),
+    ] = None,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of other places for the calibration; repeat for several (default: the run's).",
+                     rich_help_panel=OF_A_NETWORK),
+    ] = None,
+    dim: Annotated[
+        int | None,
+        typer.Option(min=2, help="Numbers per descriptor (default: the run's, or 512).", rich_help_panel=OF_A_NETWORK),
+    ] = None,
+    whiten: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="0: plain PCA; 1: components of equal variance (default: the run's, or 0.5).",
+                     rich_help_panel=OF_A_NETWORK),
+    ] = None,
+    projection: Annotated[
+        str,
+        typer.Option(help="fitted, or trained: some hundred steps more on pairs of frames; both are compared.",
+                     rich_help_panel=OF_A_NETWORK),
+    ] = "fitted",
+    pose: Annotated[str, typer.Option(help="Poses of a .tum file: map or odom.", rich_help_panel=OF_A_MAP)] = "map",
+    session: Annotated[int | None, typer.Option(help="Only this session (.tum).", rich_help_panel=OF_A_MAP)] = None,
+    force: options.Force = False,
+):  # fmt: skip
+    """Make a trained network the checkpoint that a robot runs; or write a map as a table (CSV) or trajectory (TUM).
+
+    Of a network: the projection to compact descriptors is fitted on training
+    frames, the probabilities on validation drives, and both go into one file
+    with the weights and where they come from. `vpr_ros train` ends with this;
+    use it for a run that was stopped, other dimensions, or published weights.
+
+    \b
+    Examples:
+      vpr_ros export runs/town --dim 256 -o town_256.safetensors
+      vpr_ros export d2vpr.safetensors --train town -o town_d2vpr.safetensors
+      vpr_ros export town.vpr -o town.csv
+    """
+    if _is_map(source) or (output is not None and output.suffix.lower() in TABLES):
+        if output is None:
+            raise VprError(f"'{source}' is a map: say with -o which .csv or .tum file to write.")
+        maps.export_map(require_file(source, "map"), output, pose, session, force)
+        return
+    _export_network(source, output, weights, data, validation, dim, whiten, projection, force)
+
+
+def _is_map(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(15) == b"SQLite format 3"
+    except OSError:
+        return False
+
+
+def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
+    if weights not in ("last", "best"):
+        raise VprError(f"--weights is '{weights}': choose last or best.")
+    from vpr_ros.training.data.training_set import read_frame_table
+    from vpr_ros.training.engine.exporting import SERVED, check_apart, open_trained, open_training
+    from vpr_ros.training.engine.finish import finish_student
+
+    trained = open_trained(source, weights)
+    output = output or (source / SERVED if source.is_dir() else None)
+    if output is None:
+        raise VprError("say with -o which .safetensors file to write.")
+    if output.suffix != ".safetensors":
+        raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")
+    folders = trained.train if data is None else tuple(map(str, data))
+    training = open_training(folders, trained.layout if data is None else layout_of(folders))
+    checks = trained.validation if validation is None else tuple(map(str, validation))
+    judged = read_frame_table(*checks) if checks else None
+    warn = lambda text: say(text, "yellow")  # noqa: E731
+    if judged is not None and (shared := check_apart(training, judged)):
+        warn(
+            f"training and validation both have the area {', '.join(shared)}: if these are the same streets, the "
+            "figures and the probabilities will be too good"
+        )
+    if judged is None:
+        warn("no validation set, so no calibration in the checkpoint: fit one to the map with 'vpr_ros calibrate'")
+    with fresh(output, force) as path:
+        made = finish_student(
+            trained.student,
+            training,
+            judged,
+            path,
+            trained.provenance,
+            dim=dim or trained.dim,
+            whiten=trained.whiten if whiten is None else whiten,
+            seed=trained.seed,
+            projection=projection,
+            shrink=False,
+            warn=warn,
+        )
+    if made.recalls:
+        _show(made)
+    say(
+        f"{output}: {made.dim} numbers per descriptor, projection {made.projection} on {made.frames} frames, "
+        f"{'calibrated' if made.calibrated else 'not calibrated'}"
+    )
+
+
+def layout_of(folders: tuple[str, ...]) -> str:
+    """Which kind of training data folders hold, by what lies in them."""
+    return "gsv-cities" if any((Path(one) / "Dataframes").is_dir() for one in folders) else "training-set"
+
+
+def _show(made) -> None:
+    """Recall by condition, without a projection and with each; and a hint where the one that was taken is not best."""
+    conditions = list(made.recalls["full"])
+    rows = [(name, *recalls.values()) for name, recalls in made.recalls.items()]
+    table("validation Recall@1 (10 m)", ["projection", *conditions], rows)
+    if "trained" in made.recalls and made.recalls["trained"].get("all", 0) < made.recalls["fitted"].get("all", 0):
+        say("the fitted projection recognises more of the validation drives than the trained one", "yellow")
