@@ -24,7 +24,7 @@ def installed_data():
 
 
 LIDAR = ["open3d>=0.18"]
-TRAIN = [*LIDAR, "lightning>=2.2"]
+TRAIN = [*LIDAR, "lightning>=2.2", "tensorboard>=2.14"]
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [

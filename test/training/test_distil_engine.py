@@ -11,17 +11,20 @@ import torch
 from torch import nn
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import read_checkpoint, save_checkpoint
+from vpr_ros.student import normalise, read_checkpoint, save_checkpoint
 from vpr_ros.training.data import read_frame_table
+from vpr_ros.training.data.augment import AugmentConfig
+from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check, read_config
+from vpr_ros.training.engine.curves import draw_curves
 from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
 from vpr_ros.training.engine.students import build_student
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
-from vpr_ros.training.teachers import load_teacher, save_teacher
+from vpr_ros.training.teachers import collate, load_teacher, save_teacher
 
 TEACHER = {
     "cloud_dim": 8,
@@ -179,6 +182,130 @@ def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):
         build_student(other)
     with pytest.raises(VprError, match="does not fit"):
         build_student(TrainConfig(start=str(tmp_path / "first.safetensors"), options={"dim": 32}))
+
+
+def scripted(monkeypatch, recalls):
+    """Validation recalls of the epochs, in place of measured ones."""
+    left = iter(recalls)
+    monkeypatch.setattr("vpr_ros.training.engine.train.recall_by_condition", lambda *_: {"all": next(left)})
+
+
+@pytest.mark.parametrize("keep, epoch", [("best", 2), ("last", 5)])
+def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_path, monkeypatch, keep, epoch):
+    config = settings(folder, checkpoint, epochs=9, patience=3, validate_every=1, keep=keep, steps_per_epoch=1)
+    config = dataclasses.replace(config, loss="contrastive", distil=None)
+    samples = samples_of(folder)
+    scripted(monkeypatch, [0.2, 0.5, 0.5, 0.4, 0.3, 0.9])
+    path = train(config, tmp_path / "run", validation=samples, finish=False)
+    assert len(rows_of(tmp_path / "run")) == 5
+    found = read_checkpoint(path)
+    assert found.metadata["provenance"]["epoch"] == epoch
+    scripted(monkeypatch, [1.0])
+    again = train(config, tmp_path / "run", validation=samples, finish=False)
+    assert len(rows_of(tmp_path / "run")) == 5, "a run that ended stays ended"
+    a, b = weights(again), found.model.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(VprError, match="name a validation folder"):
+        train(config, tmp_path / "other", finish=False)
+
+
+def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, monkeypatch):
+    config = settings(folder, checkpoint, epochs=9, patience=2, validate_every=2, keep="best", steps_per_epoch=1)
+    config = dataclasses.replace(config, distil=None)
+    scripted(monkeypatch, [0.5, 0.4, 0.9])
+    whole = train(config, tmp_path / "whole", validation=samples_of(folder), finish=False)
+    scripted(monkeypatch, [0.5, 0.4, 0.9])
+    step = MetricLearning.training_step
+
+    def cut(self, batch, index):
+        if self.global_step == 3:
+            raise RuntimeError("power cut")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(config, tmp_path / "parts", validation=samples_of(folder), finish=False)
+    monkeypatch.setattr(MetricLearning, "training_step", step)
+    parts = train(config, tmp_path / "parts", validation=samples_of(folder), finish=False)
+    counts = [[row["epoch"] for row in rows_of(tmp_path / name)] for name in ("whole", "parts")]
+    assert counts[0] == counts[1] == ["1", "2", "3", "4"]
+    a, b = weights(whole), weights(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("view", ["online", "frozen"])
+def test_views_of_the_teacher(folder, checkpoint, tmp_path, monkeypatch, view):
+    config = settings(folder, checkpoint, distil={"teacher_view": view}, ramp=(1.0, 1.0))
+    seen, step = [], MetricLearning.training_step
+
+    def watch(self, batch, index):
+        seen.append((batch["row"].clone(), self._embeddings(batch, batch["row"]).clone()))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    a = train(config, tmp_path / "a", finish=False)
+    first, seen[:] = list(seen), []
+    b = train(config, tmp_path / "b", finish=False)
+    x, y = weights(a), weights(b)
+    assert all(torch.equal(x[name], y[name]) for name in x), "augmentations are drawn by the seed"
+    assert all(torch.equal(p[1], q[1]) for p, q in zip(first, seen, strict=True))
+    plain = torch.from_numpy(embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples_of(folder)))
+    assert all((taught - plain[rows]).norm() > 1e-3 for rows, taught in seen), "what was embedded is augmented"
+    by_row = {}
+    for rows, taught in seen:
+        for row, one in zip(rows.tolist(), taught, strict=True):
+            by_row.setdefault(row, []).append(one)
+    again = [torch.equal(ones[0], ones[-1]) for ones in by_row.values() if len(ones) > 1]
+    assert again and all(again) if view == "frozen" else not any(again)
+    assert (tmp_path / "a" / "teacher.npy").exists() == (view == "frozen")
+
+
+def test_an_onlooking_teacher_sees_the_students_picture(folder):
+    teacher = load_teacher("minkloc++", sparse="torch", **TEACHER)
+    frames = TrainingFrames(samples_of(folder), (28, 28), AugmentConfig(), teacher=teacher.inputs)
+    item = frames[(3, 5, 1.0, 7)]
+    batch = FrameBatches(teacher.inputs, frames.cloud)([item])
+    picture = item["sample"].image
+    assert picture.shape == (28, 28, 3)
+    assert torch.equal(item["image"], normalise(torch.from_numpy(picture)[None])[0])
+    assert torch.equal(batch["teacher"]["images"], collate([item["sample"]], teacher.inputs)["images"])
+    assert batch["teacher"]["clouds"][0].shape == (60, 3) and batch["image"].shape == (1, 3, 28, 28)
+
+
+def test_an_image_network_of_the_teachers_as_student(folder, checkpoint, tmp_path):
+    small = {"dim": 16, "image_planes": [4, 4, 8], "image_size": [28, 28]}
+    config = settings(
+        folder,
+        checkpoint,
+        distil={"head": "none"},
+        student="distilvpr-resnet18",
+        options=small,
+        image_sizes=(),
+        loss="triplet",
+        task_weight=0.5,
+        batches="pairs",
+        batch_size=8,
+        positive_m=10.0,
+        negative_m=50.0,
+        cities_per_batch=0,
+        optimiser="adam",
+        clip=0.0,
+        schedule="steps",
+        milestones=(1,),
+    )
+    path = train(config, tmp_path / "run")
+    student = load_teacher("distilvpr-resnet18", path)
+    assert embed(student, samples_of(folder)).shape == (48, 16)
+    rates = [float(row["learning_rate"]) for row in rows_of(tmp_path / "run")]
+    assert rates[-1] == pytest.approx(1e-4)
+    with pytest.raises(VprError, match="sees more than an image"):
+        build_student(dataclasses.replace(config, student="minkloc++", options=TEACHER))
+
+
+def test_the_picture_of_a_run(folder, checkpoint, tmp_path):
+    rows = [{"epoch": 1, "loss": 2.0, "rkd_angle": 0.1, "batch_recall": 0.5, "learning_rate": 0.1, "seconds": 1.0}]
+    draw_curves([*rows, {**rows[0], "epoch": 2, "all": 0.7}], tmp_path / "curves.png")
+    assert cv2.imread(str(tmp_path / "curves.png")).std() > 5
 
 
 def test_weights_of_terms_are_checked_and_used():

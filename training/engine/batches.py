@@ -13,17 +13,18 @@ from ..data.pairs import PairBatchSampler
 from ..data.sample import SampleSet
 from ..data.sampler import PlaceBatchSampler
 from .config import TrainConfig
+from .gathering import rank, ranks
 
 
 class StudentBatches(Sampler):
-    """Yields batches of keys for `TrainingFrames`, the part of one process out of `ranks`.
+    """Yields batches of keys for `TrainingFrames`; where several processes train, this one's part of each.
 
     What is drawn depends on (seed, epoch, step) alone, so a resumed run draws what an uninterrupted one does. A batch
-    is cut to a multiple of `ranks`, and the parts in the order of ranks are the batch.
+    is cut to a multiple of the processes, and the parts in the order of ranks are the batch.
     """
 
-    def __init__(self, samples: SampleSet, config: TrainConfig, rank: int = 0, ranks: int = 1):
-        self.config, self.rank, self.ranks = config, rank, ranks
+    def __init__(self, samples: SampleSet, config: TrainConfig):
+        self.config = config
         self.drawn = _drawn(samples, config)
 
     @property
@@ -43,8 +44,8 @@ class StudentBatches(Sampler):
             strength = self.strength(step)
             # The place sampler has its strength in place of the batch's seed.
             shared = keys[0][2] if isinstance(keys[0][2], int) else keys[0][1]
-            part = len(keys) // self.ranks
-            mine = keys[self.rank * part : (self.rank + 1) * part]
+            part = len(keys) // ranks()
+            mine = keys[rank() * part : (rank() + 1) * part]
             yield [(row, seed, strength, int(shared)) for row, seed, _ in mine]
 
     def strength(self, step: int) -> float:

@@ -97,7 +97,9 @@ class TrainConfig:
     devices: str = ""  # Lightning's: a number, "0,1" or auto; empty: all GPUs, or one process on a CPU
     nodes: int = 1
     strategy: str = "auto"  # Lightning's, e.g. ddp
+    sync_batchnorm: bool = False  # batch statistics over all GPUs
     precision: str = "32-true"
+    tensorboard: bool = True  # also log for TensorBoard, where it is installed
     projection_dim: int = 512
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
 

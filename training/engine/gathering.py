@@ -10,6 +10,11 @@ def ranks() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This process's number among them, from 0."""
+    return dist.get_rank() if ranks() > 1 else 0
+
+
 def gather(x: torch.Tensor) -> torch.Tensor:
     """(B, ...) of every process -> (ranks * B, ...) on all of them, in the order of ranks, with gradients.
 

@@ -30,8 +30,6 @@ class MetricLearning(L.LightningModule):
     teacher is no part of the module: it is not trained and not saved. Losses see the batch of all processes.
     """
 
-    teacher_embeddings: Tensor
-
     def __init__(
         self,
         student: Student,
@@ -51,7 +49,8 @@ class MetricLearning(L.LightningModule):
         self._teacher = (teacher,)  # in a tuple, torch takes it for no part of this module
         if config.distil is not None and teacher is not None:
             self.distilling = Distilling(config.distil, width_of(student), teacher.dim)
-            self.register_buffer("teacher_embeddings", torch.empty(0), persistent=False)
+        # No buffer: data-parallel training would send it round at every step.
+        self.teacher_embeddings = torch.empty(0)
         self.history: list[dict] = []  # a row per finished epoch
 
     @property

@@ -1,18 +1,14 @@
 """One training run of a student from configuration to checkpoint."""
 
-import json
-import logging
 import time
-import warnings
 from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from vpr_ros.errors import VprError
+from vpr_ros.student import D2VPR
 
 from ..data.frames import FrameBatches, TrainingFrames
 from ..data.gsv_cities import GSVCities
@@ -21,13 +17,14 @@ from ..data.training_set import read_frame_table
 from ..evaluation.embedding import embed
 from ..retrieval import recall_by_condition
 from .batches import StudentBatches
-from .config import TrainConfig, as_dict, check
+from .config import TrainConfig, check
+from .curves import draw_curves
 from .finish import finish_student
+from .keeping import load_best
 from .module import MetricLearning
-from .progress import RunProgress
+from .running import claim, make_trainer, quiet
 from .students import Student, build_student, freeze, image_size_of, save_student
 from .teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
-from .teacher_checkpoint import WholeCheckpointIO
 
 CHECKPOINT = "student.safetensors"
 DESCRIBED_AT_ONCE = 64
@@ -55,8 +52,8 @@ def train(
     check(config, folders=samples is None)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    _quiet()
-    effective = _claim(out, config, resume)
+    quiet()
+    effective = claim(out, config, resume)
     if config.threads:
         torch.set_num_threads(config.threads)
     student = build_student(config) if student is None else student
@@ -64,6 +61,8 @@ def train(
     samples = samples if samples is not None else _samples(config)
     if validation is None and config.validation:
         validation = FrameTableSamples(read_frame_table(*config.validation), "validation", ("image",))
+    if validation is None and (config.patience or config.keep == "best"):
+        raise VprError("patience and `keep: best` look at the validation recall: name a validation folder")
     source = None
     if config.distil is not None:
         source = find_teacher(config.distil, teacher, samples)
@@ -73,42 +72,48 @@ def train(
     def validate() -> dict:
         if validation is None:
             return {}
-        return recall_by_condition(
-            embed(module.best_student, seeing(validation, ("image",)), DESCRIBED_AT_ONCE), validation
-        )
+        described = embed(module.best_student, seeing(validation, ("image",)), DESCRIBED_AT_ONCE)
+        return recall_by_condition(described, validation)
 
-    trainer = _trainer(config, out, validate)
+    trainer = make_trainer(config, out, validate)
     last = out / "last.ckpt"
     started = time.time()
     trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    path = out / CHECKPOINT
+    if not trainer.is_global_zero:
+        return path
     provenance = {
         "kind": "metric learning" if source is None else "distillation",
         # the folders' names: where they lay on the training machine is nobody's business
         "config": effective | {key: [Path(p).name for p in effective[key]] for key in ("train", "validation")},
-        "seconds": round(time.time() - started),
+        "data": samples.name,
         "frames": len(samples),
+        "seconds": round(time.time() - started),
+        "last_epoch": module.history[-1],
+        "epoch": load_best(module, out) if config.keep == "best" else module.history[-1]["epoch"],
     }
     if source is not None and module.distilling is not None:
         provenance["teacher"] = source.provenance | {"weights": dict(module.distilling.weights)}
-    path = out / CHECKPOINT
     trained = module.best_student.cpu().eval()
-    if not finish:
+    if finish:
+        draw_curves(module.history, out / "curves.png")
+        _finish(config, trained, samples, validation, path, provenance)
+    else:
         save_student(path, trained, provenance)
-        return path
-    _finish(config, trained, samples, validation, path, provenance)
     return path
 
 
 def _finish(config: TrainConfig, student: Student, samples, validation, path: Path, provenance: dict) -> None:
-    if not isinstance(samples, FrameTableSamples):
+    """Projection and calibration where the network is one that a robot runs; else the weights."""
+    if not isinstance(student, D2VPR):
         save_student(path, student, provenance)
         return
     finish_student(
         student,
-        samples.table,
-        None if validation is None else validation.table,
+        getattr(samples, "table", samples),
+        getattr(validation, "table", None),
         path,
         provenance,
         dim=config.projection_dim,
@@ -117,26 +122,12 @@ def _finish(config: TrainConfig, student: Student, samples, validation, path: Pa
     )
 
 
-def _quiet() -> None:
-    """Lightning's advice on loggers, worker counts and folders that a resumed run must share is not the reader's."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-
-
-def _claim(out: Path, config: TrainConfig, resume: bool) -> dict:
-    """Write the effective configuration; VprError for a folder that holds a run of another one."""
-    written, effective = out / "config.json", json.loads(json.dumps(as_dict(config)))
-    if resume and written.exists() and json.loads(written.read_text()) != effective:
-        raise VprError(f"{out} holds a run of another configuration; choose another folder or remove it")
-    written.write_text(json.dumps(effective, indent=1))
-    return effective
-
-
 def _samples(config: TrainConfig) -> SampleSet:
     if config.layout == "gsv-cities":
-        if len(config.train) > 1:
+        root, *more = config.train
+        if more:
             raise VprError("train: name one GSV-Cities folder, which holds all its cities")
-        return GSVCities(config.train[0])
+        return GSVCities(root)
     return FrameTableSamples(read_frame_table(*config.train), "+".join(Path(folder).name for folder in config.train))
 
 
@@ -170,27 +161,3 @@ def _assemble(
 
     module = MetricLearning(student, samples, config, source, embeddings, len(batches))
     return module, loader
-
-
-def _trainer(config: TrainConfig, out: Path, validate) -> L.Trainer:
-    return L.Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
-        devices=config.devices or ("auto" if config.accelerator != "cpu" else 1),
-        num_nodes=config.nodes,
-        strategy=config.strategy,
-        precision=config.precision,  # type: ignore[arg-type]
-        logger=CSVLogger(out, name="", version=""),
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        gradient_clip_val=config.clip or None,
-        plugins=[WholeCheckpointIO()],
-        callbacks=[
-            RunProgress(validate, config.validate_every, out),
-            ModelCheckpoint(
-                out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
-            ),
-        ],
-    )

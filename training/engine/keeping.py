@@ -1,0 +1,37 @@
+"""What a run keeps: its last whole epoch, the best one by validation, and when it ends early."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from .config import TrainConfig
+from .progress import RECALL
+
+
+class Patience(EarlyStopping):
+    """Ends a run after so many epochs without a better validation recall; a run that ended so stays ended."""
+
+    def __init__(self, epochs: int):
+        super().__init__(RECALL, patience=epochs, mode="max", check_on_train_epoch_end=True, strict=False)
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+def keepers(config: TrainConfig, out: Path) -> list[Callback]:
+    """Lightning's callbacks, in their order: `last.ckpt` comes last, so that it holds what the others have counted."""
+    kept: list[Callback] = [] if not config.patience else [Patience(config.patience)]
+    whole = {"save_top_k": 1, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    if config.keep == "best":
+        kept.append(ModelCheckpoint(out, filename="best", monitor=RECALL, mode="max", **whole))
+    return [*kept, ModelCheckpoint(out, filename="last", **whole)]
+
+
+def load_best(module: L.LightningModule, out: Path) -> int:
+    """Fill the module with the weights of `best.ckpt`; returns their epoch, counted from 1."""
+    found = torch.load(out / "best.ckpt", map_location="cpu", weights_only=True)
+    module.load_state_dict(found["state_dict"])
+    return int(found["epoch"]) + 1
