@@ -5,6 +5,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, save_checkpoint
@@ -122,6 +123,45 @@ def test_wrong_files_are_refused_and_not_kept(server, content, tmp_path):
         fetch(entry(url), tmp_path)
 
 
+class Bomb:
+    def __reduce__(self):
+        return (open, (Bomb.touched, "w"))
+
+
+@pytest.mark.parametrize("name", ["cricavpr", "dinov2-vitb14", "resnet18"])
+def test_weights_of_teachers_are_told_by_their_entries(server, tmp_path, name):
+    handler, url = server
+    wanted = dataclasses.replace(find(name), url=url, sha256=None)
+    file = tmp_path / "published.pth"
+
+    def serve(content):
+        torch.save(content, file)
+        handler.body = file.read_bytes()
+        file.unlink()
+
+    whole = {f"module.{key}": torch.zeros(shape) for key, shape in wanted.holds}
+    serve({"model_state_dict": whole})
+    assert fetch(wanted, tmp_path / "good").is_file()
+    first = next(iter(whole))
+    for wrong in (whole | {first: torch.zeros(3)}, {key: value for key, value in whole.items() if key != first}):
+        serve(wrong)
+        with pytest.raises(VprError, match=f"does not hold the weights of '{name}': {wanted.holds[0][0]} lacks"):
+            fetch(wanted, tmp_path / "wrong")
+    Bomb.touched = str(tmp_path / "touched")
+    serve({**whole, "more": Bomb()})
+    with pytest.raises(VprError, match="never executed"):
+        fetch(wanted, tmp_path / "wrong")
+    assert not (tmp_path / "touched").exists() and not list((tmp_path / "wrong").iterdir())
+
+
+def test_a_known_beginning_of_the_sum_is_checked(server, content, tmp_path):
+    _, url = server
+    digest = hashlib.sha256(content).hexdigest()
+    assert fetch(entry(url, sha256=digest[:8]), tmp_path).read_bytes() == content
+    with pytest.raises(VprError, match="SHA-256"):
+        fetch(entry(url, sha256=digest[1:9]), tmp_path / "other")
+
+
 def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path):
     with pytest.raises(VprError) as error:
         fetch(entry("http://127.0.0.1:9/tiny.safetensors"), tmp_path, timeout_s=2)
@@ -134,7 +174,9 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path):
 
 
 def test_catalogue_names_sources_and_licences():
-    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14"}
+    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14", "cricavpr", "dinov2-vitb14", "resnet18"}
+    for entry in CATALOGUE.values():
+        assert entry.for_student or (entry.kind in ("teacher", "backbone") and entry.holds and "FILE" in entry.then)
     assert all(getattr(e, f.name) for e in CATALOGUE.values() for f in dataclasses.fields(e)[:6])
     assert "your own decision" in find("d2vpr").licence
     with pytest.raises(VprError, match="choose one of nano"):

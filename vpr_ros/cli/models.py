@@ -39,7 +39,7 @@ def list_models():
 
     for entry in CATALOGUE.values():
         say(entry.name, style="bold")
-        say(f"  what     {entry.what}")
+        say(f"  what     {entry.what}" + ("" if entry.for_student else f" ({entry.kind})"))
         say(f"  licence  {entry.licence}")
         say(f"  from     {entry.source}")
         if entry.url is not None and not entry.shipped:
@@ -58,7 +58,9 @@ def download(
     with Progress(entry.filename, None) as progress:
         path = fetch(entry, folder, lambda done, _total: progress(done))
     say(f"{path}: {entry.what} ({entry.licence})")
-    if not entry.shipped:
+    if not entry.for_student:
+        say(f"next: {entry.then.replace('FILE', str(path))}")
+    elif not entry.shipped:
         say(f"next: vpr_ros models import {path} -o {name}.safetensors")
 
 

@@ -13,15 +13,20 @@ from pathlib import Path
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
+from vpr_ros.student.tensor_files import names, read_tensors, strip_module
 
 CHUNK_BYTES = 1 << 20
+TEACHER, BACKBONE = "teacher", "backbone"
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
     """One set of weights. ``url`` None: nothing to fetch automatically, ``source`` says where a person finds it.
 
-    ``size_bytes`` and ``sha256`` are checked where they are known; in any case the file must load as ``kind``.
+    ``kind``: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, or "backbone" for
+    what a teacher's training starts from. ``size_bytes`` and ``sha256`` (the whole or its beginning) are checked where
+    they are known; in any case a student's file must load as ``kind``, and any other must have the entries that
+    ``holds`` names, in these shapes. ``then`` says what to do with the fetched FILE.
     """
 
     name: str
@@ -33,6 +38,13 @@ class CatalogueEntry:
     url: str | None = None
     size_bytes: int | None = None
     sha256: str | None = None
+    holds: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    then: str = ""
+
+    @property
+    def for_student(self) -> bool:
+        """Whether the file is read as a student's checkpoint."""
+        return self.kind not in (TEACHER, BACKBONE)
 
     @property
     def shipped(self) -> bool:
@@ -67,6 +79,40 @@ CATALOGUE = {
             filename="dinov2_vits14_pretrain.pth",
             source="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
             url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+        ),
+        CatalogueEntry(
+            name="cricavpr",
+            kind=TEACHER,
+            what="CricaVPR as released, the teacher that D2-VPR learned from",
+            licence="MIT",
+            filename="CricaVPR.pth",
+            source="https://github.com/Lu-Feng/CricaVPR/releases/download/v1.0/CricaVPR.pth",
+            url="https://github.com/Lu-Feng/CricaVPR/releases/download/v1.0/CricaVPR.pth",
+            holds=(("backbone.pos_embed", (1, 1370, 768)), ("aggregation.1.p", (1,))),
+            then="vpr_ros eval --drives SET --teacher cricavpr -c FILE",
+        ),
+        CatalogueEntry(
+            name="dinov2-vitb14",
+            kind=BACKBONE,
+            what="DINOv2 ViT-B/14, to start a training of CricaVPR from",
+            licence="Apache-2.0",
+            filename="dinov2_vitb14_pretrain.pth",
+            source="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+            url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+            holds=(("pos_embed", (1, 1370, 768)), ("blocks.11.ls1.gamma", (768,))),
+            then='load_teacher("cricavpr", dinov2="FILE") in Python',
+        ),
+        CatalogueEntry(
+            name="resnet18",
+            kind=BACKBONE,
+            what="ResNet-18 of torchvision, to start the image branch of MinkLoc++ or DistilVPR's student from",
+            licence="BSD-3-Clause; learned from ImageNet, whose terms ask for research without profit",
+            filename="resnet18-f37072fd.pth",
+            source="https://download.pytorch.org/models/resnet18-f37072fd.pth",
+            url="https://download.pytorch.org/models/resnet18-f37072fd.pth",
+            sha256="f37072fd",  # torchvision's file names carry the beginning
+            holds=(("layer3.1.conv2.weight", (256, 256, 3, 3)), ("fc.weight", (1000, 512))),
+            then="options: {imagenet: FILE} in the configuration of `vpr_ros train teacher`",
         ),
     )
 }
@@ -150,8 +196,8 @@ def _download(url: str, part: Path, progress: Callable[[int, int | None], None] 
         raise VprError(f"the download of {url} stopped at {done} of {total} bytes: run it again to continue.")
 
 
-def check(entry: CatalogueEntry, path: str | Path) -> Checkpoint:
-    """Size and SHA-256 where known, then load it; VprError when it is not the file of the entry."""
+def check(entry: CatalogueEntry, path: str | Path) -> None:
+    """Size and SHA-256 where known, then what it holds; VprError when it is not the file of the entry."""
     path = Path(path)
     if entry.size_bytes is not None and path.stat().st_size != entry.size_bytes:
         raise VprError(f"{path} has {path.stat().st_size} bytes instead of {entry.size_bytes}: fetch it again.")
@@ -160,14 +206,19 @@ def check(entry: CatalogueEntry, path: str | Path) -> Checkpoint:
         with open(path, "rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
-        if digest.hexdigest() != entry.sha256:
+        if not digest.hexdigest().startswith(entry.sha256):
             raise VprError(f"{path} is not the file meant by '{entry.name}' (its SHA-256 differs): fetch it again.")
+    if not entry.for_student:
+        state = strip_module(read_tensors(path)[0])
+        wrong = [key for key, shape in entry.holds if key not in state or tuple(state[key].shape) != shape]
+        if wrong:
+            raise VprError(f"{path} does not hold the weights of '{entry.name}': {names(wrong)} lacks or differs.")
+        return
     checkpoint = read_checkpoint(path)
     if checkpoint.metadata["kind"] != entry.kind:
         raise VprError(
             f"{path} holds {checkpoint.metadata['kind']} weights, not the {entry.kind} weights of '{entry.name}'."
         )
-    return checkpoint
 
 
 def import_file(source: str | Path, out: str | Path, config: StudentConfig | None = None) -> Checkpoint:
