@@ -127,16 +127,17 @@ def test_a_reversed_drive_looks_back_along_the_same_line():
     assert (np.diff(back.stamps_ns) > 0).all()
 
 
-def test_stored_clouds_without_ground_are_in_base_link(drive):
+def test_stored_clouds_are_in_base_link(drive):
     cloud = scan(drive, CLEAR)
     whole, high = (stored_cloud(cloud, drive, TrainingSetConfig((7,), above_ground_m=h)) for h in (0.0, 0.5))
-    assert whole is cloud
+    assert np.allclose(whole, cloud + [0, 0, 1.95], atol=1e-5) and whole.dtype == np.float32
+    assert abs(np.median(whole[whole[:, 2] < 0.5, 2])) < 0.1  # the road lies at base_link's height
     expected = np.array([p + [0, 0, 1.95] for p in cloud.astype(float) if p[2] + 1.95 >= 0.5])
     assert np.allclose(high, expected, atol=1e-5) and 50 < len(high) < len(cloud)
     assert len(stored_cloud(cloud[:5] * [1, 1, 0] - [0, 0, 9], drive, TrainingSetConfig((7,), above_ground_m=0.5))) == 1
 
 
-def test_a_hard_set_is_rendered_and_older_sets_go_on(tmp_path):
+def test_a_hard_set_is_rendered(tmp_path):
     settings = dict(drives_per_city=2, frames_per_drive=5, image_size=(16, 24), with_lidar=True, workers=1)
     hard = render_training_set(
         tmp_path / "hard", [7], lidar="hard", above_ground_m=0.5, reversed_drives=(1,), **settings
@@ -148,11 +149,29 @@ def test_a_hard_set_is_rendered_and_older_sets_go_on(tmp_path):
     assert len(clouds) == 10 and min(c[:, 2].min() for c in clouds) >= 0.499
     with pytest.raises(VprError, match="no LiDAR 'broken'"):
         render_training_set(tmp_path / "broken", [7], lidar="broken", **settings)
-    # a meta.json from before the LiDAR settings existed
+    # sets without the ground are in base_link whether their meta.json says so or not
+    meta = json.loads((hard / "meta.json").read_text())
+    assert meta.pop("cloud_frame") == "base_link"
+    (hard / "meta.json").write_text(json.dumps(meta))
+    render_training_set(hard, [7], lidar="hard", above_ground_m=0.5, reversed_drives=(1,), **settings)
+
+
+def test_older_sets_go_on_unless_their_clouds_are_in_another_frame(tmp_path):
+    settings = dict(drives_per_city=2, frames_per_drive=5, image_size=(16, 24), workers=1)
     clean = render_training_set(tmp_path / "clean", [7], **settings)
     meta = json.loads((clean / "meta.json").read_text())
+    assert "cloud_frame" not in meta  # it has no clouds
     old = {key: value for key, value in meta.items() if key not in ("lidar", "above_ground_m", "reversed_drives")}
     (clean / "meta.json").write_text(json.dumps(old))
     render_training_set(clean, [7], **settings)
     with pytest.raises(VprError, match="other settings"):
         render_training_set(clean, [7], lidar="hard", **settings)
+    with pytest.raises(VprError, match="other settings"):
+        render_training_set(clean, [7], with_lidar=True, **settings)
+    (clean / "meta.json").write_text(json.dumps(old | {"with_lidar": True}))
+    with pytest.raises(VprError, match="clouds in lidar_link; choose another folder"):
+        render_training_set(clean, [7], with_lidar=True, **settings)
+    render_training_set(tmp_path / "new", [7], with_lidar=True, **settings)
+    render_training_set(tmp_path / "new", [7], with_lidar=True, **settings)
+    clouds = [np.load(path) for path in sorted((tmp_path / "new").glob("clouds/*/*/*.npy"))]
+    assert len(clouds) == 10 and all(abs(np.median(c[c[:, 2] < 0.5, 2])) < 0.2 for c in clouds)

@@ -19,6 +19,7 @@ from .city import WORLD_VERSION
 from .conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
 from .drive import START_NS, Drive, plan_drive
 
+CLOUD_FRAME = "base_link"
 COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
 
 # A drive takes one entry of its group; groups go round, so that every city has bright, snowy and dark drives to pair.
@@ -88,7 +89,7 @@ class TrainingSetConfig:
     first_drive: int = 0  # drives are numbered from here; other numbers give other conditions and traffic
     conditions: tuple[tuple[str, str, str], ...] = ()  # (season, light, weather) per drive; empty: balanced by GROUPS
     lidar: str = "clean"  # or "hard": another `hard_lidar` per drive
-    above_ground_m: float = 0.0  # 0: clouds are whole, in lidar_link; else in base_link without what is lower than this
+    above_ground_m: float = 0.0  # clouds lack what is lower than this above base_link's ground; 0: they are whole
     reversed_drives: tuple[int, ...] = ()  # numbers of the drives that go along the route from its end
 
 
@@ -132,15 +133,37 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
 
 
 def stored_cloud(points: np.ndarray, drive: Drive, config: TrainingSetConfig) -> np.ndarray:
-    """A scan (N, 3) in lidar_link as the set keeps it; PointNetVLAD's submaps have no ground either.
+    """A scan (N, 3) in lidar_link as the set keeps it: in base_link, on the ground, as recorded sets keep theirs.
 
-    At least one point is kept: a network needs something to look at.
+    With `above_ground_m` the ground goes, as in PointNetVLAD's submaps. At least one point is kept: a network needs
+    something to look at.
     """
-    if config.above_ground_m <= 0:
-        return points
     moved = points + drive.T_base_lidar[:3, 3].astype(np.float32)
+    if config.above_ground_m <= 0:
+        return moved
     high = moved[:, 2] >= config.above_ground_m
     return moved[high] if high.any() else moved[:1]
+
+
+def _meta(config: TrainingSetConfig) -> dict:
+    """What meta.json says of a set; sets with LiDAR name the frame of their clouds."""
+    meta = {"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)}
+    return json.loads(json.dumps(meta | ({"cloud_frame": CLOUD_FRAME} if config.with_lidar else {})))
+
+
+def _require_same(out: Path, meta: dict) -> None:
+    """VprError where the set in `out` is another one; a set made before a setting existed has its default.
+
+    One that does not name its clouds' frame has them in base_link where they lack the ground, else in lidar_link.
+    """
+    found = json.loads((out / "meta.json").read_text())
+    found = json.loads(json.dumps(asdict(TrainingSetConfig(tuple(meta["seeds"]))))) | found
+    if found["with_lidar"]:
+        found.setdefault("cloud_frame", CLOUD_FRAME if found["above_ground_m"] > 0 else "lidar_link")
+    if found != meta:
+        of_frame = found | {"cloud_frame": CLOUD_FRAME} == meta
+        differs = f"with clouds in {found['cloud_frame']}" if of_frame else "of other settings"
+        raise VprError(f"{out} holds a training set {differs}; choose another folder or delete it")
 
 
 def _part(out: Path, city_seed: int, number: int) -> Path:
@@ -202,7 +225,7 @@ def render_training_set(
 
     `options` are further fields of TrainingSetConfig. `progress(drives done, drives in all)`. A second call with the
     same settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on
-    `workers`. Returns `out_dir`.
+    `workers`. Clouds are (N, 3) float16 in base_link, which is on the ground. Returns `out_dir`.
     """
     size = (image_size[0], image_size[1])
     config = TrainingSetConfig(
@@ -213,16 +236,11 @@ def render_training_set(
     if config.lidar not in ("clean", "hard"):
         raise VprError(f"a training set knows no LiDAR {config.lidar!r}; choose clean or hard")
     out = Path(out_dir)
-    meta = json.loads(
-        json.dumps({"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)})
-    )
+    meta = _meta(config)
     try:
         (out / "parts").mkdir(parents=True, exist_ok=True)
         if (out / "meta.json").exists():
-            # A set made before a setting existed has its default.
-            defaults = asdict(TrainingSetConfig(config.seeds))
-            if json.loads(json.dumps(defaults)) | json.loads((out / "meta.json").read_text()) != meta:
-                raise VprError(f"{out} holds a training set of other settings; choose another folder or delete it")
+            _require_same(out, meta)
         else:
             (out / "meta.json").write_text(json.dumps(meta, indent=1))
     except (OSError, ValueError) as error:
