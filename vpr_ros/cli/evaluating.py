@@ -70,20 +70,26 @@ def evaluate(
     protocol: Annotated[
         list[str] | None,
         typer.Option(
-            help="Rule of a public set instead of --truth: pitts30k, pitts250k, msls-val, msls-val-40deg, nordland, "
-            "nordland-1, sped, amstertime. And paper: plain PCA scores and Euclidean distance. Repeat for both.",
+            help="Instead of --truth, what a public set counts as right: pitts30k, pitts250k, msls-val, "
+            "msls-val-40deg, nordland, nordland-1, sped or amstertime. And `paper` compares as the papers do, by "
+            "Euclidean distance between PCA outputs that are not scaled to unit length. May be given twice.",
             rich_help_panel="Two image folders",
         ),
     ] = None,
     pca_from: Annotated[
         Path | None,
         typer.Option(
-            help="Fit a PCA on these training images (or drives), never on the tested ones.",
+            help="Fit a PCA on this folder of training images (with --drives: training drives), never on tested ones.",
             rich_help_panel="Two image folders",
         ),
     ] = None,
     pca_dim: Annotated[
-        int, typer.Option(min=1, help="Its dimensions; four images each.", rich_help_panel="Two image folders")
+        int,
+        typer.Option(
+            min=1,
+            help="Numbers that the PCA keeps; it needs four images for each.",
+            rich_help_panel="Two image folders",
+        ),
     ] = 512,
     baselines: Annotated[
         bool, typer.Option(help="Also measure pixels and an untrained copy.", rich_help_panel="Two image folders")
@@ -91,22 +97,37 @@ def evaluate(
     drives: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Training set, Boreas sequence or RobotCar traversal; repeat. Every drive asks every other one.",
+            help="Folder of a training set, a Boreas sequence or a RobotCar traversal; repeat for several. The frames "
+            "of each drive are looked up in every other drive of the same area.",
             rich_help_panel="Drives",
         ),
     ] = None,
     submaps: Annotated[
-        Path | None, typer.Option(help="Folder of the PointNetVLAD benchmark.", rich_help_panel="Drives")
+        Path | None,
+        typer.Option(
+            help="Folder with the point clouds and splits of the PointNetVLAD benchmark.", rich_help_panel="Drives"
+        ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Its test: oxford, university, residential or business.", rich_help_panel="Drives")
+        str,
+        typer.Option(
+            help="Part of --submaps to test: oxford, university, residential or business.", rich_help_panel="Drives"
+        ),
     ] = "oxford",
-    images: Annotated[Path | None, typer.Option(help="Pictures of its submaps.", rich_help_panel="Drives")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder with the pictures that belong to --submaps.", rich_help_panel="Drives")
+    ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Evaluate this teacher, with its --checkpoint.", rich_help_panel="Drives")
+        str | None,
+        typer.Option(
+            help="Evaluate this teacher instead of the student; --checkpoint is its file.", rich_help_panel="Drives"
+        ),
     ] = None,
     measure: Annotated[
-        str, typer.Option(help="euclidean (raw), cosine or l1 (raw).", rich_help_panel="Drives")
+        str,
+        typer.Option(
+            help="Distance between descriptors: euclidean or l1, both unscaled, or cosine.", rich_help_panel="Drives"
+        ),
     ] = "euclidean",
     output: Annotated[
         Path | None,
@@ -151,9 +172,7 @@ def evaluate(
     if database is not None and queries is not None:
         if out is not None:
             raise VprError("give either a run folder, or --database with --queries, not both.")
-        _folders(
-            database, queries, truth, min_grey, checkpoint, device, baselines, protocol or [], pca_from, pca_dim
-        )
+        _folders(database, queries, truth, min_grey, checkpoint, device, baselines, protocol or [], pca_from, pca_dim)
         return
     if protocol or pca_from:
         raise VprError("--protocol and --pca-from are for two image folders: name --database and --queries.")
