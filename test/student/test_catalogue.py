@@ -124,6 +124,8 @@ def test_wrong_files_are_refused_and_not_kept(server, content, tmp_path):
 
 
 class Bomb:
+    touched = ""
+
     def __reduce__(self):
         return (open, (Bomb.touched, "w"))
 
