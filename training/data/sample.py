@@ -62,8 +62,7 @@ class SampleSet(Protocol):
 class FrameTableSamples:
     """A training-set folder (rendered, recorded or converted) as a SampleSet.
 
-    Clouds are in metres, in the frame that the set's writer stored them in: the base frame of recorded sets and of
-    rendered ones with `above_ground_m` in their meta.json, else lidar_link, whose height differs between drives.
+    Clouds are in metres in the base frame, as recorded, converted and rendered sets store them.
     `sees` names what is read of a sample: "image", "cloud" or both; the rest is None.
     """
 
