@@ -11,6 +11,7 @@ from vpr_ros.geometry import geodetic_to_enu, planar_transform
 from vpr_ros.sensors import (
     BagWriter,
     DriveTopics,
+    Trajectory,
     camera_info_msg,
     cloud_msg,
     compressed_image_msg,
@@ -116,6 +117,24 @@ def test_odometry_stands_in_and_is_a_city_of_its_own(tmp_path):
         bag_to_frames(second, tmp_path / "set")
     bag_to_frames(second, tmp_path / "set", FramesConfig(city="second street"))
     assert set(read_frame_table(tmp_path / "set").cities) == {"own", "second street"}
+
+
+def test_poses_of_a_trajectory_bring_two_drives_into_one_frame(bag, tmp_path):
+    plain = write_bag(tmp_path / "wednesday")
+    stamps = START + np.arange(2, 20) * SECOND // 10  # the first two frames are not covered
+    poses = np.array([planar_transform(7 + 0.52 * i, 3, 0.2) for i in range(2, 20)])
+    Trajectory(stamps, poses).to_tum(tmp_path / "aligned.tum")
+    bag_to_frames(bag, tmp_path / "set", FramesConfig(spacing_m=2.0))
+    config = FramesConfig(spacing_m=2.0, trajectory=str(tmp_path / "aligned.tum"))
+    result = bag_to_frames(plain, tmp_path / "set", config)
+    assert result.poses == "map"
+    table = read_frame_table(tmp_path / "set")
+    mine = table.drives == "wednesday"
+    assert 0 < mine.sum() == result.frames
+    first = table.positions_m[mine][0]
+    assert abs(first[1] - 3) < 1e-6 and first[0] >= 7 + 2 * 0.52 - 1e-6
+    with pytest.raises(VprError, match="cannot be read"):
+        bag_to_frames(plain, tmp_path / "other", FramesConfig(trajectory=str(tmp_path / "none.tum")))
 
 
 def test_satellite_fixes_of_a_city_have_one_origin(bag, tmp_path):

@@ -5,15 +5,17 @@ a set made here and one recorded live are the same kind of set and may be one fo
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.recording import Recording
+from vpr_ros.observation import Observation
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.config import DriveConfig, DriveTopics
+from vpr_ros.sensors.trajectory import Trajectory
 
 from .recorded_origins import Origins
 from .writer import TrainingSetWriter
@@ -32,6 +34,7 @@ class FramesConfig:
     require_cloud: bool = True
     jpeg_quality: int = 90
     max_width: int = 640
+    trajectory: str = ""  # TUM file of the base's poses in the map frame, in place of the bag's
 
     def __post_init__(self):
         rules = (
@@ -69,6 +72,7 @@ def bag_to_frames(bag, folder, config: FramesConfig | None = None,
     from vpr_ros.sensors.drive import Drive
 
     config, folder, source = config or FramesConfig(), Path(folder).expanduser(), str(Path(bag).absolute())
+    given = Trajectory.from_tum(config.trajectory) if config.trajectory else None
     _not_there_yet(folder, source)
     origins, health, names = Origins(folder, config.city), Health(), []
     interrupted, frames, images = False, 0, 0
@@ -76,10 +80,10 @@ def bag_to_frames(bag, folder, config: FramesConfig | None = None,
         if config.require_cloud and drive.topics.points is None:
             raise VprError(f"bag {bag} has no LiDAR (sensor_msgs PointCloud2) in use; say --no-require-cloud to take "
                            "pictures alone")
-        if not len(drive.poses.pose) and not len(drive.poses.odom):
+        if given is None and not len(drive.poses.pose) and not len(drive.poses.odom):
             raise VprError(f"bag {bag} has no poses (odometry, a pose topic or TF), and training needs to know where "
                            "each picture was taken; record odometry, or name a topic with --odom-topic or --pose-topic")
-        if len(drive.poses.pose):
+        if given is None and len(drive.poses.pose):
             origins.check(drive.datum)
         camera = _camera(drive)
 
@@ -89,14 +93,15 @@ def bag_to_frames(bag, folder, config: FramesConfig | None = None,
             names.append(writer.drive)
             return writer
 
+        posed = given is not None or len(drive.poses.pose) > 0
         values = {"spacing_m": config.spacing_m, "heading_deg": config.heading_deg,
-                  "require_cloud": config.require_cloud, "pose_source": "bag" if len(drive.poses.pose) else "none"}
+                  "require_cloud": config.require_cloud, "pose_source": "bag" if posed else "none"}
         recording = Recording(values, begin, health)
         try:
-            for observation in drive:
+            for observation in drive if given is None else _along(drive, given):
                 images += 1
                 frames += recording.take(observation, camera)
-                if frames == 1 and recording.poses == "map":
+                if frames == 1 and recording.poses == "map" and given is None:
                     origins.keep(drive.datum)
                 if progress:
                     progress(images)
@@ -111,6 +116,13 @@ def bag_to_frames(bag, folder, config: FramesConfig | None = None,
                        f"'vpr_ros doctor {bag}'")
     return BagFrames(tuple(names), frames, images, recording.poses, reasons, dict(drive.skipped),
                      dict(drive.first_errors), interrupted)
+
+
+def _along(drive, trajectory: Trajectory) -> Iterator[Observation]:
+    """A drive's observations at the poses of a trajectory; without one where it does not cover the stamp."""
+    for observation in drive:
+        pose = trajectory.at(observation.stamp_ns, drive.config.max_gap_s)
+        yield replace(observation, T_map_base=pose, covariance=None)
 
 
 def _not_there_yet(folder: Path, source: str) -> None:

@@ -93,7 +93,7 @@ def _architecture(folder: Path, config: dict) -> StudentConfig:
 
 def _without_places(config: dict) -> dict:
     """The configuration with files and folders by their names: where they lay is nobody's business."""
-    names = {key: [Path(one).name for one in config.get(key, ())] for key in ("train", "validation")}
+    names: dict = {key: [Path(one).name for one in config.get(key, ())] for key in ("train", "validation")}
     distil = config.get("distil")
     if distil:
         names["distil"] = distil | {"checkpoint": Path(distil.get("checkpoint", "")).name}
@@ -147,7 +147,7 @@ def check_apart(training: FrameTable | SampleSet, validation: FrameTable) -> lis
     areas = training.cities if isinstance(training, FrameTable) else training.areas
     ours = set(zip(areas.tolist(), training.drives.tolist(), training.stamps_ns.tolist(), strict=True))
     columns = validation.cities.tolist(), validation.drives.tolist(), validation.stamps_ns.tolist()
-    both = [drive for area, drive, stamp in zip(*columns, strict=True) if (area, drive, stamp) in ours]
+    both: list[str] = [key[1] for key in zip(*columns, strict=True) if key in ours]
     if both:
         raise VprError(
             f"{len(both)} of {len(validation)} validation frames are training frames (the first of drive "

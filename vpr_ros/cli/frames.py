@@ -31,6 +31,9 @@ def frames(
     require_cloud: Annotated[bool, typer.Option(help="Skip images that have no LiDAR cloud.")] = True,
     jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of the stored images.")] = 90,
     max_width: Annotated[int, typer.Option(min=16, help="Wider images are shrunk to this, in pixels.")] = 640,
+    trajectory: Annotated[
+        Path | None, typer.Option(help="TUM file of poses in the city's frame, such as from `vpr_ros align`.")
+    ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
@@ -56,6 +59,7 @@ def frames(
         topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
         drive=drive, city=city, condition=condition, spacing_m=spacing_m, heading_deg=heading_deg,
         require_cloud=require_cloud, jpeg_quality=jpeg_quality, max_width=max_width,
+        trajectory="" if trajectory is None else str(trajectory),
     )  # fmt: skip
     with Progress(f"frames of {bag.name}", None) as progress:
         result = bag_to_frames(bag, output, config, progress)
