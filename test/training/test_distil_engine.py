@@ -3,13 +3,17 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import nn
+from typer.testing import CliRunner
 
+from vpr_ros.cli.app import app
 from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, read_checkpoint, save_checkpoint
 from vpr_ros.training.data import read_frame_table
@@ -20,7 +24,7 @@ from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check, rea
 from vpr_ros.training.engine.curves import draw_curves
 from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
-from vpr_ros.training.engine.students import build_student
+from vpr_ros.training.engine.students import build_student, width_of
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
@@ -102,6 +106,7 @@ def test_a_run_from_configuration_alone(folder, checkpoint, tmp_path):
     assert provenance["kind"] == "distillation" and provenance["config"]["distil"]["loss"] == "rkd"
     taught = provenance["teacher"]
     assert taught["teacher"] == "minkloc++" and taught["file"] == "teacher.safetensors" and len(taught["sha256"]) == 64
+    assert str(folder.parent) not in json.dumps(provenance), "where files lay is nobody's business"
     assert taught["weights"] == DISTILLATION_WEIGHTS["rkd"]
     row = rows_of(tmp_path / "run")[-1]
     assert {"loss", "task", "distil", "rkd_distance", "rkd_angle", "learning_rate"} <= set(row)
@@ -357,3 +362,42 @@ def test_the_section_is_read_from_yaml(tmp_path):
     path.write_text("train: [a]\ndistil: {speed: 1}\n")
     with pytest.raises(VprError, match="unknown key speed"):
         read_config(path)
+
+
+def test_the_commands_are_doors_to_the_same_run(folder, checkpoint, tmp_path):
+    config = settings(folder, checkpoint, distil={"checkpoint": "nowhere"}, epochs=1, steps_per_epoch=1)
+    config = dataclasses.replace(config, train=("nowhere",), projection_dim=8)
+    written, plain = tmp_path / "run.yaml", tmp_path / "plain.yaml"
+    raw = json.loads(json.dumps(dataclasses.asdict(config)))
+    written.write_text(yaml.safe_dump(raw))
+    plain.write_text(yaml.safe_dump(raw | {"distil": None}))
+
+    def run(*words):
+        result = CliRunner().invoke(app, ["train", *map(str, words)])
+        return result.exit_code, " ".join(result.output.split())
+
+    code, said = run("distill", written, "-o", tmp_path / "a", "--train", folder, "--teacher", checkpoint)
+    assert code == 0, said
+    taught = tmp_path / "a" / "student.safetensors"
+    assert read_checkpoint(taught).metadata["provenance"]["kind"] == "distillation"
+    assert (tmp_path / "a" / "curves.png").exists()
+    code, said = run("finetune", plain, "-o", tmp_path / "b", "--train", folder, "--start", taught)
+    assert code == 0, said
+    assert (
+        read_checkpoint(tmp_path / "b" / "student.safetensors").metadata["provenance"]["config"]["start"] == taught.name
+    )
+    code, said = run("distill", plain, "-o", tmp_path / "c")
+    assert code == 2 and "has no `distil` section" in said
+    assert "has no `start`" in run("finetune", plain, "-o", tmp_path / "c")[1]
+    assert "no training set" in run("distill", written, "-o", tmp_path / "c", "--teacher", checkpoint)[1]
+    assert run("distill", written, "-o", tmp_path / "d", "--train", folder)[0] == 2
+
+
+@pytest.mark.parametrize("name", ["distill", "distilvpr"])
+def test_the_shipped_configurations_build(name):
+    config = read_config(Path(__file__).parents[2] / "config" / "training" / f"{name}.yaml")
+    assert config.distil is not None and width_of(build_student(config)) == {"distill": 1344, "distilvpr": 384}[name]
+    Distilling(config.distil, width_of(build_student(config)), 384)
+    if name == "distilvpr":
+        assert (config.learning_rate, config.epochs, config.milestones) == (1e-4, 60, (40,))
+        assert config.batch_size == 128 and config.task_weight == 0.5 and config.distil.teacher_view == "frozen"

@@ -1,8 +1,9 @@
 """The batch of all processes, so that losses on pairs and triples see every sample of a step."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
-from torch.distributed.nn.functional import all_gather
 
 
 def ranks() -> int:
@@ -18,14 +19,28 @@ def rank() -> int:
 def gather(x: torch.Tensor) -> torch.Tensor:
     """(B, ...) of every process -> (ranks * B, ...) on all of them, in the order of ranks, with gradients.
 
-    Every process computes the same loss of the whole batch; the backward pass adds up what all of them want of this
-    process's part, and data-parallel training divides by their number: together the gradients of one process that
-    holds the whole batch. What is learnt must act before the gathering, on the process's own part.
+    Every process must compute the same loss of the whole batch from it, and what is learnt must act before it, on the
+    process's own part.
     """
     if ranks() == 1:
         return x
-    if not x.requires_grad:
+    return _Gather.apply(x)  # type: ignore[return-value]
+
+
+class _Gather(torch.autograd.Function):
+    """The loss is the same on all processes, so each knows what it wants of its own part, and nothing is sent back.
+
+    Data-parallel training takes the mean of the processes' gradients where their sum is the gradient of the one loss:
+    hence the factor.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         parts = [torch.empty_like(x) for _ in range(ranks())]
         dist.all_gather(parts, x.contiguous())
+        ctx.own = slice(rank() * len(x), (rank() + 1) * len(x))
         return torch.cat(parts)
-    return torch.cat(all_gather(x.contiguous()))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        return grads[0][ctx.own] * ranks()

@@ -45,6 +45,16 @@ def claim(out: Path, config: TrainConfig, resume: bool) -> dict:
     return effective
 
 
+def without_places(effective: dict) -> dict:
+    """The configuration with bare names of files: where they lay on the training machine is nobody's business."""
+    told = effective | {key: [Path(p).name for p in effective[key]] for key in ("train", "validation")}
+    told["start"] = Path(effective["start"]).name
+    told["options"] = {k: Path(v).name if isinstance(v, str) else v for k, v in effective["options"].items()}
+    if effective["distil"] is not None:
+        told["distil"] = effective["distil"] | {"checkpoint": Path(effective["distil"]["checkpoint"]).name}
+    return told
+
+
 def make_trainer(config: TrainConfig, out: Path, validate: Callable[[], dict]) -> L.Trainer:
     """Lightning's trainer for the run; `metrics.csv` and TensorBoard get every tenth step."""
     loggers: list[Logger] = [CSVLogger(out, name="", version="")]

@@ -22,7 +22,7 @@ from .curves import draw_curves
 from .finish import finish_student
 from .keeping import load_best
 from .module import MetricLearning
-from .running import claim, make_trainer, quiet
+from .running import claim, make_trainer, quiet, without_places
 from .students import Student, build_student, freeze, image_size_of, save_student
 from .teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
 
@@ -86,8 +86,7 @@ def train(
         return path
     provenance = {
         "kind": "metric learning" if source is None else "distillation",
-        # the folders' names: where they lay on the training machine is nobody's business
-        "config": effective | {key: [Path(p).name for p in effective[key]] for key in ("train", "validation")},
+        "config": without_places(effective),
         "data": samples.name,
         "frames": len(samples),
         "seconds": round(time.time() - started),

@@ -1,21 +1,22 @@
 """Commands of the training side; `vpr_ros.training` is imported inside them only."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vpr_ros.cli import options
+from vpr_ros.cli import options, training_students
 from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.training_students import needs_training
 from vpr_ros.errors import VprError
 
-TRAIN_HELP = """Train a student, the network that runs on the robot, or a teacher that it can learn from.
+TRAIN_HELP = """Train a student, the network that runs on the robot, or a teacher that it learns from.
 
 \b
 Examples:
   vpr_ros train student config/training/nano.yaml -o runs/nano
   vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc
+  vpr_ros train distill config/training/distill.yaml -o runs/taught --teacher runs/minkloc/teacher.safetensors
 """
 
 
@@ -23,18 +24,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(render)
     training = typer.Typer(no_args_is_help=True, help=TRAIN_HELP)
-    training.command("student")(train_student)
+    training_students.register(training)
     training.command("teacher")(train_teacher)
     app.add_typer(training, name="train")
     app.command()(calibrate)
-
-
-def _needs_training():
-    """Import the training package, or say which extra is missing."""
-    try:
-        import lightning  # noqa: F401
-    except ModuleNotFoundError:
-        raise VprError("training needs the extra packages: pip install 'vpr_ros[train]'.") from None
 
 
 def render(
@@ -87,49 +80,6 @@ def render(
     say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
 
 
-def train_student(
-    config: Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/train"),
-    data: Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")] = None,
-    validation: Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")] = None,
-    student: Annotated[str | None, typer.Option(help="nano or small.")] = None,
-    loss: Annotated[str | None, typer.Option(help="contrastive or multi_similarity.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")] = True,
-):
-    """Train a student by metric learning; the result is OUT/student.safetensors, fit for --checkpoint.
-
-    Options given here win over the file. Ctrl-C keeps the last whole epoch,
-    and the same command goes on from there.
-
-    \b
-    Example:
-      vpr_ros train student config/training/nano.yaml --output runs/nano --seed 1
-    """
-    _needs_training()
-    from vpr_ros.training.engine import config as runs
-    from vpr_ros.training.engine.train import train as run
-
-    overrides = {
-        "train": None if data is None else [str(path) for path in data],
-        "validation": None if validation is None else [str(path) for path in validation],
-        "student": student,
-        "loss": loss,
-        "epochs": epochs,
-        "seed": seed,
-        "accelerator": accelerator,
-    }
-    if config is not None:
-        settings = runs.read_config(require_file(config, "training configuration"), **overrides)
-    else:
-        given = {key: tuple(v) if isinstance(v, list) else v for key, v in overrides.items() if v is not None}
-        settings = runs.check(dataclasses.replace(runs.TrainConfig(), **given))
-    path = run(settings, output, resume=resume)
-    say(f"{path}: use it with --checkpoint {path}")
-
-
 def train_teacher(
     config: Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs/teacher"),
@@ -149,7 +99,7 @@ def train_teacher(
     Example:
       vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc --train runs/cities
     """
-    _needs_training()
+    needs_training()
     from vpr_ros.training.engine.teacher_config import read_teacher_config
     from vpr_ros.training.engine.teacher_train import train_teacher as run
 

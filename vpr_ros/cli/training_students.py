@@ -1,0 +1,150 @@
+"""`vpr_ros train student | distill | finetune`: three doors to one training; each demands what it is named after."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vpr_ros.cli.console import require_file, say
+from vpr_ros.errors import VprError
+
+if TYPE_CHECKING:
+    from vpr_ros.training.engine.config import TrainConfig
+
+Config = Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)]
+MaybeConfig = Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")]
+Data = Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")]
+Validation = Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")]
+StudentName = Annotated[str | None, typer.Option("--student", help="nano or small.")]
+Task = Annotated[str | None, typer.Option("--loss", help="Task: contrastive, multi_similarity, triplet or none.")]
+Epochs = Annotated[int | None, typer.Option(min=1)]
+Seed = Annotated[int | None, typer.Option()]
+Accelerator = Annotated[str | None, typer.Option(help="auto, cpu or gpu.")]
+Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
+Resume = Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")]
+
+
+def register(training: typer.Typer) -> None:
+    """Add the commands to the group."""
+    training.command("student")(train_student)
+    training.command("distill")(distill)
+    training.command("finetune")(finetune)
+
+
+def needs_training():
+    """Import the training package, or say which extra is missing."""
+    try:
+        import lightning  # noqa: F401
+    except ModuleNotFoundError:
+        raise VprError("training needs the extra packages: pip install 'vpr_ros[train]'.") from None
+
+
+def train_student(
+    config: MaybeConfig = None,
+    output: Output = Path("runs/train"),
+    data: Data = None,
+    validation: Validation = None,
+    student: StudentName = None,
+    loss: Task = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    accelerator: Accelerator = None,
+    devices: Devices = None,
+    resume: Resume = True,
+):
+    """Train a student by metric learning; the result is OUT/student.safetensors, fit for --checkpoint.
+
+    Options given here win over the file. Ctrl-C keeps the last whole epoch,
+    and the same command goes on from there.
+
+    \b
+    Example:
+      vpr_ros train student config/training/nano.yaml --output runs/nano --seed 1
+    """
+    _run(_settings(config, data, validation, student=student, loss=loss, epochs=epochs, seed=seed,
+                   accelerator=accelerator, devices=devices), output, resume)  # fmt: skip
+
+
+def distill(
+    config: Config,
+    output: Output = Path("runs/distill"),
+    data: Data = None,
+    validation: Validation = None,
+    teacher: Annotated[Path | None, typer.Option(help="The teacher's weights (teacher.safetensors).")] = None,
+    student: StudentName = None,
+    loss: Task = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    accelerator: Accelerator = None,
+    devices: Devices = None,
+    resume: Resume = True,
+):
+    """Train a student to see what a teacher knows, e.g. one with a LiDAR; the result is OUT/student.safetensors.
+
+    The file needs a `distil` section; `--teacher` wins over its checkpoint,
+    other options over the rest. The robot needs the student alone. Ctrl-C
+    keeps the last whole epoch, and the same command goes on from there.
+
+    \b
+    Example:
+      vpr_ros train distill config/training/distill.yaml -o runs/taught --teacher runs/minkloc/teacher.safetensors
+    """
+    settings = _settings(config, data, validation, student=student, loss=loss, epochs=epochs, seed=seed,
+                         accelerator=accelerator, devices=devices)  # fmt: skip
+    if settings.distil is None:
+        raise VprError(f"{config} has no `distil` section: it says which teacher and which loss; see distill.yaml.")
+    if teacher is not None:
+        checkpoint = str(require_file(teacher, "teacher"))
+        settings = dataclasses.replace(settings, distil=dataclasses.replace(settings.distil, checkpoint=checkpoint))
+    _run(settings, output, resume)
+
+
+def finetune(
+    config: Config,
+    output: Output = Path("runs/finetune"),
+    data: Data = None,
+    validation: Validation = None,
+    start: Annotated[str | None, typer.Option(help="Weights to start from: a checkpoint or a shipped name.")] = None,
+    loss: Task = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    accelerator: Accelerator = None,
+    devices: Devices = None,
+    resume: Resume = True,
+):
+    """Train a student on from given weights, all of it or the parts that `trained` names.
+
+    The file, or `--start`, says the weights. Ctrl-C keeps the last whole
+    epoch, and the same command goes on from there.
+
+    \b
+    Example:
+      vpr_ros train finetune config/training/nano.yaml -o runs/mine --start nano --train runs/mine_frames
+    """
+    settings = _settings(config, data, validation, start=start, loss=loss, epochs=epochs, seed=seed,
+                         accelerator=accelerator, devices=devices)  # fmt: skip
+    if not settings.start:
+        raise VprError(f"{config} has no `start`: name the weights to start from there, or with --start.")
+    _run(settings, output, resume)
+
+
+def _settings(config: Path | None, data, validation, **overrides) -> "TrainConfig":
+    """The file's run with the given options on top."""
+    needs_training()
+    from vpr_ros.training.engine import config as runs
+
+    overrides["train"] = None if data is None else [str(path) for path in data]
+    overrides["validation"] = None if validation is None else [str(path) for path in validation]
+    if config is not None:
+        return runs.read_config(require_file(config, "training configuration"), **overrides)
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in overrides.items() if v is not None}
+    return runs.check(dataclasses.replace(runs.TrainConfig(), **given))
+
+
+def _run(settings: "TrainConfig", output: Path, resume: bool) -> None:
+    from vpr_ros.training.engine.train import train
+
+    path = train(settings, output, resume=resume)
+    say(f"{path}: use it with --checkpoint {path}")
