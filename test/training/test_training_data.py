@@ -3,10 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data import AugmentConfig, PlaceBatchSampler, TrainingFrames, augment, read_frame_table
+from vpr_ros.training.data.image_augment import ImageAugmentConfig
 from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.varying import RandAugmentConfig
 
 
 def test_batches_hold_places_far_apart_seen_by_different_drives(folder):
@@ -93,3 +96,15 @@ def test_a_torn_image_is_named(folder):
     (folder / "00003.jpg").write_bytes(b"")
     with pytest.raises(VprError, match="00003.jpg"):
         TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 28), AugmentConfig())[(3, 1, 0.0)]
+
+
+@pytest.mark.parametrize("how", [ImageAugmentConfig(), RandAugmentConfig(3, 15)], ids=["jitter", "rand_augment"])
+def test_published_variations_are_drawn_by_the_key_and_leave_torchs_numbers_alone(folder, how):
+    frames = TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 42), how)
+    torch.manual_seed(0)
+    a, b = frames[(3, 77, 1.0)]["image"], frames[(3, 77, 1.0)]["image"]
+    drawn = torch.rand(1)
+    others = [frames[(3, seed, 1.0)]["image"] for seed in range(5)]
+    assert a.shape == (3, 28, 42) and torch.equal(a, b) and not all(torch.equal(a, other) for other in others)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(1), drawn)

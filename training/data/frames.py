@@ -11,9 +11,9 @@ from torch.utils.data import Dataset, default_collate
 from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, resize
 
-from .augment import AugmentConfig, augment
 from .cloud_augment import CloudAugmentConfig, augment_batch, augment_cloud
 from .sample import Sample, SampleSet, seeing
+from .varying import Variation, vary
 
 if TYPE_CHECKING:
     from ..teachers import TeacherInputs
@@ -33,7 +33,7 @@ class TrainingFrames(Dataset):
         self,
         samples: SampleSet,
         image_size: tuple[int, int],
-        config: AugmentConfig,
+        config: Variation,
         *,
         teacher: "TeacherInputs | None" = None,
         cloud: CloudAugmentConfig | None = None,
@@ -73,7 +73,7 @@ class TrainingFrames(Dataset):
         row, seed, strength, *shared = key
         sample = self.read(row)
         assert sample.image is not None
-        picture = augment(sample.image, self.drawn_size, self.config, strength, np.random.default_rng(seed))
+        picture = vary(sample.image, self.drawn_size, self.config, strength, np.random.default_rng(seed))
         shrunk = resize(picture, self.image_size)
         item: dict[str, Any] = {"image": normalise(torch.from_numpy(shrunk)[None])[0], "row": row}
         if self.teacher is not None:

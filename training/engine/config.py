@@ -8,6 +8,8 @@ from vpr_ros.errors import VprError
 
 from ..data.augment import AugmentConfig
 from ..data.cloud_augment import CloudAugmentConfig
+from ..data.image_augment import ImageAugmentConfig
+from ..data.varying import RandAugmentConfig, Variation
 from ..losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
 from ..teachers import TEACHERS
 from .freezing import BATCH_NORMS, TRAINED
@@ -86,6 +88,8 @@ class TrainConfig:
     image_sizes: tuple[int, ...] = ()  # sides in pixels over equal parts of the run; empty: the student's own size
     ema_decay: float = 0.0  # exponential moving average of the weights per step; 0 switches it off
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    jitter: ImageAugmentConfig | None = None  # in place of `augment`: MinkLoc++'s and DistilVPR's variation
+    rand_augment: RandAugmentConfig | None = None  # in place of `augment`: D2-VPR's and CricaVPR's
     validate_every: int = 4  # epochs
     patience: int = 0  # epochs without a better validation recall after which the run ends; 0: never
     keep: str = "last"  # or best, by validation recall
@@ -102,6 +106,11 @@ class TrainConfig:
     tensorboard: bool = True  # also log for TensorBoard, where it is installed
     projection_dim: int = 512
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
+
+    @property
+    def variation(self) -> Variation:
+        """How pictures vary."""
+        return self.jitter or self.rand_augment or self.augment
 
 
 def read_config(path: str | Path, **overrides) -> TrainConfig:
@@ -127,6 +136,7 @@ def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
             not set(config.train) & set(config.validation),
             "a folder is in train and in validation: validate on other cities",
         ),
+        (config.jitter is None or config.rand_augment is None, "name one of jitter and rand_augment, not both"),
         (config.loss != "none" or config.distil is not None, "loss none needs a distil section: nothing is learnt"),
         (
             config.layout != "gsv-cities" or config.batches == "visits",

@@ -40,7 +40,7 @@ def _coerce(hint, value, where: str):
     if isinstance(hint, types.UnionType):  # a section that may be absent
         return None if value is None else _coerce(typing.get_args(hint)[0], value, where)
     if dataclasses.is_dataclass(hint):
-        return build(hint, value or {}, where)
+        return build(hint, {} if value is None else value, where)
     if typing.get_origin(hint) is tuple:
         values = [value] if isinstance(value, (str, int, float)) else list(value)
         return tuple(_coerce(typing.get_args(hint)[0], v, where) for v in values)

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from vpr_ros.errors import VprError
 
-from ..data.augment import AugmentConfig
 from ..data.frames import FrameBatches, TrainingFrames
 from ..data.sample import SampleSet, seeing
+from ..data.varying import Variation
 from ..evaluation.embedding import embed
 from ..teachers import Teacher, load_teacher
 from .config import DistilConfig
@@ -72,7 +72,7 @@ def cached_embeddings(
     teacher: RunTeacher,
     samples: SampleSet,
     config: DistilConfig,
-    augment: AugmentConfig,
+    augment: Variation,
     folder: Path,
     *,
     seed: int,
@@ -101,9 +101,7 @@ def cached_embeddings(
     return found
 
 
-def _description(
-    teacher: RunTeacher, samples: SampleSet, config: DistilConfig, augment: AugmentConfig, seed: int
-) -> str:
+def _description(teacher: RunTeacher, samples: SampleSet, config: DistilConfig, augment: Variation, seed: int) -> str:
     columns = hashlib.sha256(np.ascontiguousarray(samples.positions_m).tobytes())
     columns.update(np.ascontiguousarray(samples.stamps_ns).tobytes())
     columns.update("\n".join(map(str, samples.drives)).encode())
@@ -114,7 +112,7 @@ def _description(
 
 
 def _embed_augmented(
-    network: Teacher, samples: SampleSet, config: DistilConfig, augment: AugmentConfig, seed: int, workers: int
+    network: Teacher, samples: SampleSet, config: DistilConfig, augment: Variation, seed: int, workers: int
 ) -> np.ndarray:
     """One random augmentation of every sample; a sample's own depends on seed and row alone."""
     cloud = replace(config.cloud_augment, turn_per="cloud")

@@ -140,7 +140,7 @@ def _assemble(
     online = source is not None and distil is not None and distil.teacher_view == "online"
     inputs = source.network.inputs if online and source is not None and source.network is not None else None
     cloud = None if distil is None else distil.cloud_augment
-    frames = TrainingFrames(samples, size, config.augment, teacher=inputs, cloud=cloud, cache=config.cache)
+    frames = TrainingFrames(samples, size, config.variation, teacher=inputs, cloud=cloud, cache=config.cache)
     if config.workers:
         frames.fill_cache()
     batches = StudentBatches(samples, config)
@@ -155,7 +155,7 @@ def _assemble(
     def embeddings(teacher: RunTeacher):
         assert distil is not None
         return cached_embeddings(
-            teacher, samples, distil, config.augment, out, seed=config.seed, workers=config.workers
+            teacher, samples, distil, config.variation, out, seed=config.seed, workers=config.workers
         )
 
     module = MetricLearning(student, samples, config, source, embeddings, len(batches))

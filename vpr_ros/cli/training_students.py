@@ -1,6 +1,7 @@
 """`vpr_ros train student | distill | finetune`: three doors to one training; each demands what it is named after."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,4 +148,6 @@ def _run(settings: "TrainConfig", output: Path, resume: bool) -> None:
     from vpr_ros.training.engine.train import train
 
     path = train(settings, output, resume=resume)
+    if int(os.environ.get("LOCAL_RANK", 0)):
+        return  # Lightning started this process for another device; the first one speaks
     say(f"{path}: use it with --checkpoint {path}")
