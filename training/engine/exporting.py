@@ -69,6 +69,7 @@ def _of_run(folder: Path, path: Path) -> Trained:
     provenance = kept.get("provenance") or {
         "kind": "distillation" if config.get("distil") else "metric learning",
         "config": _without_places(config),
+        **_teacher(folder),
     }
     return Trained(
         student.eval(),
@@ -89,6 +90,15 @@ def _architecture(folder: Path, config: dict) -> StudentConfig:
         return StudentConfig.from_dict(CONFIGS[name].to_dict() | options)
     except (TypeError, ValueError, KeyError) as error:
         raise VprError(f"{folder}/config.json does not describe a student ({error}).") from None
+
+
+def _teacher(folder: Path) -> dict:
+    """What a distillation noted beside the teacher's embeddings; nothing where there is no such note."""
+    try:
+        note = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
+        return {"teacher": {key: note[key] for key in ("teacher", "file", "sha256") if key in note}}
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _without_places(config: dict) -> dict:
