@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vpr_ros.student import DescriptorExtractor, read_checkpoint
+from vpr_ros.training.data.varying import RandAugmentConfig
 from vpr_ros.training.engine.config import read_config
 from vpr_ros.training.engine.module import MetricLearning
 from vpr_ros.training.engine.teacher_config import read_teacher_config
@@ -37,6 +38,7 @@ def test_published_numbers():
     assert one.distil is not None and (one.distil.teacher, one.distil.teacher_view) == ("cricavpr", "online")
     assert (two.learning_rate, two.weight_decay, two.optimiser, two.epochs) == (2e-4, 1e-3, "adamw", 120)
     assert (two.places_per_batch, two.schedule, two.batch_norm) == (128, "d2vpr-released", "moving")
+    assert one.variation == RandAugmentConfig(3, 9) and two.variation == RandAugmentConfig(3, 15)
     assert (two.loss, two.trained, two.seed, two.distil) == ("multi_similarity", "d2vpr-stage2", 3407, None)
 
 
@@ -108,4 +110,4 @@ def test_the_two_stages_in_a_chain(reading, cities, tmp_path, monkeypatch):
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     extractor = DescriptorExtractor.from_checkpoint(second, "cpu", allow_batch_dependence=reading == "paper")
     described = extractor.describe([image])
-    assert described.shape == (1, 14 * 32) and np.linalg.norm(described) == pytest.approx(1.0, abs=1e-5)
+    assert described.shape == (1, extractor.dim) and np.linalg.norm(described) == pytest.approx(1.0, abs=1e-5)
