@@ -38,6 +38,7 @@ def expected(name, s, t):
     n, width = len(s), len(s[0])
     regression = sum(euclidean(a, b) ** 2 for a, b in zip(us, ut, strict=True)) / n
     similar = [table(cosine, x, x) for x in (s, t)]
+    near = [[[-(v**2) for v in row] for row in in_means(table(euclidean, x))] for x in (s, t)]
     relational = {
         "distance": mean_of(smooth_l1, in_means(table(euclidean, s)), in_means(table(euclidean, t))),
         "angle": mean_of(smooth_l1, angles(s), angles(t)),
@@ -67,8 +68,7 @@ def expected(name, s, t):
         return {"mkd_alignment": regression, "mkd_correlation": neighbours(*similar)}
     return {
         **{f"relation_{key}": value for key, value in relational.items()},
-        "relation_cosine": mean_of(smooth_l1, *similar),
-        "relation_neighbours": neighbours(*similar),
+        "relation_neighbours": neighbours(*near),
     }
 
 

@@ -25,9 +25,11 @@ from vpr_ros.training.engine.curves import draw_curves
 from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
 from vpr_ros.training.engine.students import build_student, width_of
+from vpr_ros.training.engine.teacher_space import in_space
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
+from vpr_ros.training.losses.distilvpr import cross_terms, self_terms
 from vpr_ros.training.teachers import collate, load_teacher, save_teacher
 
 TEACHER = {
@@ -317,13 +319,45 @@ def test_weights_of_terms_are_checked_and_used():
     config = DistilConfig(loss="rkd", head="none", weights={"rkd_angle": 0.0}, scale=3.0)
     x, t = torch.randn(6, 8, requires_grad=True), torch.randn(6, 4)
     masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
-    total, terms = Distilling(config, 8, 4).weigh(x, t, *masks)
+    total, terms = Distilling(config, 8, 4).weigh(x, x, t, *masks)
     assert total.item() == pytest.approx(3 * DISTILLATION_WEIGHTS["rkd"]["rkd_distance"] * terms["rkd_distance"].item())
     with pytest.raises(VprError, match="no term angle"):
         Distilling(dataclasses.replace(config, weights={"angle": 1.0}), 8, 4)
     with pytest.raises(VprError, match="equal widths"):
         Distilling(DistilConfig(loss="feature-mse", head="none"), 8, 4)
     assert isinstance(Distilling(DistilConfig(loss="feature-mse"), 8, 4).head, nn.Linear)
+
+
+def test_only_losses_of_equal_widths_need_the_head():
+    """Joined losses: cross terms see the head's output, self terms the descriptor itself."""
+    config = DistilConfig(loss="distilvpr-s + distilvpr-c", head_for="widths")
+    distilling = Distilling(config, 8, 4)
+    x, t = torch.randn(6, 8), torch.randn(6, 4)
+    masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
+    headed = distilling.head(x)
+    total, terms = distilling.weigh(x, headed, t, *masks)
+    assert headed.shape == (6, 4)
+    alone = self_terms(x, t) | cross_terms(headed, t)
+    assert terms.keys() == alone.keys()
+    assert all(terms[name].item() == pytest.approx(alone[name].item()) for name in alone)
+    weights = {**DISTILLATION_WEIGHTS["distilvpr-s"], **DISTILLATION_WEIGHTS["distilvpr-c"]}
+    assert total.item() == pytest.approx(sum(weights[name] * alone[name].item() for name in alone), rel=1e-5)
+    relational = Distilling(DistilConfig(loss="distilvpr-s", head_for="widths"), 8, 4)
+    assert isinstance(relational.head, nn.Identity)
+
+
+def test_spaces_of_a_teacher():
+    x = np.random.default_rng(0).normal(3.0, [5.0, 1.0, 0.2], (400, 3))
+    centred, whitened = in_space(x, "centred"), in_space(x, "whitened")
+    assert in_space(x, "raw") is x
+    for found in (centred, whitened):
+        assert np.abs(found.mean(0)).max() < 1e-6
+        assert np.linalg.norm(found, axis=1).mean() == pytest.approx(1.0)
+    gap = lambda a, i, j: np.linalg.norm(a[i] - a[j])  # noqa: E731
+    assert gap(centred, 0, 1) / gap(centred, 2, 3) == pytest.approx(gap(x, 0, 1) / gap(x, 2, 3))
+    spread = whitened.std(0)
+    assert spread[0] / spread[1] == pytest.approx((x[:, 0].std() / x[:, 1].std()) ** 0.5, rel=0.1)
+    assert not in_space(np.ones((4, 3)), "whitened").any()
 
 
 @pytest.mark.parametrize(

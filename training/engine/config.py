@@ -15,9 +15,11 @@ from ..teachers import TEACHERS
 from .freezing import BATCH_NORMS, TRAINED
 from .reading import read_dataclass
 from .schedules import SCHEDULES
+from .teacher_space import SPACES
 
 TASKS = ("contrastive", "multi_similarity", "triplet", "none")
 HEADS = ("linear", "mlp", "none")
+HEAD_FOR = ("all", "widths")
 VIEWS = ("cached", "online", "frozen")
 BATCHES = ("places", "pairs", "visits")
 LAYOUTS = ("training-set", "gsv-cities")
@@ -35,11 +37,13 @@ class DistilConfig:
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
     checkpoint: str = ""  # its weights; empty only where the teacher is handed over in Python
     options: dict = field(default_factory=dict)  # of the teacher, for published files of another size
-    loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION
+    loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION, or several joined by +
     weights: dict = field(default_factory=dict)  # of single terms by name, in place of the loss's own
     scale: float = 1.0  # of the weighted sum
     head: str = "linear"  # learnt on top of the student, never exported: linear, mlp, or none for equal widths
+    head_for: str = "all"  # losses; or widths: only those that need equal ones, others see the descriptor itself
     head_dim: int = 0  # its output; 0: the teacher's width
+    teacher_space: str = "raw"  # or centred, whitened: see `teacher_space.py`
     teacher_view: str = "cached"
     cloud_augment: CloudAugmentConfig = field(default_factory=CloudAugmentConfig)  # of online and frozen views
     sparse: str = "auto"  # backend of the teacher's sparse convolutions
@@ -160,13 +164,30 @@ def _choices(config, allowed: dict[str, tuple[str, ...]], section: str = "") -> 
     ]
 
 
+def losses_of(distil: DistilConfig) -> tuple[str, ...]:
+    """The names that `loss` joins."""
+    return tuple(name.strip() for name in distil.loss.split("+"))
+
+
 def _distil_rules(distil: DistilConfig) -> list[tuple[bool, str]]:
-    allowed = {"teacher": tuple(TEACHERS), "loss": tuple(DISTILLATION), "head": HEADS, "teacher_view": VIEWS}
-    equal = distil.loss in NEEDS_EQUAL_WIDTHS
+    allowed: dict[str, tuple[str, ...]] = {
+        "teacher": tuple(TEACHERS),
+        "head": HEADS,
+        "head_for": HEAD_FOR,
+        "teacher_view": VIEWS,
+    }
+    names = losses_of(distil)
+    unknown = [name for name in names if name not in DISTILLATION]
+    equal = not NEEDS_EQUAL_WIDTHS.isdisjoint(names)
     return [
-        *_choices(distil, allowed, "distil: "),
+        *_choices(distil, allowed | {"teacher_space": SPACES}, "distil: "),
+        (not unknown, f"distil: loss is {', '.join(unknown)}; choose of {', '.join(DISTILLATION)}"),
         (not equal or not distil.head_dim, f"distil: head_dim must be 0 for {distil.loss}: it compares equal widths"),
         (distil.head_dim >= 0, "distil: head_dim must be 0 (the teacher's width) or more"),
+        (
+            distil.teacher_view != "online" or distil.teacher_space == "raw",
+            "distil: teacher_space must be raw for teacher_view online: its statistics are those of all samples",
+        ),
         (
             all(isinstance(weight, (int, float)) and weight >= 0 for weight in distil.weights.values()),
             "distil: weights are numbers of at least 0",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vpr_ros.errors import VprError
 
 from ..losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
-from .config import DistilConfig
+from .config import DistilConfig, losses_of
 
 
 def make_head(kind: str, width: int, out: int) -> nn.Module:
@@ -21,35 +21,40 @@ def make_head(kind: str, width: int, out: int) -> nn.Module:
 
 
 class Distilling(nn.Module):
-    """Student (B, D) and teacher (B, D') embeddings -> the weighted sum of the loss's terms, and the terms.
+    """Student (B, D) and teacher (B, D') embeddings -> the weighted sum of the losses' terms, and the terms.
 
     VprError for a loss that compares equal widths where they differ and no head makes them equal, and for weights of
-    terms that the loss does not have.
+    terms that the losses do not have.
     """
 
     def __init__(self, config: DistilConfig, width: int, teacher_width: int):
         super().__init__()
-        self.config = config
-        if config.loss in NEEDS_EQUAL_WIDTHS and config.head == "none" and width != teacher_width:
+        self.config, names = config, losses_of(config)
+        equal = [name for name in names if name in NEEDS_EQUAL_WIDTHS]
+        if equal and config.head == "none" and width != teacher_width:
             raise VprError(
-                f"distil: {config.loss} compares embeddings of equal widths, and the student's has {width}, the "
+                f"distil: {equal[0]} compares embeddings of equal widths, and the student's has {width}, the "
                 f"teacher's {teacher_width}: take a head (linear or mlp) or a loss on relations alone"
             )
-        defaults = DISTILLATION_WEIGHTS[config.loss]
+        defaults = {term: weight for name in names for term, weight in DISTILLATION_WEIGHTS[name].items()}
         unknown = sorted(set(config.weights) - set(defaults))
         if unknown:
             raise VprError(f"distil: {config.loss} has no term {', '.join(unknown)}; it has {', '.join(defaults)}")
         self.weights: Mapping[str, float] = {**defaults, **config.weights}
-        self.terms = DISTILLATION[config.loss]
-        self.head = make_head(config.head, width, config.head_dim or teacher_width)
+        headed = equal if config.head_for == "widths" else list(names)
+        self.losses = [(DISTILLATION[name], name in headed) for name in names]
+        self.head = make_head(config.head if headed else "none", width, config.head_dim or teacher_width)
 
-    def weigh(self, student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor
+    def weigh(self, descriptors: Tensor, headed: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor
               ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-        """Embeddings after the head, of the whole batch -> `scale` times the weighted sum, and the unweighted terms."""
-        with torch.autocast(student.device.type, enabled=False):
-            terms = self.terms(student.float(), teacher.float(), positives, negatives)
+        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and the terms by name."""
+        terms: dict[str, Tensor] = {}
+        with torch.autocast(descriptors.device.type, enabled=False):
+            for loss, through_head in self.losses:
+                student = headed if through_head else descriptors
+                terms |= loss(student.float(), teacher.float(), positives, negatives)
         # Terms of weight 0 are shown, and nothing flows back through them.
-        total = student.sum() * 0.0
+        total = headed.sum() * 0.0
         for name, value in terms.items():
             if self.weights[name]:
                 total = total + self.weights[name] * value

@@ -19,6 +19,7 @@ from .schedules import rate_factor
 from .students import Student, width_of
 from .tasks import PlaceMasks, task_loss
 from .teacher_cache import RunTeacher, to_device
+from .teacher_space import in_space
 
 Embed = Callable[[RunTeacher], np.ndarray]
 
@@ -65,7 +66,7 @@ class MetricLearning(L.LightningModule):
 
     def on_fit_start(self) -> None:
         (teacher,) = self._teacher
-        if self.distilling is None or teacher is None:
+        if self.distilling is None or teacher is None or self.config.distil is None:
             return
         if teacher.network is not None:
             teacher.network.to(self.device).requires_grad_(False).eval()
@@ -74,7 +75,8 @@ class MetricLearning(L.LightningModule):
             if self.local_rank == 0:
                 self.embed(teacher)
             self.trainer.strategy.barrier()
-            self.teacher_embeddings = torch.from_numpy(self.embed(teacher)).to(self.device)
+            known = in_space(self.embed(teacher), self.config.distil.teacher_space)
+            self.teacher_embeddings = torch.from_numpy(known).to(self.device)
             if teacher.network is not None:
                 teacher.network.cpu()
 
@@ -87,8 +89,9 @@ class MetricLearning(L.LightningModule):
         loss = descriptors.sum() * 0.0 if self.loss is None else self.loss(descriptors, positives, negatives)
         if self.distilling is not None:
             with torch.autocast(self.device.type, enabled=False):
-                compared = gather(self.distilling.head(own.float()))
-            added, terms = self.distilling.weigh(compared, self._embeddings(batch, rows), positives, negatives)
+                headed = gather(self.distilling.head(own.float()))
+            taught = self._embeddings(batch, rows)
+            added, terms = self.distilling.weigh(descriptors, headed, taught, positives, negatives)
             shown = {"task": loss, "distil": added, **terms}
             loss = self.config.task_weight * loss + added
         elif self.config.task_weight != 1:

@@ -122,16 +122,16 @@ def mkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
 def relations(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """Our relation-only loss, for any widths and scales: what a student without a projection head can learn.
 
-    Distances in units of their mean and angles as in RKD, cosines of pairs as in DistilVPR's paper (on unit
-    descriptors the measure that ranks), and the ranking of neighbours by KL as in `mkd`. Zero when student = teacher.
+    Distances in units of their mean and angles as in RKD, and who is near whom: KL of the softmax over the other samples
+    of minus the squared relative distance. Only relations count, so nothing asks a unit descriptor to reach
+    the teacher's scale or place. Zero when student = teacher.
     """
     s, t = distances(student), distances(teacher)
-    cosines_s, cosines_t = cosines(student), cosines(teacher)
+    relative_s, relative_t = relative(s), relative(t)
     return {
-        "relation_distance": huber(relative(s), relative(t)),
+        "relation_distance": huber(relative_s, relative_t),
         "relation_angle": angle_loss(s, t),
-        "relation_cosine": huber(cosines_s, cosines_t),
-        "relation_neighbours": _neighbour_divergence(cosines_s, cosines_t),
+        "relation_neighbours": _neighbour_divergence(-relative_s.square(), -relative_t.square()),
     }
 
 
@@ -141,7 +141,7 @@ def _regression(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _neighbour_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over rows of KL(softmax(teacher / τ) || softmax(student / τ)) of cosines (N, N), the diagonal left out."""
+    """Mean over rows of KL(softmax(teacher / τ) || softmax(student / τ)), similarities (N, N) without diagonal."""
     n = len(teacher)
     if n == 1:
         return student.sum() * 0.0

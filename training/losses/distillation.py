@@ -89,9 +89,9 @@ DISTILLATION: dict[str, Distillation] = {
     ),
     "relations": Distillation(
         baselines.relations,
-        {"relation_distance": 1.0, "relation_angle": 2.0, "relation_cosine": 1.0, "relation_neighbours": 1.0},
+        {"relation_distance": 2.0, "relation_angle": 1.0, "relation_neighbours": 0.1},
         False,
-        "ours: distances, angles, cosines and neighbours, for any widths",
+        "ours: distances, angles and neighbours, for any widths",
     ),
 }
 DISTILLATION_WEIGHTS: dict[str, dict[str, float]] = {name: dict(d.weights) for name, d in DISTILLATION.items()}
