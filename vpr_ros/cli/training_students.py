@@ -3,15 +3,12 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vpr_ros.cli.console import require_file, say
 from vpr_ros.errors import VprError
-
-if TYPE_CHECKING:
-    from vpr_ros.training.engine.config import TrainConfig
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)]
 MaybeConfig = Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)]
@@ -131,8 +128,8 @@ def finetune(
     _run(settings, output, resume)
 
 
-def _settings(config: Path | None, data, validation, **overrides) -> "TrainConfig":
-    """The file's run with the given options on top."""
+def _settings(config: Path | None, data, validation, **overrides):
+    """The file's run (`TrainConfig`) with the given options on top."""
     needs_training()
     from vpr_ros.training.engine import config as runs
 
@@ -144,7 +141,7 @@ def _settings(config: Path | None, data, validation, **overrides) -> "TrainConfi
     return runs.check(dataclasses.replace(runs.TrainConfig(), **given))
 
 
-def _run(settings: "TrainConfig", output: Path, resume: bool) -> None:
+def _run(settings, output: Path, resume: bool) -> None:
     from vpr_ros.training.engine.train import train
 
     path = train(settings, output, resume=resume)
