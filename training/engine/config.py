@@ -175,12 +175,13 @@ def _distil_rules(distil: DistilConfig) -> list[tuple[bool, str]]:
         "head": HEADS,
         "head_for": HEAD_FOR,
         "teacher_view": VIEWS,
+        "teacher_space": SPACES,
     }
     names = losses_of(distil)
     unknown = [name for name in names if name not in DISTILLATION]
     equal = not NEEDS_EQUAL_WIDTHS.isdisjoint(names)
     return [
-        *_choices(distil, allowed | {"teacher_space": SPACES}, "distil: "),
+        *_choices(distil, allowed, "distil: "),
         (not unknown, f"distil: loss is {', '.join(unknown)}; choose of {', '.join(DISTILLATION)}"),
         (not equal or not distil.head_dim, f"distil: head_dim must be 0 for {distil.loss}: it compares equal widths"),
         (distil.head_dim >= 0, "distil: head_dim must be 0 (the teacher's width) or more"),

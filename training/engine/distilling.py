@@ -47,7 +47,7 @@ class Distilling(nn.Module):
 
     def weigh(self, descriptors: Tensor, headed: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor
               ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and the terms by name."""
+        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms."""
         terms: dict[str, Tensor] = {}
         with torch.autocast(descriptors.device.type, enabled=False):
             for loss, through_head in self.losses:

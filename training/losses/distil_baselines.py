@@ -122,8 +122,8 @@ def mkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
 def relations(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """Our relation-only loss, for any widths and scales: what a student without a projection head can learn.
 
-    Distances in units of their mean and angles as in RKD, and who is near whom: KL of the softmax over the other samples
-    of minus the squared relative distance. Only relations count, so nothing asks a unit descriptor to reach
+    Distances in units of their mean and angles as in RKD, and who is near whom: KL of the softmax over the other
+    samples of minus the squared relative distance. Only relations count, so nothing asks a unit descriptor to reach
     the teacher's scale or place. Zero when student = teacher.
     """
     s, t = distances(student), distances(teacher)
