@@ -113,7 +113,10 @@ def test_the_best_weights_of_a_run(run_dir, vpr, tmp_path):
     result = vpr("export", run_dir, "--weights", "best", "-o", tmp_path / "best.safetensors")
     assert result.exit_code == 0, result.output
     assert read_checkpoint(tmp_path / "best.safetensors").metadata["provenance"]["weights"] == "best"
-    assert vpr("export", run_dir / "best.ckpt", "-o", tmp_path / "same.safetensors").exit_code == 0
+    refuses(vpr("export", run_dir), "no whole epoch")
+    config = json.loads((run_dir / "config.json").read_text())
+    (run_dir / "config.json").write_text(json.dumps(config | {"keep": "best"}))
+    assert vpr("export", run_dir, "-o", tmp_path / "same.safetensors").exit_code == 0
     same, best = (read_checkpoint(tmp_path / f"{name}.safetensors").metadata for name in ("same", "best"))
     assert same["fingerprint"] == best["fingerprint"]
     refuses(vpr("export", run_dir, "--weights", "worst"), "last or best")

@@ -34,14 +34,16 @@ class Trained:
     seed: int = 0
 
 
-def open_trained(source: Path, weights: str = "last") -> Trained:
-    """The student of a run folder (its `last` or `best` weights), of a run's .ckpt file or of any student checkpoint.
+def open_trained(source: Path, weights: str | None = None) -> Trained:
+    """The student of a run folder, of a run's .ckpt file or of any student checkpoint.
+
+    `weights` of a folder: "last" or "best"; None takes what the run was told to keep.
 
     Nothing in a file is executed. VprError, one sentence, where there is nothing, where a run has no whole epoch yet,
     where it is a teacher's, and where a file is torn or does not fit the network.
     """
     if source.is_dir():
-        return _of_run(source, source / f"{weights}.ckpt")
+        return _of_run(source, source / f"{weights or _config(source).get('keep', 'last')}.ckpt")
     if source.suffix == ".ckpt" and source.is_file():
         return _of_run(source.parent, source)
     if not source.exists() and not (WEIGHTS_DIR / f"{source}.safetensors").is_file():
@@ -144,9 +146,10 @@ def open_training(folders: tuple[str, ...], layout: str) -> FrameTable | SampleS
         raise VprError(f"the training set {absent[0]} is not there: name the folders with --train.")
     if layout != "gsv-cities":
         return read_frame_table(*folders)
-    if len(folders) > 1:
+    root, *more = folders
+    if more:
         raise VprError("GSV-Cities is one folder: name one with --train.")
-    return GSVCities(folders[0])
+    return GSVCities(root)
 
 
 def check_apart(training: FrameTable | SampleSet, validation: FrameTable) -> list[str]:
@@ -155,12 +158,16 @@ def check_apart(training: FrameTable | SampleSet, validation: FrameTable) -> lis
     Frames are compared by area, drive and stamp, so a set's copy or link is found, too.
     """
     areas = training.cities if isinstance(training, FrameTable) else training.areas
-    ours = set(zip(areas.tolist(), training.drives.tolist(), training.stamps_ns.tolist(), strict=True))
-    columns = validation.cities.tolist(), validation.drives.tolist(), validation.stamps_ns.tolist()
-    both: list[str] = [key[1] for key in zip(*columns, strict=True) if key in ours]
+    ours, theirs = _keys(areas, training), _keys(validation.cities, validation)
+    known = set(ours)
+    both = [key for key in theirs if key in known]
     if both:
         raise VprError(
             f"{len(both)} of {len(validation)} validation frames are training frames (the first of drive "
-            f"'{both[0]}'): validate on places that nothing was learned from."
+            f"'{both[0][1]}'): validate on places that nothing was learned from."
         )
     return sorted(set(np.unique(areas).tolist()) & set(np.unique(validation.cities).tolist()))
+
+
+def _keys(areas: np.ndarray, frames: FrameTable | SampleSet) -> list[tuple[str, str, int]]:
+    return list(zip(areas.tolist(), frames.drives.tolist(), frames.stamps_ns.tolist(), strict=True))

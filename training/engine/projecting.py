@@ -32,7 +32,7 @@ class ProjectionTraining:
     """How long and how fast; well under a minute on a CPU, since the network itself does not run."""
 
     steps: int = 300
-    rate: float = 0.003  # Adam's step as a share of the matrix's root mean square
+    rate: float = 0.001  # Adam's step as a share of the matrix's root mean square
     temperature: float = 0.07
     seed: int = 0
 

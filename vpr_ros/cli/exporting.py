@@ -28,8 +28,10 @@ def export(
                      show_default=False),
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="last or best (by validation) of a run.", rich_help_panel=OF_A_NETWORK)
-    ] = "last",
+        str | None,
+        typer.Option(help="last or best (by validation) of a run (default: as the run's `keep`).",
+                     rich_help_panel=OF_A_NETWORK),
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option("--train", help="Training-set folder for the projection; repeat for several (default: the run's).",
@@ -88,7 +90,7 @@ def _is_map(path: Path) -> bool:
 
 
 def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
-    if weights not in ("last", "best"):
+    if weights not in (None, "last", "best"):
         raise VprError(f"--weights is '{weights}': choose last or best.")
     from vpr_ros.training.data.training_set import read_frame_table
     from vpr_ros.training.engine.exporting import SERVED, check_apart, open_trained, open_training

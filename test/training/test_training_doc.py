@@ -1,0 +1,95 @@
+"""docs/training.md: its commands exist with these options, its settings are read, its names are those of the code."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from vpr_ros.cli import app
+from vpr_ros.training.engine.config import TrainConfig, read_config
+from vpr_ros.training.engine.teacher_config import read_teacher_config
+from vpr_ros.training.losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
+from vpr_ros.training.teachers.registry import TEACHERS, load_teacher
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("vpr_ros")]
+COMMANDS += [one for one in re.findall(r"`(vpr_ros [a-z]+ [^`]+)`", PAGE) if "-" in one]
+TEACHER, STUDENT, DEVICES = blocks("yaml")
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_take_these_arguments(line):
+    command, arguments = typer.main.get_command(app), shlex.split(line)[1:]
+    context = command.make_context("vpr_ros", [], resilient_parsing=True)
+    while hasattr(command, "get_command"):
+        name = arguments.pop(0)
+        command = command.get_command(context, name)
+        assert command is not None, f"there is no command {name}"
+        context = typer.Context(command, parent=context, info_name=name)
+    command.make_context(context.info_name, arguments)  # unknown options and missing arguments raise
+
+
+def test_the_page_goes_the_whole_way():
+    used = [shlex.split(line)[1] for line in COMMANDS]
+    way = ["doctor", "frames", "train", "export", "map", "calibrate", "localize"]
+    assert [used.index(name) for name in way] == sorted(used.index(name) for name in way)
+
+
+def test_the_settings_are_read(tmp_path):
+    for name, text in (("teacher", TEACHER), ("student", STUDENT), ("devices", DEVICES)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    teacher = read_teacher_config(tmp_path / "teacher.yaml")
+    assert load_teacher(teacher.teacher, sparse="torch", **teacher.options).inputs.voxel_size == 1.0
+    student = read_config(tmp_path / "student.yaml")
+    assert student.distil is not None and student.distil.teacher == teacher.teacher
+    assert student.keep == "best" and student.validation
+    assert read_config(tmp_path / "devices.yaml").devices == "4"
+
+
+def test_keys_that_are_spoken_of_exist():
+    keys = set(TrainConfig.__dataclass_fields__)
+    # `voxel_size: 1.0` and the like: what a reader would put into a file
+    named = {one for line in re.findall(r"`([a-z_]+): [^`]+`", PAGE) for one in [line]}
+    elsewhere = {"head", "teacher_view", "weights", "distil", "ramp", "loss"}
+    assert named - keys - elsewhere <= {"options", "scale"}, named - keys - elsewhere
+
+
+def test_every_distillation_loss_is_in_the_table_with_its_widths():
+    rows = [line for line in PAGE.splitlines() if re.match(r"\| `[a-z-]+`.*\| (equal|any) \|", line)]
+    told = {name: row.split("|")[3].strip() for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+    assert {name for name in DISTILLATION if not name.endswith("-released")} == set(told)
+    assert {name for name, widths in told.items() if widths == "equal"} == NEEDS_EQUAL_WIDTHS & set(told)
+    for name in DISTILLATION:
+        assert f"`{name}`" in PAGE, name
+
+
+def test_teachers_of_the_table_exist():
+    table = PAGE[PAGE.index("| teacher | sees") : PAGE.index("* Published settings")]
+    names = re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+    assert names and set(names) <= set(TEACHERS)
+
+
+def test_recipes_that_it_names_are_there():
+    for name in re.findall(r"config/training/[\w.]+\.yaml", PAGE):
+        assert isinstance(yaml.safe_load((ROOT / name).read_text()), dict), name
+
+
+def test_links_lead_somewhere():
+    def anchors(page):
+        titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        file, _, anchor = target.partition("#")
+        page = PAGE if not file else (ROOT / "docs" / file).read_text(encoding="utf-8")
+        assert not anchor or anchor in anchors(page), target
