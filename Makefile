@@ -62,6 +62,7 @@ bench: $(STAMP) $(SYSTEM)
 	$(BIN)/python benchmarks/place_map.py
 	$(BIN)/python benchmarks/rendering.py
 	$(BIN)/python benchmarks/sparse.py --out runs/bench_sparse
+	$(BIN)/python benchmarks/distillation_step.py --out runs/bench_distillation_step
 	$(BIN)/python benchmarks/teachers.py --out runs/teachers
 	@if $(BIN)/python -c 'import rclpy' 2>/dev/null; then $(BIN)/python benchmarks/node.py --out runs/bench_node; \
 	else echo "the node: skipped, rclpy does not import; source a ROS 2 and say make bench again"; fi
