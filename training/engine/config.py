@@ -1,6 +1,5 @@
 """One training run of a student as data: read from YAML, checked with reasons, written into its checkpoint."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,19 +9,8 @@ from ..data.augment import AugmentConfig
 from ..data.cloud_augment import CloudAugmentConfig
 from ..data.image_augment import ImageAugmentConfig
 from ..data.varying import RandAugmentConfig, Variation
-from ..losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
-from ..teachers import TEACHERS
-from .freezing import BATCH_NORMS, TRAINED
 from .reading import read_dataclass
-from .schedules import SCHEDULES
-from .teacher_space import SPACES
-
-TASKS = ("contrastive", "multi_similarity", "triplet", "none")
-HEADS = ("linear", "mlp", "none")
-HEAD_FOR = ("all", "widths")
-VIEWS = ("cached", "online", "frozen")
-BATCHES = ("places", "pairs", "visits")
-LAYOUTS = ("training-set", "gsv-cities")
+from .rules import rules_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +26,7 @@ class DistilConfig:
     checkpoint: str = ""  # its weights; empty only where the teacher is handed over in Python
     options: dict = field(default_factory=dict)  # of the teacher, for published files of another size
     loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION, or several joined by +
-    weights: dict = field(default_factory=dict)  # of single terms by name, in place of the loss's own
+    weights: dict[str, float] = field(default_factory=dict)  # of single terms by name, in place of the loss's own
     scale: float = 1.0  # of the weighted sum
     head: str = "linear"  # learnt on top of the student, never exported: linear, mlp, or none for equal widths
     head_for: str = "all"  # losses; or widths: only those that need equal ones, others see the descriptor itself
@@ -47,6 +35,11 @@ class DistilConfig:
     teacher_view: str = "cached"
     cloud_augment: CloudAugmentConfig = field(default_factory=CloudAugmentConfig)  # of online and frozen views
     sparse: str = "auto"  # backend of the teacher's sparse convolutions
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names that `loss` joins."""
+        return tuple(name.strip() for name in self.loss.split("+"))
 
 
 @dataclass(frozen=True)
@@ -123,79 +116,8 @@ def read_config(path: str | Path, **overrides) -> TrainConfig:
 
 
 def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
-    """Cross-field rules, each with its reason; without `folders`, samples are handed over in Python."""
-    rules = [
-        (bool(config.train) or not folders, "train: name at least one training-set folder"),
-        (
-            config.images_per_place >= 2,
-            "images_per_place must be 2 or more: a place with one image has no positive pair",
-        ),
-        (config.places_per_batch >= 2, "places_per_batch must be 2 or more: one place has no negative pair"),
-        (config.batch_size >= 4, "batch_size must be 4 or more: two pairs"),
-        (config.negative_m > config.positive_m, "negative_m must exceed positive_m: no pair can be both"),
-        (config.epochs >= 1 and config.steps_per_epoch >= 1, "epochs and steps_per_epoch must be 1 or more"),
-        (config.validate_every >= 1, "validate_every must be 1 or more"),
-        (all(side % 14 == 0 for side in config.image_sizes), "image_sizes must divide by 14, the patch size"),
-        (
-            not set(config.train) & set(config.validation),
-            "a folder is in train and in validation: validate on other cities",
-        ),
-        (config.jitter is None or config.rand_augment is None, "name one of jitter and rand_augment, not both"),
-        (config.loss != "none" or config.distil is not None, "loss none needs a distil section: nothing is learnt"),
-        (
-            config.layout != "gsv-cities" or config.batches == "visits",
-            "layout gsv-cities needs batches: visits, since its places are numbers and not poses",
-        ),
-        *_choices(config, {"loss": TASKS, "batches": BATCHES, "layout": LAYOUTS, "trained": TRAINED,
-                           "batch_norm": BATCH_NORMS, "schedule": SCHEDULES, "optimiser": ("adamw", "adam"),
-                           "keep": ("last", "best")}),
-        *([] if config.distil is None else _distil_rules(config.distil)),
-    ]  # fmt: skip
-    for holds, reason in rules:
+    """The configuration itself; VprError with the reason where something in it cannot work."""
+    for holds, reason in rules_of(config, folders=folders):
         if not holds:
             raise VprError(f"training configuration: {reason}")
     return config
-
-
-def _choices(config, allowed: dict[str, tuple[str, ...]], section: str = "") -> list[tuple[bool, str]]:
-    return [
-        (getattr(config, key) in values, f"{section}{key} is {getattr(config, key)!r}; choose {', '.join(values)}")
-        for key, values in allowed.items()
-    ]
-
-
-def losses_of(distil: DistilConfig) -> tuple[str, ...]:
-    """The names that `loss` joins."""
-    return tuple(name.strip() for name in distil.loss.split("+"))
-
-
-def _distil_rules(distil: DistilConfig) -> list[tuple[bool, str]]:
-    allowed: dict[str, tuple[str, ...]] = {
-        "teacher": tuple(TEACHERS),
-        "head": HEADS,
-        "head_for": HEAD_FOR,
-        "teacher_view": VIEWS,
-        "teacher_space": SPACES,
-    }
-    names = losses_of(distil)
-    unknown = [name for name in names if name not in DISTILLATION]
-    equal = not NEEDS_EQUAL_WIDTHS.isdisjoint(names)
-    return [
-        *_choices(distil, allowed, "distil: "),
-        (not unknown, f"distil: loss is {', '.join(unknown)}; choose of {', '.join(DISTILLATION)}"),
-        (not equal or not distil.head_dim, f"distil: head_dim must be 0 for {distil.loss}: it compares equal widths"),
-        (distil.head_dim >= 0, "distil: head_dim must be 0 (the teacher's width) or more"),
-        (
-            distil.teacher_view != "online" or distil.teacher_space == "raw",
-            "distil: teacher_space must be raw for teacher_view online: its statistics are those of all samples",
-        ),
-        (
-            all(isinstance(weight, (int, float)) and weight >= 0 for weight in distil.weights.values()),
-            "distil: weights are numbers of at least 0",
-        ),
-    ]
-
-
-def as_dict(config: TrainConfig) -> dict:
-    """The effective configuration, ready for JSON."""
-    return dataclasses.asdict(config)

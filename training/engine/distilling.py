@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vpr_ros.errors import VprError
 
 from ..losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
-from .config import DistilConfig, losses_of
+from .config import DistilConfig
 
 
 def make_head(kind: str, width: int, out: int) -> nn.Module:
@@ -23,13 +23,12 @@ def make_head(kind: str, width: int, out: int) -> nn.Module:
 class Distilling(nn.Module):
     """Student (B, D) and teacher (B, D') embeddings -> the weighted sum of the losses' terms, and the terms.
 
-    VprError for a loss that compares equal widths where they differ and no head makes them equal, and for weights of
-    terms that the losses do not have.
+    VprError for a loss that compares equal widths where they differ and no head makes them equal.
     """
 
     def __init__(self, config: DistilConfig, width: int, teacher_width: int):
         super().__init__()
-        self.config, names = config, losses_of(config)
+        self.config, names = config, config.losses
         equal = [name for name in names if name in NEEDS_EQUAL_WIDTHS]
         if equal and config.head == "none" and width != teacher_width:
             raise VprError(
@@ -37,9 +36,6 @@ class Distilling(nn.Module):
                 f"teacher's {teacher_width}: take a head (linear or mlp) or a loss on relations alone"
             )
         defaults = {term: weight for name in names for term, weight in DISTILLATION_WEIGHTS[name].items()}
-        unknown = sorted(set(config.weights) - set(defaults))
-        if unknown:
-            raise VprError(f"distil: {config.loss} has no term {', '.join(unknown)}; it has {', '.join(defaults)}")
         self.weights: Mapping[str, float] = {**defaults, **config.weights}
         headed = equal if config.head_for == "widths" else list(names)
         self.losses = [(DISTILLATION[name], name in headed) for name in names]

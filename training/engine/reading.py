@@ -3,7 +3,9 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,6 +18,8 @@ def read_dataclass(cls, path: str | Path, overrides: dict):
         raw = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
         raise VprError(f"cannot read the training configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise VprError(f"{path} is no text: the YAML file of a training is needed") from None
     except yaml.YAMLError as error:
         raise VprError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(raw, dict):
@@ -36,18 +40,38 @@ def build(cls, raw: dict, where: str):
     return cls(**{key: _coerce(hints[key], value, f"{where}: {key}") for key, value in raw.items()})
 
 
-def _coerce(hint, value, where: str):
+def _coerce(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType):  # a section that may be absent
         return None if value is None else _coerce(typing.get_args(hint)[0], value, where)
     if dataclasses.is_dataclass(hint):
         return build(hint, {} if value is None else value, where)
-    if typing.get_origin(hint) is tuple:
-        values = [value] if isinstance(value, (str, int, float)) else list(value)
-        return tuple(_coerce(typing.get_args(hint)[0], v, where) for v in values)
-    if hint is bool and not isinstance(value, bool):
-        raise VprError(f"{where} must be true or false, not {value!r}")
+    if value is None:
+        raise VprError(f"{where} has no value: leave the line out for the default")
+    of: Any = typing.get_origin(hint) or hint
+    kinds = typing.get_args(hint)
+    if of is tuple:
+        return _several(kinds, value, where)
+    if of is dict and kinds and isinstance(value, dict):
+        return {str(key): _coerce(kinds[1], each, f"{where}: {key}") for key, each in value.items()}
+    if isinstance(value, bool) != (of is bool) or (of is int and isinstance(value, float) and not value.is_integer()):
+        raise VprError(f"{where} must be {_said(of)}, not {value!r}")
+    make = typing.cast(Callable[[Any], Any], of)
     try:
         # YAML reads 1e-3 as a string; int("0.5") and float("fast") fail here with the key's name.
-        return hint(value)
+        return make(value)
     except (TypeError, ValueError):
-        raise VprError(f"{where} must be {hint.__name__}, not {value!r}") from None
+        raise VprError(f"{where} must be {_said(of)}, not {value!r}") from None
+
+
+def _several(kinds: tuple, value: Any, where: str) -> tuple:
+    """A list in YAML, or a single value for it, as a tuple of any length, (int, ...), or of a fixed one."""
+    if not isinstance(value, (str, int, float, list, tuple)):
+        raise VprError(f"{where} must be a list, not {value!r}")
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if kinds[-1] is not ... and len(values) != len(kinds):
+        raise VprError(f"{where} must be a list of {len(kinds)}, not {value!r}")
+    return tuple(_coerce(kinds[0], each, where) for each in values)
+
+
+def _said(kind: type) -> str:
+    return {bool: "true or false", dict: "`key: value` lines"}.get(kind, kind.__name__)

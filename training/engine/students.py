@@ -19,7 +19,10 @@ def build_student(config: TrainConfig) -> Student:
     """A fresh student of the configured size, its weights fixed by the seed or read from `start`; in training mode."""
     L.seed_everything(config.seed, verbose=False)
     if config.student in CONFIGS:
-        student: Student = D2VPR(_architecture(config))
+        try:
+            student: Student = D2VPR(_architecture(config))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise VprError(f"options: no student can be made of {config.options}: {error}") from None
         if config.start:
             _start(student, config.start)
     elif config.student in TEACHERS:

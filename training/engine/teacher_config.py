@@ -1,6 +1,5 @@
 """One training run of a teacher as data: read from YAML, checked with reasons, written into the checkpoint it makes."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +29,7 @@ class TeacherConfig:
     margin: float = 0.2  # of the triplets
     boundary: float = 25.0  # of the pairwise loss: L1 distance that parts positives from negatives
     pair_margin: float = 1.0
-    head_weights: dict = field(default_factory=lambda: {"final": 0.5, "cloud": 0.5, "image": 0.0})
+    head_weights: dict[str, float] = field(default_factory=lambda: {"final": 0.5, "cloud": 0.5, "image": 0.0})
     positive_m: float = 10.0
     non_negative_m: float = 50.0
     epochs: int = 60
@@ -98,8 +97,3 @@ def _positive(weight) -> bool:
 def measure_of(config: TeacherConfig) -> str:
     """How embeddings of this training are compared: a name of `vpr_ros.evaluation.ranking.MEASURES`."""
     return "l1" if config.loss == "pairwise" else "euclidean"
-
-
-def as_dict(config: TeacherConfig) -> dict:
-    """The effective configuration, ready for JSON."""
-    return dataclasses.asdict(config)

@@ -79,7 +79,10 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
         options = {**stored["options"], **options}
     chosen = {**entry.sizes, **options}
     backend = {"sparse": sparse} if "sparse" in entry.options else {}
-    model = entry.build(**chosen, **backend)
+    try:
+        model = entry.build(**chosen, **backend)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise VprError(f"no teacher '{name}' can be made with the options {options}: {error}") from None
     model.made_as = (name, {key: _plain(value) for key, value in chosen.items() if key not in STARTS})
     if state is not None and checkpoint is not None:
         if stored is not None:
