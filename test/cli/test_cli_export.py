@@ -59,7 +59,15 @@ def run_dir(checkpoint, town, tmp_path, monkeypatch):
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     state = {f"student.{key}": value for key, value in student.state_dict().items()}
-    kept = {"epoch": 0, "global_step": 5, "state_dict": state, "optimizer_states": [{"state": {}}], "loops": {}}
+    known = {"kind": "metric learning", "config": {"train": [town.name]}, "data": "town", "frames": 48}
+    kept = {
+        "epoch": 0,
+        "provenance": known,
+        "global_step": 5,
+        "state_dict": state,
+        "optimizer_states": [{"state": {}}],
+        "loops": {},
+    }
     torch.save(kept, folder / "last.ckpt")
     return folder
 

@@ -18,7 +18,10 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, read_checkpoint, save_checkpoint
 from vpr_ros.training.data import read_frame_table
 from vpr_ros.training.data.augment import AugmentConfig
+from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
 from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
+from vpr_ros.training.data.image_augment import ImageAugmentConfig
+from vpr_ros.training.data.pairs import PairBatchSampler
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check, read_config
 from vpr_ros.training.engine.curves import draw_curves
@@ -91,6 +94,13 @@ def samples_of(folder):
     return FrameTableSamples(read_frame_table(folder), "tiny")
 
 
+def elsewhere(folder):
+    """The same frames under other names, as if they were of other cities."""
+    samples = samples_of(folder)
+    samples.areas = np.char.add("other ", samples.areas)
+    return samples
+
+
 def weights(path):
     return read_checkpoint(path).model.state_dict()
 
@@ -154,13 +164,26 @@ def test_the_student_comes_to_the_teacher(folder, checkpoint, tmp_path, head):
     assert np.mean(values[-5:]) < 0.5 * np.mean(values[:5])
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, checkpoint, tmp_path, monkeypatch):
-    config = settings(folder, checkpoint, ema_decay=0.9)
+PAIRS = {"batches": "pairs", "batch_size": 8, "cities_per_batch": 0, "positive_m": 25.0, "negative_m": 30.0}
+
+
+@pytest.mark.parametrize(
+    "change, distil",
+    [
+        ({"ema_decay": 0.9}, {"loss": "distilvpr-sc", "head": "mlp"}),
+        ({"precision": "bf16-mixed"}, {"teacher_view": "online"}),
+        (PAIRS, {"teacher_view": "frozen", "teacher_space": "whitened"}),
+    ],
+    ids=["cached", "online", "frozen"],
+)
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, checkpoint, tmp_path, monkeypatch, change, distil):
+    dropping = {"fusion_dropout": 0.3}
+    config = settings(folder, checkpoint, distil=distil, epochs=3, options=dropping, **change)
     whole = train(config, tmp_path / "whole", finish=False)
     step = MetricLearning.training_step
 
     def cut(self, batch, index):
-        if self.global_step == 3:
+        if self.current_epoch == 2 and index == 1:
             raise RuntimeError("power cut")
         return step(self, batch, index)
 
@@ -169,10 +192,52 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, checkpoint, t
         train(config, tmp_path / "parts", finish=False)
     monkeypatch.setattr(MetricLearning, "training_step", step)
     parts = train(config, tmp_path / "parts", finish=False)
-    a, b = weights(whole), weights(parts)
-    assert a and all(torch.equal(a[name], b[name]) for name in a)
+    a, b = (torch.load(out / "last.ckpt", weights_only=True)["state_dict"] for out in (whole.parent, parts.parent))
+    assert any(name.startswith("distilling.head") for name in a), "the head goes on, too"
+    assert all(torch.equal(a[name], b[name]) for name in a)
     drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
     assert drop(rows_of(tmp_path / "whole")) == drop(rows_of(tmp_path / "parts"))
+
+
+def test_milestones_are_epochs_where_epochs_differ_in_length(folder, checkpoint, tmp_path, monkeypatch):
+    draw, step, rates = PairBatchSampler.batches, MetricLearning.training_step, []
+    monkeypatch.setattr(PairBatchSampler, "batches", lambda self: draw(self)[: 3 - (self.epoch == 1)])
+
+    def watch(self, batch, index):
+        rates.append((self.current_epoch, self.trainer.optimizers[0].param_groups[0]["lr"]))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    config = settings(folder, checkpoint, epochs=4, schedule="steps", milestones=(2,), warmup_fraction=0.0, **PAIRS)
+    train(config, tmp_path / "run", finish=False)
+    assert [epoch for epoch, _ in rates] == [0] * 3 + [1] * 2 + [2] * 3 + [3] * 3
+    assert [rate for _, rate in rates] == pytest.approx([1e-3] * 5 + [1e-4] * 6)
+
+
+def test_a_run_goes_on_with_its_teacher_alone(folder, checkpoint, tmp_path):
+    mine = tmp_path / "teacher.safetensors"
+    mine.write_bytes(checkpoint.read_bytes())
+    config = settings(folder, mine, distil={"teacher_view": "online"}, epochs=1, steps_per_epoch=1)
+    train(config, tmp_path / "run", finish=False)
+    kept = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["provenance"]
+    assert kept["kind"] == "distillation" and kept["teacher"]["file"] == mine.name and kept["frames"] == 48
+    assert str(tmp_path) not in json.dumps(kept)
+    torch.manual_seed(1)
+    save_teacher(mine, load_teacher("minkloc++", sparse="torch", **TEACHER))
+    with pytest.raises(VprError, match="another teacher"):
+        train(config, tmp_path / "run", finish=False)
+    train(config, tmp_path / "run", resume=False, finish=False)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_without_a_cloud_is_told_in_one_sentence(folder, checkpoint, tmp_path, workers):
+    samples = samples_of(folder)
+    samples.table.clouds[5] = None
+    section = {"teacher_view": "online", "cloud_augment": CloudAugmentConfig(turn_per="batch")}
+    config = settings(folder, checkpoint, distil=section, steps_per_epoch=9, workers=workers)
+    with pytest.raises(VprError, match="has no cloud, which this teacher sees") as caught:
+        train(config, tmp_path / "run", samples=samples, finish=False)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):
@@ -201,7 +266,7 @@ def scripted(monkeypatch, recalls):
 def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_path, monkeypatch, keep, epoch):
     config = settings(folder, checkpoint, epochs=9, patience=3, validate_every=1, keep=keep, steps_per_epoch=1)
     config = dataclasses.replace(config, loss="contrastive", distil=None)
-    samples = samples_of(folder)
+    samples = elsewhere(folder)
     scripted(monkeypatch, [0.2, 0.5, 0.5, 0.4, 0.3, 0.9])
     path = train(config, tmp_path / "run", validation=samples, finish=False)
     assert len(rows_of(tmp_path / "run")) == 5
@@ -214,13 +279,17 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_
     assert all(torch.equal(a[name], b[name]) for name in a)
     with pytest.raises(VprError, match="name a validation folder"):
         train(config, tmp_path / "other", finish=False)
+    drives = np.array([drive.endswith("0") for drive in samples.drives])
+    one_drive = FrameTableSamples(samples.table.select(np.flatnonzero(drives)), "one drive")
+    with pytest.raises(VprError, match="one drive has no query"):
+        train(config, tmp_path / "other", validation=one_drive, finish=False)
 
 
 def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, monkeypatch):
     config = settings(folder, checkpoint, epochs=9, patience=2, validate_every=2, keep="best", steps_per_epoch=1)
     config = dataclasses.replace(config, distil=None)
     scripted(monkeypatch, [0.5, 0.4, 0.9])
-    whole = train(config, tmp_path / "whole", validation=samples_of(folder), finish=False)
+    whole = train(config, tmp_path / "whole", validation=elsewhere(folder), finish=False)
     scripted(monkeypatch, [0.5, 0.4, 0.9])
     step = MetricLearning.training_step
 
@@ -231,9 +300,9 @@ def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, m
 
     monkeypatch.setattr(MetricLearning, "training_step", cut)
     with pytest.raises(RuntimeError, match="power cut"):
-        train(config, tmp_path / "parts", validation=samples_of(folder), finish=False)
+        train(config, tmp_path / "parts", validation=elsewhere(folder), finish=False)
     monkeypatch.setattr(MetricLearning, "training_step", step)
-    parts = train(config, tmp_path / "parts", validation=samples_of(folder), finish=False)
+    parts = train(config, tmp_path / "parts", validation=elsewhere(folder), finish=False)
     counts = [[row["epoch"] for row in rows_of(tmp_path / name)] for name in ("whole", "parts")]
     assert counts[0] == counts[1] == ["1", "2", "3", "4"]
     a, b = weights(whole), weights(parts)
@@ -321,8 +390,6 @@ def test_weights_of_terms_are_checked_and_used():
     masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
     total, terms = Distilling(config, 8, 4).weigh(x, x, t, *masks)
     assert total.item() == pytest.approx(3 * DISTILLATION_WEIGHTS["rkd"]["rkd_distance"] * terms["rkd_distance"].item())
-    with pytest.raises(VprError, match="no term angle"):
-        Distilling(dataclasses.replace(config, weights={"angle": 1.0}), 8, 4)
     with pytest.raises(VprError, match="equal widths"):
         Distilling(DistilConfig(loss="feature-mse", head="none"), 8, 4)
     assert isinstance(Distilling(DistilConfig(loss="feature-mse"), 8, 4).head, nn.Linear)
@@ -369,6 +436,19 @@ def test_spaces_of_a_teacher():
         ({}, {"teacher_view": "live"}, "teacher_view"),
         ({}, {"loss": "feature-mse", "head_dim": 7}, "head_dim must be 0"),
         ({}, {"weights": {"rkd_angle": "much"}}, "numbers of at least 0"),
+        ({}, {"weights": {"angle": 1.0}}, "has no term angle; it has rkd_distance, rkd_angle"),
+        ({}, {"loss": "distilvpr-sc + distilvpr-s"}, "share the term self_cosine, self_euclidean, self_hyperbolic"),
+        ({}, {"head": "none", "head_dim": 8}, "head is none"),
+        ({}, {"scale": 0.0}, "scale must be above 0"),
+        ({}, {"cloud_augment": CloudAugmentConfig(jitter=0.0)}, "cloud_augment is for"),
+        ({"patience": 2, "validate_every": 4}, {}, "patience must be validate_every or more"),
+        ({"milestones": (1,)}, {}, "milestones and schedule: steps"),
+        ({"schedule": "steps"}, {}, "milestones and schedule: steps"),
+        ({"batch_norm": "frozen"}, {}, "freezes none"),
+        ({"cities_per_batch": 0}, {}, "cities_per_batch must be 1 or more"),
+        ({"jitter": ImageAugmentConfig(), "augment": AugmentConfig(grey=0.0)}, {}, "in place of augment"),
+        ({"precision": "fp16"}, {}, "precision is 'fp16'"),
+        ({"learning_rate": float("nan")}, {}, "learning_rate must be above 0"),
         ({"loss": "huber"}, {}, "loss is 'huber'"),
         ({"batches": "random"}, {}, "batches is"),
         ({"layout": "gsv-cities"}, {}, "needs batches: visits"),
@@ -388,6 +468,8 @@ def test_the_section_is_read_from_yaml(tmp_path):
     path.write_text("train: [a]\ndistil: {teacher: adafusion, loss: rkd, weights: {rkd_angle: 0}}\n")
     config = read_config(path)
     assert config.distil == DistilConfig(teacher="adafusion", loss="rkd", weights={"rkd_angle": 0})
+    path.write_text("train: [a]\ndistil: {loss: rkd, weights: {rkd_angle: 1e-1}}\n")
+    assert read_config(path).distil == DistilConfig(loss="rkd", weights={"rkd_angle": 0.1})
     path.write_text("train: [a]\ndistil:\n")
     assert read_config(path).distil is None
     path.write_text("train: [a]\ndistil: rkd\n")

@@ -1,6 +1,8 @@
 """The training run: it learns, resumes to the same weights, ends in a runtime checkpoint, and refuses bad settings."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import torch
 from vpr_ros.errors import VprError
 from vpr_ros.student import read_checkpoint
 from vpr_ros.training.data import read_frame_table
+from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.engine.claiming import claim, without_places
 from vpr_ros.training.engine.config import TrainConfig, check, read_config
 from vpr_ros.training.engine.finish import labelled_drives
 from vpr_ros.training.engine.module import MetricLearning
@@ -90,8 +94,15 @@ def test_the_loss_falls(folder, tmp_path, monkeypatch, loss):
 
 def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tmp_path):
     table = read_frame_table(folder)
-    other = tmp_path / "validation"
-    other.symlink_to(folder)
+    other, link = tmp_path / "validation", tmp_path / "link"
+    shutil.copytree(folder, other)
+    frames = (other / "frames.csv").read_text()
+    with pytest.raises(VprError, match="180 of 180 validation frames are training frames"):
+        train(settings(folder, validation=(str(other),)), tmp_path / "run")
+    link.symlink_to(folder)
+    with pytest.raises(VprError, match="validate on other cities"):
+        check(settings(folder, validation=(str(link),)))
+    (other / "frames.csv").write_text(frames.replace(",a", ",x").replace(",b", ",y"))
     path = train(settings(folder, validation=(str(other),)), tmp_path / "run")
     found = read_checkpoint(path)
     assert found.projection.dim == 16 and found.calibration_json["source"] == "checkpoint"
@@ -115,10 +126,44 @@ def test_labelled_drives_end_off_the_map(folder):
 
 
 def test_a_folder_of_another_run_is_refused(folder, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.json").write_text("{}")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"architectures": ["a model of somebody else"]}')
     with pytest.raises(VprError, match="another configuration"):
-        train(settings(folder), tmp_path / "run")
+        claim(foreign, settings(folder), True)
+    out = tmp_path / "run"
+    claim(out, settings(folder, start="misspelt"), True)
+    assert claim(out, settings(folder), True)["start"] == "", "nothing was trained yet: the configuration is corrected"
+    (out / "last.ckpt").write_text("an epoch")
+    claim(out, settings(folder), True)
+    with pytest.raises(VprError, match="another configuration"):
+        claim(out, settings(folder, seed=2), True)
+    claim(out, settings(folder, seed=2), False)
+    assert not (out / "last.ckpt").exists(), "the next resume would go on with the other run's epoch"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VprError, match="cannot be made: File exists"):
+        claim(tmp_path / "file", settings(folder), True)
+
+
+def test_no_path_of_the_training_machine_is_told():
+    config = {
+        "train": ["/data/town", "set"], "options": {"imagenet": "../w/resnet.pth", "dim": 8}, "start": "",
+        "distil": {"checkpoint": "/a/b.pth", "options": {"dinov2": "/c/d.pth"}}, "precision": "32-true",
+    }  # fmt: skip
+    assert without_places(config) == {
+        "train": ["town", "set"], "options": {"imagenet": "resnet.pth", "dim": 8}, "start": "",
+        "distil": {"checkpoint": "b.pth", "options": {"dinov2": "d.pth"}}, "precision": "32-true",
+    }  # fmt: skip
+    assert json.dumps(without_places(dataclasses.asdict(TrainConfig(train=("/data/town",))))).count("/") == 0
+
+
+def test_frames_without_a_pair_and_machines_without_a_gpu_are_told(folder, tmp_path):
+    table = read_frame_table(folder)
+    alone = FrameTableSamples(table.select(np.flatnonzero((table.drives == "a0") | (table.drives == "b0"))), "alone")
+    with pytest.raises(VprError, match="none of the 60 samples lies within 3 m of another"):
+        train(settings(folder), tmp_path / "run", samples=alone, finish=False)
+    with pytest.raises(VprError, match="accelerator 'hamster'.* does not work here"):
+        train(settings(folder, accelerator="hamster"), tmp_path / "run", finish=False)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +188,13 @@ def test_settings_that_cannot_work_are_told(folder, change, words):
     [
         ("train: [a]\nspeed: 3\n", "unknown key speed"),
         ("train: [a]\nepochs: many\n", "epochs must be int"),
+        ("train: [a]\nepochs: 1.5\n", "epochs must be int, not 1.5"),
+        ("train: [a]\nepochs: true\n", "epochs must be int, not True"),
+        ("train: [a]\nstart:\n", "start has no value"),
+        ("train:\n", "train has no value"),
+        ("train: {a: 1}\n", "train must be a list"),
+        ("train: [a]\nramp: 0.5\n", "ramp must be a list of 2"),
+        ("train: [a]\noptions: abc\n", "options must be `key: value` lines"),
         ("train: [a\n", "not valid YAML"),
         ("- a\n", "key: value"),
         ("train: [a]\naugment: {fog: 1}\n", "unknown key fog"),
@@ -152,6 +204,9 @@ def test_a_bad_configuration_file_is_told_in_one_sentence(tmp_path, text, words)
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(VprError, match=words) as caught:
+        read_config(path)
+    path.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(VprError, match="is no text"):
         read_config(path)
     assert "\n" not in str(caught.value)
 
@@ -169,3 +224,5 @@ def test_a_configuration_file_is_read_with_overrides(tmp_path):
 def test_an_unknown_student_is_told(folder):
     with pytest.raises(VprError, match="huge"):
         build_student(settings(folder, student="huge"))
+    with pytest.raises(VprError, match="no student can be made of"):
+        build_student(settings(folder, options={"dim": "big"}))

@@ -84,7 +84,7 @@ CHILD = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-from vpr_ros.training.engine import teacher_checkpoint
+from vpr_ros.training.engine import whole_checkpoint
 from vpr_ros.training.engine.teacher_config import read_teacher_config
 from vpr_ros.training.engine.teacher_module import TeacherTraining
 from vpr_ros.training.engine.teacher_train import train_teacher
@@ -110,7 +110,7 @@ else:  # half of the checkpoint's bytes have reached the disk
         stream.write(whole.getvalue()[: len(whole.getvalue()) // 2])
         stream.flush()
         die()
-    teacher_checkpoint.torch.save = cut
+    whole_checkpoint.torch.save = cut
 train_teacher(read_teacher_config(config), out)
 """
 

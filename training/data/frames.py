@@ -98,7 +98,8 @@ class FrameBatches:
         from ..teachers import collate
 
         samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["shared"])
-        if samples[0].cloud is not None:
-            turned = augment_batch([sample.cloud for sample in samples], self.cloud or CloudAugmentConfig(), rng)
+        clouds = [sample.cloud for sample in samples if sample.cloud is not None]
+        if len(clouds) == len(samples):  # a sample without a cloud is told of, or not missed, by the collation
+            turned = augment_batch(clouds, self.cloud or CloudAugmentConfig(), rng)
             samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]
         return batch | {"teacher": collate(samples, self.teacher, rng)}

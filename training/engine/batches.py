@@ -24,7 +24,7 @@ class StudentBatches(Sampler):
     """
 
     def __init__(self, samples: SampleSet, config: TrainConfig):
-        self.config = config
+        self.config, self.count = config, len(samples)
         self.drawn = _drawn(samples, config)
 
     @property
@@ -40,13 +40,22 @@ class StudentBatches(Sampler):
         return len(self.drawn)
 
     def __iter__(self) -> Iterator[list[FrameKey]]:
+        empty = True
         for step, keys in enumerate(self.drawn):
             strength = self.strength(step)
+            part = len(keys) // ranks()
+            if not part:
+                continue  # no pair in the cities that were drawn, or a last batch smaller than the processes
+            empty = False
             # The place sampler has its strength in place of the batch's seed.
             shared = keys[0][2] if isinstance(keys[0][2], int) else keys[0][1]
-            part = len(keys) // ranks()
             mine = keys[rank() * part : (rank() + 1) * part]
             yield [(row, seed, strength, int(shared)) for row, seed, _ in mine]
+        if empty:
+            raise VprError(
+                f"no batch holds a pair of one place: none of the {self.count} samples lies within "
+                f"{self.config.positive_m:g} m of another with its heading; add drives or raise positive_m"
+            )
 
     def strength(self, step: int) -> float:
         """Augmentation strength in [0, 1]: full strength from the first step stalls a short training."""

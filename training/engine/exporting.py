@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vpr_ros.errors import VprError
@@ -15,9 +14,10 @@ from vpr_ros.student.tensor_files import fill, read_tensors
 from ..data.gsv_cities import GSVCities
 from ..data.sample import SampleSet
 from ..data.training_set import FrameTable, read_frame_table
+from .claiming import WRITTEN, without_places
+from .finish import CHECKPOINT
 
 AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is the better one
-SERVED = "student.safetensors"  # a finished run's result, by its name in the run folder
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,7 @@ def _of_run(folder: Path, path: Path) -> Trained:
     fill(student, own, path, f"{student.config.name} student")
     kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     folders = {key: tuple(str(one) for one in config.get(key, ())) for key in ("train", "validation")}
-    provenance = kept.get("provenance") or {
-        "kind": "distillation" if config.get("distil") else "metric learning",
-        "config": _without_places(config),
-        **_teacher(folder),
-    }
+    provenance = kept.get("provenance") or {"config": without_places(config)}
     return Trained(
         student.eval(),
         provenance | {"weights": path.stem, "epochs": int(kept.get("epoch", -1)) + 1},
@@ -91,33 +87,13 @@ def _architecture(folder: Path, config: dict) -> StudentConfig:
     try:
         return StudentConfig.from_dict(CONFIGS[name].to_dict() | options)
     except (TypeError, ValueError, KeyError) as error:
-        raise VprError(f"{folder}/config.json does not describe a student ({error}).") from None
-
-
-def _teacher(folder: Path) -> dict:
-    """What a distillation noted beside the teacher's embeddings; nothing where there is no such note."""
-    try:
-        note = json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
-        return {"teacher": {key: note[key] for key in ("teacher", "file", "sha256") if key in note}}
-    except (OSError, ValueError, TypeError):
-        return {}
-
-
-def _without_places(config: dict) -> dict:
-    """The configuration with files and folders by their names: where they lay is nobody's business."""
-    names: dict = {key: [Path(one).name for one in config.get(key, ())] for key in ("train", "validation")}
-    distil = config.get("distil")
-    if distil:
-        names["distil"] = distil | {"checkpoint": Path(distil.get("checkpoint", "")).name}
-    if config.get("start"):
-        names["start"] = Path(config["start"]).name
-    return config | names
+        raise VprError(f"{folder}/{WRITTEN} does not describe a student ({error}).") from None
 
 
 def _config(folder: Path) -> dict:
-    path = folder / "config.json"
+    path = folder / WRITTEN
     if not path.is_file():
-        raise VprError(f"'{folder}' is no run: it has no config.json, which 'vpr_ros train' writes first.")
+        raise VprError(f"'{folder}' is no run: it has no {WRITTEN}, which 'vpr_ros train' writes first.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -132,8 +108,8 @@ def _config(folder: Path) -> dict:
 def _lacking(folder: Path, path: Path) -> str:
     if path.stem == "best" and (folder / "last.ckpt").is_file():
         return f"the run {folder} kept no best weights: it has no validation set, or none was due; take the last ones."
-    if (folder / SERVED).is_file():
-        return f"the run {folder} has lost its {path.name}: export {folder / SERVED} instead, with --train."
+    if (folder / CHECKPOINT).is_file():
+        return f"the run {folder} has lost its {path.name}: export {folder / CHECKPOINT} instead, with --train."
     return f"the run {folder} has no whole epoch yet: the same 'vpr_ros train' command goes on with it."
 
 
@@ -150,24 +126,3 @@ def open_training(folders: tuple[str, ...], layout: str) -> FrameTable | SampleS
     if more:
         raise VprError("GSV-Cities is one folder: name one with --train.")
     return GSVCities(root)
-
-
-def check_apart(training: FrameTable | SampleSet, validation: FrameTable) -> list[str]:
-    """Areas that both sets name, which may be the same streets; VprError where a frame is in both.
-
-    Frames are compared by area, drive and stamp, so a set's copy or link is found, too.
-    """
-    areas = training.cities if isinstance(training, FrameTable) else training.areas
-    ours, theirs = _keys(areas, training), _keys(validation.cities, validation)
-    known = set(ours)
-    both = [key for key in theirs if key in known]
-    if both:
-        raise VprError(
-            f"{len(both)} of {len(validation)} validation frames are training frames (the first of drive "
-            f"'{both[0][1]}'): validate on places that nothing was learned from."
-        )
-    return sorted(set(np.unique(areas).tolist()) & set(np.unique(validation.cities).tolist()))
-
-
-def _keys(areas: np.ndarray, frames: FrameTable | SampleSet) -> list[tuple[str, str, int]]:
-    return list(zip(areas.tolist(), frames.drives.tolist(), frames.stamps_ns.tolist(), strict=True))

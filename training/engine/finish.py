@@ -18,6 +18,7 @@ from ..data.training_set import FrameTable
 from ..retrieval import recall_by_condition
 from .projecting import ProjectionTraining, describe, pair_rows, place_batches, train_projection
 
+CHECKPOINT = "student.safetensors"  # what a run ends with, in its folder
 SAMPLES_PER_DIM = 8  # of the projection's fit, where there are so many
 LEAST_PER_DIM = 4  # fewer never
 PLACE_RADIUS_M = 10.0

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
+from vpr_ros.errors import VprError
+
+from ..data.sample import SampleSet
+from ..retrieval import recall_by_condition
 from .config import TrainConfig
 from .progress import RECALL
 
@@ -28,6 +33,20 @@ def keepers(config: TrainConfig, out: Path) -> list[Callback]:
     if config.keep == "best":
         kept.append(ModelCheckpoint(out, filename="best", monitor=RECALL, mode="max", **whole))
     return [*kept, ModelCheckpoint(out, filename="last", **whole)]
+
+
+def check_judged(config: TrainConfig, validation: SampleSet | None) -> None:
+    """VprError where the run is to be judged by a validation recall that there is none of."""
+    if not config.patience and config.keep != "best":
+        return
+    if validation is None:
+        raise VprError("patience and `keep: best` look at the validation recall: name a validation folder")
+    # Which queries have a true match does not depend on the descriptors.
+    if "all" not in recall_by_condition(np.zeros((len(validation), 1), np.float32), validation):
+        raise VprError(
+            f"patience and `keep: best` look at the validation recall, and {validation.name} has no query: it needs "
+            "two drives through the same places"
+        )
 
 
 def load_best(module: L.LightningModule, out: Path) -> int:

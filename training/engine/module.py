@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
 
 from ..data.sample import SampleSet
 from .config import TrainConfig
 from .distilling import Distilling
-from .gathering import gather
+from .gathering import gather, rank
 from .schedules import rate_factor
 from .students import Student, width_of
 from .tasks import PlaceMasks, task_loss
@@ -53,6 +54,7 @@ class MetricLearning(L.LightningModule):
         # No buffer: data-parallel training would send it round at every step.
         self.teacher_embeddings = torch.empty(0)
         self.history: list[dict] = []  # a row per finished epoch
+        self.provenance: dict = {}  # plain values that go with every checkpoint of the run
 
     @property
     def best_student(self) -> Student:
@@ -158,11 +160,26 @@ class MetricLearning(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_train_epoch_start(self) -> None:
+        # Epochs of `pairs` differ by a batch or two, and milestones are epochs.
+        schedule, step = self.lr_schedulers(), self.current_epoch * self.steps_per_epoch
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        if schedule.last_epoch != step:
+            schedule.last_epoch = step - 1
+            schedule.step()
+
+    def on_train_batch_start(self, *_args) -> None:
+        # Dropout draws from torch's generator, whose state no checkpoint keeps; processes draw for their own part.
+        torch.manual_seed(int(np.random.default_rng((self.config.seed, self.global_step, rank())).integers(2**62)))
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["history"] = self.history
+        checkpoint["history"], checkpoint["provenance"] = self.history, self.provenance
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.history = list(checkpoint["history"])
+        known, now = (kept.get("teacher", {}).get("sha256") for kept in (checkpoint["provenance"], self.provenance))
+        if known != now:
+            raise VprError("the run was begun with another teacher: its file has changed; choose another folder")
 
 
 @torch.no_grad()

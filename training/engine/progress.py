@@ -75,7 +75,9 @@ class RunProgress(EpochBar):
     def on_train_epoch_end(self, trainer, module) -> None:
         super().on_train_epoch_end(trainer, module)
         epoch = trainer.current_epoch + 1
-        recalls = self.validate() if epoch % self.every == 0 or epoch == trainer.max_epochs else {}
+        due = epoch % self.every == 0 or epoch == trainer.max_epochs
+        # One process looks and tells the others: batch statistics differ between them, and all must stop together.
+        recalls = trainer.strategy.broadcast(self.validate() if due and trainer.is_global_zero else {})
         row = {"epoch": epoch, **{name: float(total) / max(1, self.steps) for name, total in self.sums.items()}}
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"], **recalls}
         row = {name: float(f"{value:.5g}") for name, value in row.items()} | {"epoch": epoch}
@@ -84,7 +86,7 @@ class RunProgress(EpochBar):
             self.recall = float(recalls["all"])
         if self.recall is not None:
             # At every epoch, so that patience counts epochs, after a resume too.
-            module.log(RECALL, torch.tensor(self.recall), on_step=False, on_epoch=True, rank_zero_only=True)
+            module.log(RECALL, torch.tensor(self.recall), on_step=False, on_epoch=True)
         module.history.append(row)
         if trainer.is_global_zero:
             self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)

@@ -1,9 +1,6 @@
 """One training run of a teacher, from configuration to checkpoint."""
 
-import json
-import logging
 import time
-import warnings
 from pathlib import Path
 
 import lightning as L
@@ -19,11 +16,13 @@ from ..data.sample import FrameTableSamples, SampleSet
 from ..data.training_set import read_frame_table
 from ..evaluation.embedding import embed
 from ..teachers import Teacher, load_teacher, save_teacher
+from .claiming import claim, without_places
+from .running import one_sentence, quiet, trainer_of
 from .teacher_branches import AdaFusionBranch
-from .teacher_checkpoint import WholeCheckpointIO
-from .teacher_config import TeacherConfig, as_dict, measure_of
+from .teacher_config import TeacherConfig, measure_of
 from .teacher_module import TeacherTraining
 from .teacher_progress import TeacherProgress
+from .whole_checkpoint import WholeCheckpointIO
 
 CHECKPOINT = "teacher.safetensors"
 
@@ -65,14 +64,8 @@ def train_teacher(
     of an uninterrupted one (CPU, same thread count). VprError for folders of another run and for data without pairs.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
-    effective = json.loads(json.dumps(as_dict(config)))
-    written = out / "config.json"
-    if resume and written.exists() and json.loads(written.read_text()) != effective:
-        raise VprError(f"{out} holds a run of another configuration; choose another folder or remove it")
-    written.write_text(json.dumps(effective, indent=1))
+    quiet()
+    effective = claim(out, config, resume)
     if config.threads:
         torch.set_num_threads(config.threads)
     samples = samples if samples is not None else folder_samples(config.train, "train")
@@ -82,7 +75,7 @@ def train_teacher(
     teacher = build_teacher(config)
     module = TeacherTraining(teacher, samples, config, lambda: validation_recalls(teacher, validation, config))
     last = out / "last.ckpt"
-    trainer = L.Trainer(
+    trainer = trainer_of(
         max_epochs=config.epochs,
         accelerator=config.accelerator,
         devices=1,
@@ -102,13 +95,13 @@ def train_teacher(
         ],
     )
     started = time.time()
-    trainer.fit(module, ckpt_path=str(last) if resume and last.exists() else None)
+    with one_sentence():
+        trainer.fit(module, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     provenance = {
         "kind": "teacher training",
-        # the folders' names: where they lay on the training machine is nobody's business
-        "config": effective | {key: [Path(p).name for p in effective[key]] for key in ("train", "validation")},
+        "config": without_places(effective),
         "data": samples.name,
         "samples": len(samples),
         "seconds": round(time.time() - started),

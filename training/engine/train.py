@@ -1,5 +1,6 @@
 """One training run of a student from configuration to checkpoint."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch.utils.data import DataLoader
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
 
+from ..data.apart import check_apart
 from ..data.frames import FrameBatches, TrainingFrames
 from ..data.gsv_cities import GSVCities
 from ..data.sample import FrameTableSamples, SampleSet, seeing
@@ -17,17 +19,18 @@ from ..data.training_set import read_frame_table
 from ..evaluation.embedding import embed
 from ..retrieval import recall_by_condition
 from .batches import StudentBatches
+from .claiming import claim, without_places
 from .config import TrainConfig, check
 from .curves import draw_curves
-from .finish import finish_student
-from .keeping import load_best
+from .finish import CHECKPOINT, finish_student
+from .keeping import check_judged, load_best
 from .module import MetricLearning
-from .running import claim, make_trainer, quiet, without_places
+from .running import make_trainer, one_sentence, quiet
 from .students import Student, build_student, freeze, image_size_of, save_student
 from .teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
 
-CHECKPOINT = "student.safetensors"
 DESCRIBED_AT_ONCE = 64
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -51,7 +54,6 @@ def train(
     """
     check(config, folders=samples is None)
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     quiet()
     effective = claim(out, config, resume)
     if config.threads:
@@ -61,13 +63,15 @@ def train(
     samples = samples if samples is not None else _samples(config)
     if validation is None and config.validation:
         validation = FrameTableSamples(read_frame_table(*config.validation), "validation", ("image",))
-    if validation is None and (config.patience or config.keep == "best"):
-        raise VprError("patience and `keep: best` look at the validation recall: name a validation folder")
+    check_judged(config, validation)
+    if validation is not None:
+        _warn_of_shared(samples, validation)
     source = None
     if config.distil is not None:
         source = find_teacher(config.distil, teacher, samples)
         L.seed_everything(config.seed, verbose=False)  # loading a teacher draws numbers, handing one over does not
     module, loader = _assemble(config, student, samples, source, out)
+    module.provenance = _provenance(effective, samples, source, module)
 
     def validate() -> dict:
         if validation is None:
@@ -78,23 +82,18 @@ def train(
     trainer = make_trainer(config, out, validate)
     last = out / "last.ckpt"
     started = time.time()
-    trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
+    with one_sentence():
+        trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     path = out / CHECKPOINT
     if not trainer.is_global_zero:
         return path
-    provenance = {
-        "kind": "metric learning" if source is None else "distillation",
-        "config": without_places(effective),
-        "data": samples.name,
-        "frames": len(samples),
+    provenance = module.provenance | {
         "seconds": round(time.time() - started),
         "last_epoch": module.history[-1],
         "epoch": load_best(module, out) if config.keep == "best" else module.history[-1]["epoch"],
     }
-    if source is not None and module.distilling is not None:
-        provenance["teacher"] = source.provenance | {"weights": dict(module.distilling.weights)}
     trained = module.best_student.cpu().eval()
     if finish:
         draw_curves(module.history, out / "curves.png")
@@ -102,6 +101,23 @@ def train(
     else:
         save_student(path, trained, provenance)
     return path
+
+
+def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, module: MetricLearning) -> dict:
+    """What is known of the run from its start, for every checkpoint."""
+    known = {"kind": "metric learning", "config": without_places(effective), "data": samples.name}
+    known["frames"] = len(samples)
+    if source is None or module.distilling is None:
+        return known
+    taught = source.provenance | {"weights": dict(module.distilling.weights)}
+    return known | {"kind": "distillation", "teacher": taught}
+
+
+def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
+    shared = check_apart(samples, validation)
+    if shared:
+        log.warning("training and validation both have the area %s: if these are the same streets, the figures and the "
+                    "probabilities will be too good", ", ".join(shared))  # fmt: skip
 
 
 def _finish(config: TrainConfig, student: Student, samples, validation, path: Path, provenance: dict) -> None:

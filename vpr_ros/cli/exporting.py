@@ -92,12 +92,13 @@ def _is_map(path: Path) -> bool:
 def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
     if weights not in (None, "last", "best"):
         raise VprError(f"--weights is '{weights}': choose last or best.")
+    from vpr_ros.training.data.apart import check_apart
     from vpr_ros.training.data.training_set import read_frame_table
-    from vpr_ros.training.engine.exporting import SERVED, check_apart, open_trained, open_training
-    from vpr_ros.training.engine.finish import finish_student
+    from vpr_ros.training.engine.exporting import open_trained, open_training
+    from vpr_ros.training.engine.finish import CHECKPOINT, finish_student
 
     trained = open_trained(source, weights)
-    output = output or (source / SERVED if source.is_dir() else None)
+    output = output or (source / CHECKPOINT if source.is_dir() else None)
     if output is None:
         raise VprError("say with -o which .safetensors file to write.")
     if output.suffix != ".safetensors":

@@ -147,4 +147,9 @@ def _run(settings, output: Path, resume: bool) -> None:
     path = train(settings, output, resume=resume)
     if int(os.environ.get("LOCAL_RANK", 0)):
         return  # Lightning started this process for another device; the first one speaks
-    say(f"{path}: use it with --checkpoint {path}")
+    from vpr_ros.student import CONFIGS
+
+    if settings.student in CONFIGS:
+        say(f"{path}: use it with --checkpoint {path}")
+    else:
+        say(f"{path}: for `vpr_ros eval --teacher {settings.student} -c {path}`; robots run {' or '.join(CONFIGS)}")
