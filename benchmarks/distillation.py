@@ -328,11 +328,10 @@ def difference(first: list[dict], second: list[dict]) -> str:
 
 
 def work(pool: ProcessPoolExecutor, run: Callable[[tuple], str], jobs: list[tuple]) -> None:
-    """What of the jobs is not there yet."""
+    """What of the jobs is not there yet; rows that name the same run are one job."""
     place = {run_teacher: folder_of, run_student: student_folder}[run]
-    for done in pool.map(
-        run, [j for j in jobs if not (place(*j) / ("test.npy" if j[2] else "validation.npy")).exists()]
-    ):
+    wanted = {place(*job) / ("test.npy" if job[2] else "validation.npy"): job for job in jobs}
+    for done in pool.map(run, [job for path, job in wanted.items() if not path.exists()]):
         print(done, flush=True)
 
 
@@ -348,7 +347,7 @@ def main() -> None:
     if not options.table_only:
         os.environ["OMP_NUM_THREADS"] = "1"
         render(options.out / "world", options.workers)
-        rows = list(dict.fromkeys(same_run(r) for t in options.tables for r in TABLES[t] if r not in TEACHERS))
+        rows = list(dict.fromkeys(row for table in options.tables for row in TABLES[table] if row not in TEACHERS))
         out, searched = options.out, [row for row in METHODS if row in rows or row in map(PARENT.get, rows)]
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
             work(pool, run_teacher, [(out, "teacher, fused", TAUGHT_BY)])
