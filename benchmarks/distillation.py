@@ -22,10 +22,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from synthetic_tables import cells, recalls, render, save
+from teachers import CLOUD, IMAGE, SETTINGS
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
-from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
-from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
+from vpr_ros.evaluation.run_pairs import PairRecalls
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.data.training_set import FrameTable, read_frame_table
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
@@ -46,33 +47,15 @@ SETS = {
     "validation": (range(1050, 1053), 4, 60, DRIVES),
     "test": (range(2100, 2105), 4, 90, DRIVES),
 }
-IMAGE_SIZE = (72, 96)
-RADIUS_M = 10.0
-
 TEACHERS = {
-    "teacher, cloud alone": {"teacher": "minkloc++-cloud", "options": {"dim": 128}},
-    "teacher, fused": {"teacher": "minkloc++", "options": {"cloud_dim": 128, "image_dim": 128}},
+    "teacher, cloud alone": {"teacher": "minkloc++-cloud", "options": {"dim": 128, **CLOUD}},
+    "teacher, fused": {
+        "teacher": "minkloc++",
+        "options": {"cloud_dim": 128, "image_dim": 128, **CLOUD, **IMAGE},
+        "head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},
+    },
 }
-TEACHER_SETTINGS = {
-    "loss": "contrastive",
-    "epochs": 8,
-    "milestones": (6,),
-    "decay": 0.2,
-    "learning_rate": 2e-3,
-    "image_learning_rate": 2e-3,
-    "batch_size": 64,
-    "areas_per_batch": 2,
-    "cloud_augment": CloudAugmentConfig(jitter=0.05, jitter_clip=0.1, translation=0.3),  # metres
-    "cache": True,
-    "shrink_first": True,
-    "threads": 1,
-    "accelerator": "cpu",
-    "sparse": "torch",
-}
-TEACHER_OPTIONS = {
-    "cloud": {"voxel_size": 1.5, "cloud_planes": [16, 32, 32]},
-    "image": {"image_size": [48, 64], "image_planes": [16, 32, 64]},
-}
+TEACHER_SETTINGS = {**SETTINGS, "epochs": 8, "milestones": (6,)}
 
 # One student for every row: nano on 56 x 56 pixels, from random weights.
 STUDENT = {
@@ -155,25 +138,11 @@ ROWS: dict[str, dict | None] = {**METHODS, **AGENTS, **MANIFOLDS, **WIDTHS}
 PARENT = {row: "ours" if row.startswith("ours") else "SC, released" for row in (*AGENTS, *MANIFOLDS, *WIDTHS)}
 
 
-def render(world: Path, workers: int) -> None:
-    """The three sets, or what is missing of them; needs Open3D."""
-    from vpr_ros.training.synthetic import render_training_set
-
-    for name, (seeds, drives, frames, options) in SETS.items():
-        render_training_set(world / name, seeds, drives, frames, IMAGE_SIZE, True, workers, **WORLD, **options)
-
-
 def teacher_config(name: str, seed: int):
     """The run of one teacher and seed."""
     from vpr_ros.training.engine.teacher_config import TeacherConfig, check
 
-    entry = TEACHERS[name]
-    parts = [part for part in TEACHER_OPTIONS if part in ("cloud", *(["image"] if "fused" in name else []))]
-    options = {**entry["options"], **{k: v for part in parts for k, v in TEACHER_OPTIONS[part].items()}}
-    changes = {**TEACHER_SETTINGS, "teacher": entry["teacher"], "options": options, "seed": seed}
-    if "fused" in name:
-        changes["head_weights"] = {"final": 0.5, "cloud": 0.5, "image": 0.5}
-    return check(replace(TeacherConfig(), **changes))
+    return check(replace(TeacherConfig(), **{**TEACHER_SETTINGS, **TEACHERS[name], "seed": seed}))
 
 
 def student_config(row: str, seed: int, factor: float):
@@ -250,35 +219,17 @@ def best(out: Path, row: str) -> float:
     frames = read_frame_table(out / "world" / "validation")
     paths = {factor: student_folder(out, row, SEARCH_SEED, factor) / "validation.npy" for factor in tried(row)}
     found = {
-        factor: float(np.mean([f.ar1 for f in recalls(np.load(path), frames, "cosine").values()]))
+        factor: float(np.mean([f.ar1 for f in from_map(np.load(path), frames, "cosine").values()]))
         for factor, path in paths.items()
         if path.exists()
     }
     return max(found, key=lambda factor: found[factor])
 
 
-def save(path: Path, embeddings: np.ndarray) -> None:
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, embeddings)
-    os.replace(partial, path)
-
-
-def recalls(embeddings: np.ndarray, table: FrameTable, measure: str) -> dict[str, PairRecalls]:
+def from_map(embeddings: np.ndarray, table: FrameTable, measure: str) -> dict[str, PairRecalls]:
     """By city: its summer day as the map against its other drives."""
-    shift = np.searchsorted(sorted(set(table.cities)), table.cities) * 1e6  # metres between cities
-    numbers = np.array([str(drive).split("-")[1] for drive in table.drives])
-    found = {}
-    for city in sorted(set(table.cities.tolist())):
-        pairs = run_pairs(
-            embeddings,
-            table.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
-            numbers,
-            radius_m=RADIUS_M,
-            queries=table.cities == city,
-            measure=measure,
-        )
-        found[city] = pairs.select(lambda p: p.database_run == MAP)
-    return found
+    found = recalls(embeddings, table, measure)
+    return {city: pairs.select(lambda p: p.database_run == MAP) for city, pairs in found.items()}
 
 
 def figures(found: dict[str, PairRecalls]) -> dict[str, dict[str, float]]:
@@ -304,18 +255,13 @@ def table_of(out: Path, rows: list[str], seeds: list[int], against: str, split: 
             for seed in seeds
         ]
         paths = [folder / f"{split}.npy" for folder in folders]
-        by_row[row] = [figures(recalls(np.load(p), frames, measure)) for p in paths if p.exists()]
+        by_row[row] = [figures(from_map(np.load(p), frames, measure)) for p in paths if p.exists()]
     names = ["AR@1", "AR@1 %", *(f"AR@1 {name}" for name in QUERIES)]
     lines = [f"| row | factor | {' | '.join(names)} | AR@1 against {against} |", "|---" * (len(names) + 3) + "|"]
     for row, found in by_row.items():
-        cells = []
-        for name in names if found else []:
-            values = [float(np.mean(list(f[name].values()))) for f in found]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
         pair = "" if row == against else difference(found, by_row.get(against, []))
         chosen = "" if row in TEACHERS or ROWS[row] is None else f"{best(out, row):g}"
-        lines.append(f"| {row} | {chosen} | " + " | ".join(cells or ["not run"] * len(names)) + f" | {pair} |")
+        lines.append(f"| {row} | {chosen} | " + " | ".join(cells(found, names)) + f" | {pair} |")
     return "\n".join(lines)
 
 
@@ -346,7 +292,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.table_only:
         os.environ["OMP_NUM_THREADS"] = "1"
-        render(options.out / "world", options.workers)
+        render(options.out / "world", SETS, options.workers, **WORLD)
         rows = list(dict.fromkeys(row for table in options.tables for row in TABLES[table] if row not in TEACHERS))
         out, searched = options.out, [row for row in METHODS if row in rows or row in map(PARENT.get, rows)]
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:

@@ -21,7 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from teachers import figures, recalls, render
+from synthetic_tables import cells, recalls, render, save
+from teachers import SETS, WORLD, figures
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.training.data.sample import FrameTableSamples
@@ -200,11 +201,7 @@ def embed_row(out: Path, world: Path, name: str, seed: int, split: str) -> None:
     untrained = name == UNTRAINED
     model = build_student(config_of(STUDENT, seed, 1)) if untrained else load_checkpoint(checkpoint_of(out, name, seed))
     embeddings = embed(model.eval(), images(world, split))
-    folder = folder_of(out, name, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{split}.partial.npy"
-    np.save(partial, embeddings)
-    os.replace(partial, folder / f"{split}.npy")
+    save(folder_of(out, name, seed) / f"{split}.npy", embeddings)
 
 
 def run(job: tuple[str, Path, Path, str, int, str]) -> str:
@@ -241,31 +238,25 @@ def phases(out: Path, world: Path, rows: list[str], seeds: list[int], split: str
 def table_of(out: Path, world: Path, rows: list[str], seeds: list[int], split: str) -> str:
     """The table and the paired differences, from the cached embeddings."""
     frames = read_frame_table(world / split)
-    cities = sorted(set(frames.cities.tolist()))
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         paths = [folder_of(out, row, seed) / f"{split}.npy" for seed in seeds]
-        by_row[row] = [figures(recalls(np.load(p), frames, "cosine", cities)) for p in paths if p.exists()]
+        by_row[row] = [figures(recalls(np.load(p), frames, "cosine")) for p in paths if p.exists()]
     names = list(next((found[0] for found in by_row.values() if found), {}))
     lines = [f"| row | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for row, found in by_row.items():
-        cells = []
-        for name in names if found else []:
-            values = [float(np.mean(list(f[name].values()))) for f in found]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
-        lines.append(f"| {row} | {len(found)} | {' | '.join(cells or ['not run'] * len(names))} |")
-    if len(cities) < FEWEST_AREAS:
+        lines.append(f"| {row} | {len(found)} | {' | '.join(cells(found, names))} |")
+    if len(set(frames.cities)) < FEWEST_AREAS:
         return "\n".join(lines)
     lines += ["", "| difference | AR@1 | AR@1 backwards |", "|---|---|---|"]
     for one, other in COMPARED:
         first, second = by_row.get(one, []), by_row.get(other, [])
         if first and second:
-            cells = [
+            pairs = [
                 str(paired_difference([f[name] for f in first], [f[name] for f in second]))
                 for name in ("AR@1", "AR@1 backwards")
             ]
-            lines.append(f"| {one} − {other} | {' | '.join(cells)} |")
+            lines.append(f"| {one} − {other} | {' | '.join(pairs)} |")
     return "\n".join(lines)
 
 
@@ -283,7 +274,7 @@ def main() -> None:
     if not options.table_only:
         os.environ["OMP_NUM_THREADS"] = "1"
         if not (world / options.split / "frames.csv").exists() or not (world / "train" / "frames.csv").exists():
-            render(world, options.workers)
+            render(world, SETS, options.workers, **WORLD)
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
             for jobs in phases(options.out, world, options.rows, options.seeds, options.split):
                 for done in pool.map(run, jobs):

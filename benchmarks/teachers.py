@@ -21,12 +21,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import paired_difference
-from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
+from vpr_ros.evaluation.run_pairs import PairRecalls
 from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
 from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training.data.training_set import FrameTable, read_frame_table
+from vpr_ros.training.data.training_set import read_frame_table
 from vpr_ros.training.engine.teacher_config import TeacherConfig, check, measure_of
 
 TEST_CONDITIONS = (
@@ -45,8 +46,6 @@ SETS = {
     "validation": (range(1050, 1053), 5, 60, DRIVEN),
     "test": (range(2100, 2105), 5, 90, DRIVEN),
 }
-IMAGE_SIZE = (72, 96)
-RADIUS_M = 10.0
 
 CLOUD = {"voxel_size": 1.5, "cloud_planes": [16, 32, 32]}
 IMAGE = {"image_size": [48, 64], "image_planes": [16, 32, 64]}
@@ -95,14 +94,6 @@ SETTINGS = {
 }
 
 
-def render(world: Path, workers: int) -> None:
-    """The three sets, or what is missing of them; needs Open3D."""
-    from vpr_ros.training.synthetic import render_training_set
-
-    for name, (seeds, drives, frames, options) in SETS.items():
-        render_training_set(world / name, seeds, drives, frames, IMAGE_SIZE, True, workers, **WORLD, **options)
-
-
 def config_of(row: str, seed: int, epochs: int) -> TeacherConfig:
     """The run of one row and seed."""
     changes = {} if epochs == SETTINGS["epochs"] else {"epochs": epochs, "milestones": (max(1, epochs - 1),)}
@@ -134,31 +125,10 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
         model = load_teacher(config.teacher, path, sparse=config.sparse)
         model = AdaFusionBranch(model, config.branch) if config.branch else model
     embeddings = embed(model.eval(), FrameTableSamples(read_frame_table(out / "world" / "test")))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial.npy")
-    np.save(partial, embeddings)
-    os.replace(partial, target)
+    save(target, embeddings)
     seconds = time.process_time() - started
     (folder / f"{target.stem}.json").write_text(json.dumps({"cpu_seconds": round(seconds, 1)}))
     return f"{row}, seed {seed}{'' if trained else ', untrained'}: {seconds:.0f} s of CPU time"
-
-
-def recalls(embeddings: np.ndarray, table: FrameTable, measure: str, cities: list[str]) -> dict[str, PairRecalls]:
-    """By test city: its queries against whole runs, each a drive of the same number through all cities."""
-    shift = np.searchsorted(sorted(set(table.cities)), table.cities) * 1e6  # metres between cities
-    numbers = np.array([str(drive).split("-")[1] for drive in table.drives])
-    return {
-        city: run_pairs(
-            embeddings,
-            table.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
-            numbers,
-            radius_m=RADIUS_M,
-            conditions=table.conditions,
-            queries=table.cities == city,
-            measure=measure,
-        )
-        for city in cities
-    }
 
 
 def is_backwards(pair) -> bool:
@@ -186,32 +156,26 @@ def figures(found: dict[str, PairRecalls]) -> dict[str, dict[str, float]]:
 def table_of(out: Path, rows: list[str], seeds: list[int]) -> str:
     """The table and the paired differences, from the cached embeddings."""
     frames = read_frame_table(out / "world" / "test")
-    cities = sorted(set(frames.cities.tolist()))
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         measure = measure_of(config_of(row, 1, SETTINGS["epochs"]))
         named = [(row, [folder_of(out, row, s) / "test.npy" for s in seeds]),
                  (f"{row}, untrained", [folder_of(out, row, seeds[0]) / "untrained.npy"])]  # fmt: skip
         for name, paths in named:
-            by_row[name] = [figures(recalls(np.load(p), frames, measure, cities)) for p in paths if p.exists()]
+            by_row[name] = [figures(recalls(np.load(p), frames, measure)) for p in paths if p.exists()]
     names = list(next(found[0] for found in by_row.values() if found))
     lines = ["| row | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for row, found in by_row.items():
-        cells = []
-        for name in names if found else []:
-            values = [float(np.mean(list(f[name].values()))) for f in found]
-            spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3f}{spread}")
-        lines.append(f"| {row} | " + " | ".join(cells or ["not run"] * len(names)) + " |")
+        lines.append(f"| {row} | " + " | ".join(cells(found, names)) + " |")
     lines += ["", "| difference | AR@1 | AR@1 backwards |", "|---|---|---|"]
     for one, other in COMPARED:
         first, second = by_row.get(one, []), by_row.get(other, [])
         if first and second:
-            cells = [
+            pairs = [
                 str(paired_difference([f[name] for f in first], [f[name] for f in second]))
                 for name in ("AR@1", "AR@1 backwards")
             ]
-            lines.append(f"| {one} − {other} | " + " | ".join(cells) + " |")
+            lines.append(f"| {one} − {other} | " + " | ".join(pairs) + " |")
     return "\n".join(lines)
 
 
@@ -226,7 +190,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.table_only:
         os.environ["OMP_NUM_THREADS"] = "1"
-        render(options.out / "world", options.workers)
+        render(options.out / "world", SETS, options.workers, **WORLD)
         wanted = [
             (options.out, row, seed, options.epochs, trained)
             for seed in options.seeds

@@ -5,10 +5,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 import yaml
+from page_commands import blocks, check_arguments
 
-from vpr_ros.cli import app
 from vpr_ros.training.engine.config import DistilConfig, TrainConfig, read_config
 from vpr_ros.training.engine.teacher_config import read_teacher_config
 from vpr_ros.training.losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
@@ -18,25 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-
-
-COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("vpr_ros")]
+COMMANDS = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if line.startswith("vpr_ros")]
 COMMANDS += [one for one in re.findall(r"`(vpr_ros [a-z]+ [^`]+)`", PAGE) if "-" in one]
-TEACHER, STUDENT, DEVICES = blocks("yaml")
+TEACHER, STUDENT, DEVICES = blocks(PAGE, "yaml")
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_take_these_arguments(line):
-    command, arguments = typer.main.get_command(app), shlex.split(line)[1:]
-    context = command.make_context("vpr_ros", [], resilient_parsing=True)
-    while hasattr(command, "get_command"):
-        name = arguments.pop(0)
-        command = command.get_command(context, name)
-        assert command is not None, f"there is no command {name}"
-        context = typer.Context(command, parent=context, info_name=name)
-    command.make_context(context.info_name, arguments)  # unknown options and missing arguments raise
+    check_arguments(line)
 
 
 def test_the_page_goes_the_whole_way():

@@ -1,0 +1,61 @@
+"""What the tables on synthetic cities share: worlds, cached embeddings, recalls by city, cells of mean and spread."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
+from vpr_ros.training.data.training_set import FrameTable
+
+IMAGE_SIZE = (72, 96)
+RADIUS_M = 10.0
+Figures = dict[str, dict[str, float]]  # figure -> city -> value
+
+
+def render(world: Path, sets: dict[str, tuple], workers: int, **options) -> None:
+    """The sets (name: seeds, drives per city, frames per drive, further settings), or what is missing; needs Open3D."""
+    from vpr_ros.training.synthetic import render_training_set
+
+    for name, (seeds, drives, frames, more) in sets.items():
+        render_training_set(world / name, seeds, drives, frames, IMAGE_SIZE, True, workers, **options, **more)
+
+
+def save(path: Path, embeddings: np.ndarray) -> None:
+    """Whole or not at all: what exists is not computed again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, embeddings)
+    os.replace(partial, path)
+
+
+def recalls(embeddings: np.ndarray, table: FrameTable, measure: str) -> dict[str, PairRecalls]:
+    """By city: its queries against whole runs, each a drive of the same number through all cities."""
+    cities = sorted(set(table.cities.tolist()))
+    shift = np.searchsorted(cities, table.cities) * 1e6  # metres between cities
+    numbers = np.array([str(drive).split("-")[1] for drive in table.drives])
+    return {
+        city: run_pairs(
+            embeddings,
+            table.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
+            numbers,
+            radius_m=RADIUS_M,
+            conditions=table.conditions,
+            queries=table.cities == city,
+            measure=measure,
+        )
+        for city in cities
+    }
+
+
+def cells(found: Sequence[Figures], names: Sequence[str]) -> list[str]:
+    """Per figure the mean over cities, then mean ± standard deviation over seeds; says where nothing was run."""
+    if not found:
+        return ["not run"] * len(names)
+    shown = []
+    for name in names:
+        values = [float(np.mean(list(figures[name].values()))) for figures in found]
+        spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+        shown.append(f"{np.mean(values):.3f}{spread}")
+    return shown
