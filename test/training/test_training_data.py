@@ -83,6 +83,10 @@ def test_augmented_images_stay_images(seed):
             lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().replace("0.01", "north", 1)),
             "broken row",
         ),
+        (
+            lambda d: (d / "frames.csv").write_text((d / "frames.csv").read_text().replace("0.01", "nan", 1)),
+            "frame 0 of drive a0 has no finite pose",
+        ),
     ],
 )
 def test_a_broken_folder_is_told_in_one_sentence(folder, break_it, words):

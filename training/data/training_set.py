@@ -78,7 +78,7 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
         raise VprError(f"no frames in {', '.join(map(str, folders))}; the training sets are empty")
     column = lambda name: [row[name] for _, row in rows]  # noqa: E731
     try:
-        return FrameTable(
+        table = FrameTable(
             [folder / row["image"] for folder, row in rows],
             [folder / row["cloud"] if row["cloud"] else None for folder, row in rows],
             np.array(column("drive")),
@@ -90,6 +90,11 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
         )
     except (TypeError, ValueError) as error:
         raise VprError(f"frames.csv of {', '.join(map(str, folders))} has a broken row: {error}") from None
+    lost = ~(np.isfinite(table.positions_m).all(1) & np.isfinite(table.headings_rad))
+    if lost.any():
+        folder, row = rows[int(np.argmax(lost))]
+        raise VprError(f"{folder}/frames.csv: frame {row.get('frame', '')} of drive {row['drive']} has no finite pose")
+    return table
 
 
 def read_image(path: Path) -> np.ndarray:

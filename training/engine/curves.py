@@ -19,6 +19,8 @@ def draw_curves(history: list[dict], path: Path) -> None:
     recalls = ["batch_recall", *(name for name in columns[at:] if name not in FIXED)]
 
     def draw(figure, theme: Theme) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         left, middle, right = figure.subplots(1, 3, width_ratios=[1.3, 1, 1])
         _lines(left, theme, history, losses)
         left.set_yscale("symlog", linthresh=1e-4)
@@ -27,10 +29,11 @@ def draw_curves(history: list[dict], path: Path) -> None:
         middle.set_title("learning rate")
         middle.set_ylim(bottom=0)
         _lines(right, theme, history, recalls)
-        right.set_title("Recall@1: in the batch, and by validation condition")
+        right.set_title("Recall@1, batch and validation")
         right.set_ylim(0, 1.03)
         for axes in (left, middle, right):
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
     path.write_bytes(picture(draw, (14.0, 4.4), "losses, learning rate and recalls by epoch").light)
 
