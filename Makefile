@@ -9,7 +9,7 @@ PYTHON ?= python3
 TORCH ?= pip
 VENV ?= .venv
 EXTRAS ?= dev,train
-CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+CORES := $(shell OMP_NUM_THREADS= nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 JOBS ?= $(shell [ $(CORES) -gt 4 ] && echo 4 || echo $(CORES))
 
 BIN := $(VENV)/bin
