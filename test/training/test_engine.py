@@ -62,6 +62,8 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, tmp_path, mon
     assert seen == [3, 4, 5], "it must go on after the last whole epoch"
     a, b = weights(whole), weights(parts)
     assert all(torch.equal(a[name], b[name]) for name in a)
+    starts = [p.name for p in (tmp_path / "parts" / "steps").iterdir()]
+    assert sorted(starts) == ["version_0", "version_1"], "the first start's figures must not be overwritten"
 
 
 def test_every_epoch_draws_new_batches(folder, tmp_path, monkeypatch):

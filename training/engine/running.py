@@ -36,8 +36,9 @@ def one_sentence() -> Iterator[None]:
 
 
 def make_trainer(config: TrainConfig, out: Path, validate: Callable[[], dict]) -> L.Trainer:
-    """Lightning's trainer for the run; `metrics.csv` and TensorBoard get every tenth step."""
-    loggers: list[Logger] = [CSVLogger(out, name="", version="")]
+    """Lightning's trainer for the run; CSV files (one per start: the logger would empty an old one) and TensorBoard get
+    every tenth step."""
+    loggers: list[Logger] = [CSVLogger(out, name="steps")]
     if config.tensorboard and find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(out, name="", version="tensorboard"))
     return trainer_of(

@@ -49,7 +49,7 @@ def train(
     `samples` and `validation` default to the configuration's folders, `teacher` to the checkpoint of its distil section
     (embeddings (N, D) of the samples do as well), `student` to a fresh one. With `finish` the checkpoint also gets its
     projection and calibration, which need training-set folders; without, it holds the weights alone. `out` also gets
-    `config.json`, `log.csv`, `metrics.csv`, the teacher's embeddings and Lightning's `last.ckpt`; a run that was cut
+    `config.json`, `log.csv`, `steps/`, the teacher's embeddings and Lightning's `last.ckpt`; a run that was cut
     off resumes from the last whole epoch and ends with the weights of an uninterrupted one (CPU, same thread count).
     """
     check(config, folders=samples is None)
