@@ -58,12 +58,15 @@ def test_what_is_missing_is_counted(recording):
     assert [recorder.take(f, None) for f in frames] == [False, False, True, False]
     assert counts() == {"no cloud": 1, "no pose": 1, "recorded": 1, "no pose in the map frame": 1}
     assert recorder.writer.count == 1
+    assert not recorder.take(frame(14, map_x=9, cloud=CLOUD[:0]), None), "a scan without a point is no cloud"
+    assert counts()["no cloud"] == 2
 
 
 def test_without_require_cloud_images_and_poses_are_enough(recording, tmp_path):
     recorder, _ = recording(require_cloud=False)
-    assert recorder.take(frame(10, map_x=0, cloud=None), None) and recorder.take(frame(11, map_x=2), None)
-    assert [cloud is None for cloud in read_frame_table(tmp_path).clouds] == [True, False]
+    given = [None, CLOUD, CLOUD[:0]]
+    assert all(recorder.take(frame(10 + i, map_x=2 * i, cloud=cloud), None) for i, cloud in enumerate(given))
+    assert [cloud is None for cloud in read_frame_table(tmp_path).clouds] == [True, False, True]
 
 
 @pytest.mark.parametrize("source, kept", [("none", [True, True, True]), ("tf", [False, False, True])])

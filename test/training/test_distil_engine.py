@@ -496,6 +496,7 @@ def test_the_commands_are_doors_to_the_same_run(folder, checkpoint, tmp_path):
 @pytest.mark.parametrize("name", ["distill", "distilvpr"])
 def test_the_shipped_configurations_build(name):
     config = read_config(Path(__file__).parents[2] / "config" / "training" / f"{name}.yaml")
+    config = dataclasses.replace(config, start="")
     assert config.distil is not None and width_of(build_student(config)) == {"distill": 1344, "distilvpr": 384}[name]
     Distilling(config.distil, width_of(build_student(config)), 384)
     if name == "distilvpr":

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, save_checkpoint
-from vpr_ros.training.data.sample import METRES, Sample
+from vpr_ros.training.data.sample import METRES, NORMALISED, Sample
 from vpr_ros.training.evaluation import embed, evaluate_model, fit_on_samples, open_drives, write_evaluation
 from vpr_ros.training.evaluation.writing import thinned
 from vpr_ros.training.teachers import load_teacher, save_teacher
@@ -241,6 +241,18 @@ def test_bad_models_and_sets(town, teacher):
     blind.samples = []
     with pytest.raises(VprError, match="town is empty"):
         embed(pixels, blind)
+
+
+def test_clouds_in_another_unit_than_the_teacher_learnt_from(town, teacher, monkeypatch):
+    monkeypatch.setattr(teacher, "cloud_unit", NORMALISED)
+    with pytest.raises(VprError, match="learnt from PointNetVLAD's normalised clouds, and town has clouds in metres"):
+        embed(teacher, town)
+    expected = embed(teacher, Memory(cloud_unit=NORMALISED))
+    monkeypatch.setattr(teacher, "cloud_unit", "")
+    assert np.array_equal(embed(teacher, town), expected), "nobody knows of what these weights learnt: no objection"
+    image = load_teacher("minkloc++-image", dim=8, image_size=[16, 24], image_planes=[4, 4, 8])
+    image.cloud_unit = NORMALISED
+    assert len(embed(image, town)) == len(town), "it sees no clouds"
 
 
 @pytest.fixture(scope="module")

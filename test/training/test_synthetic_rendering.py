@@ -16,6 +16,7 @@ from vpr_ros.training.synthetic.bags import odometry_between, write_drive_bag
 from vpr_ros.training.synthetic.camera import render_depth
 from vpr_ros.training.synthetic.conditions import CameraConfig, LidarConfig, named_conditions
 from vpr_ros.training.synthetic.drive import plan_drive
+from vpr_ros.training.synthetic.lidar import render_scan
 from vpr_ros.training.synthetic.training_set import COLUMNS, render_training_set
 
 CAMERA = CameraConfig(width=64, height=48)
@@ -162,6 +163,20 @@ def test_odometry_between_frames_ends_at_the_frame():
     assert list(stamps) == sorted(set(stamps)) and stamps[-1] == drive.stamps_ns[2]
     assert np.allclose(poses[-1], drive.T_odom_base[2])
     assert np.allclose(poses[2][:3, 3], (drive.T_odom_base[0] + drive.T_odom_base[1])[:3, 3] / 2)
+
+
+def test_a_frame_from_inside_a_post_is_left_out(tmp_path, monkeypatch):
+    seen = []
+
+    def blinded(*given):
+        seen.append(render_scan(*given))
+        return seen[-1][: 0 if len(seen) == 3 else None]
+
+    monkeypatch.setattr("vpr_ros.training.synthetic.drive.render_scan", blinded)
+    out = render_training_set(tmp_path / "set", [7], 1, 5, (24, 32), with_lidar=True, workers=1)
+    with (out / "frames.csv").open(newline="") as stream:
+        assert [row["frame"] for row in csv.DictReader(stream)] == ["0", "1", "3", "4"]
+    assert not list(out.rglob("000002.*")) and len(seen) == 5
 
 
 def test_a_training_set_resumes_and_refuses_other_settings(tmp_path):

@@ -165,6 +165,7 @@ def test_it_learns_and_the_checkpoint_gives_the_same_embeddings(folder, tmp_path
     rows = rows_of(tmp_path / "run")
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["validation_ar1"]) > 0.6
     loaded = load_teacher(config.teacher, path, sparse="torch")
+    assert loaded.cloud_unit == "m", "clouds in another unit must be refused"
     model = AdaFusionBranch(loaded, config.branch) if config.branch else loaded
     found = embed(model, samples, batch=5)
     assert found.shape[0] == 48 and np.allclose(found, embed(model, samples, batch=48), atol=1e-4)
@@ -279,6 +280,11 @@ def test_a_folder_of_another_run_and_data_without_folders_are_refused(folder, tm
         train_teacher(settings(folder, train=()), tmp_path / "none")
     with pytest.raises(VprError, match="no option"):
         build_teacher(settings(folder, options={"speed": 3}))
+
+
+def test_the_shipped_teacher_of_rendered_cities_builds():
+    config = read_teacher_config(Path(__file__).parents[2] / "config" / "training" / "minkloc_cities.yaml")
+    assert build_teacher(config).dim == 256 and config.options["voxel_size"] > 0.1, "rendered clouds are in metres"
 
 
 @pytest.mark.parametrize("name", ["minkloc", "adafusion"])

@@ -121,6 +121,7 @@ def test_single_branches_with_and_without_the_prefix_of_the_whole(tmp_path, pref
         stored = state if prefixed else {key.removeprefix(prefix): value for key, value in state.items()}
         torch.save({f"module.{key}": value for key, value in stored.items()}, tmp_path / "one.pth")
         model = load_teacher(name, tmp_path / "one.pth")
+        assert model.cloud_unit == ("normalised" if name == "minkloc++-cloud" else "")
         with torch.inference_mode():
             if name == "minkloc++-cloud":
                 got, expected = model(clouds=[torch.from_numpy(points)]), naive.Cloud(state).embed(points, 0.01)[None]

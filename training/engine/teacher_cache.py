@@ -16,7 +16,7 @@ from ..data.frames import FrameBatches, TrainingFrames
 from ..data.sample import SampleSet, seeing
 from ..data.varying import Variation
 from ..evaluation.embedding import embed
-from ..teachers import Teacher, load_teacher
+from ..teachers import Teacher, check_unit, load_teacher
 from .config import DistilConfig
 
 BATCH = 32
@@ -50,11 +50,13 @@ def find_teacher(config: DistilConfig, given: TeacherLike | None, samples: Sampl
         digest = hashlib.sha256(np.ascontiguousarray(given, dtype=np.float32).tobytes()).hexdigest()
         return RunTeacher(None, given.astype(np.float32), {"teacher": "embeddings", "sha256": digest})
     if given is not None:
+        check_unit(given, samples)
         name = given.made_as[0] if given.made_as else type(given).__name__
         return RunTeacher(given.eval(), None, {"teacher": name, "sha256": _digest(given)})
     if not config.checkpoint:
         raise VprError("distil: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`)")
     teacher = load_teacher(config.teacher, config.checkpoint, sparse=config.sparse, **config.options)
+    check_unit(teacher, samples)
     path = Path(config.checkpoint)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return RunTeacher(teacher, None, {"teacher": config.teacher, "file": path.name, "sha256": digest})

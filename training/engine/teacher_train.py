@@ -73,6 +73,7 @@ def train_teacher(
         validation = folder_samples(config.validation, "validation")
 
     teacher = build_teacher(config)
+    teacher.cloud_unit = samples.cloud_unit
     module = TeacherTraining(teacher, samples, config, lambda: validation_recalls(teacher, validation, config))
     last = out / "last.ckpt"
     trainer = trainer_of(
@@ -103,6 +104,7 @@ def train_teacher(
         "kind": "teacher training",
         "config": without_places(effective),
         "data": samples.name,
+        "cloud_unit": samples.cloud_unit,
         "samples": len(samples),
         "seconds": round(time.time() - started),
         "last_epoch": module.history[-1],

@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, normalise, resize
 
 from ..data.sample import Sample, SampleSet
-from ..teachers import Teacher, collate
+from ..teachers import Teacher, check_unit, collate
 
 Embedder = Callable[[Sequence[Sample], np.random.Generator], np.ndarray]
 
@@ -27,6 +27,8 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
         raise VprError(f"the sample set {samples.name} is empty: there is nothing to embed.")
     network = model if isinstance(model, torch.nn.Module) else None
     training = network is not None and network.training
+    if isinstance(model, Teacher):
+        check_unit(model, samples)
     rows, one = [], embedder_of(model)
     if network is not None:
         network.eval()

@@ -182,6 +182,8 @@ def _render_city(job) -> int:
             (out / "clouds" / name).mkdir(parents=True, exist_ok=True)
         rows = []
         for frame in drive.frames():
+            if frame.cloud is not None and not len(frame.cloud):
+                continue  # a drive beside the lane can lead through a post, from inside which a LiDAR sees nothing
             image = f"images/{name}/{frame.index:06d}.jpg"
             cv2.imwrite(str(out / image), frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, drive.camera.jpeg_quality])
             cloud = ""

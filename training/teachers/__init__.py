@@ -3,6 +3,15 @@
 from .files import save_teacher
 from .inputs import TeacherInputs, collate
 from .registry import TEACHERS, TeacherEntry, load_teacher
-from .teacher import Teacher
+from .teacher import Teacher, check_unit
 
-__all__ = ["TEACHERS", "Teacher", "TeacherEntry", "TeacherInputs", "collate", "load_teacher", "save_teacher"]
+__all__ = [
+    "TEACHERS",
+    "Teacher",
+    "TeacherEntry",
+    "TeacherInputs",
+    "check_unit",
+    "collate",
+    "load_teacher",
+    "save_teacher",
+]

@@ -12,6 +12,7 @@ from typing import Any
 from vpr_ros.errors import VprError
 from vpr_ros.student.tensor_files import fill
 
+from ..data.sample import NORMALISED
 from . import layouts
 from .adafusion import make_adafusion
 from .cricavpr import make_cricavpr
@@ -31,6 +32,7 @@ class TeacherEntry:
     layout: Layout
     what: str
     sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    published_unit: str = ""  # of the clouds that its published weights learnt from
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -39,8 +41,12 @@ class TeacherEntry:
 
 
 TEACHERS: dict[str, TeacherEntry] = {
-    "minkloc++": TeacherEntry(make_minkloc, layouts.MINKLOC, "MinkLoc++: image and cloud, 256-d"),
-    "minkloc++-cloud": TeacherEntry(make_cloud, layouts.MINKLOC_CLOUD, "MinkLoc++: cloud alone, 256-d"),
+    "minkloc++": TeacherEntry(
+        make_minkloc, layouts.MINKLOC, "MinkLoc++: image and cloud, 256-d", published_unit=NORMALISED
+    ),
+    "minkloc++-cloud": TeacherEntry(
+        make_cloud, layouts.MINKLOC_CLOUD, "MinkLoc++: cloud alone, 256-d", published_unit=NORMALISED
+    ),
     "minkloc++-image": TeacherEntry(make_image, layouts.MINKLOC_IMAGE, "MinkLoc++: image alone, 256-d"),
     "adafusion": TeacherEntry(make_adafusion, layouts.ADAFUSION, "AdaFusion: image and occupancy grid, 256-d"),
     "cricavpr": TeacherEntry(make_cricavpr, layouts.CRICAVPR, "CricaVPR: image, 10752-d"),
@@ -87,8 +93,10 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
     if state is not None and checkpoint is not None:
         if stored is not None:
             fill(model, state, checkpoint, f"teacher '{name}'")
+            model.cloud_unit = str(stored["provenance"].get("cloud_unit", ""))
         else:
             fill_published(model, state, entry.layout, checkpoint, name)
+            model.cloud_unit = entry.published_unit
     return model.eval()
 
 

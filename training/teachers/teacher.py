@@ -9,19 +9,24 @@ from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
 
+from ..data.sample import METRES, NORMALISED, SampleSet
 from .inputs import TeacherInputs
+
+UNITS = {METRES: "clouds in metres", NORMALISED: "PointNetVLAD's normalised clouds"}
 
 
 class Teacher(nn.Module):
     """A network that embeds samples; ``inputs`` says what it wants to be given, ``dim`` is D of its embedding.
 
-    ``made_as`` is set by the registry: the name and the options that make this network again.
+    ``made_as`` is set by the registry: the name and the options that make this network again. ``cloud_unit`` is the
+    unit of the clouds that its weights learnt from, a `SampleSet`'s "m" or "normalised"; empty where nobody knows.
     """
 
     def __init__(self, inputs: TeacherInputs, dim: int) -> None:
         super().__init__()
         self.inputs, self.dim = inputs, dim
         self.made_as: tuple[str, dict[str, Any]] | None = None
+        self.cloud_unit = ""
 
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
@@ -34,6 +39,15 @@ class Teacher(nn.Module):
     ) -> Tensor:
         """images (B, 3, h, w), clouds B x (N_i, 3), voxels (B, 1, X, Y, Z), as ``collate`` makes them -> (B, D)."""
         return self.heads(images, clouds, voxels)["final"]
+
+
+def check_unit(teacher: Teacher, samples: SampleSet) -> None:
+    """VprError where the clouds of a set are in another unit than those that the teacher learnt from."""
+    if "cloud" in teacher.inputs.sees and teacher.cloud_unit not in ("", samples.cloud_unit):
+        raise VprError(
+            f"the teacher learnt from {UNITS[teacher.cloud_unit]}, and {samples.name} has "
+            f"{UNITS[samples.cloud_unit]}: it sees nothing it knows there; train one on such clouds."
+        )
 
 
 def needed(value: Any, name: str) -> Any:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from vpr_ros.nodes.health import Health
 from vpr_ros.observation import Observation
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
@@ -54,7 +56,7 @@ class Recording:
             return False
         if camera is not None:
             self.writer.set_camera(camera)
-        self.writer.add(stamp, observation.image, T, observation.cloud, self.poses)
+        self.writer.add(stamp, observation.image, T, _seen(observation), self.poses)
         self._health.count("recording", "recorded")
         return True
 
@@ -64,7 +66,7 @@ class Recording:
 
     def _missing(self, observation: Observation) -> str:
         """What the frame lacks, '' when nothing."""
-        if self._values["require_cloud"] and observation.cloud is None:
+        if self._values["require_cloud"] and _seen(observation) is None:
             return "no cloud"
         if not self.poses:
             self._choose_poses(observation)
@@ -85,3 +87,9 @@ class Recording:
             self.poses = "odometry"
             self._health.count("recording", "poses come from odometry", "no poses in the map frame (pose_source "
                                f"{self._values['pose_source']}): odometry stands in, and other drives do not share it")
+
+
+def _seen(observation: Observation) -> np.ndarray | None:
+    """The cloud, if it has a point: a scan of a covered or blinded LiDAR has none, and shows a teacher nothing."""
+    cloud = observation.cloud
+    return cloud if cloud is not None and len(cloud) else None
