@@ -147,7 +147,8 @@ def teacher_config(name: str, seed: int):
 
 def student_config(row: str, seed: int, factor: float):
     """The run of one row and seed, its distillation weighed by the factor."""
-    from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check
+    from vpr_ros.training.engine.config import DistilConfig, TrainConfig
+    from vpr_ros.training.engine.rules import check
 
     distil = ROWS[row]
     section = None if distil is None else DistilConfig(**{**TAUGHT, **distil, "scale": factor})

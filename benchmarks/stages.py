@@ -27,7 +27,8 @@ from teachers import SETS, WORLD, figures
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.data.training_set import read_frame_table
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check
+from vpr_ros.training.engine.config import DistilConfig, TrainConfig
+from vpr_ros.training.engine.rules import check
 
 CHECKPOINT = "student.safetensors"
 DIM = 128  # of a region's vector, in student and teacher alike

@@ -10,8 +10,8 @@ import torch
 
 from vpr_ros.student import DescriptorExtractor, read_checkpoint
 from vpr_ros.training.data.varying import RandAugmentConfig
-from vpr_ros.training.engine.config import read_config
 from vpr_ros.training.engine.module import MetricLearning
+from vpr_ros.training.engine.rules import read_config
 from vpr_ros.training.engine.teacher_config import read_teacher_config
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.teachers import load_teacher, save_teacher

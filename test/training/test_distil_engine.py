@@ -23,10 +23,11 @@ from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.data.image_augment import ImageAugmentConfig
 from vpr_ros.training.data.pairs import PairBatchSampler
 from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig, check, read_config
+from vpr_ros.training.engine.config import DistilConfig, TrainConfig
 from vpr_ros.training.engine.curves import draw_curves
 from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
+from vpr_ros.training.engine.rules import check, read_config
 from vpr_ros.training.engine.students import build_student, width_of
 from vpr_ros.training.engine.teacher_space import in_space
 from vpr_ros.training.engine.train import train

@@ -13,9 +13,10 @@ from vpr_ros.student import read_checkpoint
 from vpr_ros.training.data import read_frame_table
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.engine.claiming import claim, without_places
-from vpr_ros.training.engine.config import TrainConfig, check, read_config
+from vpr_ros.training.engine.config import TrainConfig
 from vpr_ros.training.engine.finish import labelled_drives
 from vpr_ros.training.engine.module import MetricLearning
+from vpr_ros.training.engine.rules import check, read_config
 from vpr_ros.training.engine.train import build_student, train
 
 

@@ -1,16 +1,11 @@
-"""One training run of a student as data: read from YAML, checked with reasons, written into its checkpoint."""
+"""One training run of a student as data, which `rules` checks and which is written into the checkpoint."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-
-from vpr_ros.errors import VprError
 
 from ..data.augment import AugmentConfig
 from ..data.cloud_augment import CloudAugmentConfig
 from ..data.image_augment import ImageAugmentConfig
 from ..data.varying import RandAugmentConfig, Variation
-from .reading import read_dataclass
-from .rules import rules_of
 
 
 @dataclass(frozen=True)
@@ -108,16 +103,3 @@ class TrainConfig:
     def variation(self) -> Variation:
         """How pictures vary."""
         return self.jitter or self.rand_augment or self.augment
-
-
-def read_config(path: str | Path, **overrides) -> TrainConfig:
-    """The run of a YAML file, with `overrides` (those not None) on top; unknown keys and wrong types raise VprError."""
-    return check(read_dataclass(TrainConfig, path, overrides))
-
-
-def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
-    """The configuration itself; VprError with the reason where something in it cannot work."""
-    for holds, reason in rules_of(config, folders=folders):
-        if not holds:
-            raise VprError(f"training configuration: {reason}")
-    return config

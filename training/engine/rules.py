@@ -1,18 +1,18 @@
-"""Which settings of a student's training cannot work, or would do nothing, each with its reason."""
+"""A student's configuration read and checked: which settings cannot work, or would do nothing, and why."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from vpr_ros.errors import VprError
 
 from ..data.augment import AugmentConfig
 from ..data.cloud_augment import CloudAugmentConfig
 from ..losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
 from ..teachers import TEACHERS
+from .config import DistilConfig, TrainConfig
 from .freezing import BATCH_NORMS, TRAINED
+from .reading import read_dataclass
 from .schedules import SCHEDULES
 from .teacher_space import SPACES
-
-if TYPE_CHECKING:
-    from .config import DistilConfig, TrainConfig
 
 TASKS = ("contrastive", "multi_similarity", "triplet", "none")
 HEADS = ("linear", "mlp", "none")
@@ -25,7 +25,20 @@ PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")  # descriptors are compared i
 Rule = tuple[bool, str]  # whether it holds, and what to say where it does not
 
 
-def rules_of(config: "TrainConfig", *, folders: bool = True) -> list[Rule]:
+def read_config(path: str | Path, **overrides) -> TrainConfig:
+    """The run of a YAML file, with `overrides` (those not None) on top; unknown keys and wrong types raise VprError."""
+    return check(read_dataclass(TrainConfig, path, overrides))
+
+
+def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
+    """The configuration itself; VprError with the reason where something in it cannot work."""
+    for holds, reason in rules_of(config, folders=folders):
+        if not holds:
+            raise VprError(f"training configuration: {reason}")
+    return config
+
+
+def rules_of(config: TrainConfig, *, folders: bool = True) -> list[Rule]:
     """The rules in the order in which they are told; without `folders`, samples are handed over in Python."""
     train, validation = ({Path(one).resolve() for one in of} for of in (config.train, config.validation))
     return [
@@ -41,7 +54,7 @@ def rules_of(config: "TrainConfig", *, folders: bool = True) -> list[Rule]:
     ]  # fmt: skip
 
 
-def _batches(config: "TrainConfig") -> list[Rule]:
+def _batches(config: TrainConfig) -> list[Rule]:
     """What a batch holds and how its pictures vary."""
     other = config.jitter or config.rand_augment
     return [
@@ -67,7 +80,7 @@ def _batches(config: "TrainConfig") -> list[Rule]:
     ]
 
 
-def _course(config: "TrainConfig") -> list[Rule]:
+def _course(config: TrainConfig) -> list[Rule]:
     """Length, rates, and what a run looks at and keeps."""
     return [
         (config.epochs >= 1 and config.steps_per_epoch >= 1, "epochs and steps_per_epoch must be 1 or more"),
@@ -94,7 +107,7 @@ def _course(config: "TrainConfig") -> list[Rule]:
     ]
 
 
-def _distillation(distil: "DistilConfig") -> list[Rule]:
+def _distillation(distil: DistilConfig) -> list[Rule]:
     names = distil.losses
     unknown = [name for name in names if name not in DISTILLATION]
     terms = [term for name in names for term in DISTILLATION_WEIGHTS.get(name, ())]

@@ -20,11 +20,12 @@ from ..evaluation.embedding import embed
 from ..retrieval import recall_by_condition
 from .batches import StudentBatches
 from .claiming import claim, without_places
-from .config import TrainConfig, check
+from .config import TrainConfig
 from .curves import draw_curves
 from .finish import CHECKPOINT, finish_student
 from .keeping import check_judged, load_best
 from .module import MetricLearning
+from .rules import check
 from .running import make_trainer, one_sentence, quiet
 from .students import Student, build_student, freeze, image_size_of, save_student
 from .teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher

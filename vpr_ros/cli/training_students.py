@@ -131,7 +131,7 @@ def finetune(
 def _settings(config: Path | None, data, validation, **overrides):
     """The file's run (`TrainConfig`) with the given options on top."""
     needs_training()
-    from vpr_ros.training.engine import config as runs
+    from vpr_ros.training.engine import rules as runs
 
     overrides["train"] = None if data is None else [str(path) for path in data]
     overrides["validation"] = None if validation is None else [str(path) for path in validation]
