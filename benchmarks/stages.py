@@ -69,6 +69,7 @@ FEATURES = DistilConfig(
     head="none",
     teacher_view="online",
 )
+BY_FEATURES = {"loss": "none", "distil": FEATURES, "learning_rate": 3e-3}
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def train_first(out: Path, world: Path, name: str, seed: int) -> Path:
     from vpr_ros.training.engine.train import train
 
     row = ROWS[name]
-    config = config_of(options_of(row), seed, row.first, loss="none", distil=FEATURES)
+    config = config_of(options_of(row), seed, row.first, **BY_FEATURES)
     folder = first_folder(out, row, seed)
     return train(config, folder, samples=images(world, "train"), teacher=as_teacher(out, seed), finish=False)
 
