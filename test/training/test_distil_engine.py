@@ -29,6 +29,7 @@ from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
 from vpr_ros.training.engine.rules import check, read_config
 from vpr_ros.training.engine.students import build_student, width_of
+from vpr_ros.training.engine.teacher_cache import RunTeacher
 from vpr_ros.training.engine.teacher_space import in_space
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.evaluation.embedding import embed
@@ -223,6 +224,49 @@ def test_a_sample_without_a_cloud_is_told_in_one_sentence(folder, checkpoint, tm
     with pytest.raises(VprError, match="has no cloud, which this teacher sees") as caught:
         train(config, tmp_path / "run", samples=samples, finish=False)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("view", ["cached", "frozen"])
+def test_samples_without_a_cloud_are_learnt_by_the_task_alone(folder, checkpoint, tmp_path, caplog, view):
+    blind, whole = samples_of(folder), samples_of(folder)
+    unseen = np.arange(0, len(blind), 3)
+    for row in unseen:
+        blind.table.clouds[row] = None
+    config = settings(folder, checkpoint, distil={"teacher_view": view, "teacher_space": "whitened"})
+    path = train(config, tmp_path / "blind", samples=blind, finish=False)
+    assert f"{len(unseen)} of {len(blind)} training samples have no cloud" in caplog.text
+    kept = np.load(tmp_path / "blind" / "teacher.npy")
+    assert np.isnan(kept[unseen]).all() and np.isfinite(np.delete(kept, unseen, 0)).all()
+    train(config, tmp_path / "whole", samples=whole, finish=False)
+    others = np.delete(np.load(tmp_path / "whole" / "teacher.npy"), unseen, 0)
+    assert np.allclose(np.delete(kept, unseen, 0), others, atol=1e-4)
+    assert all(torch.isfinite(value).all() for value in weights(path).values() if value.is_floating_point())
+    assert {"task", "distil", "rkd_distance"} <= set(rows_of(tmp_path / "blind")[-1])
+
+
+def test_a_batch_that_the_teacher_sees_in_part_has_the_losses_of_that_part(folder, checkpoint):
+    config = settings(folder, checkpoint, distil={"head": "none"})
+    samples, generator = samples_of(folder), torch.Generator().manual_seed(3)
+    module = MetricLearning(build_student(config), samples, config, RunTeacher(None, np.zeros((48, 16)), {}))
+    x = torch.randn(8, 24, generator=generator, requires_grad=True)
+    taught = torch.randn(8, 16, generator=generator)
+    masks = torch.rand(2, 8, 8, generator=generator) > 0.5
+    taught[[1, 4, 5]] = torch.nan
+    seen = [0, 2, 3, 6, 7]
+    loss, terms = module._distil(x, x, taught, *masks)
+    expected, by_name = module.distilling.weigh(x[seen], x[seen], taught[seen], *masks[:, seen][:, :, seen])
+    assert loss == expected and terms == by_name and loss > 0
+    (gradient,) = torch.autograd.grad(loss, x)
+    assert (gradient[[1, 4, 5]] == 0).all() and (gradient[seen] != 0).any(1).all()
+    nothing, none = module._distil(x, x, torch.full_like(taught, torch.nan), *masks)
+    assert nothing == 0 and not none
+
+
+def test_a_set_without_any_cloud_cannot_be_taught_by_one_who_needs_them(folder, checkpoint, tmp_path):
+    samples = samples_of(folder)
+    samples.table.clouds[:] = [None] * len(samples)
+    with pytest.raises(VprError, match="none of the 48 samples has one"):
+        train(settings(folder, checkpoint), tmp_path / "run", samples=samples, finish=False)
 
 
 def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):

@@ -98,6 +98,20 @@ def seeing(samples: SampleSet, sees: Sequence[str]) -> SampleSet:
     return samples
 
 
+def holding(samples: SampleSet, sees: Sequence[str]) -> np.ndarray:
+    """Rows (M,) of the samples that hold what `sees` names; all rows where the set cannot say without reading them."""
+    if isinstance(samples, FrameTableSamples) and "cloud" in sees:
+        return np.flatnonzero([cloud is not None for cloud in samples.table.clouds])
+    return np.arange(len(samples))
+
+
+def subset(samples: SampleSet, rows: np.ndarray) -> SampleSet:
+    """The samples of the given rows, in that order; a set that cannot be divided is given back for all its rows only."""
+    if len(rows) == len(samples) or not isinstance(samples, FrameTableSamples):
+        return samples
+    return FrameTableSamples(samples.table.select(rows), samples.name, samples.sees)
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
     bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)

@@ -14,7 +14,8 @@ class DistilConfig:
 
     `teacher_view`: ``cached`` embeds every sample once as it lies in the set; ``online`` embeds the same augmented
     sample that the student sees, at every step; ``frozen`` embeds one random augmentation of every sample once, as
-    DistilVPR's released code does (METHODS section 3.2).
+    DistilVPR's released code does (METHODS section 3.2). But for ``online``, samples without a cloud may stand among
+    those with one: a teacher that needs clouds teaches nothing there, and the task alone does.
     """
 
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS

@@ -93,7 +93,7 @@ class MetricLearning(L.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 headed = gather(self.distilling.head(own.float()))
             taught = self._embeddings(batch, rows)
-            added, terms = self.distilling.weigh(descriptors, headed, taught, positives, negatives)
+            added, terms = self._distil(descriptors, headed, taught, positives, negatives)
             shown = {"task": loss, "distil": added, **terms}
             loss = self.config.task_weight * loss + added
         elif self.config.task_weight != 1:
@@ -103,6 +103,20 @@ class MetricLearning(L.LightningModule):
             {name: value.detach() for name, value in shown.items()}, on_step=True, on_epoch=False, batch_size=len(rows)
         )
         return loss
+
+    def _distil(self, descriptors: Tensor, headed: Tensor, taught: Tensor, positives: Tensor, negatives: Tensor
+                ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        """The distillation of the samples that the teacher sees; those that it does not are learnt by the task alone."""
+        assert self.distilling is not None
+        seen = taught.isfinite().all(1)
+        if seen.all():
+            return self.distilling.weigh(descriptors, headed, taught, positives, negatives)
+        if not seen.any():
+            return headed.sum() * 0.0, {}
+        pairs = seen[:, None] & seen
+        count = int(seen.sum())
+        masks = (mask[pairs].view(count, count) for mask in (positives, negatives))
+        return self.distilling.weigh(descriptors[seen], headed[seen], taught[seen], *masks)
 
     def _embeddings(self, batch: dict, rows: Tensor) -> Tensor:
         """The teacher's embeddings (B, D) of the whole batch."""

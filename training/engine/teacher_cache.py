@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from vpr_ros.errors import VprError
 
 from ..data.frames import FrameBatches, TrainingFrames
-from ..data.sample import SampleSet, seeing
+from ..data.sample import SampleSet, holding, seeing, subset
 from ..data.varying import Variation
 from ..evaluation.embedding import embed
 from ..teachers import Teacher, check_unit, load_teacher
@@ -82,19 +82,25 @@ def cached_embeddings(
 ) -> np.ndarray:
     """Embeddings (N, D) float32 by row, from `<folder>/teacher.npy` or computed and written there.
 
-    The file is used again only for the same teacher, view and samples. VprError for embeddings that are not finite.
+    Rows of samples that lack what the teacher sees, a cloud, are NaN. The file is used again only for the same teacher,
+    view and samples. VprError for embeddings that are not finite, and where the teacher sees no sample at all.
     """
     if teacher.embeddings is not None:
         return teacher.embeddings
     assert teacher.network is not None
-    described = _description(teacher, samples, config, augment, seed)
+    seen = holding(samples, teacher.network.inputs.sees)
+    if not len(seen):
+        raise VprError(f"distil: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one")
+    described = _description(teacher, samples, seen, config, augment, seed)
     path, note = folder / "teacher.npy", folder / "teacher.json"
     if path.exists() and note.exists() and note.read_text() == described:
         return np.load(path, allow_pickle=False)
     if config.teacher_view == "frozen":
-        found = _embed_augmented(teacher.network, samples, config, augment, seed, workers)
+        shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
-        found = embed(teacher.network, seeing(samples, teacher.network.inputs.sees), BATCH)
+        shown = embed(teacher.network, subset(seeing(samples, teacher.network.inputs.sees), seen), BATCH)
+    found = np.full((len(samples), shown.shape[1]), np.nan, dtype=np.float32)
+    found[seen] = shown
     note.unlink(missing_ok=True)
     partial = folder / f".teacher.{os.getpid()}.npy"
     np.save(partial, found)
@@ -103,9 +109,12 @@ def cached_embeddings(
     return found
 
 
-def _description(teacher: RunTeacher, samples: SampleSet, config: DistilConfig, augment: Variation, seed: int) -> str:
+def _description(
+    teacher: RunTeacher, samples: SampleSet, seen: np.ndarray, config: DistilConfig, augment: Variation, seed: int
+) -> str:
     columns = hashlib.sha256(np.ascontiguousarray(samples.positions_m).tobytes())
     columns.update(np.ascontiguousarray(samples.stamps_ns).tobytes())
+    columns.update(seen.astype(np.int64).tobytes())
     columns.update("\n".join(map(str, samples.drives)).encode())
     what = {"view": config.teacher_view, "samples": columns.hexdigest(), **teacher.provenance}
     if config.teacher_view == "frozen":
@@ -114,13 +123,19 @@ def _description(teacher: RunTeacher, samples: SampleSet, config: DistilConfig, 
 
 
 def _embed_augmented(
-    network: Teacher, samples: SampleSet, config: DistilConfig, augment: Variation, seed: int, workers: int
+    network: Teacher,
+    samples: SampleSet,
+    seen: np.ndarray,
+    config: DistilConfig,
+    augment: Variation,
+    seed: int,
+    workers: int,
 ) -> np.ndarray:
-    """One random augmentation of every sample; a sample's own depends on seed and row alone."""
+    """One random augmentation of every sample that is seen; a sample's own depends on seed and row alone."""
     cloud = replace(config.cloud_augment, turn_per="cloud")
     size = network.inputs.image_size or (1, 1)
     frames = TrainingFrames(samples, size, augment, teacher=network.inputs, cloud=cloud)
-    keys = [(row, int(np.random.default_rng((seed, row)).integers(2**62)), 1.0, seed) for row in range(len(samples))]
+    keys = [(row, int(np.random.default_rng((seed, row)).integers(2**62)), 1.0, seed) for row in seen.tolist()]
     loader = DataLoader(
         frames,
         batch_sampler=[keys[start : start + BATCH] for start in range(0, len(keys), BATCH)],

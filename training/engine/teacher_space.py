@@ -13,10 +13,16 @@ def in_space(embeddings: np.ndarray, space: str) -> np.ndarray:
     """(N, D) -> (N, D) float32. ``centred``: without their mean, at mean length 1. ``whitened``: in their principal
     axes besides, each divided by the square root of its spread, which keeps the order of the axes (half a whitening).
 
-    The statistics are those of the given rows. Rows that are all the same become zeros.
+    The statistics are those of the given rows. Rows that are all the same become zeros. Rows of NaN, samples that the
+    teacher does not see, stay NaN and count nowhere.
     """
     if space == "raw":
         return embeddings
+    seen = np.isfinite(embeddings).all(1)
+    if not seen.all():
+        known = embeddings.astype(np.float32)
+        known[seen] = in_space(embeddings[seen], space)
+        return known
     x = embeddings.astype(np.float64)
     x -= x.mean(0)
     if space == "whitened":

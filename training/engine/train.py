@@ -14,7 +14,7 @@ from vpr_ros.student import D2VPR
 from ..data.apart import check_apart
 from ..data.frames import FrameBatches, TrainingFrames
 from ..data.gsv_cities import GSVCities
-from ..data.sample import FrameTableSamples, SampleSet, seeing
+from ..data.sample import FrameTableSamples, SampleSet, holding, seeing
 from ..data.training_set import read_frame_table
 from ..evaluation.embedding import embed
 from ..retrieval import recall_by_condition
@@ -71,6 +71,7 @@ def train(
     if config.distil is not None:
         source = find_teacher(config.distil, teacher, samples)
         L.seed_everything(config.seed, verbose=False)  # loading a teacher draws numbers, handing one over does not
+        _warn_of_unseen(source, samples, config)
     module, loader = _assemble(config, student, samples, source, out)
     module.provenance = _provenance(effective, samples, source, module)
 
@@ -119,6 +120,15 @@ def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
     if shared:
         log.warning("training and validation both have the area %s: if these are the same streets, the figures and the "
                     "probabilities will be too good", ", ".join(shared))  # fmt: skip
+
+
+def _warn_of_unseen(source: RunTeacher, samples: SampleSet, config: TrainConfig) -> None:
+    """The user should know what share of the set the teacher teaches; the online view refuses such samples."""
+    if source.network is None or (config.distil is not None and config.distil.teacher_view == "online"):
+        return
+    unseen = len(samples) - len(holding(samples, source.network.inputs.sees))
+    if unseen:
+        log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))
 
 
 def _finish(config: TrainConfig, student: Student, samples, validation, path: Path, provenance: dict) -> None:
