@@ -5,6 +5,7 @@ offset and light. `fixed`: the same camera; `differing`: another lens, height, p
 used for no training and no choice.
 
     python benchmarks/conditions.py --out runs/conditions
+    python benchmarks/conditions.py --checkpoint nano runs/taught/student.safetensors    # side by side
 """
 
 import argparse
@@ -47,16 +48,23 @@ def city_images(job: tuple[int, float]) -> dict[str, tuple[list[np.ndarray], np.
     return result
 
 
+def name_of(checkpoint: str) -> str:
+    """`nano`, or the folder of a run."""
+    path = Path(checkpoint)
+    return path.parent.name if path.name == "student.safetensors" else path.stem
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/conditions"))
-    parser.add_argument("--checkpoint", default="nano")
+    parser.add_argument("--checkpoint", nargs="+", default=["nano"], help="the untrained copy is that of the first")
     parser.add_argument("--cities", type=int, default=5)
     parser.add_argument("--length-m", type=float, default=400.0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    extractor = DescriptorExtractor.from_checkpoint(options.checkpoint, batch_size=16)
-    methods = {"trained": extractor, "untrained": untrained_copy(extractor), "pixels": PixelBaseline()}
+    trained = {name_of(one): DescriptorExtractor.from_checkpoint(one, batch_size=16) for one in options.checkpoint}
+    first = trained[name_of(options.checkpoint[0])]
+    methods = {**trained, "untrained": untrained_copy(first), "pixels": PixelBaseline()}
     hits: dict[tuple[str, str], list[list[bool]]] = {}
     jobs = [(FIRST_CITY + i, options.length_m) for i in range(options.cities)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
