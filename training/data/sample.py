@@ -106,7 +106,7 @@ def holding(samples: SampleSet, sees: Sequence[str]) -> np.ndarray:
 
 
 def subset(samples: SampleSet, rows: np.ndarray) -> SampleSet:
-    """The samples of the given rows, in that order; a set that cannot be divided is given back for all its rows only."""
+    """The samples of the given rows, in that order; only training-set folders are ever divided."""
     if len(rows) == len(samples) or not isinstance(samples, FrameTableSamples):
         return samples
     return FrameTableSamples(samples.table.select(rows), samples.name, samples.sees)

@@ -106,7 +106,7 @@ class MetricLearning(L.LightningModule):
 
     def _distil(self, descriptors: Tensor, headed: Tensor, taught: Tensor, positives: Tensor, negatives: Tensor
                 ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-        """The distillation of the samples that the teacher sees; those that it does not are learnt by the task alone."""
+        """The distillation of the samples that the teacher sees; the task alone teaches the others."""
         assert self.distilling is not None
         seen = taught.isfinite().all(1)
         if seen.all():
