@@ -1,6 +1,5 @@
 """Distillation runs: they learn from the teacher, resume to the same weights, and say what cannot work."""
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -10,16 +9,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from distil_runs import TEACHER, rows_of, samples_of, saved_teacher, settings, weights
 from torch import nn
 from typer.testing import CliRunner
 
 from vpr_ros.cli.app import app
 from vpr_ros.errors import VprError
-from vpr_ros.student import normalise, read_checkpoint, save_checkpoint
-from vpr_ros.training.data import read_frame_table
+from vpr_ros.student import read_checkpoint, save_checkpoint
 from vpr_ros.training.data.augment import AugmentConfig
 from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
-from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.data.image_augment import ImageAugmentConfig
 from vpr_ros.training.data.pairs import PairBatchSampler
 from vpr_ros.training.data.sample import FrameTableSamples
@@ -29,22 +27,11 @@ from vpr_ros.training.engine.distilling import Distilling
 from vpr_ros.training.engine.module import MetricLearning
 from vpr_ros.training.engine.rules import check, read_config
 from vpr_ros.training.engine.students import build_student, width_of
-from vpr_ros.training.engine.teacher_cache import RunTeacher
-from vpr_ros.training.engine.teacher_space import in_space
 from vpr_ros.training.engine.train import train
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
 from vpr_ros.training.losses.distilvpr import cross_terms, self_terms
-from vpr_ros.training.teachers import collate, load_teacher, save_teacher
-
-TEACHER = {
-    "cloud_dim": 8,
-    "image_dim": 8,
-    "voxel_size": 1.0,
-    "cloud_planes": [4, 4, 4],
-    "image_size": [16, 24],
-    "image_planes": [4, 4, 8],
-}
+from vpr_ros.training.teachers import load_teacher, save_teacher
 
 
 @pytest.fixture(scope="module")
@@ -54,30 +41,7 @@ def folder(places_with_clouds):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_teacher(path, load_teacher("minkloc++", sparse="torch", **TEACHER))
-    return path
-
-
-def settings(folder, checkpoint, *, distil=None, **changes):
-    section = DistilConfig(checkpoint=str(checkpoint), loss="rkd", sparse="torch")
-    tiny = TrainConfig(
-        train=(str(folder),),
-        distil=dataclasses.replace(section, **(distil or {})),
-        epochs=2,
-        steps_per_epoch=2,
-        places_per_batch=4,
-        images_per_place=2,
-        image_sizes=(28,),
-        accelerator="cpu",
-        threads=1,
-    )
-    return dataclasses.replace(tiny, **changes)
-
-
-def samples_of(folder):
-    return FrameTableSamples(read_frame_table(folder), "tiny")
+    return saved_teacher(tmp_path_factory.mktemp("teacher"))
 
 
 def elsewhere(folder):
@@ -85,15 +49,6 @@ def elsewhere(folder):
     samples = samples_of(folder)
     samples.areas = np.char.add("other ", samples.areas)
     return samples
-
-
-def weights(path):
-    return read_checkpoint(path).model.state_dict()
-
-
-def rows_of(out):
-    with (out / "log.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def test_a_run_from_configuration_alone(folder, checkpoint, tmp_path):
@@ -111,23 +66,6 @@ def test_a_run_from_configuration_alone(folder, checkpoint, tmp_path):
     parts = float(row["task"]) + float(row["distil"])
     assert float(row["loss"]) == pytest.approx(parts, rel=1e-3)
     assert not any("distilling" in name for name in weights(path)), "the head is never exported"
-
-
-def test_cached_embeddings_are_the_teachers_of_the_samples_as_they_lie(folder, checkpoint, tmp_path):
-    train(settings(folder, checkpoint, epochs=1), tmp_path / "run", finish=False)
-    expected = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples_of(folder))
-    assert np.allclose(np.load(tmp_path / "run" / "teacher.npy"), expected, atol=1e-6)
-
-
-def test_embeddings_that_were_handed_over_do_as_well(folder, checkpoint, tmp_path):
-    samples = samples_of(folder)
-    embeddings = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples)
-    config = settings(folder, checkpoint)
-    a = train(config, tmp_path / "a", finish=False)
-    b = train(dataclasses.replace(config, train=()), tmp_path / "b", samples=samples, teacher=embeddings, finish=False)
-    assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
-    with pytest.raises(VprError, match=r"\(48, D\) is needed"):
-        train(config, tmp_path / "c", samples=samples, teacher=embeddings[1:], finish=False)
 
 
 @pytest.mark.parametrize("head", ["linear", "mlp"])
@@ -215,60 +153,6 @@ def test_a_run_goes_on_with_its_teacher_alone(folder, checkpoint, tmp_path):
     train(config, tmp_path / "run", resume=False, finish=False)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_sample_without_a_cloud_is_told_in_one_sentence(folder, checkpoint, tmp_path, workers):
-    samples = samples_of(folder)
-    samples.table.clouds[5] = None
-    section = {"teacher_view": "online", "cloud_augment": CloudAugmentConfig(turn_per="batch")}
-    config = settings(folder, checkpoint, distil=section, steps_per_epoch=9, workers=workers)
-    with pytest.raises(VprError, match="has no cloud, which this teacher sees") as caught:
-        train(config, tmp_path / "run", samples=samples, finish=False)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("view", ["cached", "frozen"])
-def test_samples_without_a_cloud_are_learnt_by_the_task_alone(folder, checkpoint, tmp_path, caplog, view):
-    blind, whole = samples_of(folder), samples_of(folder)
-    unseen = np.arange(0, len(blind), 3)
-    for row in unseen:
-        blind.table.clouds[row] = None
-    config = settings(folder, checkpoint, distil={"teacher_view": view, "teacher_space": "whitened"})
-    path = train(config, tmp_path / "blind", samples=blind, finish=False)
-    assert f"{len(unseen)} of {len(blind)} training samples have no cloud" in caplog.text
-    kept = np.load(tmp_path / "blind" / "teacher.npy")
-    assert np.isnan(kept[unseen]).all() and np.isfinite(np.delete(kept, unseen, 0)).all()
-    train(config, tmp_path / "whole", samples=whole, finish=False)
-    others = np.delete(np.load(tmp_path / "whole" / "teacher.npy"), unseen, 0)
-    assert np.allclose(np.delete(kept, unseen, 0), others, atol=1e-4)
-    assert all(torch.isfinite(value).all() for value in weights(path).values() if value.is_floating_point())
-    assert {"task", "distil", "rkd_distance"} <= set(rows_of(tmp_path / "blind")[-1])
-
-
-def test_a_batch_that_the_teacher_sees_in_part_has_the_losses_of_that_part(folder, checkpoint):
-    config = settings(folder, checkpoint, distil={"head": "none"})
-    samples, generator = samples_of(folder), torch.Generator().manual_seed(3)
-    module = MetricLearning(build_student(config), samples, config, RunTeacher(None, np.zeros((48, 16)), {}))
-    x = torch.randn(8, 24, generator=generator, requires_grad=True)
-    taught = torch.randn(8, 16, generator=generator)
-    masks = torch.rand(2, 8, 8, generator=generator) > 0.5
-    taught[[1, 4, 5]] = torch.nan
-    seen = [0, 2, 3, 6, 7]
-    loss, terms = module._distil(x, x, taught, *masks)
-    expected, by_name = module.distilling.weigh(x[seen], x[seen], taught[seen], *masks[:, seen][:, :, seen])
-    assert loss == expected and terms == by_name and loss > 0
-    (gradient,) = torch.autograd.grad(loss, x)
-    assert (gradient[[1, 4, 5]] == 0).all() and (gradient[seen] != 0).any(1).all()
-    nothing, none = module._distil(x, x, torch.full_like(taught, torch.nan), *masks)
-    assert nothing == 0 and not none
-
-
-def test_a_set_without_any_cloud_cannot_be_taught_by_one_who_needs_them(folder, checkpoint, tmp_path):
-    samples = samples_of(folder)
-    samples.table.clouds[:] = [None] * len(samples)
-    with pytest.raises(VprError, match="none of the 48 samples has one"):
-        train(settings(folder, checkpoint), tmp_path / "run", samples=samples, finish=False)
-
-
 def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):
     torch.manual_seed(5)
     first = build_student(TrainConfig(seed=5))
@@ -338,45 +222,6 @@ def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, m
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("view", ["online", "frozen"])
-def test_views_of_the_teacher(folder, checkpoint, tmp_path, monkeypatch, view):
-    config = settings(folder, checkpoint, distil={"teacher_view": view}, ramp=(1.0, 1.0))
-    seen, step = [], MetricLearning.training_step
-
-    def watch(self, batch, index):
-        seen.append((batch["row"].clone(), self._embeddings(batch, batch["row"]).clone()))
-        return step(self, batch, index)
-
-    monkeypatch.setattr(MetricLearning, "training_step", watch)
-    a = train(config, tmp_path / "a", finish=False)
-    first, seen[:] = list(seen), []
-    b = train(config, tmp_path / "b", finish=False)
-    x, y = weights(a), weights(b)
-    assert all(torch.equal(x[name], y[name]) for name in x), "augmentations are drawn by the seed"
-    assert all(torch.equal(p[1], q[1]) for p, q in zip(first, seen, strict=True))
-    plain = torch.from_numpy(embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples_of(folder)))
-    assert all((taught - plain[rows]).norm() > 1e-3 for rows, taught in seen), "what was embedded is augmented"
-    by_row = {}
-    for rows, taught in seen:
-        for row, one in zip(rows.tolist(), taught, strict=True):
-            by_row.setdefault(row, []).append(one)
-    again = [torch.equal(ones[0], ones[-1]) for ones in by_row.values() if len(ones) > 1]
-    assert again and all(again) if view == "frozen" else not any(again)
-    assert (tmp_path / "a" / "teacher.npy").exists() == (view == "frozen")
-
-
-def test_an_onlooking_teacher_sees_the_students_picture(folder):
-    teacher = load_teacher("minkloc++", sparse="torch", **TEACHER)
-    frames = TrainingFrames(samples_of(folder), (28, 28), AugmentConfig(), teacher=teacher.inputs)
-    item = frames[(3, 5, 1.0, 7)]
-    batch = FrameBatches(teacher.inputs, frames.cloud)([item])
-    picture = item["sample"].image
-    assert picture.shape == (28, 28, 3)
-    assert torch.equal(item["image"], normalise(torch.from_numpy(picture)[None])[0])
-    assert torch.equal(batch["teacher"]["images"], collate([item["sample"]], teacher.inputs)["images"])
-    assert batch["teacher"]["clouds"][0].shape == (60, 3) and batch["image"].shape == (1, 3, 28, 28)
-
-
 def test_an_image_network_of_the_teachers_as_student(folder, checkpoint, tmp_path):
     small = {"dim": 16, "image_planes": [4, 4, 8], "image_size": [28, 28]}
     config = settings(
@@ -440,20 +285,6 @@ def test_only_losses_of_equal_widths_need_the_head():
     assert total.item() == pytest.approx(sum(weights[name] * alone[name].item() for name in alone), rel=1e-5)
     relational = Distilling(DistilConfig(loss="distilvpr-s", head_for="widths"), 8, 4)
     assert isinstance(relational.head, nn.Identity)
-
-
-def test_spaces_of_a_teacher():
-    x = np.random.default_rng(0).normal(3.0, [5.0, 1.0, 0.2], (400, 3))
-    centred, whitened = in_space(x, "centred"), in_space(x, "whitened")
-    assert in_space(x, "raw") is x
-    for found in (centred, whitened):
-        assert np.abs(found.mean(0)).max() < 1e-6
-        assert np.linalg.norm(found, axis=1).mean() == pytest.approx(1.0)
-    gap = lambda a, i, j: np.linalg.norm(a[i] - a[j])  # noqa: E731
-    assert gap(centred, 0, 1) / gap(centred, 2, 3) == pytest.approx(gap(x, 0, 1) / gap(x, 2, 3))
-    spread = whitened.std(0)
-    assert spread[0] / spread[1] == pytest.approx((x[:, 0].std() / x[:, 1].std()) ** 0.5, rel=0.1)
-    assert not in_space(np.ones((4, 3)), "whitened").any()
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,14 @@ class FrameTableSamples:
         )
 
 
-def seeing(samples: SampleSet, sees: Sequence[str]) -> SampleSet:
-    """The same set with only what `sees` names read from the disk, where the set can leave something out."""
+def seeing(samples: SampleSet, sees: Sequence[str], rows: np.ndarray | None = None) -> SampleSet:
+    """The same set, or the given rows of it, with only what `sees` names read from the disk.
+
+    A set that cannot leave something out is given back as it is: `holding` never asks for a part of it.
+    """
     if isinstance(samples, FrameTableSamples):
-        return FrameTableSamples(samples.table, samples.name, sees)
+        table = samples.table if rows is None else samples.table.select(rows)
+        return FrameTableSamples(table, samples.name, sees)
     return samples
 
 
@@ -103,13 +107,6 @@ def holding(samples: SampleSet, sees: Sequence[str]) -> np.ndarray:
     if isinstance(samples, FrameTableSamples) and "cloud" in sees:
         return np.flatnonzero([cloud is not None for cloud in samples.table.clouds])
     return np.arange(len(samples))
-
-
-def subset(samples: SampleSet, rows: np.ndarray) -> SampleSet:
-    """The samples of the given rows, in that order; only training-set folders are ever divided."""
-    if len(rows) == len(samples) or not isinstance(samples, FrameTableSamples):
-        return samples
-    return FrameTableSamples(samples.table.select(rows), samples.name, samples.sees)
 
 
 def read_rgb(path: Path) -> np.ndarray:

@@ -41,14 +41,28 @@ class Distilling(nn.Module):
         self.losses = [(DISTILLATION[name], name in headed) for name in names]
         self.head = make_head(config.head if headed else "none", width, config.head_dim or teacher_width)
 
-    def weigh(self, descriptors: Tensor, headed: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor
-              ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms."""
+    def weigh(
+        self,
+        descriptors: Tensor,
+        headed: Tensor,
+        teacher: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        seen: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms.
+
+        With `seen` (B,) the samples that the teacher does not see are left out; no terms where it sees none.
+        """
+        if seen is not None:
+            descriptors, headed, teacher = descriptors[seen], headed[seen], teacher[seen]
+            positives, negatives = positives[seen][:, seen], negatives[seen][:, seen]
         terms: dict[str, Tensor] = {}
-        with torch.autocast(descriptors.device.type, enabled=False):
-            for loss, through_head in self.losses:
-                student = headed if through_head else descriptors
-                terms |= loss(student.float(), teacher.float(), positives, negatives)
+        if len(teacher):
+            with torch.autocast(descriptors.device.type, enabled=False):
+                for loss, through_head in self.losses:
+                    student = headed if through_head else descriptors
+                    terms |= loss(student.float(), teacher.float(), positives, negatives)
         # Terms of weight 0 are shown, and nothing flows back through them.
         total = headed.sum() * 0.0
         for name, value in terms.items():

@@ -53,6 +53,7 @@ class MetricLearning(L.LightningModule):
             self.distilling = Distilling(config.distil, width_of(student), teacher.dim)
         # No buffer: data-parallel training would send it round at every step.
         self.teacher_embeddings = torch.empty(0)
+        self.seen: Tensor | None = None  # (N,) bool, which samples the teacher sees; None: all
         self.history: list[dict] = []  # a row per finished epoch
         self.provenance: dict = {}  # plain values that go with every checkpoint of the run
 
@@ -79,6 +80,8 @@ class MetricLearning(L.LightningModule):
             self.trainer.strategy.barrier()
             known = in_space(self.embed(teacher), self.config.distil.teacher_space)
             self.teacher_embeddings = torch.from_numpy(known).to(self.device)
+            seen = self.teacher_embeddings.isfinite().all(1)
+            self.seen = None if seen.all() else seen
             if teacher.network is not None:
                 teacher.network.cpu()
 
@@ -93,7 +96,8 @@ class MetricLearning(L.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 headed = gather(self.distilling.head(own.float()))
             taught = self._embeddings(batch, rows)
-            added, terms = self._distil(descriptors, headed, taught, positives, negatives)
+            seen = None if self.seen is None else self.seen[rows]
+            added, terms = self.distilling.weigh(descriptors, headed, taught, positives, negatives, seen)
             shown = {"task": loss, "distil": added, **terms}
             loss = self.config.task_weight * loss + added
         elif self.config.task_weight != 1:
@@ -104,20 +108,6 @@ class MetricLearning(L.LightningModule):
         )
         return loss
 
-    def _distil(self, descriptors: Tensor, headed: Tensor, taught: Tensor, positives: Tensor, negatives: Tensor
-                ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-        """The distillation of the samples that the teacher sees; the task alone teaches the others."""
-        assert self.distilling is not None
-        seen = taught.isfinite().all(1)
-        if seen.all():
-            return self.distilling.weigh(descriptors, headed, taught, positives, negatives)
-        if not seen.any():
-            return headed.sum() * 0.0, {}
-        pairs = seen[:, None] & seen
-        count = int(seen.sum())
-        masks = (mask[pairs].view(count, count) for mask in (positives, negatives))
-        return self.distilling.weigh(descriptors[seen], headed[seen], taught[seen], *masks)
-
     def _embeddings(self, batch: dict, rows: Tensor) -> Tensor:
         """The teacher's embeddings (B, D) of the whole batch."""
         if not self.online:
@@ -125,7 +115,10 @@ class MetricLearning(L.LightningModule):
         (teacher,) = self._teacher
         assert teacher is not None and teacher.network is not None
         with torch.no_grad():
-            return gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
+            shown = gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
+        if not shown.isfinite().all():  # the losses take what is not finite for samples that coincide
+            raise VprError("the teacher gave numbers that are not finite for the training samples")
+        return shown
 
     def _resize(self, images: Tensor) -> Tensor:
         """Smaller images early in the run, where `image_sizes` asks for it: most is learnt from few pixels."""

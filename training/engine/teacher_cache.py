@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from vpr_ros.errors import VprError
 
 from ..data.frames import FrameBatches, TrainingFrames
-from ..data.sample import SampleSet, holding, seeing, subset
+from ..data.sample import SampleSet, holding, seeing
 from ..data.varying import Variation
 from ..evaluation.embedding import embed
 from ..teachers import Teacher, check_unit, load_teacher
@@ -47,6 +47,12 @@ def find_teacher(config: DistilConfig, given: TeacherLike | None, samples: Sampl
             raise VprError(f"teacher embeddings have shape {given.shape}: ({len(samples)}, D) is needed, row by sample")
         if config.teacher_view == "online":
             raise VprError("distil: teacher_view online needs the teacher itself, and embeddings were handed over")
+        seen = ~np.isnan(given).all(1)
+        if not seen.any() or not np.isfinite(given[seen]).all():
+            raise VprError(
+                "teacher embeddings hold numbers that are not finite: only whole rows of NaN may stand among others, "
+                "for samples that the teacher does not see"
+            )
         digest = hashlib.sha256(np.ascontiguousarray(given, dtype=np.float32).tobytes()).hexdigest()
         return RunTeacher(None, given.astype(np.float32), {"teacher": "embeddings", "sha256": digest})
     if given is not None:
@@ -98,7 +104,7 @@ def cached_embeddings(
     if config.teacher_view == "frozen":
         shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
-        shown = embed(teacher.network, subset(seeing(samples, teacher.network.inputs.sees), seen), BATCH)
+        shown = embed(teacher.network, seeing(samples, teacher.network.inputs.sees, seen), BATCH)
     found = np.full((len(samples), shown.shape[1]), np.nan, dtype=np.float32)
     found[seen] = shown
     note.unlink(missing_ok=True)
