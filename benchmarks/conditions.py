@@ -48,12 +48,6 @@ def city_images(job: tuple[int, float]) -> dict[str, tuple[list[np.ndarray], np.
     return result
 
 
-def name_of(checkpoint: str) -> str:
-    """`nano`, or the folder of a run."""
-    path = Path(checkpoint)
-    return path.parent.name if path.name == "student.safetensors" else path.stem
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/conditions"))
@@ -62,9 +56,9 @@ def main() -> None:
     parser.add_argument("--length-m", type=float, default=400.0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    trained = {name_of(one): DescriptorExtractor.from_checkpoint(one, batch_size=16) for one in options.checkpoint}
-    first = trained[name_of(options.checkpoint[0])]
-    methods = {**trained, "untrained": untrained_copy(first), "pixels": PixelBaseline()}
+    trained = {one: DescriptorExtractor.from_checkpoint(one, batch_size=16) for one in options.checkpoint}
+    methods = {**trained, "untrained": untrained_copy(trained[options.checkpoint[0]]), "pixels": PixelBaseline()}
+    width = max(20, *(len(name) + 2 for name in methods))
     hits: dict[tuple[str, str], list[list[bool]]] = {}
     jobs = [(FIRST_CITY + i, options.length_m) for i in range(options.cities)]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
@@ -80,7 +74,7 @@ def main() -> None:
     with (options.out / "conditions.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["condition", "camera", "method", "recall@1", "std over cities", "queries", "world"])
-        print(f"{'condition':<18}" + "".join(f"{m:>20}" for m in methods) + f"{'queries':>10}")
+        print(f"{'condition':<18}" + "".join(f"{m:>{width}}" for m in methods) + f"{'queries':>10}")
         for name in dict.fromkeys(name for name, _ in hits):
             cells, queries = [], 0
             for method in methods:
@@ -89,7 +83,7 @@ def main() -> None:
                 mean, spread = float(np.mean(by_city)), float(np.std(by_city, ddof=1)) if len(by_city) > 1 else 0.0
                 cells.append(f"{mean:.3f} ± {spread:.3f}")
                 writer.writerow([*name.split(), method, f"{mean:.4f}", f"{spread:.4f}", queries, WORLD_VERSION])
-            print(f"{name:<18}" + "".join(f"{c:>20}" for c in cells) + f"{queries:>10}", flush=True)
+            print(f"{name:<18}" + "".join(f"{c:>{width}}" for c in cells) + f"{queries:>10}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 Every student of a seed starts from the same weights, sees the same images in the same order and takes the same number
 of steps; only what it learns from the teacher differs. One teacher, image and LiDAR fused, teaches them all; the same
-command trains it first. The weight of a loss is searched for every row alike, on validation cities. Runs are
-cached per row and seed: the same command goes on where it stopped, and prints the tables.
+command trains it first. The weight of a loss is searched for every row alike, on validation cities; in DistilVPR-SC it
+is λ_S, as published. Runs are cached per row and seed: the same command goes on where it stopped, and prints the
+tables. `distillation_rows.py` has the rows.
 
     python benchmarks/distillation.py --out runs/distillation
 
@@ -17,160 +18,34 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from distillation_rows import (
+    METHODS,
+    PARENT,
+    ROWS,
+    SEARCH_SEED,
+    SETS,
+    TABLES,
+    TAUGHT_BY,
+    TEACHERS,
+    WORLD,
+    same_run,
+    student_config,
+    teacher_config,
+    tried,
+)
 from synthetic_tables import cells, recalls, render, save
-from teachers import CLOUD, IMAGE, SETTINGS
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.evaluation.run_pairs import PairRecalls
 from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.data.training_set import FrameTable, read_frame_table
-from vpr_ros.training.losses import DISTILLATION_WEIGHTS
 
-WORLD = {"camera": "fixed", "lidar": "clean", "above_ground_m": 0.5}
-DRIVES = {
-    "conditions": (
-        ("summer", "day", "clear"),
-        ("winter", "overcast", "snow"),
-        ("autumn", "dusk", "rain"),
-        ("summer", "night", "clear"),
-    )
-}
 MAP, QUERIES = "0", {"winter": "1", "dusk": "2", "night": "3"}  # numbers of the drives
-# name: seeds, drives per city, frames per drive, further settings
-SETS = {
-    "train": (range(300, 340), 3, 50, {}),
-    "validation": (range(1050, 1053), 4, 60, DRIVES),
-    "test": (range(2100, 2105), 4, 90, DRIVES),
-}
-TEACHERS = {
-    "teacher, cloud alone": {"teacher": "minkloc++-cloud", "options": {"dim": 128, **CLOUD}},
-    "teacher, fused": {
-        "teacher": "minkloc++",
-        "options": {"cloud_dim": 128, "image_dim": 128, **CLOUD, **IMAGE},
-        "head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},
-    },
-}
-TEACHER_SETTINGS = {**SETTINGS, "epochs": 8, "milestones": (6,)}
-
-# One student for every row: nano on 56 x 56 pixels, from random weights.
-STUDENT = {
-    "student": "nano",
-    "options": {"image_size": [56, 56]},
-    "loss": "contrastive",
-    "learning_rate": 2e-3,  # the best for the student alone on validation cities, of 1, 2 and 4 thousandths
-    "epochs": 1,
-    "steps_per_epoch": 360,
-    "places_per_batch": 16,
-    "images_per_place": 3,
-    "ramp": (0.3, 0.3),
-    "cache": True,
-    "threads": 1,
-    "accelerator": "cpu",
-}
-TAUGHT = {"head": "linear", "head_for": "widths", "teacher_space": "centred", "sparse": "torch"}
-# Of a loss's own weights: searched for every row of `methods` on validation cities, with seed 0 and a third of the
-# steps; rows of the other tables take their parent's.
-FACTORS = (0.1, 1.0, 8.0)
-SEARCH_STEPS = 120
-OURS = {"loss": "relations", "teacher_space": "whitened"}
-
-METHODS: dict[str, dict | None] = {
-    "student alone": None,
-    "KD": {"loss": "kd"},
-    "AFD": {"loss": "afd"},
-    "EPC-Net": {"loss": "epc-net"},
-    "RKD": {"loss": "rkd"},
-    "CSD": {"loss": "csd"},
-    "LSD-Net": {"loss": "lsd-net"},
-    "MKD": {"loss": "mkd"},
-    "S, released": {"loss": "distilvpr-s-released"},
-    "C, released": {"loss": "distilvpr-c-released"},
-    "SC, released": {"loss": "distilvpr-s-released+distilvpr-c-released"},
-    "S, paper": {"loss": "distilvpr-s"},
-    "C, paper": {"loss": "distilvpr-c"},
-    "SC, paper": {"loss": "distilvpr-s+distilvpr-c"},
-    "ours": OURS,
-}
-
-
-def only(row: dict, *terms: str) -> dict:
-    """A row's losses reduced to some of their terms."""
-    names = [term for name in row["loss"].split("+") for term in DISTILLATION_WEIGHTS[name]]
-    return {**row, "weights": {name: 0.0 for name in names if not name.endswith(terms)}}
-
-
-SC = METHODS["SC, released"] or {}
-AGENTS: dict[str, dict | None] = {
-    "tt-ss (S, released)": METHODS["S, released"],
-    "ts-ss (C, released)": METHODS["C, released"],
-    "tt-ts": {"loss": "distilvpr-tt-ts-released"},
-    "both (SC, released)": SC,
-}
-MANIFOLDS: dict[str, dict | None] = {
-    "Euclidean": only(SC, "euclidean"),
-    "angle and cosine": only(SC, "angle", "cosine"),
-    "hyperbolic": only(SC, "hyperbolic"),
-    "Euclidean, angle and cosine": only(SC, "euclidean", "angle", "cosine"),
-}
-WIDTHS: dict[str, dict | None] = {
-    "S on the descriptor": METHODS["S, released"],
-    "S through a linear head": {"loss": "distilvpr-s-released", "head_for": "all"},
-    "S through a head of two layers": {"loss": "distilvpr-s-released", "head_for": "all", "head": "mlp"},
-    "SC, cross terms through the head": SC,
-    "SC through a linear head": {**SC, "head_for": "all"},
-    "ours": OURS,
-    "ours, teacher centred only": {"loss": "relations"},
-    "ours, teacher as it is": {"loss": "relations", "teacher_space": "raw"},
-    "SC, released, teacher as it is": {**SC, "teacher_space": "raw"},
-}
-TABLES = {
-    "methods": [*TEACHERS, *METHODS],
-    "agents": ["student alone", *AGENTS],
-    "manifolds": ["student alone", *MANIFOLDS, "SC, released"],
-    "widths": ["student alone", *WIDTHS],
-}
-SEARCH_SEED, TAUGHT_BY = 0, 1  # seeds of the search, and of the one teacher of all students
-ROWS: dict[str, dict | None] = {**METHODS, **AGENTS, **MANIFOLDS, **WIDTHS}
-PARENT = {row: "ours" if row.startswith("ours") else "SC, released" for row in (*AGENTS, *MANIFOLDS, *WIDTHS)}
-UNSEARCHED = ("ts-ss (C, released)", "tt-ts")  # cross terms, whose weight is the published one in SC too
-
-
-def teacher_config(name: str, seed: int):
-    """The run of one teacher and seed."""
-    from vpr_ros.training.engine.teacher_config import TeacherConfig, check
-
-    return check(replace(TeacherConfig(), **{**TEACHER_SETTINGS, **TEACHERS[name], "seed": seed}))
-
-
-def student_config(row: str, seed: int, factor: float):
-    """The run of one row and seed, its distillation weighed by the factor."""
-    from vpr_ros.training.engine.config import DistilConfig, TrainConfig
-    from vpr_ros.training.engine.rules import check
-
-    distil = ROWS[row]
-    section = None if distil is None else DistilConfig(**{**TAUGHT, **weighed(distil, factor)})
-    steps = {"steps_per_epoch": SEARCH_STEPS} if seed == SEARCH_SEED else {}
-    return check(replace(TrainConfig(), **{**STUDENT, **steps, "seed": seed, "distil": section}), folders=False)
-
-
-def weighed(distil: dict, factor: float) -> dict:
-    """A row's losses times the factor. In DistilVPR-SC it acts on λ_S alone, which its authors choose by data set."""
-    names = distil["loss"].split("+")
-    if len(names) == 1:
-        return {**distil, "scale": factor}
-    own = {term: weight for name in names for term, weight in DISTILLATION_WEIGHTS[name].items()}
-    own |= distil.get("weights", {})
-    return {**distil, "weights": {term: weight * factor if "self" in term else weight for term, weight in own.items()}}
-
-
-def same_run(row: str) -> str:
-    """The first row that names the same run: a row of several tables is trained once."""
-    return next(name for name, distil in ROWS.items() if distil == ROWS[row])
 
 
 def folder_of(out: Path, row: str, seed: int) -> Path:
@@ -222,15 +97,11 @@ def student_folder(out: Path, row: str, seed: int, factor: float) -> Path:
     return folder_of(out, f"{same_run(row)} x {factor:g}", seed)
 
 
-def tried(row: str) -> tuple[float, ...]:
-    """Factors of the search; a student alone has nothing to weigh."""
-    return FACTORS if ROWS[row] is not None else (1.0,)
-
-
+@cache
 def best(out: Path, row: str) -> float:
     """Of the factors tried, the one with the best AR@1 on validation cities."""
-    if row in UNSEARCHED:
-        return 1.0
+    if len(tried(row)) == 1:
+        return tried(row)[0]
     row = row if row in METHODS else PARENT[row]
     frames = read_frame_table(out / "world" / "validation")
     paths = {factor: student_folder(out, row, SEARCH_SEED, factor) / "validation.npy" for factor in tried(row)}

@@ -37,6 +37,17 @@ def test_cached_embeddings_are_the_teachers_of_the_samples_as_they_lie(folder, c
     assert np.allclose(np.load(tmp_path / "run" / "teacher.npy"), expected, atol=1e-6)
 
 
+def test_torn_embeddings_are_computed_again(folder, checkpoint, tmp_path):
+    config = settings(folder, checkpoint, epochs=1)
+    train(config, tmp_path / "run", finish=False)
+    kept = tmp_path / "run" / "teacher.npy"
+    whole = kept.read_bytes()
+    for torn in (whole[:300], whole[:20], b""):
+        kept.write_bytes(torn)
+        train(config, tmp_path / "run", finish=False)
+        assert kept.read_bytes() == whole
+
+
 def test_embeddings_that_were_handed_over_do_as_well(folder, checkpoint, tmp_path):
     samples = samples_of(folder)
     embeddings = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples)

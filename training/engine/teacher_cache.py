@@ -99,8 +99,9 @@ def cached_embeddings(
         raise VprError(f"distil: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one")
     described = _description(teacher, samples, seen, config, augment, seed)
     path, note = folder / "teacher.npy", folder / "teacher.json"
-    if path.exists() and note.exists() and note.read_text() == described:
-        return np.load(path, allow_pickle=False)
+    kept = _read_whole(path) if note.exists() and note.read_text() == described else None
+    if kept is not None and len(kept) == len(samples):
+        return kept
     if config.teacher_view == "frozen":
         shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
@@ -113,6 +114,14 @@ def cached_embeddings(
     os.replace(partial, path)
     note.write_text(described)
     return found
+
+
+def _read_whole(path: Path) -> np.ndarray | None:
+    """The array of an .npy file; None where it is missing or torn, since it can be computed again."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def _description(

@@ -127,7 +127,7 @@ def _warn_of_unseen(source: RunTeacher, samples: SampleSet, config: TrainConfig)
     if source.network is None or (config.distil is not None and config.distil.teacher_view == "online"):
         return
     unseen = len(samples) - len(holding(samples, source.network.inputs.sees))
-    if unseen:
+    if 0 < unseen < len(samples):
         log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))
 
 
