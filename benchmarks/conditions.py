@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_ros.evaluation.folders import PixelBaseline
+from vpr_ros.evaluation.protocols.folders import PixelBaseline
 from vpr_ros.offline.baselines import untrained_copy
 from vpr_ros.student import DescriptorExtractor
-from vpr_ros.training.synthetic.city import FIRST_TEST_SEED, WORLD_VERSION
 from vpr_ros.training.synthetic.conditions import CameraConfig, differing_camera, named_conditions
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
+from vpr_ros.training.synthetic.world.city import FIRST_TEST_SEED, WORLD_VERSION
 
 CONDITIONS = ("day", "dusk", "night", "winter")
 CAMERAS = ("fixed", "differing")

@@ -41,9 +41,9 @@ from distillation_rows import (
 from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
-from vpr_ros.evaluation.run_pairs import PairRecalls
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
 from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training.data.training_set import FrameTable, read_frame_table
+from vpr_ros.training_set.reader import FrameTable, read_frame_table
 
 MAP, QUERIES = "0", {"winter": "1", "dusk": "2", "night": "3"}  # numbers of the drives
 
@@ -58,8 +58,8 @@ def run_teacher(job: tuple[Path, str, int]) -> str:
     out, row, seed = job
     import torch
 
-    from vpr_ros.training.engine.teacher_train import train_teacher
     from vpr_ros.training.evaluation.embedding import embed
+    from vpr_ros.training.teacher.train import train_teacher
     from vpr_ros.training.teachers import load_teacher
 
     torch.set_num_threads(1)
@@ -79,8 +79,8 @@ def run_student(job: tuple[Path, str, int, float]) -> str:
     import torch
 
     from vpr_ros.student import load_checkpoint
-    from vpr_ros.training.engine.train import train
     from vpr_ros.training.evaluation.embedding import embed
+    from vpr_ros.training.student.train import train
 
     torch.set_num_threads(1)
     folder, started = student_folder(*job), time.process_time()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from teachers import CLOUD, IMAGE, SETTINGS
 
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig
-from vpr_ros.training.engine.rules import check
-from vpr_ros.training.engine.teacher_config import TeacherConfig
-from vpr_ros.training.engine.teacher_config import check as check_teacher
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
+from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.rules import check
+from vpr_ros.training.teacher.config import TeacherConfig
+from vpr_ros.training.teacher.config import check as check_teacher
 
 WORLD = {"camera": "fixed", "lidar": "clean", "above_ground_m": 0.5}
 DRIVES = {

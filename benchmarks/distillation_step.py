@@ -19,32 +19,32 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["GOMP_SPINCOUNT"] = "0"
 
-import argparse  # noqa: E402
-import csv  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import time  # noqa: E402
-import warnings  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from dataclasses import replace  # noqa: E402
-from pathlib import Path  # noqa: E402
-from types import SimpleNamespace  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import csv
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import numpy as np  # noqa: E402
-import timm  # noqa: E402
-import torch  # noqa: E402
-from sparse import lidar_like  # noqa: E402
-from student import randomised  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import numpy as np
+import timm
+import torch
+from sparse import lidar_like
+from student import randomised
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from vpr_ros.student import D2VPR, SMALL  # noqa: E402
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig  # noqa: E402
-from vpr_ros.training.engine.module import MetricLearning  # noqa: E402
-from vpr_ros.training.engine.teacher_cache import RunTeacher  # noqa: E402
-from vpr_ros.training.losses import contrastive_loss  # noqa: E402
-from vpr_ros.training.teachers import load_teacher  # noqa: E402
+from vpr_ros.student import D2VPR, SMALL
+from vpr_ros.training.losses import contrastive_loss
+from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.module import MetricLearning
+from vpr_ros.training.student.teacher_cache import RunTeacher
+from vpr_ros.training.teachers import load_teacher
 
 TARGET, WIDTH, POINTS = 1.35, 256, 4096  # the teacher's width, and the points of a cloud
 RECIPES = {"task alone": "", "task + relations": "relations", "task + DistilVPR-SC": "distilvpr-s+distilvpr-c"}
@@ -91,7 +91,10 @@ def bare(config: TrainConfig, images: Tensor, masks: tuple[Tensor, Tensor], prec
         for matrix, decay in ((True, config.weight_decay), (False, 0.0))
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
-    loss = lambda: contrastive_loss(F.normalize(net(images).float(), dim=1), *masks)  # noqa: E731
+
+    def loss():
+        return contrastive_loss(F.normalize(net(images).float(), dim=1), *masks)
+
     return Step(loss, optimiser, config.clip, precision)
 
 
@@ -186,7 +189,10 @@ def main() -> None:
     for name, module in modules.items():
         optimisers: Any = module.configure_optimizers()
         batch = {"image": images, "row": torch.arange(args.batch, device=device)}
-        loss = lambda m=module, b=batch: m.training_step(b, 0)  # noqa: E731
+
+        def loss(m=module, b=batch):
+            return m.training_step(b, 0)
+
         sides[name] = Step(loss, optimisers["optimizer"], config.clip, args.precision)
     measured, times = compare(reference, sides, args.rounds)
     base = np.median(times, axis=0)

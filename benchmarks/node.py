@@ -46,8 +46,14 @@ def make_map(path: Path, extractor, images: list[np.ndarray], keyframes: int) ->
     rows = rng.standard_normal((keyframes, extractor.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows[: len(images)] = extractor.describe(images)
-    place_map = PlaceMap.create(path, fingerprint=extractor.fingerprint, dim=extractor.dim, place_radius_m=10.0,
-                                preprocessing=extractor.preprocessing, model_name=extractor.name)  # fmt: skip
+    place_map = PlaceMap.create(
+        path,
+        fingerprint=extractor.fingerprint,
+        dim=extractor.dim,
+        place_radius_m=10.0,
+        preprocessing=extractor.preprocessing,
+        model_name=extractor.name,
+    )
     with place_map:
         session = place_map.start_session("bench")
         for i, row in enumerate(rows):
@@ -104,8 +110,13 @@ class Bench:
 
         self.settings, self.folder = settings, folder
         self.log = (folder / "node.log").open("w")
-        parameters = {"map_path": folder / "bench.vpr", "threads": settings.threads, "checkpoint": settings.checkpoint,
-                      "compressed": str(not settings.raw).lower(), "odom_source": "none"}  # fmt: skip
+        parameters = {
+            "map_path": folder / "bench.vpr",
+            "threads": settings.threads,
+            "checkpoint": settings.checkpoint,
+            "compressed": str(not settings.raw).lower(),
+            "odom_source": "none",
+        }
         arguments = [text for name, value in parameters.items() for text in ("-p", f"{name}:={value}")]
         self.process = self._python("from vpr_ros.nodes.main import vpr_node; vpr_node()", "--ros-args", *arguments)
         rclpy.init()
@@ -155,8 +166,9 @@ class Bench:
         self.latencies_ms.clear()
         film = self._python(
             f"sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import node; "
-            f"node.camera({rate_hz}, {seconds}, {str(self.folder)!r}, {self.settings.raw})", output=subprocess.PIPE,
-        )  # fmt: skip
+            f"node.camera({rate_hz}, {seconds}, {str(self.folder)!r}, {self.settings.raw})",
+            output=subprocess.PIPE,
+        )
         while film.poll() is None:
             if meanwhile is not None and len(self.latencies_ms) > WARM_UP:
                 meanwhile()
@@ -251,15 +263,19 @@ def main() -> None:
         finally:
             bench.close()
     kind = "raw" if settings.raw else "JPEG"
-    print(f"{settings.checkpoint}, {settings.threads} thread(s), {settings.keyframes} keyframes, 640x480 {kind}; "
-          f"medians of {settings.repeats} repeats of {settings.seconds:g} s\n")  # fmt: skip
+    print(
+        f"{settings.checkpoint}, {settings.threads} thread(s), {settings.keyframes} keyframes, 640x480 {kind}; "
+        f"medians of {settings.repeats} repeats of {settings.seconds:g} s\n"
+    )
     header = ("Hz", "bare (ms)", "p50 (ms)", "p95 (ms)", "p50/bare", "p95/bare", "sent", "not answered")
     table = [(rate, *np.median(values, axis=0)) for rate, values in rows.items()]
     print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     for rate, idle, p50, p95, r50, r95, sent, dropped in table:
         print(f"| {rate:g} | {idle:.1f} | {p50:.1f} | {p95:.1f} | {r50:.2f} | {r95:.2f} | {sent:.0f} | {dropped:.0f} |")
-    print(f"\nget_parameters during a flood of {FLOOD_HZ:g} images/s: median {np.median(calls):.1f} ms, "
-          f"p95 {np.percentile(calls, 95):.1f}, at most {np.max(calls):.1f} of {np.size(calls)}")  # fmt: skip
+    print(
+        f"\nget_parameters during a flood of {FLOOD_HZ:g} images/s: median {np.median(calls):.1f} ms, "
+        f"p95 {np.percentile(calls, 95):.1f}, at most {np.max(calls):.1f} of {np.size(calls)}"
+    )
     if settings.out:
         settings.out.mkdir(parents=True, exist_ok=True)
         with open(settings.out / "node.csv", "w", newline="") as file:

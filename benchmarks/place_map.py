@@ -1,6 +1,6 @@
 """Size, loading and search of a map of many keyframes (random descriptors of 512 numbers, both poses, no thumbnails).
 
-    python benchmarks/place_map.py --keyframes 100000
+python benchmarks/place_map.py --keyframes 100000
 """
 
 import argparse

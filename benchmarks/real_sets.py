@@ -16,8 +16,8 @@ from pathlib import Path
 
 import cv2
 
-from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders
 from vpr_ros.evaluation.pairs import Pair, write_pairs
+from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders
 from vpr_ros.offline.baselines import untrained_copy
 from vpr_ros.sensors import Bag, stamp_ns
 from vpr_ros.student import DescriptorExtractor, save_checkpoint

@@ -1,6 +1,6 @@
 """Time to render a synthetic drive with LiDAR into a bag: 320x240 pixels and a 16-beam scan a frame, two processes.
 
-    python benchmarks/rendering.py
+python benchmarks/rendering.py
 """
 
 import tempfile

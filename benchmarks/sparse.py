@@ -15,27 +15,27 @@ import os
 # before torch is imported: waiting OpenMP workers would burn CPU time that is then counted
 os.environ.update(OMP_WAIT_POLICY="PASSIVE", GOMP_SPINCOUNT="0", OMP_NUM_THREADS="1")
 
-import argparse  # noqa: E402
-import csv  # noqa: E402
-import json  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
-from pathlib import Path  # noqa: E402
-from types import ModuleType  # noqa: E402
-from typing import Any  # noqa: E402
-from unittest import mock  # noqa: E402
+import argparse
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest import mock
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vpr_ros.errors import VprError  # noqa: E402
-from vpr_ros.training.sparse import Coordinates, backend  # noqa: E402
-from vpr_ros.training.sparse import kernel_map as maps  # noqa: E402
-from vpr_ros.training.teachers.minkfpn import CloudBranch  # noqa: E402
+from vpr_ros.errors import VprError
+from vpr_ros.training.sparse import Coordinates, backend
+from vpr_ros.training.sparse import kernel_map as maps
+from vpr_ros.training.teachers.minkfpn import CloudBranch
 
 VOXEL, TARGETS = 0.01, {"eval": 1.2, "training": 1.3}
 Side = Callable[[], object]

@@ -26,9 +26,9 @@ from teachers import SETS, WORLD, figures
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training.data.training_set import read_frame_table
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig
-from vpr_ros.training.engine.rules import check
+from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.rules import check
+from vpr_ros.training_set.reader import read_frame_table
 
 CHECKPOINT = "student.safetensors"
 DIM = 128  # of a region's vector, in student and teacher alike
@@ -135,7 +135,7 @@ def first_folder(out: Path, row: Row, seed: int) -> Path:
 
 def train_teacher(out: Path, world: Path, _name: str, seed: int) -> Path:
     """By places alone, from random weights; returns its checkpoint."""
-    from vpr_ros.training.engine.train import train
+    from vpr_ros.training.student.train import train
 
     config = config_of(TEACHER, seed, STEPS["teacher"], **BY_PLACE)
     return train(config, folder_of(out, TEACHER_ROW, seed), samples=images(world, "train"), finish=False)
@@ -143,7 +143,7 @@ def train_teacher(out: Path, world: Path, _name: str, seed: int) -> Path:
 
 def train_first(out: Path, world: Path, name: str, seed: int) -> Path:
     """Stage 1 of a row; returns its checkpoint."""
-    from vpr_ros.training.engine.train import train
+    from vpr_ros.training.student.train import train
 
     row = ROWS[name]
     config = config_of(options_of(row), seed, row.first, **BY_FEATURES)
@@ -153,7 +153,7 @@ def train_first(out: Path, world: Path, name: str, seed: int) -> Path:
 
 def train_second(out: Path, world: Path, name: str, seed: int) -> Path:
     """Stage 2 of a row, from its stage 1 where it has one; returns its checkpoint."""
-    from vpr_ros.training.engine.train import train
+    from vpr_ros.training.student.train import train
 
     row = ROWS[name]
     changes = {
@@ -197,8 +197,8 @@ def images(world: Path, split: str) -> FrameTableSamples:
 def embed_row(out: Path, world: Path, name: str, seed: int, split: str) -> None:
     """Embeddings of a split's frames, to `<split>.npy` of the row's folder."""
     from vpr_ros.student import load_checkpoint
-    from vpr_ros.training.engine.students import build_student
     from vpr_ros.training.evaluation.embedding import embed
+    from vpr_ros.training.student.networks import build_student
 
     untrained = name == UNTRAINED
     model = build_student(config_of(STUDENT, seed, 1)) if untrained else load_checkpoint(checkpoint_of(out, name, seed))

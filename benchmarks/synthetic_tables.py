@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
-from vpr_ros.training.data.training_set import FrameTable
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
+from vpr_ros.training_set.reader import FrameTable
 
 IMAGE_SIZE = (72, 96)
 RADIUS_M = 10.0

@@ -24,11 +24,11 @@ import numpy as np
 from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import paired_difference
-from vpr_ros.evaluation.run_pairs import PairRecalls
-from vpr_ros.training.data.cloud_augment import CloudAugmentConfig
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
+from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training.data.training_set import read_frame_table
-from vpr_ros.training.engine.teacher_config import TeacherConfig, check, measure_of
+from vpr_ros.training.teacher.config import TeacherConfig, check, measure_of
+from vpr_ros.training_set.reader import read_frame_table
 
 TEST_CONDITIONS = (
     ("summer", "day", "clear"),
@@ -109,9 +109,9 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
     out, row, seed, epochs, trained = job
     import torch
 
-    from vpr_ros.training.engine.teacher_branches import AdaFusionBranch
-    from vpr_ros.training.engine.teacher_train import build_teacher, train_teacher
     from vpr_ros.training.evaluation.embedding import embed
+    from vpr_ros.training.teacher.branches import AdaFusionBranch
+    from vpr_ros.training.teacher.train import build_teacher, train_teacher
     from vpr_ros.training.teachers import load_teacher
 
     torch.set_num_threads(1)
@@ -159,8 +159,10 @@ def table_of(out: Path, rows: list[str], seeds: list[int]) -> str:
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         measure = measure_of(config_of(row, 1, SETTINGS["epochs"]))
-        named = [(row, [folder_of(out, row, s) / "test.npy" for s in seeds]),
-                 (f"{row}, untrained", [folder_of(out, row, seeds[0]) / "untrained.npy"])]  # fmt: skip
+        named = [
+            (row, [folder_of(out, row, s) / "test.npy" for s in seeds]),
+            (f"{row}, untrained", [folder_of(out, row, seeds[0]) / "untrained.npy"]),
+        ]
         for name, paths in named:
             by_row[name] = [figures(recalls(np.load(p), frames, measure)) for p in paths if p.exists()]
     names = list(next(found[0] for found in by_row.values() if found))
@@ -199,9 +201,8 @@ def main() -> None:
             if trained or seed == options.seeds[0]
         ]
         missing = [
-            job for job in wanted
-            if not (folder_of(*job[:3]) / ("test.npy" if job[4] else "untrained.npy")).exists()
-        ]  # fmt: skip
+            job for job in wanted if not (folder_of(*job[:3]) / ("test.npy" if job[4] else "untrained.npy")).exists()
+        ]
         with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
             for done in pool.map(run, missing):
                 print(done, flush=True)

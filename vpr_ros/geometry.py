@@ -16,23 +16,27 @@ def quaternion_to_matrix(quaternion) -> np.ndarray:
     if not np.isfinite(norm) or norm < 1e-6:
         raise ValueError(f"quaternion {q.tolist()} has no direction")
     x, y, z, w = q / norm
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 def matrix_to_quaternion(R: np.ndarray) -> np.ndarray:
     """Quaternion (x, y, z, w) with w >= 0 of a rotation matrix (3, 3), stable for every angle."""
     m = np.asarray(R, dtype=np.float64)
     # The four candidates of 4q_i^2; dividing by the largest never divides by a small number.
-    squares = np.array([
-        1 + m[0, 0] - m[1, 1] - m[2, 2],
-        1 - m[0, 0] + m[1, 1] - m[2, 2],
-        1 - m[0, 0] - m[1, 1] + m[2, 2],
-        1 + m[0, 0] + m[1, 1] + m[2, 2],
-    ])
+    squares = np.array(
+        [
+            1 + m[0, 0] - m[1, 1] - m[2, 2],
+            1 - m[0, 0] + m[1, 1] - m[2, 2],
+            1 - m[0, 0] - m[1, 1] + m[2, 2],
+            1 + m[0, 0] + m[1, 1] + m[2, 2],
+        ]
+    )
     i = int(np.argmax(squares))
     rows = [
         [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
@@ -92,20 +96,24 @@ def geodetic_to_ecef(latitude_deg: float, longitude_deg: float, altitude_m: floa
     """WGS-84 position as earth-centred coordinates (3,) in metres."""
     lat, lon = np.radians(latitude_deg), np.radians(longitude_deg)
     n = WGS84_A_M / np.sqrt(1 - WGS84_E2 * np.sin(lat) ** 2)
-    return np.array([
-        (n + altitude_m) * np.cos(lat) * np.cos(lon),
-        (n + altitude_m) * np.cos(lat) * np.sin(lon),
-        (n * (1 - WGS84_E2) + altitude_m) * np.sin(lat),
-    ])
+    return np.array(
+        [
+            (n + altitude_m) * np.cos(lat) * np.cos(lon),
+            (n + altitude_m) * np.cos(lat) * np.sin(lon),
+            (n * (1 - WGS84_E2) + altitude_m) * np.sin(lat),
+        ]
+    )
 
 
 def geodetic_to_enu(latitude_deg, longitude_deg, altitude_m, datum) -> np.ndarray:
     """East, north, up (3,) in metres of a WGS-84 position, seen from `datum` (latitude, longitude, altitude)."""
     lat, lon = np.radians(datum[0]), np.radians(datum[1])
     delta = geodetic_to_ecef(latitude_deg, longitude_deg, altitude_m) - geodetic_to_ecef(*datum)
-    R = np.array([
-        [-np.sin(lon), np.cos(lon), 0],
-        [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)],
-        [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)],
-    ])
+    R = np.array(
+        [
+            [-np.sin(lon), np.cos(lon), 0],
+            [-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)],
+            [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)],
+        ]
+    )
     return R @ delta

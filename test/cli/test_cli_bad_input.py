@@ -176,9 +176,12 @@ def test_empty_map(vpr, bags, checkpoint, tmp_path):
 
     extractor = DescriptorExtractor.from_checkpoint(checkpoint)
     PlaceMap.create(
-        tmp_path / "empty.vpr", fingerprint=extractor.fingerprint, dim=extractor.dim, place_radius_m=10.0,
+        tmp_path / "empty.vpr",
+        fingerprint=extractor.fingerprint,
+        dim=extractor.dim,
+        place_radius_m=10.0,
         preprocessing=extractor.preprocessing,
-    ).close()  # fmt: skip
+    ).close()
     arguments = ("--map", tmp_path / "empty.vpr", "-o", tmp_path / "run", "-c", checkpoint)
     assert_sentence(vpr("localize", bags["second"], *arguments), "no keyframes")
 
@@ -264,9 +267,18 @@ def test_bag_of_laser_scans(vpr, map_it, tmp_path, street):
     header = odometry_msg(np.eye(4), street.START_NS).header
     none = np.zeros(0, np.float32)
     scan = make(
-        "sensor_msgs/msg/LaserScan", header=header, angle_min=0.0, angle_max=1.0, angle_increment=0.1,
-        time_increment=0.0, scan_time=0.0, range_min=0.0, range_max=9.0, ranges=none, intensities=none,
-    )  # fmt: skip
+        "sensor_msgs/msg/LaserScan",
+        header=header,
+        angle_min=0.0,
+        angle_max=1.0,
+        angle_increment=0.1,
+        time_increment=0.0,
+        scan_time=0.0,
+        range_min=0.0,
+        range_max=9.0,
+        ranges=none,
+        intensities=none,
+    )
     with BagWriter(tmp_path / "scans") as bag:
         bag.write("/scan", scan, street.START_NS)
     assert_sentence(map_it(tmp_path / "scans"), "/scan", "LaserScan")

@@ -10,18 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import robotcar_layout as layout
 
 from vpr_ros.geometry import invert
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import Bag, Camera, Drive, decode_cloud, decode_image, stamp_ns
-from vpr_ros.sensors.trajectory import pose_of
-from vpr_ros.training.data.convert_robotcar import convert_robotcar
-from vpr_ros.training.data.robotcar import Traversal
-from vpr_ros.training.data.robotcar_models import T_base_lidar
-
-TRAINING_TESTS = str(Path(__file__).parents[1] / "training")
-sys.path.insert(0, TRAINING_TESTS)
-import robotcar_layout as layout  # noqa: E402
+from vpr_ros.sensors.poses.trajectory import pose_of
+from vpr_ros.training.data.convert.robotcar import convert_robotcar
+from vpr_ros.training.data.datasets.robotcar.models import T_base_lidar
+from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 
 SUMMER, WINTER = layout.NAMES
 
@@ -58,8 +55,13 @@ def test_the_bag_holds_every_reading(raw, robotcar_bags):
     with Bag(robotcar_bags[SUMMER]) as bag:
         counts = {t.name: t.count for t in bag.topics}
     assert counts == {
-        "/camera/image/compressed": 23, "/camera/camera_info": 23, "/points": 12, "/odom": len(traversal.ins),
-        "/tf": len(traversal.ins), "/tf_static": 1, "/ground_truth/pose": len(traversal.rtk),
+        "/camera/image/compressed": 23,
+        "/camera/camera_info": 23,
+        "/points": 12,
+        "/odom": len(traversal.ins),
+        "/tf": len(traversal.ins),
+        "/tf_static": 1,
+        "/ground_truth/pose": len(traversal.rtk),
     }
     stamps = traversal.stamps_ns("stereo/centre")
     for (t, msg), stamp in zip(messages(robotcar_bags[SUMMER], "/camera/image/compressed"), stamps, strict=True):
@@ -135,7 +137,8 @@ def test_map_one_season_and_localise_in_the_other(raw, robotcar_bags, checkpoint
 
 PROGRAM = """
 import sys, time
-from vpr_ros.training.data import convert_robotcar as c, robotcar
+from vpr_ros.training.data.convert import robotcar as c
+from vpr_ros.training.data.datasets.robotcar import traversal as robotcar
 fast = robotcar.Traversal.image
 def slow(self, *a):
     time.sleep(0.05)
@@ -210,17 +213,33 @@ BAD = {
     "nothing there": (lambda f: f / "nowhere", [], "is not a folder"),
     "the folder above": (lambda f: f.parent, [], "holds 1 traversals; give one of them"),
     "no camera": (lambda f: (f / "stereo.timestamps").unlink(), [], "stereo.timestamps is missing"),
-    "no models": (lambda f: (f.parent / "models").rename(f.parent / "m"), [],
-                  "--models, or keep the images raw with --raw"),
+    "no models": (
+        lambda f: (f.parent / "models").rename(f.parent / "m"),
+        [],
+        "--models, or keep the images raw with --raw",
+    ),
     "no poses": (lambda f: (f / "gps" / "ins.csv").unlink(), [], "ins.csv cannot be read"),
-    "other poses": (lambda f: (f / "gps" / "ins.csv").write_text(
-        layout.INS_HEADER + "\n1,G,0,0,0,5735000,620000,-110,30U,0,0,0,0,0,0\n"), [], "no pose while the pictures"),
-    "other truth": (lambda f: (f / "rtk.csv").write_text(
-        layout.RTK_HEADER + "\n1,0,0,0,5735000,620000,-110,30U,0,0,0,0,0,0\n"), [], "rtk.csv has no pose while"),
+    "other poses": (
+        lambda f: (f / "gps" / "ins.csv").write_text(
+            layout.INS_HEADER + "\n1,G,0,0,0,5735000,620000,-110,30U,0,0,0,0,0,0\n"
+        ),
+        [],
+        "no pose while the pictures",
+    ),
+    "other truth": (
+        lambda f: (f / "rtk.csv").write_text(layout.RTK_HEADER + "\n1,0,0,0,5735000,620000,-110,30U,0,0,0,0,0,0\n"),
+        [],
+        "rtk.csv has no pose while",
+    ),
     "no scans": (lambda f: (f / "velodyne_left.timestamps").unlink(), [], "velodyne_left.timestamps is missing"),
-    "other scans": (lambda f: (f / "lms_front.timestamps").write_text("1400505800000000 1\n")
-                    and (f / "lms_front" / "1400505800000000.bin").write_bytes(b"0" * 24), ["--lidar", "lms_front"],
-                    "no scan while the pictures"),
+    "other scans": (
+        lambda f: (
+            (f / "lms_front.timestamps").write_text("1400505800000000 1\n")
+            and (f / "lms_front" / "1400505800000000.bin").write_bytes(b"0" * 24)
+        ),
+        ["--lidar", "lms_front"],
+        "no scan while the pictures",
+    ),
     "unknown laser": (lambda f: None, ["--lidar", "lms_side"], "no laser 'lms_side'"),
     "unknown camera": (lambda f: None, ["--camera", "stereo/middle"], "no camera 'stereo/middle'"),
     "missing truth": (lambda f: None, ["--rtk", "nowhere.csv"], "nowhere.csv is missing"),

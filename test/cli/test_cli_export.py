@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vpr_ros.student import CONFIGS, DescriptorExtractor, load_checkpoint, read_checkpoint
-from vpr_ros.training.engine import finish
+from vpr_ros.training.export import runtime_checkpoint as finish
 
 VIEWS = 12
 
@@ -54,9 +54,14 @@ def run_dir(checkpoint, town, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
     config = {
-        "student": "tiny", "train": [str(town)], "validation": [], "loss": "contrastive",
-        "projection_dim": 8, "whiten": 0.5, "seed": 3,
-    }  # fmt: skip
+        "student": "tiny",
+        "train": [str(town)],
+        "validation": [],
+        "loss": "contrastive",
+        "projection_dim": 8,
+        "whiten": 0.5,
+        "seed": 3,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     state = {f"student.{key}": value for key, value in student.state_dict().items()}
     known = {"kind": "metric learning", "config": {"train": [town.name]}, "data": "town", "frames": 48}

@@ -185,6 +185,9 @@ def test_project_stores_where_the_projection_came_from(town, checkpoint, vpr, tm
     assert vpr("project", town, "-c", checkpoint, "-o", path, "--dim", 4, "--whiten", 1).exit_code == 0
     loaded = read_checkpoint(path)
     assert loaded.metadata["provenance"]["projection"] == {
-        "images": 30, "dim": 4, "whiten": 1.0, "sources": ["town.vpr"],
-    }  # fmt: skip
+        "images": 30,
+        "dim": 4,
+        "whiten": 1.0,
+        "sources": ["town.vpr"],
+    }
     assert loaded.projection is not None and loaded.projection.whiten == 1.0

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images, rank_by_similarity
+from vpr_ros.evaluation.protocols.folders import (
+    FolderConfig,
+    PixelBaseline,
+    evaluate_folders,
+    list_images,
+    rank_by_similarity,
+)
 
 
 def scene(seed, gain=1.0, offset=0.0):
@@ -40,8 +46,8 @@ def test_pixel_descriptor_against_plain_loops():
     out = np.zeros((16, 24))
     for y in (0, 8):
         for x in (0, 8, 16):
-            block = grey[y:y + 8, x:x + 8]
-            out[y:y + 8, x:x + 8] = (block - block.mean()) / (block.std() + 1)
+            block = grey[y : y + 8, x : x + 8]
+            out[y : y + 8, x : x + 8] = (block - block.mean()) / (block.std() + 1)
     np.testing.assert_allclose(got, (out / np.linalg.norm(out)).ravel(), atol=1e-3)
     flat = PixelBaseline().describe([np.full((20, 20, 3), 9, np.uint8)])
     assert flat.dtype == np.float16 and not flat.any()

@@ -27,7 +27,11 @@ def recognition(status="accepted", probability=0.75, stamp=1_700_000_000_123_456
         SimpleNamespace(keyframe_id=2, probability=0.125, similarity=0.25, row=1),
     ]
     return SimpleNamespace(
-        stamp_ns=stamp, status=status, reason='said "so", twice', p_unknown=0.125, hypotheses=hypotheses,
+        stamp_ns=stamp,
+        status=status,
+        reason='said "so", twice',
+        p_unknown=0.125,
+        hypotheses=hypotheses,
         retrieval=[(i, 1.0 - i / 64) for i in range(40)],
     )
 
@@ -69,8 +73,16 @@ def test_a_torn_last_line_is_left_out_and_counted(tmp_path):
     assert read_matches(path) == (records(), 0)
 
 
-@pytest.mark.parametrize("bad", ["{", "[]", '{"stamp_ns": 1}', '{"stamp_ns": 1, "status": "fine", "p_unknown": 0, '
-                                 '"keyframe_id": null, "probability": null, "hypotheses": [], "retrieval": []}'])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "{",
+        "[]",
+        '{"stamp_ns": 1}',
+        '{"stamp_ns": 1, "status": "fine", "p_unknown": 0, '
+        '"keyframe_id": null, "probability": null, "hypotheses": [], "retrieval": []}',
+    ],
+)
 def test_a_bad_line_inside_is_named(tmp_path, bad):
     path = tmp_path / "matches.jsonl"
     write_matches(path, records())

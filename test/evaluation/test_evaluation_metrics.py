@@ -6,15 +6,7 @@ import pytest
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.matches import Hypothesis, MatchRecord
-from vpr_ros.evaluation.summary import (
-    CORRECT,
-    CORRECT_UNKNOWN,
-    FALSE_ACCEPT,
-    MISSED,
-    NO_TRUTH,
-    WRONG,
-    evaluate,
-)
+from vpr_ros.evaluation.summary import CORRECT, CORRECT_UNKNOWN, FALSE_ACCEPT, MISSED, NO_TRUTH, WRONG, evaluate
 from vpr_ros.evaluation.truth import Truth
 
 
@@ -99,8 +91,11 @@ def test_reliability_against_bins_by_hand():
     got = metrics.reliability(p, y, bins=10)
     error = 0.0
     for b in range(10):
-        inside = [(pi, yi) for pi, yi in zip(p, y, strict=True)
-                  if got.edges[b] <= pi < got.edges[b + 1] or (b == 9 and pi == 1.0)]
+        inside = [
+            (pi, yi)
+            for pi, yi in zip(p, y, strict=True)
+            if got.edges[b] <= pi < got.edges[b + 1] or (b == 9 and pi == 1.0)
+        ]
         assert got.counts[b] == len(inside)
         mean_p, mean_y = np.mean([i[0] for i in inside]), np.mean([i[1] for i in inside])
         assert got.mean_probability[b] == pytest.approx(mean_p) and got.fraction_correct[b] == pytest.approx(mean_y)
@@ -140,8 +135,9 @@ def truth(positives, known=None, query_xy=None, keyframe_xy=None):
 def record(stamp, status, best=None, p=0.0, retrieval=()):
     hypotheses = () if best is None else (Hypothesis(best, p, 0.5),)
     accepted = status == "accepted"
-    return MatchRecord(stamp, status, "", 1 - p, best if accepted else None, p if accepted else None, hypotheses,
-                       tuple(retrieval))
+    return MatchRecord(
+        stamp, status, "", 1 - p, best if accepted else None, p if accepted else None, hypotheses, tuple(retrieval)
+    )
 
 
 def test_evaluation_of_one_small_run_by_hand():

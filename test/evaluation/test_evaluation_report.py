@@ -10,13 +10,14 @@ import pytest
 from simulated_run import simulate
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation import curves, plots, summary
-from vpr_ros.evaluation.examples import choose_examples
-from vpr_ros.evaluation.folder_report import write_folder_report
-from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders
+from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.matches import RunInfo
-from vpr_ros.evaluation.page import as_picture_bytes, percent
-from vpr_ros.evaluation.report import ReportInput, Table, render_report, write_report
+from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders
+from vpr_ros.evaluation.report import curves, plots
+from vpr_ros.evaluation.report.examples import choose_examples
+from vpr_ros.evaluation.report.folder_report import write_folder_report
+from vpr_ros.evaluation.report.page import as_picture_bytes, percent
+from vpr_ros.evaluation.report.run_report import ReportInput, Table, render_report, write_report
 from vpr_ros.evaluation.summary import evaluate
 
 
@@ -70,11 +71,22 @@ def judged(run):
         return {s: np.full((30, 40, 3), 90, np.uint8) for s in stamps[1:]}  # the first picture is missing
 
     report = ReportInput(
-        run.records, RunInfo(map="<map>&.vpr", bag="drive", fingerprint="ab12", config={"k": "</pre><b>"}, fps=20.0,
-                             skipped={"odd <step>": 2}),
-        run.truth, title="Kew & <b>dusk</b>", query_images=query_images, keyframe_image=lambda k: jpeg(k % 200),
+        run.records,
+        RunInfo(
+            map="<map>&.vpr",
+            bag="drive",
+            fingerprint="ab12",
+            config={"k": "</pre><b>"},
+            fps=20.0,
+            skipped={"odd <step>": 2},
+        ),
+        run.truth,
+        title="Kew & <b>dusk</b>",
+        query_images=query_images,
+        keyframe_image=lambda k: jpeg(k % 200),
         tables=[Table("By condition", ["condition", "recall@1"], [["night", 0.5], ["none", float("nan")]], "A note.")],
-        recall_series={"pixels": {1: 0.25, 5: 0.5}}, training={"loss": (range(60), np.linspace(3, 1, 60))},
+        recall_series={"pixels": {1: 0.25, 5: 0.5}},
+        training={"loss": (range(60), np.linspace(3, 1, 60))},
     )
     return render_report(report), asked
 
@@ -129,9 +141,14 @@ def test_examples_are_what_they_say_and_spread_out(run):
 
 
 def test_without_ground_truth_the_report_claims_nothing(run):
-    text = render_report(ReportInput(
-        run.records, keyframe_ids=run.keyframe_ids, keyframe_xy=run.keyframe_xy, keyframe_image=lambda k: jpeg(50),
-    ))
+    text = render_report(
+        ReportInput(
+            run.records,
+            keyframe_ids=run.keyframe_ids,
+            keyframe_xy=run.keyframe_xy,
+            keyframe_image=lambda k: jpeg(50),
+        )
+    )
     words = Page(text).text
     accepted = sum(r.accepted for r in run.records)
     assert f"{accepted} of {len(run.records)} frames" in words and "no ground truth" in words
@@ -149,10 +166,20 @@ def test_without_poses_the_report_plots_frame_numbers(run):
 def test_runs_with_nothing_in_them(run, with_truth):
     truth = run.truth.select([]) if with_truth else None
     assert "</html>" in render_report(ReportInput([], truth=truth))
-    silent = [replace(r, status="unknown", keyframe_id=None, probability=None, hypotheses=(), retrieval=())
-              for r in run.records[:5]]
-    words = Page(render_report(ReportInput(silent, truth=run.truth.select(range(5)) if with_truth else None,
-                                           keyframe_ids=run.keyframe_ids, keyframe_xy=run.keyframe_xy))).text
+    silent = [
+        replace(r, status="unknown", keyframe_id=None, probability=None, hypotheses=(), retrieval=())
+        for r in run.records[:5]
+    ]
+    words = Page(
+        render_report(
+            ReportInput(
+                silent,
+                truth=run.truth.select(range(5)) if with_truth else None,
+                keyframe_ids=run.keyframe_ids,
+                keyframe_xy=run.keyframe_xy,
+            )
+        )
+    ).text
     assert "How it was run" in words
 
 
@@ -191,8 +218,11 @@ def test_pictures_differ_where_the_data_differ(run):
     drawn = pixels(plots.trajectory_plot(run.keyframe_xy, run.truth.query_xy, matched, e.outcomes))
     red = np.array([0x1A, 0x40, 0xE0])  # BGR of a wrong acceptance
     assert (np.abs(drawn.astype(int) - red).max(axis=2) < 8).sum() > 20
-    fine = pixels(plots.trajectory_plot(run.keyframe_xy, run.truth.query_xy, matched,
-                                        np.full(len(matched), summary.CORRECT, dtype=object)))
+    fine = pixels(
+        plots.trajectory_plot(
+            run.keyframe_xy, run.truth.query_xy, matched, np.full(len(matched), summary.CORRECT, dtype=object)
+        )
+    )
     assert (np.abs(fine.astype(int) - red).max(axis=2) < 8).sum() == 0
     both = curves.training_plot({"loss": ([0, 1, 2], [3.0, 2.0, 1.0])})
     dark = cv2.imdecode(np.frombuffer(both.dark, np.uint8), cv2.IMREAD_COLOR)
@@ -207,8 +237,10 @@ def test_folder_report_compares_methods(tmp_path):
             image = cv2.resize(np.random.default_rng(i).uniform(30, 200, (5, 6, 3)), (120, 90))
             noisy = np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
             cv2.imwrite(str(tmp_path / folder / f"{i}.png"), noisy)
-    results = [evaluate_folders(PixelBaseline(s), tmp_path / "day", tmp_path / "dusk", FolderConfig(truth="frames:0"))
-               for s in ((48, 64), (8, 8))]
+    results = [
+        evaluate_folders(PixelBaseline(s), tmp_path / "day", tmp_path / "dusk", FolderConfig(truth="frames:0"))
+        for s in ((48, 64), (8, 8))
+    ]
     write_folder_report(tmp_path / "report.html", results)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert all(a.startswith("data:image/") for a in page.addresses)
@@ -218,7 +250,9 @@ def test_folder_report_compares_methods(tmp_path):
 
 
 def test_importing_the_package_does_not_load_matplotlib():
-    code = ("import sys, json, vpr_ros.evaluation.report, vpr_ros.evaluation.folder_report;"
-            "print(json.dumps([m for m in ('matplotlib', 'rclpy', 'open3d', 'torch') if m in sys.modules]))")
+    code = (
+        "import sys, json, vpr_ros.evaluation.report.run_report, vpr_ros.evaluation.report.folder_report;"
+        "print(json.dumps([m for m in ('matplotlib', 'rclpy', 'open3d', 'torch') if m in sys.modules]))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

@@ -102,7 +102,9 @@ def test_pairs_file_in_nanoseconds_and_seconds(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("query_stamp,reference_stamp,tolerance\n1700000000123456789,5,2\n# note\n\n12.5,,\n7,1e-8\n")
     assert read_pairs(path) == [
-        Pair(1700000000123456789, 5, 2), Pair(12_500_000_000, None, None), Pair(7, 10, None),
+        Pair(1700000000123456789, 5, 2),
+        Pair(12_500_000_000, None, None),
+        Pair(7, 10, None),
     ]
     write_pairs(path, read_pairs(path))
     assert read_pairs(path)[0] == Pair(1700000000123456789, 5, 2)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders, rank_by_similarity
-from vpr_ros.evaluation.image_sets import IMAGE_SETS, size_remark, truth_of_set
+from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders, rank_by_similarity
+from vpr_ros.evaluation.protocols.image_sets import IMAGE_SETS, size_remark, truth_of_set
 
 
 def name_of(east, north, heading="", number=0):

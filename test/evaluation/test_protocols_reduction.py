@@ -10,9 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.folders import FolderConfig, evaluate_folders, list_images, read_image
-from vpr_ros.evaluation.image_protocol import ImageProtocol, fit_on_folder
-from vpr_ros.evaluation.reduction import TrainingDescriptors, content_keys, drawn, fit_reduction
+from vpr_ros.evaluation.protocols.folders import FolderConfig, evaluate_folders, list_images, read_image
+from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
+from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, drawn, fit_reduction
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, save_checkpoint
 
 
@@ -20,9 +20,20 @@ from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, sa
 def student():
     torch.manual_seed(3)
     config = NANO.replace(
-        name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), adapter_width=16, dim=16,
-        offset_hidden=16, fusion_hidden=16, position_hidden=8, stem_channels=(8, 8), position_grid=(4, 4),
-    )  # fmt: skip
+        name="tiny",
+        image_size=(56, 56),
+        width=32,
+        depth=2,
+        heads=2,
+        taps=(1, 2),
+        adapter_width=16,
+        dim=16,
+        offset_hidden=16,
+        fusion_hidden=16,
+        position_hidden=8,
+        stem_channels=(8, 8),
+        position_grid=(4, 4),
+    )
     return DescriptorExtractor(D2VPR(config).eval(), device="cpu", name="tiny")
 
 
@@ -109,9 +120,11 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     reduction = fit_on_folder(student, folders / "train", 6)
     protocol = ImageProtocol("pitts30k", paper=True)
     result = evaluate_folders(
-        protocol.descriptors(student, reduction), folders / "database", folders / "queries",
+        protocol.descriptors(student, reduction),
+        folders / "database",
+        folders / "queries",
         protocol.config(FolderConfig()),
-    )  # fmt: skip
+    )
     described = {}
     for folder in ("train", "database", "queries"):
         images = [read_image(p) for p in list_images(folders / folder)]
@@ -152,10 +165,17 @@ def test_command_line(student, folders, tmp_path):
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     for words in (
-        "recall@1", "recall@10", "tiny untrained", "pixels", "12 queries, 12 references. Pitts30k test",
-        "within 25 m", "counts as a miss", f"PCA to 6, fitted on 40 images of {folders / 'train'}",
-        "as it comes, Euclidean distance", "Pitts30k test has 6816 queries and 10000 database images",
-    ):  # fmt: skip
+        "recall@1",
+        "recall@10",
+        "tiny untrained",
+        "pixels",
+        "12 queries, 12 references. Pitts30k test",
+        "within 25 m",
+        "counts as a miss",
+        f"PCA to 6, fitted on 40 images of {folders / 'train'}",
+        "as it comes, Euclidean distance",
+        "Pitts30k test has 6816 queries and 10000 database images",
+    ):
         assert words in said, words
     leaked = run(*tested, "--protocol", "pitts30k", "--pca-from", folders / "database")
     assert leaked.exit_code == 2 and "overlaps the evaluated folder" in " ".join(leaked.stderr.split())

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.protocols.run_pairs import Run, recall_over_pairs, run_pairs
+from vpr_ros.evaluation.protocols.union_pairs import union_recall
 from vpr_ros.evaluation.ranking import distances, first_ranks, mask_of
-from vpr_ros.evaluation.run_pairs import Run, recall_over_pairs, run_pairs
-from vpr_ros.evaluation.union_pairs import union_recall
 
 
 def naive_distance(a, b, measure):
@@ -76,9 +76,13 @@ def world():
     x = np.round(place + rng.normal(0, 0.25, place.shape), 1) + 0.1
     x[5] = 0.0
     return {
-        "x": x, "xy": xy, "runs": np.array(runs), "areas": np.array(areas), "heading": heading,
+        "x": x,
+        "xy": xy,
+        "runs": np.array(runs),
+        "areas": np.array(areas),
+        "heading": heading,
         "asks": rng.random(len(xy)) < 0.7,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("measure", ["euclidean", "cosine", "l1"])
@@ -97,9 +101,15 @@ def test_average_recall_against_double_loops(world, measure):
 
 def test_headings_against_double_loops(world):
     got = run_pairs(
-        world["x"], world["xy"], world["runs"], world["areas"], queries=world["asks"], headings_rad=world["heading"],
-        heading_rad=0.7, radius_m=30,
-    )  # fmt: skip
+        world["x"],
+        world["xy"],
+        world["runs"],
+        world["areas"],
+        queries=world["asks"],
+        headings_rad=world["heading"],
+        heading_rad=0.7,
+        radius_m=30,
+    )
     assert got.ar1 == pytest.approx(naive_average_recall(world, 30, "euclidean", 1, turn=0.7)[0], abs=1e-12)
     assert "looks the same way within 40" in got.statement() and got.skipped > 0
 

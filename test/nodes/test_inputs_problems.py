@@ -23,17 +23,22 @@ def heard(_):
 
 def test_nobody_publishes():
     assert publisher_problems("/image", IMAGE, [], heard) == [
-        "nobody publishes /image (sensor_msgs/msg/Image); check the remapping"]
+        "nobody publishes /image (sensor_msgs/msg/Image); check the remapping"
+    ]
     assert "start with X" in publisher_problems("/image", IMAGE, [], heard, advice="start with X")[0]
     assert not publisher_problems("/odom", "nav_msgs/msg/Odometry", [], heard, required=False)
 
 
-@pytest.mark.parametrize("wanted, sent, advice", [
-    (IMAGE, COMPRESSED, "compressed:=true"), (COMPRESSED, IMAGE, "compressed:=false"),
-    (IMAGE, "sensor_msgs/msg/PointCloud2", "remap another topic"),
-])
+@pytest.mark.parametrize(
+    "wanted, sent, advice",
+    [
+        (IMAGE, COMPRESSED, "compressed:=true"),
+        (COMPRESSED, IMAGE, "compressed:=false"),
+        (IMAGE, "sensor_msgs/msg/PointCloud2", "remap another topic"),
+    ],
+)
 def test_another_type(wanted, sent, advice):
-    sentence, = publisher_problems("/image", wanted, [publisher(sent)], heard)
+    (sentence,) = publisher_problems("/image", wanted, [publisher(sent)], heard)
     assert f"node /front/cam publishes /image as {sent}, not {wanted}" in sentence and advice in sentence
 
 
@@ -42,8 +47,9 @@ def test_incompatible_qos_names_the_node_and_the_remedy():
         return "reliability is best_effort" if p.node_name == "cam" else ""
 
     sentences = publisher_problems("/image", IMAGE, [publisher()], incompatible, remedy="set image_reliability")
-    assert sentences == ["QoS of node /front/cam on /image does not reach this node: reliability is best_effort; "
-                         "set image_reliability"]
+    assert sentences == [
+        "QoS of node /front/cam on /image does not reach this node: reliability is best_effort; set image_reliability"
+    ]
     assert "a publisher" in publisher_problems("/i", IMAGE, [publisher(COMPRESSED, "_NODE_NAME_UNKNOWN_")], heard)[0]
     # One that can be heard is enough.
     assert not publisher_problems("/image", IMAGE, [publisher(), publisher(name="sim")], incompatible)
@@ -67,10 +73,12 @@ def test_qos_without_rclpy_compares_reliability_and_durability(monkeypatch):
     monkeypatch.setitem(sys.modules, "rclpy.qos", None)  # an ImportError, as where rclpy has no such function
 
     def qos(reliability, durability):
-        return SimpleNamespace(reliability=SimpleNamespace(name=reliability),
-                               durability=SimpleNamespace(name=durability))
+        return SimpleNamespace(
+            reliability=SimpleNamespace(name=reliability), durability=SimpleNamespace(name=durability)
+        )
 
     weak, strong = qos("BEST_EFFORT", "VOLATILE"), qos("RELIABLE", "TRANSIENT_LOCAL")
     assert compatibility(strong, weak) == "" and compatibility(strong, strong) == ""
-    assert compatibility(weak, strong) == ("reliability is best_effort, reliable is asked and durability is volatile, "
-                                           "transient_local is asked")
+    assert compatibility(weak, strong) == (
+        "reliability is best_effort, reliable is asked and durability is volatile, transient_local is asked"
+    )

@@ -23,8 +23,10 @@ DOCS = (ROOT / "docs" / "ros.md").read_text(encoding="utf-8")
 def nodes(monkeypatch):
     """What each launch file starts, read without ROS."""
     monkeypatch.setattr("vpr_ros.nodes.launching.launch_description", lambda node: node)
-    return {name: runpy.run_path(str(ROOT / "launch" / f"{name}.launch.py"))["generate_launch_description"]()
-            for name in FILES}
+    return {
+        name: runpy.run_path(str(ROOT / "launch" / f"{name}.launch.py"))["generate_launch_description"]()
+        for name in FILES
+    }
 
 
 def between(mark):
@@ -51,8 +53,10 @@ def test_the_documentation_lists_every_launch_argument(nodes):
 
 
 def test_links_inside_the_documentation_lead_somewhere():
-    headings = {re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-")
-                for h in re.findall(r"^#+ (.+)$", DOCS, re.MULTILINE)}
+    headings = {
+        re.sub(r"[^\w\s-]", "", h).strip().lower().replace(" ", "-")
+        for h in re.findall(r"^#+ (.+)$", DOCS, re.MULTILINE)
+    }
     assert set(re.findall(r"\]\(#([^)]+)\)", DOCS)) <= headings
 
 
@@ -61,8 +65,15 @@ def test_launch_files_start_what_is_installed_and_configured(nodes):
         assert node.executable in SCRIPTS, name
         declared = {p.name for p in TABLES[node.config.removesuffix(".yaml")]}
         assert set(node.parameters) <= declared
-        own = {"map": "map_path", "output": "output", "mode": "mode", "checkpoint": "checkpoint", "device": "device",
-               "verify": "verify", "pose_source": "pose_source"}
+        own = {
+            "map": "map_path",
+            "output": "output",
+            "mode": "mode",
+            "checkpoint": "checkpoint",
+            "device": "device",
+            "verify": "verify",
+            "pose_source": "pose_source",
+        }
         assert {own[a] for a in node.arguments if a in own} <= declared
         assert all(description.endswith(".") for _, description in launching.ARGUMENTS.values())
         assert set(node.arguments) <= set(launching.ARGUMENTS) - set(launching.COMMON)

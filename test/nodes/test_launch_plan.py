@@ -12,7 +12,7 @@ from vpr_ros.nodes import parameters
 from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
 from vpr_ros.nodes.launching.plan import ask_bag, log_arguments, make_plan, truth
 from vpr_ros.sensors import BagWriter
-from vpr_ros.sensors.messages import (
+from vpr_ros.sensors.bags.messages import (
     camera_info_msg,
     cloud_msg,
     compressed_image_msg,
@@ -32,8 +32,24 @@ MESSAGES = {
     "PointCloud2": lambda: cloud_msg(np.zeros((3, 3), np.float32), 1),
     "CameraInfo": lambda: camera_info_msg(np.eye(3), 6, 4, 1),
 }
-MAP_ARGUMENTS = ("map", "mode", "params_file", "bag", "rate", "image_topic", "compressed", "points_topic", "odom_topic",
-                 "pose_topic", "pose_source", "camera_info_topic", "use_sim_time", "verify", "device", "checkpoint")
+MAP_ARGUMENTS = (
+    "map",
+    "mode",
+    "params_file",
+    "bag",
+    "rate",
+    "image_topic",
+    "compressed",
+    "points_topic",
+    "odom_topic",
+    "pose_topic",
+    "pose_source",
+    "camera_info_topic",
+    "use_sim_time",
+    "verify",
+    "device",
+    "checkpoint",
+)
 
 
 @pytest.fixture
@@ -69,8 +85,11 @@ def test_given_arguments_become_typed_parameters(tmp_path):
 def test_live_topics_are_remapped_for_raw_and_compressed_images_alike(tmp_path):
     plan = plan_of(tmp_path, image_topic="/front/image_raw", odom_topic="/odom", points_topic="/lidar")
     assert dict(plan.remappings) == {
-        "image": "/front/image_raw", "image/compressed": "/front/image_raw", "camera_info": "/front/camera_info",
-        "odom": "/odom", "points": "/lidar",
+        "image": "/front/image_raw",
+        "image/compressed": "/front/image_raw",
+        "camera_info": "/front/camera_info",
+        "odom": "/odom",
+        "points": "/lidar",
     }
     assert "compressed" not in plan.parameters
 
@@ -82,10 +101,16 @@ def test_a_name_ending_in_compressed_says_the_type_unless_told_otherwise(tmp_pat
     assert ("camera_info", "/front/camera_info") in plan.remappings
 
 
-@pytest.mark.parametrize(("image", "info"), [
-    ("/front/image_raw", "/front/camera_info"), ("/front/image_raw/compressed", "/front/camera_info"),
-    ("image", "camera_info"), ("/image", "/camera_info"), ("front/image", "front/camera_info"),
-])
+@pytest.mark.parametrize(
+    ("image", "info"),
+    [
+        ("/front/image_raw", "/front/camera_info"),
+        ("/front/image_raw/compressed", "/front/camera_info"),
+        ("image", "camera_info"),
+        ("/image", "/camera_info"),
+        ("front/image", "front/camera_info"),
+    ],
+)
 def test_calibration_lies_beside_the_image(image, info):
     assert camera_info_beside(image) == info
 
@@ -107,14 +132,24 @@ def test_a_live_pose_topic_needs_its_type(tmp_path):
 
 
 def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
-    bag = write_bag(cam__image__compressed="CompressedImage", cam__camera_info="CameraInfo", wheel="Odometry",
-                    fix="PoseStamped", lidar="PointCloud2", ground_truth__pose="PoseStamped")
+    bag = write_bag(
+        cam__image__compressed="CompressedImage",
+        cam__camera_info="CameraInfo",
+        wheel="Odometry",
+        fix="PoseStamped",
+        lidar="PointCloud2",
+        ground_truth__pose="PoseStamped",
+    )
     plan = plan_of(tmp_path, bag=str(bag), rate="2")
     assert plan.parameters["use_sim_time"] is True and plan.parameters["compressed"] is True
     assert plan.parameters["pose_source"] == "pose"
     assert dict(plan.remappings) == {
-        "image": "/cam/image/compressed", "image/compressed": "/cam/image/compressed", "odom": "/wheel",
-        "pose": "/fix", "points": "/lidar", "camera_info": "/cam/camera_info",
+        "image": "/cam/image/compressed",
+        "image/compressed": "/cam/image/compressed",
+        "odom": "/wheel",
+        "pose": "/fix",
+        "points": "/lidar",
+        "camera_info": "/cam/camera_info",
     }
     assert plan.play[:4] == ["ros2", "bag", "play", str(bag)]
     options = dict(zip(plan.play[4::2], plan.play[5::2], strict=False))
@@ -212,14 +247,17 @@ def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(tmp_path):
         plan_of(tmp_path, bag=str(bag))
 
 
-@pytest.mark.parametrize(("given", "sentence"), [
-    ({"bag": "nowhere"}, "bag:=nowhere does not exist"),
-    ({"params_file": "nowhere.yaml"}, "params_file:=nowhere.yaml does not exist"),
-    ({"map": ""}, "say map:=PATH"),
-    ({"map": "nowhere/town.vpr"}, "folder of map:=nowhere/town.vpr does not exist"),
-    ({"map": "town.vpr", "mode": "localize"}, "map:=town.vpr does not exist"),
-    ({"verify": "perhaps"}, "verify:=perhaps is neither true nor false"),
-])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"bag": "nowhere"}, "bag:=nowhere does not exist"),
+        ({"params_file": "nowhere.yaml"}, "params_file:=nowhere.yaml does not exist"),
+        ({"map": ""}, "say map:=PATH"),
+        ({"map": "nowhere/town.vpr"}, "folder of map:=nowhere/town.vpr does not exist"),
+        ({"map": "town.vpr", "mode": "localize"}, "map:=town.vpr does not exist"),
+        ({"verify": "perhaps"}, "verify:=perhaps is neither true nor false"),
+    ],
+)
 def test_what_cannot_be_launched_is_one_sentence(tmp_path, given, sentence):
     with pytest.raises(VprError, match=sentence) as caught:
         plan_of(tmp_path, **given)
@@ -258,8 +296,10 @@ def test_the_look_into_a_bag_from_another_interpreter_says_the_same(write_bag, m
 
 
 def test_an_interpreter_without_the_libraries_is_told_of_in_one_sentence(write_bag):
-    program = ("import sys; sys.modules['rosbags'] = None; sys.argv[1:] = [sys.argv[1], '!image=']\n"
-               "from vpr_ros.nodes.launching.bag_topics import main; sys.exit(main())")
+    program = (
+        "import sys; sys.modules['rosbags'] = None; sys.argv[1:] = [sys.argv[1], '!image=']\n"
+        "from vpr_ros.nodes.launching.bag_topics import main; sys.exit(main())"
+    )
     command = [sys.executable, "-c", program, str(write_bag(camera="Image"))]
     run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2])
     assert run.returncode == 2

@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not here")
 
-from answers import ACCEPTED, REJECTED, STAMP_NS, UNKNOWN, recognition  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from answers import ACCEPTED, REJECTED, STAMP_NS, UNKNOWN, recognition
+from visualization_msgs.msg import Marker
 
-from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform, quaternion_to_matrix  # noqa: E402
-from vpr_ros.nodes.outputs import messages  # noqa: E402
-from vpr_ros.nodes.outputs.markers import LIFETIME_S, markers_of  # noqa: E402
-from vpr_ros.nodes.outputs.pictures import STATUS_COLOURS, rgb  # noqa: E402
+from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform, quaternion_to_matrix
+from vpr_ros.nodes.outputs import messages
+from vpr_ros.nodes.outputs.markers import LIFETIME_S, markers_of
+from vpr_ros.runtime.match_picture import STATUS_COLOURS, rgb
 
 COVARIANCE = np.arange(36.0).reshape(6, 6)
 

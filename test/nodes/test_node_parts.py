@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from vpr_ros.nodes import parameters
-from vpr_ros.nodes.health import Health
-from vpr_ros.nodes.mailbox import Mailbox
 from vpr_ros.nodes.parameters import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.mailbox import Mailbox
 
 DEFAULTS = {p.name: p.default for p in VPR_PARAMETERS}
 

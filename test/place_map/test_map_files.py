@@ -52,8 +52,10 @@ def test_no_map_at_all(tmp_path, writable):
     before = foreign.read_bytes()
     assert "not a place map" in refusal(foreign, writable=writable)
     assert foreign.read_bytes() == before and {p.name for p in tmp_path.iterdir()} == {
-        "empty.vprmap", "text.vprmap", "foreign.db3"
-    }  # fmt: skip
+        "empty.vprmap",
+        "text.vprmap",
+        "foreign.db3",
+    }
 
 
 @pytest.mark.parametrize("writable", [False, True])
@@ -145,9 +147,16 @@ def old_map(path) -> None:
     for i in (1, 2):
         db.execute("INSERT INTO descriptors VALUES (?, ?)", (i, np.eye(4, dtype="<f2")[i].tobytes()))
     for key, value in dict(
-        map_id="0123456789ab", version=3, fingerprint="f" * 64, dim=4, preprocessing={}, place_radius_m=5.0,
-        frame_id="map", datum=None, model_name="nano",
-    ).items():  # fmt: skip
+        map_id="0123456789ab",
+        version=3,
+        fingerprint="f" * 64,
+        dim=4,
+        preprocessing={},
+        place_radius_m=5.0,
+        frame_id="map",
+        datum=None,
+        model_name="nano",
+    ).items():
         db.execute("INSERT INTO meta VALUES (?, ?)", (key, json.dumps(value)))
     db.commit()
     db.close()

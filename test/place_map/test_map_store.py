@@ -42,8 +42,12 @@ def test_everything_comes_back(new_map, tmp_path):
     with PlaceMap.open(tmp_path / "a.vprmap", fingerprint="f" * 64, dim=16) as place_map:
         keyframes = place_map.keyframes()
         assert list(zip(keyframes.sessions, keyframes.stamps_ns, strict=True)) == [
-            (first, 7), (first, 1_700_000_000_123_456_789), (second, 3), (second, 5), (second, 9)
-        ]  # fmt: skip
+            (first, 7),
+            (first, 1_700_000_000_123_456_789),
+            (second, 3),
+            (second, 5),
+            (second, 9),
+        ]
         for row, keyframe_id in enumerate(keyframes.ids[:4]):
             session, stamp, descriptor, T_odom, T_map = written[keyframe_id]
             assert (keyframes.sessions[row], keyframes.stamps_ns[row]) == (session, stamp)

@@ -44,9 +44,7 @@ def observations(wall, metres, light=1.0, start_ns=10**9, odometry=True, noise=0
         left = int(round(10 * x))
         image = wall[:, left : left + 80].astype(np.float64) * light + rng.normal(0, 1 + noise, (60, 80, 3))
         T = planar_transform(x, 0, 0)
-        yield Observation(
-            start_ns + i * 100_000_000, np.clip(image, 0, 255).astype(np.uint8), T if odometry else None
-        )
+        yield Observation(start_ns + i * 100_000_000, np.clip(image, 0, 255).astype(np.uint8), T if odometry else None)
 
 
 @pytest.fixture
@@ -56,9 +54,12 @@ def make_map(tmp_path):
     def make(name="a.vprmap", radius=4.0):
         extractor = PixelExtractor()
         place_map = PlaceMap.create(
-            tmp_path / name, fingerprint=extractor.fingerprint, dim=extractor.dim,
-            preprocessing=extractor.preprocessing, place_radius_m=radius,
-        )  # fmt: skip
+            tmp_path / name,
+            fingerprint=extractor.fingerprint,
+            dim=extractor.dim,
+            preprocessing=extractor.preprocessing,
+            place_radius_m=radius,
+        )
         made.append(place_map)
         return place_map
 

@@ -96,8 +96,13 @@ def slow_student(tmp_path_factory, drives):
     save_checkpoint(folder / "large.safetensors", D2VPR(SMALL).eval(), provenance={"kind": "untrained"})
     extractor = DescriptorExtractor.from_checkpoint(folder / "large.safetensors", device="cpu")
     frames = ros_drives.images_of(drives["first"])[::8]
-    settings = dict(fingerprint=extractor.fingerprint, dim=extractor.dim, preprocessing=extractor.preprocessing,
-                    place_radius_m=10.0, model_name=extractor.name)
+    settings = dict(
+        fingerprint=extractor.fingerprint,
+        dim=extractor.dim,
+        preprocessing=extractor.preprocessing,
+        place_radius_m=10.0,
+        model_name=extractor.name,
+    )
     with PlaceMap.create(folder / "large.vpr", **settings) as place_map:
         session = place_map.start_session("first")
         for stamp, jpeg in frames:

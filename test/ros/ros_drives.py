@@ -4,8 +4,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from training.synthetic.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
+
 from training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, named_conditions
 from training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.sensors import Bag, BagWriter
@@ -19,16 +19,30 @@ SECOND_NS = 1_000_000_000
 
 def first_drive() -> Drive:
     """A summer day: 40 frames in 7.5 s."""
-    return plan_drive(DEMO_CITY_SEED, named_conditions("day", seed=1), CameraConfig(), LidarConfig(),
-                      length_m=LENGTH_M, spacing_m=SPACING_M)
+    return plan_drive(
+        DEMO_CITY_SEED,
+        named_conditions("day", seed=1),
+        CameraConfig(),
+        LidarConfig(),
+        length_m=LENGTH_M,
+        spacing_m=SPACING_M,
+    )
 
 
 def second_drive() -> Drive:
     """The same street on an autumn evening 100 days later, and then 20 frames that are not on the map."""
     conditions = DriveConditions(season="autumn", light="dusk", seed=2, lane_offset_m=0.4)
-    return plan_drive(DEMO_CITY_SEED, conditions, CameraConfig(), LidarConfig(), length_m=LENGTH_M,
-                      spacing_m=SPACING_M, offmap_seed=DEMO_OFFMAP_SEED, offmap_length_m=OFFMAP_M,
-                      start_ns=START_NS + 100 * 24 * 3600 * SECOND_NS)
+    return plan_drive(
+        DEMO_CITY_SEED,
+        conditions,
+        CameraConfig(),
+        LidarConfig(),
+        length_m=LENGTH_M,
+        spacing_m=SPACING_M,
+        offmap_seed=DEMO_OFFMAP_SEED,
+        offmap_length_m=OFFMAP_M,
+        start_ns=START_NS + 100 * 24 * 3600 * SECOND_NS,
+    )
 
 
 def copy_bag(
@@ -57,8 +71,10 @@ def _delay(msg, by_ns: int):
 def images_of(bag_path: Path) -> list[tuple[int, bytes]]:
     """Stamps and JPEG bytes of a bag's images."""
     with Bag(bag_path) as bag:
-        return [(m.header.stamp.sec * SECOND_NS + m.header.stamp.nanosec, bytes(m.data))
-                for _, _, m in bag.messages([IMAGE])]
+        return [
+            (m.header.stamp.sec * SECOND_NS + m.header.stamp.nanosec, bytes(m.data))
+            for _, _, m in bag.messages([IMAGE])
+        ]
 
 
 def pixels(jpeg: bytes) -> np.ndarray:

@@ -22,15 +22,22 @@ class Process:
     def __init__(self, command: list, log: Path):
         self.log_path = log
         environment = dict(
-            os.environ, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1", OMP_NUM_THREADS="1",
+            os.environ,
+            PYTHONUNBUFFERED="1",
+            PYTHONFAULTHANDLER="1",
+            OMP_NUM_THREADS="1",
             ROS_LOG_DIR=str(log.parent / "ros"),
         )
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env=environment, start_new_session=True,
+                [str(part) for part in command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
             )
 
     @property
@@ -84,8 +91,16 @@ class Process:
 class VprNode(Process):
     """The node `vpr` with parameters from a file, as `ros2 run vpr_ros vpr_node --ros-args ...` starts it."""
 
-    def __init__(self, robot: Robot, diagnostics: Heard, folder: Path, name: str = "vpr", namespace: str = "",
-                 remaps: dict[str, str] | None = None, **parameters: Any):
+    def __init__(
+        self,
+        robot: Robot,
+        diagnostics: Heard,
+        folder: Path,
+        name: str = "vpr",
+        namespace: str = "",
+        remaps: dict[str, str] | None = None,
+        **parameters: Any,
+    ):
         self.robot, self._diagnostics = robot, diagnostics
         self.namespace, self.base_name = namespace.strip("/"), name
         self.name = f"/{self.namespace}/{name}" if self.namespace else f"/{name}"
@@ -161,6 +176,7 @@ class VprNode(Process):
 
     def until_health(self, task: str, condition, timeout_s: float = 15.0) -> "Health":
         """The diagnostics of a stage as soon as the condition holds for them."""
+
         def now():
             health = self.health(task)
             return health if health is not None and condition(health) else None

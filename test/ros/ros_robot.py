@@ -20,14 +20,17 @@ from vpr_ros.geometry import matrix_to_quaternion
 
 SECOND_NS = 1_000_000_000
 TRANSITIONS = {
-    "configure": Transition.TRANSITION_CONFIGURE, "cleanup": Transition.TRANSITION_CLEANUP,
-    "activate": Transition.TRANSITION_ACTIVATE, "deactivate": Transition.TRANSITION_DEACTIVATE,
+    "configure": Transition.TRANSITION_CONFIGURE,
+    "cleanup": Transition.TRANSITION_CLEANUP,
+    "activate": Transition.TRANSITION_ACTIVATE,
+    "deactivate": Transition.TRANSITION_DEACTIVATE,
 }
 
 
 def qos(depth: int = 1000, reliable: bool = True, latched: bool = False) -> QoSProfile:
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
@@ -67,8 +70,11 @@ class Heard:
 
     def wait(self, count: int = 1, timeout_s: float = 15.0) -> list:
         """At least so many messages."""
-        wait_until(lambda: len(self.messages) >= count, timeout_s,
-                   f"{count} messages on {self.topic}, of which {len(self.messages)} came")
+        wait_until(
+            lambda: len(self.messages) >= count,
+            timeout_s,
+            f"{count} messages on {self.topic}, of which {len(self.messages)} came",
+        )
         return self.messages
 
     def latencies_s(self, since: int = 0) -> list[float]:
@@ -138,8 +144,11 @@ class Robot:
         # We know the service, but perhaps the service does not know us yet, and a request would be lost. Discovery is
         # in order: once a client that was made later gets an answer, this one will.
         later = self.node.create_client(GetState, f"{name.rpartition('/')[0]}/get_state")
-        wait_until(lambda: later.service_is_ready() and _answer(later, GetState.Request(), 1.0), 60.0,
-                   f"an answer of {later.srv_name}")
+        wait_until(
+            lambda: later.service_is_ready() and _answer(later, GetState.Request(), 1.0),
+            60.0,
+            f"an answer of {later.srv_name}",
+        )
         self.node.destroy_client(later)
         return client
 

@@ -19,8 +19,8 @@ from tf2_msgs.msg import TFMessage
 
 from vpr_ros.geometry import make_transform, planar_transform
 from vpr_ros.sensors import cloud_msg, compressed_image_msg
-from vpr_ros.sensors.messages import camera_info_msg, typestore
-from vpr_ros.training.data import read_frame_table
+from vpr_ros.sensors.bags.messages import camera_info_msg, typestore
+from vpr_ros.training_set import read_frame_table
 
 SECOND = 10**9
 LIDAR = make_transform((0.2, 0.0, 1.6))
@@ -37,8 +37,10 @@ class Recorder(Process):
         self.robot, self.heard, self.name = robot, robot.listen("/diagnostics", DiagnosticArray), label
         file = folder / f"{label}.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"compressed": True, **parameters}}}))
-        super().__init__([sys.executable, "-c", START, "--ros-args", "-r", f"__node:={label}", "--params-file", file],
-                         folder / f"{label}.log")
+        super().__init__(
+            [sys.executable, "-c", START, "--ros-args", "-r", f"__node:={label}", "--params-file", file],
+            folder / f"{label}.log",
+        )
 
     def change(self, transition):
         return self.robot.change(f"/{self.name}", transition)
@@ -49,6 +51,7 @@ class Recorder(Process):
 
     def until(self, task, text, timeout_s=15.0):
         """The diagnostics of a task as soon as they say a text."""
+
         def now():
             for array in reversed(self.heard.messages):
                 for status in array.status:
@@ -82,8 +85,10 @@ class Car:
         self.odom = robot.publisher("/odom", Odometry, qos(100))
         self.points = robot.publisher("/points", PointCloud2)
         self.info = robot.publisher("/camera_info", CameraInfo)
-        self.tf, self.static = robot.publisher("/tf", TFMessage), robot.publisher("/tf_static", TFMessage,
-                                                                                qos(latched=True))
+        self.tf, self.static = (
+            robot.publisher("/tf", TFMessage),
+            robot.publisher("/tf_static", TFMessage, qos(latched=True)),
+        )
         static = [transform(0, "base_link", "lidar_link", LIDAR)]
         self.static.publish(TFMessage(transforms=static))
         self.t = 1_000 * SECOND
@@ -139,8 +144,9 @@ def test_a_drive_becomes_a_training_set_and_a_second_is_appended(robot, start, t
     table = read_frame_table(folder)
     first = table.drives == "one"
     assert first.sum() >= 20 and (table.drives == "one-2").sum() >= 3 and set(table.cities) == {"campus"}
-    for stamp, position, heading, cloud in zip(table.stamps_ns, table.positions_m, table.headings_rad, table.clouds,
-                                               strict=True):
+    for stamp, position, heading, cloud in zip(
+        table.stamps_ns, table.positions_m, table.headings_rad, table.clouds, strict=True
+    ):
         T = T_MAP_ODOM @ car.pose(int(stamp))
         assert np.allclose(position, T[:2, 3], atol=1e-3) and abs(heading - np.pi / 2) < 1e-4
         assert np.allclose(np.load(cloud), POINTS + LIDAR[:3, 3], atol=0.1)

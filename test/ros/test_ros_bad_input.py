@@ -92,8 +92,9 @@ def test_frames_that_do_not_fit(start, robot, first_map, jpeg):
 
 
 def other_model(path):
-    with PlaceMap.create(path, fingerprint="0123456789ab" * 5, dim=512, preprocessing={}, place_radius_m=10.0,
-                         model_name="other") as place_map:
+    with PlaceMap.create(
+        path, fingerprint="0123456789ab" * 5, dim=512, preprocessing={}, place_radius_m=10.0, model_name="other"
+    ) as place_map:
         place_map.add(place_map.start_session("drive"), 1, np.eye(1, 512)[0])
 
 

@@ -14,8 +14,9 @@ PLACE_RADIUS_M = 10.0
 
 
 def test_looped_bag(start, robot, programs, drives, first_map, tmp_path):
-    node = start(map_path=first_map, compressed=True, use_sim_time=True,
-                 remaps={"image/compressed": IMAGE, "odom": ODOM}).up()
+    node = start(
+        map_path=first_map, compressed=True, use_sim_time=True, remaps={"image/compressed": IMAGE, "odom": ODOM}
+    ).up()
     matches = robot.listen(node.topic("~/matches"), Detection3D)
     poses = robot.listen(node.topic("~/pose"), PoseWithCovarianceStamped)
     programs.append(play(drives["lap"], tmp_path / "play.log", "--clock", "200", "--delay", "1", "--loop", rate=2.0))
@@ -33,11 +34,15 @@ def test_looped_bag(start, robot, programs, drives, first_map, tmp_path):
     with PlaceMap.open(first_map) as place_map:
         keyframes = place_map.poses()
         stamp_of_keyframe = dict(zip(keyframes.ids.tolist(), keyframes.stamps_ns.tolist(), strict=True))
-    true_xy = {int(stamp): T[:2, 3] for drive in (first_drive(), second_drive())
-               for stamp, T in zip(drive.stamps_ns, drive.T_map_base, strict=True)}
+    true_xy = {
+        int(stamp): T[:2, 3]
+        for drive in (first_drive(), second_drive())
+        for stamp, T in zip(drive.stamps_ns, drive.T_map_base, strict=True)
+    }
     accepted = [m for m in matches.messages if m.id]
-    errors = [float(np.linalg.norm(true_xy[stamp_of_keyframe[keyframe_of(m.id)]] - true_xy[stamp_of(m)]))
-              for m in accepted]
+    errors = [
+        float(np.linalg.norm(true_xy[stamp_of_keyframe[keyframe_of(m.id)]] - true_xy[stamp_of(m)])) for m in accepted
+    ]
     print(f"\n{laps()} laps, {len(accepted)} of {len(matches)} accepted, at most {max(errors):.1f} m from the truth")
     assert len(accepted) > FRAMES
     assert max(errors) <= PLACE_RADIUS_M

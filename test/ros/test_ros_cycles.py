@@ -23,9 +23,11 @@ def test_cycles(start, robot, drives, first_map, cycles):
         threads.append(node.threads)
         files.append(node.files)
         rss_mb.append(node.rss_mb)
-    print(f"\n{cycles} cycles: threads {threads[0]} -> {threads[-1]}, files {files[0]} -> {files[-1]}, memory "
-          f"{rss_mb[0]:.0f}, {rss_mb[SETTLED - 1]:.0f} (cycle {SETTLED}) -> {rss_mb[-1]:.0f} MB")
-    assert len(set(threads[SETTLED - 1:])) == 1, threads
+    print(
+        f"\n{cycles} cycles: threads {threads[0]} -> {threads[-1]}, files {files[0]} -> {files[-1]}, memory "
+        f"{rss_mb[0]:.0f}, {rss_mb[SETTLED - 1]:.0f} (cycle {SETTLED}) -> {rss_mb[-1]:.0f} MB"
+    )
+    assert len(set(threads[SETTLED - 1 :])) == 1, threads
     assert files[-1] <= files[SETTLED - 1], files
     assert rss_mb[-1] < rss_mb[SETTLED - 1] + 30, rss_mb
     assert node.state == "unconfigured"

@@ -18,8 +18,8 @@ from tf2_msgs.msg import TFMessage
 
 from vpr_ros.errors import FrameError
 from vpr_ros.geometry import make_transform, planar_transform
-from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
+from vpr_ros.runtime.health import Health
 from vpr_ros.sensors import (
     BagWriter,
     Drive,
@@ -30,7 +30,7 @@ from vpr_ros.sensors import (
     pose_msg,
     tf_msg,
 )
-from vpr_ros.sensors.messages import camera_info_msg, typestore
+from vpr_ros.sensors.bags.messages import camera_info_msg, typestore
 
 SECOND, MILLI = 10**9, 10**6
 TENTH = SECOND // 10
@@ -97,8 +97,10 @@ class Speaker:
 
     def __init__(self, robot: Robot, topics: dict[str, str]):
         self.robot = robot
-        self.publishers = {name: robot.publisher(name, get_message(kind), STATIC if name == "/tf_static" else qos(1000))
-                           for name, kind in topics.items()}
+        self.publishers = {
+            name: robot.publisher(name, get_message(kind), STATIC if name == "/tf_static" else qos(1000))
+            for name, kind in topics.items()
+        }
         for publisher in self.publishers.values():
             robot.until_heard(publisher)
 
@@ -121,8 +123,10 @@ def images(count=20, step=TENTH):
 
 def drive_poses(count=45, step=TENTH // 2, shift=-13 * MILLI):
     stamps = [START + i * step + shift for i in range(count)]
-    return stamps, [make_transform((0.4 * i, 0.02 * i * i, 0.01 * i), (0.01, 0.02, np.sin(0.03 * i), np.cos(0.03 * i)))
-                    for i in range(count)]
+    return stamps, [
+        make_transform((0.4 * i, 0.02 * i * i, 0.01 * i), (0.01, 0.02, np.sin(0.03 * i), np.cos(0.03 * i)))
+        for i in range(count)
+    ]
 
 
 LEVER = make_transform((0.5, -0.2, 0.3), (0.0, 0.0, 0.1, 0.99))
@@ -131,8 +135,11 @@ LIDAR = make_transform((0.1, 0.0, 1.7), (0.0, 0.05, 0.0, 0.99))
 
 def odom_messages(child="base_link", gap=()):
     stamps, poses = drive_poses()
-    return [("/odom", odometry_msg(T, t, child_frame_id=child), t)
-            for i, (t, T) in enumerate(zip(stamps, poses, strict=True)) if i not in gap]
+    return [
+        ("/odom", odometry_msg(T, t, child_frame_id=child), t)
+        for i, (t, T) in enumerate(zip(stamps, poses, strict=True))
+        if i not in gap
+    ]
 
 
 def tf_messages(moving=True, links=(("base_link", "imu_link", LEVER), ("base_link", "lidar_link", LIDAR))):
@@ -142,21 +149,27 @@ def tf_messages(moving=True, links=(("base_link", "imu_link", LEVER), ("base_lin
         messages += [("/tf", tf_msg([("odom", "base_link", T)], t), t) for t, T in zip(stamps, poses, strict=True)]
         # The slower link: every 150 ms, drifting.
         slow = [START - 400 * MILLI + i * 150 * MILLI for i in range(18)]
-        messages += [("/tf", tf_msg([("map", "odom", planar_transform(0.05 * i, -0.1 * i, 0.01 * i))], t), t)
-                     for i, t in enumerate(slow)]
+        messages += [
+            ("/tf", tf_msg([("map", "odom", planar_transform(0.05 * i, -0.1 * i, 0.01 * i))], t), t)
+            for i, t in enumerate(slow)
+        ]
     return messages
 
 
 def pose_messages():
     stamps, poses = drive_poses(shift=9 * MILLI)
-    return [("/pose", pose_msg(planar_transform(7, 8, 1) @ T, t, covariance=np.eye(6) * (i + 1)), t)
-            for i, (t, T) in enumerate(zip(stamps, poses, strict=True))]
+    return [
+        ("/pose", pose_msg(planar_transform(7, 8, 1) @ T, t, covariance=np.eye(6) * (i + 1)), t)
+        for i, (t, T) in enumerate(zip(stamps, poses, strict=True))
+    ]
 
 
 def cloud_messages(frame="lidar_link"):
     points = np.random.default_rng(3).normal(size=(50, 3)) * 20
-    return [("/points", cloud_msg(points + i, START + i * TENTH + 30 * MILLI, frame), START + i * TENTH + 30 * MILLI)
-            for i in range(20)]
+    return [
+        ("/points", cloud_msg(points + i, START + i * TENTH + 30 * MILLI, frame), START + i * TENTH + 30 * MILLI)
+        for i in range(20)
+    ]
 
 
 CASES = {
@@ -164,8 +177,10 @@ CASES = {
     "odometry with a gap": ([odom_messages(gap=range(10, 34))], {}),
     "odometry of another frame": ([odom_messages("imu_link"), tf_messages(moving=False)], {}),
     "tf": ([tf_messages()], {"mapping": True}),
-    "pose with covariance": ([odom_messages(), pose_messages()],
-                             {"mapping": True, "pose_source": "pose_with_covariance"}),
+    "pose with covariance": (
+        [odom_messages(), pose_messages()],
+        {"mapping": True, "pose_source": "pose_with_covariance"},
+    ),
     "clouds": ([odom_messages(), tf_messages(moving=False), cloud_messages()], {"clouds": True}),
     "nothing but images": ([], {"mapping": True}),
 }
@@ -207,10 +222,18 @@ def same(live, recorded, what, atol=1e-9):
 def test_a_looped_bag_goes_on_with_the_poses_of_its_own_lap(hear, robot):
     hearer = hear(mapping=True)
     lap = sorted([*images(), *tf_messages()], key=lambda m: m[2])
-    second = [("/tf", tf_msg([("odom", "base_link", planar_transform(500 + i, 0, 0))], t), t)
-              for i, t in enumerate(drive_poses()[0])]
-    speaker = Speaker(robot, {"/image/compressed": "sensor_msgs/msg/CompressedImage",
-                              "/tf": "tf2_msgs/msg/TFMessage", "/tf_static": "tf2_msgs/msg/TFMessage"})
+    second = [
+        ("/tf", tf_msg([("odom", "base_link", planar_transform(500 + i, 0, 0))], t), t)
+        for i, t in enumerate(drive_poses()[0])
+    ]
+    speaker = Speaker(
+        robot,
+        {
+            "/image/compressed": "sensor_msgs/msg/CompressedImage",
+            "/tf": "tf2_msgs/msg/TFMessage",
+            "/tf_static": "tf2_msgs/msg/TFMessage",
+        },
+    )
     speaker.play(lap, hearer)
     del hearer.observations[:]
     speaker.play(sorted([*images(), *second], key=lambda m: m[2]), hearer)

@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("launch_ros")
 
-from rcl_interfaces.srv import GetParameters  # noqa: E402
-from ros_process import Process  # noqa: E402
-from ros_robot import stamp_of, wait_until  # noqa: E402
-from vision_msgs.msg import Detection3D  # noqa: E402
+from rcl_interfaces.srv import GetParameters
+from ros_process import Process
+from ros_robot import stamp_of, wait_until
+from vision_msgs.msg import Detection3D
 
-from vpr_ros.place_map import PlaceMap  # noqa: E402
+from vpr_ros.place_map import PlaceMap
 
 
 @pytest.fixture
@@ -56,8 +56,13 @@ def parameters(robot, node, *names):
 
 def test_a_drive_becomes_a_map_and_the_launch_ends_by_itself(launch, drives, tmp_path):
     log = tmp_path / "stamps.txt"
-    run = launch("map", bag=drives["first"], map=tmp_path / "town.vpr", rate=4,
-                 params_file=parameter_file(tmp_path / "own.yaml", stamps_log=log, threads=1))
+    run = launch(
+        "map",
+        bag=drives["first"],
+        map=tmp_path / "town.vpr",
+        rate=4,
+        params_file=parameter_file(tmp_path / "own.yaml", stamps_log=log, threads=1),
+    )
     assert run.wait(60) == 0, run.log
     assert "process has died" not in run.log
     frames = len(log.read_text().split())
@@ -71,10 +76,18 @@ def test_two_localizers_in_two_namespaces_answer_every_frame_of_one_bag(launch, 
     heard = {name: robot.listen(f"/{name}/vpr/matches", Detection3D) for name in ("front", "rear")}
     logs = {name: tmp_path / f"{name}.txt" for name in heard}
     files = {name: parameter_file(tmp_path / f"{name}.yaml", stamps_log=logs[name], threads=1) for name in heard}
-    rear = launch("localize", namespace="rear", map=first_map, params_file=files["rear"], use_sim_time="true",
-                  image_topic="/camera/image/compressed", odom_topic="/odom")
-    front = launch("localize", namespace="front", map=first_map, params_file=files["front"], bag=drives["lap"],
-                   rate=0.8)
+    rear = launch(
+        "localize",
+        namespace="rear",
+        map=first_map,
+        params_file=files["rear"],
+        use_sim_time="true",
+        image_topic="/camera/image/compressed",
+        odom_topic="/odom",
+    )
+    front = launch(
+        "localize", namespace="front", map=first_map, params_file=files["front"], bag=drives["lap"], rate=0.8
+    )
     assert front.wait(90) == 0, front.log
     _, status = rear.interrupt()
     assert status == 0, rear.log
@@ -93,11 +106,14 @@ def test_a_map_that_cannot_be_read_ends_the_launch_with_the_sentence_of_the_node
     assert "bag-2" not in run.log  # never played
 
 
-@pytest.mark.parametrize(("file", "arguments", "sentence"), [
-    ("localize", {"map": "nowhere.vpr"}, "map:=nowhere.vpr does not exist"),
-    ("map", {"map": "/tmp/x.vpr", "bag": "nowhere"}, "bag:=nowhere does not exist"),
-    ("record", {}, "say output:=PATH"),
-])
+@pytest.mark.parametrize(
+    ("file", "arguments", "sentence"),
+    [
+        ("localize", {"map": "nowhere.vpr"}, "map:=nowhere.vpr does not exist"),
+        ("map", {"map": "/tmp/x.vpr", "bag": "nowhere"}, "bag:=nowhere does not exist"),
+        ("record", {}, "say output:=PATH"),
+    ],
+)
 def test_what_is_missing_is_said_at_once(launch, file, arguments, sentence):
     run = launch(file, **arguments)
     assert run.wait(30) == 1
@@ -115,8 +131,9 @@ def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(launch, tmp_pa
 
 
 @pytest.mark.parametrize(("namespace", "section"), [("", "/**"), ("", "vpr"), ("fleet/robot1", "/fleet/robot1/vpr")])
-def test_arguments_win_over_the_file_which_wins_over_the_defaults(launch, robot, first_map, tmp_path, namespace,
-                                                                  section):
+def test_arguments_win_over_the_file_which_wins_over_the_defaults(
+    launch, robot, first_map, tmp_path, namespace, section
+):
     file = tmp_path / "own.yaml"
     file.write_text(f"{section}:\n  ros__parameters:\n    map_path: nowhere.vpr\n    device: cuda:7\n    top_k: 7\n")
     launch("localize", map=first_map, device="cpu", params_file=file, autostart="false", namespace=namespace)

@@ -44,9 +44,11 @@ def test_slow_network_at_30_hz(start, robot, drives, slow_student, seconds):
     dropped = health.number(DROPPED) - before.number(DROPPED)
     third = max(1, len(latency) // 3)
     early, late = float(np.median(latency[:third])), float(np.median(latency[-third:]))
-    print(f"\n{seconds} s at {RATE_HZ:g} Hz: {len(stamps)} sent, {received:.0f} received, {answers} answers, "
-          f"{dropped:.0f} dropped; latency median {early:.3f} s in the first third, {late:.3f} s in the last, "
-          f"at most {latency.max():.3f} s; memory {rss_mb:.0f} -> {node.rss_mb:.0f} MB")
+    print(
+        f"\n{seconds} s at {RATE_HZ:g} Hz: {len(stamps)} sent, {received:.0f} received, {answers} answers, "
+        f"{dropped:.0f} dropped; latency median {early:.3f} s in the first third, {late:.3f} s in the last, "
+        f"at most {latency.max():.3f} s; memory {rss_mb:.0f} -> {node.rss_mb:.0f} MB"
+    )
     assert 2 <= answers < len(stamps) / 2, f"{answers} answers to {len(stamps)} images: too fast for the test"
     assert received == answers + dropped
     assert received >= 0.8 * len(stamps)  # best effort: a busy machine may lose some before they reach the node

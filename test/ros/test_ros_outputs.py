@@ -1,12 +1,11 @@
 """The publishers of the node on a real middleware: who gets what, when, and what happens when nobody is there."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rclpy
+from answers import ACCEPTED, REJECTED, STAMP_NS, recognition
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMessage
 from ros_robot import qos, wait_until
@@ -15,23 +14,25 @@ from std_msgs.msg import Float64MultiArray
 from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "nodes"))
-
-from answers import ACCEPTED, REJECTED, STAMP_NS, recognition  # noqa: E402
-
-from vpr_ros.geometry import planar_transform  # noqa: E402
-from vpr_ros.nodes.outputs import publishers as outputs_module  # noqa: E402
-from vpr_ros.nodes.outputs.messages import time_of  # noqa: E402
-from vpr_ros.nodes.outputs.publishers import TOPICS, Outputs  # noqa: E402
-from vpr_ros.nodes.pipeline import Answer  # noqa: E402
-from vpr_ros.observation import Observation  # noqa: E402
-from vpr_ros.place_map import PlaceMap  # noqa: E402
-from vpr_ros.recognition import Verified  # noqa: E402
+from vpr_ros.geometry import planar_transform
+from vpr_ros.nodes.outputs import publishers as outputs_module
+from vpr_ros.nodes.outputs.messages import time_of
+from vpr_ros.nodes.outputs.publishers import TOPICS, Outputs
+from vpr_ros.observation import Observation
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.runtime.pipeline import Answer
+from vpr_ros.verification import Verified
 
 KINDS = {
-    "matches": Detection3D, "pose": PoseWithCovarianceStamped, "loop_candidate": Float64MultiArray,
-    "loop_closure": PoseWithCovarianceStamped, "keyframes": PathMessage, "vision_info": VisionInfo,
-    "match_image/compressed": CompressedImage, "markers": MarkerArray, "initial_pose": PoseWithCovarianceStamped,
+    "matches": Detection3D,
+    "pose": PoseWithCovarianceStamped,
+    "loop_candidate": Float64MultiArray,
+    "loop_closure": PoseWithCovarianceStamped,
+    "keyframes": PathMessage,
+    "vision_info": VisionInfo,
+    "match_image/compressed": CompressedImage,
+    "markers": MarkerArray,
+    "initial_pose": PoseWithCovarianceStamped,
 }
 IMAGE = np.full((48, 64, 3), 120, np.uint8)
 POSE = planar_transform(1.0, 2.0, 0.5), np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -56,7 +57,10 @@ def bench(place_map):
     node = rclpy.create_node("vpr", context=context)
     topology = SimpleNamespace(sessions=np.array([1, 1]), radius=8.0)
     pipeline = SimpleNamespace(
-        place_map=place_map, session=1, recogniser=SimpleNamespace(topology=topology), keyframes=place_map.poses,
+        place_map=place_map,
+        session=1,
+        recogniser=SimpleNamespace(topology=topology),
+        keyframes=place_map.poses,
     )
     bench = SimpleNamespace(node=node, context=context, pipeline=pipeline, outputs=Outputs(node, pipeline))
     yield bench
@@ -118,7 +122,11 @@ def test_a_rejected_match_is_told_and_nothing_more(robot, bench):
     heard["loop_candidate"].wait()
     assert len(heard["matches"].messages[0].results) == len(REJECTED)
     assert {name: len(heard[name]) for name in names} == {
-        "matches": 2, "pose": 1, "loop_candidate": 1, "loop_closure": 0, "initial_pose": 0
+        "matches": 2,
+        "pose": 1,
+        "loop_candidate": 1,
+        "loop_closure": 0,
+        "initial_pose": 0,
     }
 
 

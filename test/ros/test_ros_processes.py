@@ -26,8 +26,9 @@ def test_two_namespaces(start, robot, drives, first_map):
         begun = len(matches[side])
         sent[side] = []
         for i in range(5):
-            answer = until_answered(cameras[side], matches[side],
-                                    lambda stamp, i=i, o=offset: compressed(stamp, jpegs[10 + 10 * o + i]))
+            answer = until_answered(
+                cameras[side], matches[side], lambda stamp, i=i, o=offset: compressed(stamp, jpegs[10 + 10 * o + i])
+            )
             sent[side].append(stamp_of(answer))
         assert len(matches[side]) >= begun + 5
     assert not set(matches["front"].by_stamp()) & set(matches["rear"].by_stamp())

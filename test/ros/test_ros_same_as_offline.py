@@ -36,8 +36,9 @@ def test_frames_that_were_dropped_change_nothing_else(start, robot, programs, dr
     log = tmp_path / "stamps.txt"
     # 53 images a second, of which the node may answer 20: it drops on the fastest machine. Odometry must not be lost.
     heard_well = {"image_reliability": "reliable", "odom_reliability": "reliable", "pose_wait_s": 2.0}
-    node = start(map_path=first_map, compressed=True, stamps_log=str(log), rate_limit_hz=20.0, remaps=REMAPS,
-                 **heard_well).up()
+    node = start(
+        map_path=first_map, compressed=True, stamps_log=str(log), rate_limit_hz=20.0, remaps=REMAPS, **heard_well
+    ).up()
     matches = robot.listen(node.topic("~/matches"), Detection3D)
     programs.append(play(drives["second"], tmp_path / "play.log", "--delay", "1", rate=10.0))
     assert programs[0].wait(60) == 0, programs[0].log

@@ -152,9 +152,16 @@ def test_a_localizer_without_images(start, robot, first_map):
 
 def test_slam_finds_its_own_past(start, robot, programs, drives, tmp_path):
     """A drive that comes by twice: candidates name exact stamps of the first lap, closures say where it was then."""
-    node = start(mode="slam", map_path=tmp_path / "slam.vpr", compressed=True, use_sim_time=True, verify=True,
-                 keep_clouds=True, loop_min_gap_s=5.0,
-                 remaps={"image/compressed": IMAGE, "odom": ODOM, "points": POINTS}).up()
+    node = start(
+        mode="slam",
+        map_path=tmp_path / "slam.vpr",
+        compressed=True,
+        use_sim_time=True,
+        verify=True,
+        keep_clouds=True,
+        loop_min_gap_s=5.0,
+        remaps={"image/compressed": IMAGE, "odom": ODOM, "points": POINTS},
+    ).up()
     candidates = robot.listen(node.topic("~/loop_candidate"), Float64MultiArray)
     closures = robot.listen(node.topic("~/loop_closure"), PoseWithCovarianceStamped)
     matches = robot.listen(node.topic("~/matches"), Detection3D)

@@ -34,8 +34,10 @@ def image_messages():
     """image_messages(stamps): compressed images with these header stamps, received in the order given, 0.1 s apart."""
 
     def make(stamps, topic="/camera/image/compressed", format="png"):
-        return [(topic, compressed_image_msg(picture(i), stamp, format=format), SECOND + i * SECOND // 10)
-                for i, stamp in enumerate(stamps)]
+        return [
+            (topic, compressed_image_msg(picture(i), stamp, format=format), SECOND + i * SECOND // 10)
+            for i, stamp in enumerate(stamps)
+        ]
 
     return make
 
@@ -46,8 +48,11 @@ def straight_drive(make_bag, image_messages):
 
     def make(storage="mcap", extra=()):
         images = image_messages([SECOND + i * SECOND // 10 for i in range(30)])
-        odometry = [("/odom", odometry_msg(planar_transform(i * 0.5, 0, 0), stamp), stamp)
-                    for i in range(62) for stamp in [SECOND + (i - 1) * SECOND // 20 + 7_000_000]]
+        odometry = [
+            ("/odom", odometry_msg(planar_transform(i * 0.5, 0, 0), stamp), stamp)
+            for i in range(62)
+            for stamp in [SECOND + (i - 1) * SECOND // 20 + 7_000_000]
+        ]
         return make_bag(sorted([*images, *odometry, *extra], key=lambda m: m[2]), storage)
 
     return make

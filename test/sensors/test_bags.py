@@ -26,7 +26,7 @@ from vpr_ros.sensors import (
     pose_msg,
     stamp_ns,
 )
-from vpr_ros.sensors.messages import typestore
+from vpr_ros.sensors.bags.messages import typestore
 
 SECOND = 10**9
 RNG = np.random.default_rng(7)
@@ -57,12 +57,14 @@ def write_ros1(path, images=PIXELS):
     store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage"))
 
     def header(stamp, frame):
-        return t["std_msgs/msg/Header"](seq=0, stamp=t["builtin_interfaces/msg/Time"](*divmod(stamp, SECOND)),
-                                        frame_id=frame)
+        return t["std_msgs/msg/Header"](
+            seq=0, stamp=t["builtin_interfaces/msg/Time"](*divmod(stamp, SECOND)), frame_id=frame
+        )
 
     def pose(x):
-        return t["geometry_msgs/msg/Pose"](t["geometry_msgs/msg/Point"](x, 0.0, 0.0),
-                                           t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0))
+        return t["geometry_msgs/msg/Pose"](
+            t["geometry_msgs/msg/Point"](x, 0.0, 0.0), t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
+        )
 
     zero = t["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.0)
     twist = t["geometry_msgs/msg/TwistWithCovariance"](t["geometry_msgs/msg/Twist"](zero, zero), np.zeros(36))
@@ -70,20 +72,31 @@ def write_ros1(path, images=PIXELS):
         camera = writer.add_connection("/cam", "sensor_msgs/msg/Image", typestore=store)
         odom = writer.add_connection("/odom", "nav_msgs/msg/Odometry", typestore=store)
         tf = writer.add_connection("/tf_static", "tf2_msgs/msg/TFMessage", typestore=store)
-        link = t["geometry_msgs/msg/TransformStamped"](header(SECOND, "/base_link"), "/lidar", t[
-            "geometry_msgs/msg/Transform"](zero, t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)))
-        writer.write(tf, SECOND, store.serialize_ros1(
-            store.types["tf2_msgs/msg/TFMessage"](transforms=[link]), "tf2_msgs/msg/TFMessage"))
+        link = t["geometry_msgs/msg/TransformStamped"](
+            header(SECOND, "/base_link"),
+            "/lidar",
+            t["geometry_msgs/msg/Transform"](zero, t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)),
+        )
+        writer.write(
+            tf,
+            SECOND,
+            store.serialize_ros1(store.types["tf2_msgs/msg/TFMessage"](transforms=[link]), "tf2_msgs/msg/TFMessage"),
+        )
         for i in range(len(images) + 1):
             stamp = SECOND + i * SECOND // 10
-            message = t["nav_msgs/msg/Odometry"](header(stamp, "odom"), "base_link", t[
-                "geometry_msgs/msg/PoseWithCovariance"](pose(float(i)), np.zeros(36)), twist)
+            message = t["nav_msgs/msg/Odometry"](
+                header(stamp, "odom"),
+                "base_link",
+                t["geometry_msgs/msg/PoseWithCovariance"](pose(float(i)), np.zeros(36)),
+                twist,
+            )
             writer.write(odom, stamp, store.serialize_ros1(message, "nav_msgs/msg/Odometry"))
         for i, pixels in enumerate(images):
             stamp = SECOND + i * SECOND // 10 + SECOND // 20
             height, width = pixels.shape[:2]
             message = t["sensor_msgs/msg/Image"](
-                header(stamp, "cam"), height, width, "bgr8", 0, width * 3, pixels.reshape(-1))
+                header(stamp, "cam"), height, width, "bgr8", 0, width * 3, pixels.reshape(-1)
+            )
             writer.write(camera, stamp, store.serialize_ros1(message, "sensor_msgs/msg/Image"))
     return path
 
@@ -128,8 +141,9 @@ def test_storage_file_alone_and_folder_without_metadata(make_bag, storage):
 
 def test_split_recording_without_metadata_is_joined_by_time(make_bag, tmp_path):
     first = make_bag([("/camera", image_msg(p, SECOND + i), SECOND + i) for i, p in enumerate(PIXELS[:2])], name="a")
-    second = make_bag([("/camera", image_msg(p, SECOND + 2 + i), SECOND + 2 + i) for i, p in enumerate(PIXELS[2:])],
-                      name="b")
+    second = make_bag(
+        [("/camera", image_msg(p, SECOND + 2 + i), SECOND + 2 + i) for i, p in enumerate(PIXELS[2:])], name="b"
+    )
     both = tmp_path / "both"
     both.mkdir()
     # Named against the order of time: the stamps decide.
@@ -152,8 +166,10 @@ def test_metadata_of_version_five(make_bag):
         topic["topic_metadata"].pop("type_description_hash")
     (path / "metadata.yaml").write_text(yaml.safe_dump(meta))
     with sqlite3.connect(next(path.glob("*.db3"))) as db:
-        db.executescript("DROP TABLE message_definitions; DROP TABLE schema; DROP TABLE metadata;"
-                         "ALTER TABLE topics DROP COLUMN type_description_hash;")
+        db.executescript(
+            "DROP TABLE message_definitions; DROP TABLE schema; DROP TABLE metadata;"
+            "ALTER TABLE topics DROP COLUMN type_description_hash;"
+        )
     assert np.array_equal(read_pixels(path), PIXELS)
 
 
@@ -162,7 +178,10 @@ def test_ros1_bag_from_images_to_observations(tmp_path):
     with Bag(path) as bag:
         assert not bag.ros2
         assert {t.name: t.msgtype for t in bag.topics} == {
-            "/cam": "sensor_msgs/msg/Image", "/odom": "nav_msgs/msg/Odometry", "/tf_static": "tf2_msgs/msg/TFMessage"}
+            "/cam": "sensor_msgs/msg/Image",
+            "/odom": "nav_msgs/msg/Odometry",
+            "/tf_static": "tf2_msgs/msg/TFMessage",
+        }
     with Drive(path) as drive:
         observations = list(drive)
     assert [o.stamp_ns for o in observations] == [SECOND + i * SECOND // 10 + SECOND // 20 for i in range(4)]
@@ -178,7 +197,9 @@ def test_unknown_types_are_listed_and_decoded_from_the_bags_own_definition(tmp_p
     path = write_unknown(tmp_path / "bag")
     with Bag(path) as bag:
         assert [(t.name, t.msgtype, t.count) for t in bag.topics] == [
-            ("/camera", "sensor_msgs/msg/Image", 4), ("/fuel", "acme_msgs/msg/Fuel", 3)]
+            ("/camera", "sensor_msgs/msg/Image", 4),
+            ("/fuel", "acme_msgs/msg/Fuel", 3),
+        ]
         assert [msg.tank for _, _, msg in bag.messages(["/fuel"])] == ["left"] * 3
     assert len(list(Drive(path))) == 4
 
@@ -230,8 +251,10 @@ def test_bags_cut_short_are_told_in_one_sentence(tmp_path, make_bag, kind, keep)
     if kind == "bag":
         target = path = write_ros1(tmp_path / "cut.bag")
     else:
-        path = make_bag([("/camera", image_msg(PIXELS[0], SECOND + i), SECOND + i) for i in range(20)],
-                        {"mcap": "mcap", "db3": "sqlite3"}[kind])
+        path = make_bag(
+            [("/camera", image_msg(PIXELS[0], SECOND + i), SECOND + i) for i in range(20)],
+            {"mcap": "mcap", "db3": "sqlite3"}[kind],
+        )
         target = next(path.glob(f"*.{kind}"))
     data = target.read_bytes()
     target.write_bytes(data[: int(len(data) * keep)])
@@ -283,9 +306,13 @@ def test_unknown_topic_lists_what_there_is(make_bag):
 
 
 def test_many_types_in_one_bag_and_times(make_bag):
-    path = make_bag([
-        ("/a", make("std_msgs/msg/String", data="hello"), 3 * SECOND), ("/fix", navsat_msg(1, 2, 3, 5), 4 * SECOND),
-        ("/pose", pose_msg(np.eye(4), 6, covariance=np.eye(6)), 5 * SECOND)])
+    path = make_bag(
+        [
+            ("/a", make("std_msgs/msg/String", data="hello"), 3 * SECOND),
+            ("/fix", navsat_msg(1, 2, 3, 5), 4 * SECOND),
+            ("/pose", pose_msg(np.eye(4), 6, covariance=np.eye(6)), 5 * SECOND),
+        ]
+    )
     with Bag(path) as bag:
         assert bag.message_count == 3 and bag.duration_s == 2.0 and bag.start_ns == 3 * SECOND
         rows = [(topic, t, type(m).__name__) for topic, t, m in bag.messages(["/pose", "/a", "/fix"])]
@@ -326,8 +353,10 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, storage, count):
     """A file size limit of the process makes every write fail as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(VprError, match="could not be written .*check the space"), \
-                BagWriter(tmp_path / "bag", storage) as writer:
+        with (
+            pytest.raises(VprError, match="could not be written .*check the space"),
+            BagWriter(tmp_path / "bag", storage) as writer,
+        ):
             resource.setrlimit(resource.RLIMIT_FSIZE, (200_000 if count > 1 else 100, hard))
             for i in range(count):
                 writer.write("/camera", image_msg(PIXELS[i % 4], SECOND + i), SECOND + i)

@@ -32,7 +32,7 @@ def test_radial_distortion_and_its_undoing():
     assert np.allclose(pixel, [200 * 0.3 * factor + 80, 210 * 0.2 * factor + 60])
     image = np.zeros((120, 160, 3), np.uint8)
     u, v = np.round(pixel).astype(int)
-    image[v - 1:v + 2, u - 1:u + 2] = 255
+    image[v - 1 : v + 2, u - 1 : u + 2] = 255
     straight = camera.undistort(image)
     bright = np.argwhere(straight[..., 0] > 128).mean(axis=0)
     assert np.abs(bright - [210 * 0.2 + 60, 200 * 0.3 + 80]).max() < 1.5

@@ -30,8 +30,16 @@ def cloud(fields, points, point_step, height=1, row_padding=0, big=False, row_st
                 values = np.atleast_1d(point[f.name]).tolist()
                 code = ">" if big else "<"
                 struct.pack_into(f"{code}{len(values)}{CODES[f.datatype]}", data, start + f.offset, *values)
-    return SimpleNamespace(height=height, width=width, fields=fields, is_bigendian=big, point_step=point_step,
-                           row_step=row if row_step is None else row_step, data=bytes(data), is_dense=False)
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=big,
+        point_step=point_step,
+        row_step=row if row_step is None else row_step,
+        data=bytes(data),
+        is_dense=False,
+    )
 
 
 @pytest.mark.parametrize("big", [False, True])
@@ -84,15 +92,18 @@ XYZ = [field("x", 0), field("y", 4), field("z", 8)]
 POINT = {"x": 1.0, "y": 2.0, "z": 3.0}
 
 
-@pytest.mark.parametrize("change,words", [
-    ({"fields": XYZ[:2]}, "no field z"),
-    ({"fields": []}, "its fields are none"),
-    ({"fields": [*XYZ, field("t", 10)]}, "ends at byte 14"),
-    ({"fields": [*XYZ, field("t", 0, 99)]}, "unknown type number 99"),
-    ({"data": b"\0" * 30}, "30 bytes"),
-    ({"height": 2, "width": 2, "row_step": 5}, "step of 5"),
-    ({"fields": [field("x", 0, F32, 3), field("y", 4), field("z", 8)]}, "several values"),
-])
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        ({"fields": XYZ[:2]}, "no field z"),
+        ({"fields": []}, "its fields are none"),
+        ({"fields": [*XYZ, field("t", 10)]}, "ends at byte 14"),
+        ({"fields": [*XYZ, field("t", 0, 99)]}, "unknown type number 99"),
+        ({"data": b"\0" * 30}, "30 bytes"),
+        ({"height": 2, "width": 2, "row_step": 5}, "step of 5"),
+        ({"fields": [field("x", 0, F32, 3), field("y", 4), field("z", 8)]}, "several values"),
+    ],
+)
 def test_layouts_that_contradict_themselves(change, words):
     msg = cloud(XYZ, [POINT] * 4, 12)
     for name, value in change.items():

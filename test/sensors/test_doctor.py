@@ -28,8 +28,10 @@ K = np.array([[100.0, 0, 16], [0, 100, 12], [0, 0, 1]])
 
 
 def images(stamps=STAMPS, receive=None):
-    return [("/camera/image/compressed", compressed_image_msg(np.full((24, 32, 3), 90, np.uint8), t), r)
-            for t, r in zip(stamps, receive or STAMPS, strict=False)]
+    return [
+        ("/camera/image/compressed", compressed_image_msg(np.full((24, 32, 3), 90, np.uint8), t), r)
+        for t, r in zip(stamps, receive or STAMPS, strict=False)
+    ]
 
 
 def odometry(stamps=STAMPS):
@@ -108,8 +110,10 @@ def test_zero_stamps(examine):
 
 
 def test_ambiguous_topics_name_the_option(examine, make_bag):
-    two = [("/left", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 1), ("/right", image_msg(
-        np.zeros((4, 4, 3), np.uint8), 1), 2)]
+    two = [
+        ("/left", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 1),
+        ("/right", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 2),
+    ]
     report = examine(two)
     assert report.stage("image").verdict == "ERROR" and "--image-topic NAME" in report.stage("image").sentence
     chosen = doctor(make_bag(two, name="two"), topics=DriveTopics(image="/left"))
@@ -118,8 +122,14 @@ def test_ambiguous_topics_name_the_option(examine, make_bag):
 
 def test_without_odometry_pose_and_tf(examine):
     report = examine(images())
-    assert verdicts(report) == {"image": "OK", "odometry": "WARN", "pose": "WARN", "points": "OK", "tf": "OK",
-                                "camera_info": "OK"}
+    assert verdicts(report) == {
+        "image": "OK",
+        "odometry": "WARN",
+        "pose": "WARN",
+        "points": "OK",
+        "tf": "OK",
+        "camera_info": "OK",
+    }
     assert "nav_msgs/Odometry" in report.stage("odometry").sentence and report.ok
 
 

@@ -81,8 +81,10 @@ def test_ground_truth_is_never_read_unless_named(make_bag, image_messages):
 def test_pose_with_covariance_reaches_the_observation(make_bag, image_messages):
     stamps = [SECOND + i * TENTH for i in range(3)]
     covariance = np.diag([1, 2, 3, 0.1, 0.2, 0.3]).astype(float)
-    poses = [("/localisation", pose_msg(planar_transform(i, 0, 0), t, covariance=covariance), t)
-             for i, t in enumerate(stamps)]
+    poses = [
+        ("/localisation", pose_msg(planar_transform(i, 0, 0), t, covariance=covariance), t)
+        for i, t in enumerate(stamps)
+    ]
     observations = list(Drive(make_bag(by_time([*image_messages(stamps), *poses]))))
     assert np.allclose([o.T_map_base[0, 3] for o in observations], [0, 1, 2])
     assert np.array_equal(observations[1].covariance, covariance)
@@ -92,8 +94,10 @@ def test_gnss_gives_east_north_up_and_course_over_ground(make_bag, image_message
     stamps = [SECOND + i * SECOND for i in range(6)]
     # Standing at first, then north-east; one degree is 110.57 km north and 111.32 km east at the equator.
     steps = [0, 0, 1, 2, 3, 4]
-    fixes = [("/fix", navsat_msg(k * 3 / 110574.3, 10 + k * 4 / 111319.5, 20.0, t, covariance=np.eye(3) * 4), t)
-             for k, t in zip(steps, stamps, strict=True)]
+    fixes = [
+        ("/fix", navsat_msg(k * 3 / 110574.3, 10 + k * 4 / 111319.5, 20.0, t, covariance=np.eye(3) * 4), t)
+        for k, t in zip(steps, stamps, strict=True)
+    ]
     lost = ("/fix", navsat_msg(0, 0, 0, stamps[0] + 1, fixed=False), stamps[0] + 1)
     nan = ("/fix", navsat_msg(np.nan, 0, 0, stamps[0] + 2), stamps[0] + 2)
     path = make_bag(by_time([*image_messages(stamps), *fixes, lost, nan]))
@@ -155,8 +159,9 @@ def test_clouds_that_cannot_be_used(make_bag, image_messages):
     broken = cloud_msg(np.ones((2, 3)), stamps[3], frame_id="base_link")
     broken.fields = broken.fields[:2]
     empty = cloud_msg(np.empty((0, 3)), stamps[4], frame_id="base_link")
-    path = make_bag(by_time([*image_messages(stamps), *foreign, ("/points", broken, stamps[3]),
-                             ("/points", empty, stamps[4])]))
+    path = make_bag(
+        by_time([*image_messages(stamps), *foreign, ("/points", broken, stamps[3]), ("/points", empty, stamps[4])])
+    )
     drive = Drive(path, load_clouds=True, max_cloud_gap_s=0.01)
     clouds = [o.cloud for o in drive]
     assert [None if c is None else len(c) for c in clouds] == [None, None, None, None, 0, None]
@@ -228,8 +233,10 @@ def test_repeated_and_disordered_stamps_are_skipped(make_bag, image_messages):
 def test_looped_bag_goes_on_with_the_poses_of_its_own_lap(make_bag, image_messages):
     lap = [SECOND + i * TENTH for i in range(15)]
     images = image_messages(lap * 2)
-    poses = [("/odom", odometry_msg(planar_transform(1000 * (k // 15) + k % 15, 0, 0), lap[k % 15]), SECOND + k * TENTH)
-             for k in range(30)]
+    poses = [
+        ("/odom", odometry_msg(planar_transform(1000 * (k // 15) + k % 15, 0, 0), lap[k % 15]), SECOND + k * TENTH)
+        for k in range(30)
+    ]
     drive = Drive(make_bag(by_time([*poses, *images])))
     observations = list(drive)
     assert [o.stamp_ns for o in observations] == lap * 2
@@ -238,8 +245,10 @@ def test_looped_bag_goes_on_with_the_poses_of_its_own_lap(make_bag, image_messag
 
 
 def test_zero_header_stamps_fall_back_to_receive_times(make_bag):
-    messages = by_time([("/camera", compressed_image_msg(IMAGE, 0), SECOND + i * TENTH) for i in range(4)]
-                       + [("/odom", odometry_msg(planar_transform(i, 0, 0), 0), SECOND + i * TENTH) for i in range(4)])
+    messages = by_time(
+        [("/camera", compressed_image_msg(IMAGE, 0), SECOND + i * TENTH) for i in range(4)]
+        + [("/odom", odometry_msg(planar_transform(i, 0, 0), 0), SECOND + i * TENTH) for i in range(4)]
+    )
     drive = Drive(make_bag(messages))
     observations = list(drive)
     assert [o.stamp_ns for o in observations] == [SECOND + i * TENTH for i in range(4)]
@@ -260,8 +269,9 @@ def test_nan_poses_and_zero_quaternions_are_counted(make_bag, image_messages):
 
 def test_image_size_may_change(make_bag):
     sizes = [(12, 16), (12, 16), (24, 32), (12, 16)]
-    messages = [("/camera", image_msg(np.zeros((*size, 3), np.uint8), SECOND + i), SECOND + i)
-                for i, size in enumerate(sizes)]
+    messages = [
+        ("/camera", image_msg(np.zeros((*size, 3), np.uint8), SECOND + i), SECOND + i) for i, size in enumerate(sizes)
+    ]
     drive = Drive(make_bag(messages))
     assert [o.image.shape[:2] for o in drive] == sizes
     assert drive.notes == {"image size changed": 2}
@@ -298,7 +308,7 @@ def test_objects_like_rclpy_messages_decode_the_same():
     from array import array
 
     from vpr_ros.sensors import Trajectory, decode_cloud, decode_image
-    from vpr_ros.sensors.trajectory import pose_of
+    from vpr_ros.sensors.poses.trajectory import pose_of
 
     def like(msg):
         if isinstance(msg, np.ndarray):

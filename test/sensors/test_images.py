@@ -15,8 +15,14 @@ RNG = np.random.default_rng(3)
 
 
 def raw(data: bytes, height, width, encoding, step=None, big=0):
-    return SimpleNamespace(height=height, width=width, encoding=encoding, is_bigendian=big, data=data,
-                           step=len(data) // height if step is None else step)
+    return SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=big,
+        data=data,
+        step=len(data) // height if step is None else step,
+    )
 
 
 def padded(rows, padding):
@@ -24,10 +30,19 @@ def padded(rows, padding):
 
 
 @pytest.mark.parametrize("padding", [0, 1, 5])
-@pytest.mark.parametrize("encoding,order", [
-    ("rgb8", (0, 1, 2)), ("bgr8", (2, 1, 0)), ("rgba8", (0, 1, 2)), ("bgra8", (2, 1, 0)),
-    ("mono8", (0, 0, 0)), ("8UC1", (0, 0, 0)), ("8UC3", (2, 1, 0)), ("8UC4", (2, 1, 0)),
-])
+@pytest.mark.parametrize(
+    "encoding,order",
+    [
+        ("rgb8", (0, 1, 2)),
+        ("bgr8", (2, 1, 0)),
+        ("rgba8", (0, 1, 2)),
+        ("bgra8", (2, 1, 0)),
+        ("mono8", (0, 0, 0)),
+        ("8UC1", (0, 0, 0)),
+        ("8UC3", (2, 1, 0)),
+        ("8UC4", (2, 1, 0)),
+    ],
+)
 def test_eight_bit_encodings_pixel_by_pixel(encoding, order, padding):
     channels = {"rgba8": 4, "bgra8": 4, "8UC4": 4, "mono8": 1, "8UC1": 1}.get(encoding, 3)
     height, width = 4, 7
@@ -42,10 +57,16 @@ def test_eight_bit_encodings_pixel_by_pixel(encoding, order, padding):
 
 @pytest.mark.parametrize("big", [0, 1])
 @pytest.mark.parametrize("padding", [0, 1, 6])
-@pytest.mark.parametrize("encoding,channels,order", [
-    ("mono16", 1, (0, 0, 0)), ("16UC1", 1, (0, 0, 0)), ("rgb16", 3, (0, 1, 2)), ("bgr16", 3, (2, 1, 0)),
-    ("bgra16", 4, (2, 1, 0)),
-])
+@pytest.mark.parametrize(
+    "encoding,channels,order",
+    [
+        ("mono16", 1, (0, 0, 0)),
+        ("16UC1", 1, (0, 0, 0)),
+        ("rgb16", 3, (0, 1, 2)),
+        ("bgr16", 3, (2, 1, 0)),
+        ("bgra16", 4, (2, 1, 0)),
+    ],
+)
 def test_sixteen_bit_encodings_in_both_byte_orders(encoding, channels, order, padding, big):
     height, width = 3, 5
     values = RNG.integers(0, 65536, (height, width, channels))
@@ -84,27 +105,37 @@ def test_bayer_inside_pixel_is_the_mean_of_its_neighbours():
     assert abs(image[2, 2, 2] - (m[1, 1] + m[1, 3] + m[3, 1] + m[3, 3]) / 4) <= 1
 
 
-@pytest.mark.parametrize("encoding,place", [
-    ("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv"),
-])
+@pytest.mark.parametrize(
+    "encoding,place",
+    [
+        ("yuv422", "uyvy"),
+        ("uyvy", "uyvy"),
+        ("yuv422_yuy2", "yuyv"),
+        ("yuyv", "yuyv"),
+    ],
+)
 def test_yuv_four_two_two_pixel_by_pixel(encoding, place):
     height, width = 4, 6
     data = RNG.integers(16, 236, (height, width * 2), dtype=np.uint8)
     image = decode_image(raw(padded(data.tolist(), 3), height, width, encoding)).astype(float)
     for y in range(height):
         for pair in range(width // 2):
-            four = data[y, pair * 4:pair * 4 + 4].astype(float)
+            four = data[y, pair * 4 : pair * 4 + 4].astype(float)
             u, v = four[place.index("u")], four[place.index("v")]
             lumas = [four[i] for i in range(4) if place[i] == "y"]
             for k, luma in enumerate(lumas):
                 base = 1.164 * (luma - 16)
-                expected = np.clip([base + 1.596 * (v - 128), base - 0.813 * (v - 128) - 0.391 * (u - 128),
-                                    base + 2.018 * (u - 128)], 0, 255)
+                expected = np.clip(
+                    [base + 1.596 * (v - 128), base - 0.813 * (v - 128) - 0.391 * (u - 128), base + 2.018 * (u - 128)],
+                    0,
+                    255,
+                )
                 assert np.abs(image[y, pair * 2 + k] - expected).max() <= 1.5
 
 
-@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview, list, lambda b: array("B", b),
-                                  lambda b: np.frombuffer(b, np.uint8)])
+@pytest.mark.parametrize(
+    "wrap", [bytes, bytearray, memoryview, list, lambda b: array("B", b), lambda b: np.frombuffer(b, np.uint8)]
+)
 def test_any_kind_of_payload(wrap):
     pixels = RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8)
     assert np.array_equal(decode_image(raw(wrap(pixels.tobytes()), 3, 4, "rgb8", step=12)), pixels)
@@ -123,17 +154,20 @@ def test_decoded_image_owns_writable_memory():
     assert pixels.max() == 0
 
 
-@pytest.mark.parametrize("msg,words", [
-    (raw(bytes(12), 2, 2, "32FC1", step=8), "encoding '32FC1'"),
-    (raw(bytes(12), 2, 2, "", step=8), "encoding ''"),
-    (raw(bytes(12), 2, 2, "rgb8", step=5), "step of 5 bytes but a row needs 6"),
-    (raw(bytes(12), 2, 2, "rgb8", step=0), "step of 0"),
-    (raw(bytes(11), 2, 2, "rgb8", step=6), "11 bytes"),
-    (raw(b"", 2, 2, "rgb8", step=6), "0 bytes"),
-    (raw(b"", 0, 4, "rgb8", step=12), "4x0"),
-    (raw(bytes(12), 2**31, 2**31, "rgb8", step=6), "no camera has"),
-    (raw(bytes(12), 2, 3, "yuv422", step=6), "even width"),
-])
+@pytest.mark.parametrize(
+    "msg,words",
+    [
+        (raw(bytes(12), 2, 2, "32FC1", step=8), "encoding '32FC1'"),
+        (raw(bytes(12), 2, 2, "", step=8), "encoding ''"),
+        (raw(bytes(12), 2, 2, "rgb8", step=5), "step of 5 bytes but a row needs 6"),
+        (raw(bytes(12), 2, 2, "rgb8", step=0), "step of 0"),
+        (raw(bytes(11), 2, 2, "rgb8", step=6), "11 bytes"),
+        (raw(b"", 2, 2, "rgb8", step=6), "0 bytes"),
+        (raw(b"", 0, 4, "rgb8", step=12), "4x0"),
+        (raw(bytes(12), 2**31, 2**31, "rgb8", step=6), "no camera has"),
+        (raw(bytes(12), 2, 3, "yuv422", step=6), "even width"),
+    ],
+)
 def test_broken_raw_images_are_told_in_one_sentence(msg, words):
     with pytest.raises(FrameError, match=words) as caught:
         decode_image(msg)
@@ -174,9 +208,11 @@ def broken_files():
     whole = compressed_image_msg(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), 1).data.tobytes()
     png = compressed_image_msg(np.zeros((8, 8, 3), np.uint8), 1, format="png").data.tobytes()
     return [
-        ("jpeg", b"", "zero bytes"), ("jpeg", b"\xff\xd8\xff", "cut short"),
+        ("jpeg", b"", "zero bytes"),
+        ("jpeg", b"\xff\xd8\xff", "cut short"),
         ("jpeg", whole[: len(whole) // 2], "cut short"),
-        ("png", png[:20], "no readable"), ("jpeg", b"hello, I am no picture", "no readable"),
+        ("png", png[:20], "no readable"),
+        ("jpeg", b"hello, I am no picture", "no readable"),
         ("16UC1; compressedDepth png", b"\0" * 12 + png, "distances"),
     ]
 

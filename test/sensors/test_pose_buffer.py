@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpr_ros.geometry import planar_transform
-from vpr_ros.sensors.pose_buffer import PoseBuffer
-from vpr_ros.sensors.trajectory import Trajectory
+from vpr_ros.sensors.poses.buffer import PoseBuffer
+from vpr_ros.sensors.poses.trajectory import Trajectory
 
 SECOND, MILLI = 10**9, 10**6
 
@@ -24,8 +24,11 @@ def covariance(i):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=40), st.lists(st.integers(-2, 4300), min_size=1, max_size=20),
-       st.sampled_from([0.05, 0.3, 1.0]))
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=40),
+    st.lists(st.integers(-2, 4300), min_size=1, max_size=20),
+    st.sampled_from([0.05, 0.3, 1.0]),
+)
 def test_answers_are_those_of_a_trajectory(shifts, asked, max_gap_s):
     """Samples 100 ms apart on average, in disorder of up to 0.8 s, with repeated stamps."""
     stamps = [SECOND + 100 * MILLI * i + 20 * MILLI * (s - 20) for i, s in enumerate(shifts)]

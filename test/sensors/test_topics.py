@@ -17,7 +17,7 @@ from vpr_ros.sensors import (
     odometry_msg,
     pose_msg,
 )
-from vpr_ros.sensors.topics import is_ground_truth, resolve_topics
+from vpr_ros.sensors.bags.topics import is_ground_truth, resolve_topics
 
 GREY = np.zeros((4, 4, 3), np.uint8)
 RAW, JPEG = image_msg(GREY, 1), compressed_image_msg(GREY, 1)
@@ -37,20 +37,23 @@ def choose(make_bag):
     return run
 
 
-@pytest.mark.parametrize("role,messages,expected", [
-    ("image", [("/a", RAW)], "/a"),
-    ("image", [("/a", RAW), ("/a/compressed", JPEG)], "/a/compressed"),
-    ("image", [("/a", RAW), ("/a/compressed", JPEG), ("/a/compressedDepth", JPEG)], "/a/compressed"),
-    ("odom", [("/odom", ODOM), ("/ground_truth/odom", ODOM)], "/odom"),
-    ("odom", [("/ground_truth/odom", ODOM)], None),
-    ("odom", [("/a", RAW)], None),
-    ("pose", [("/p", POSE), ("/goal_pose", POSE), ("/initialpose", COVARIANCE)], "/p"),
-    ("pose", [("/ground_truth/pose", POSE)], None),
-    ("pose", [("/goal_pose", POSE)], None),
-    ("pose", [("/fix", FIX)], "/fix"),
-    ("pose", [("/fix", FIX), ("/p", COVARIANCE)], "/p"),
-    ("points", [("/cloud", cloud_msg(np.zeros((1, 3)), 1))], "/cloud"),
-])
+@pytest.mark.parametrize(
+    "role,messages,expected",
+    [
+        ("image", [("/a", RAW)], "/a"),
+        ("image", [("/a", RAW), ("/a/compressed", JPEG)], "/a/compressed"),
+        ("image", [("/a", RAW), ("/a/compressed", JPEG), ("/a/compressedDepth", JPEG)], "/a/compressed"),
+        ("odom", [("/odom", ODOM), ("/ground_truth/odom", ODOM)], "/odom"),
+        ("odom", [("/ground_truth/odom", ODOM)], None),
+        ("odom", [("/a", RAW)], None),
+        ("pose", [("/p", POSE), ("/goal_pose", POSE), ("/initialpose", COVARIANCE)], "/p"),
+        ("pose", [("/ground_truth/pose", POSE)], None),
+        ("pose", [("/goal_pose", POSE)], None),
+        ("pose", [("/fix", FIX)], "/fix"),
+        ("pose", [("/fix", FIX), ("/p", COVARIANCE)], "/p"),
+        ("points", [("/cloud", cloud_msg(np.zeros((1, 3)), 1))], "/cloud"),
+    ],
+)
 def test_found_by_type(choose, role, messages, expected):
     assert choose(role, messages) == expected
 
@@ -87,9 +90,17 @@ def test_all_roles_at_once(make_bag):
         assert resolve_topics(bag, DriveTopics(), load_clouds=True).points == "/cloud"
 
 
-@pytest.mark.parametrize("name,truth", [
-    ("/ground_truth/pose", True), ("/robot/groundtruth", True), ("/gt/pose", True), ("/GT_pose", True),
-    ("/odom", False), ("/length", False), ("/right/pose", False),
-])
+@pytest.mark.parametrize(
+    "name,truth",
+    [
+        ("/ground_truth/pose", True),
+        ("/robot/groundtruth", True),
+        ("/gt/pose", True),
+        ("/GT_pose", True),
+        ("/odom", False),
+        ("/length", False),
+        ("/right/pose", False),
+    ],
+)
 def test_names_that_say_ground_truth(name, truth):
     assert is_ground_truth(name) == truth

@@ -90,10 +90,16 @@ def test_tum_reads_comments_commas_and_exponents(tmp_path):
     assert np.allclose(trajectory.T[1], planar_transform(4, 5, 0, 6))
 
 
-@pytest.mark.parametrize("text,words", [
-    ("", "holds no pose"), ("1 2 3\n", "line 1"), ("1 0 0 0 0 0 0 1\nx 0 0 0 0 0 0 1\n", "line 2"),
-    ("1 0 0 nan 0 0 0 1\n", "line 1"), ("1 0 0 0 0 0 0 0\n", "line 1"),
-])
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("", "holds no pose"),
+        ("1 2 3\n", "line 1"),
+        ("1 0 0 0 0 0 0 1\nx 0 0 0 0 0 0 1\n", "line 2"),
+        ("1 0 0 nan 0 0 0 1\n", "line 1"),
+        ("1 0 0 0 0 0 0 0\n", "line 1"),
+    ],
+)
 def test_bad_tum_files_name_the_line(tmp_path, text, words):
     path = tmp_path / "t.tum"
     path.write_text(text)

@@ -1,8 +1,7 @@
 import json
 import os
-import sys
-from pathlib import Path
 
+import naive_student as naive
 import numpy as np
 import pytest
 import torch
@@ -24,9 +23,6 @@ from vpr_ros.student import (
 from vpr_ros.student.catalogue import import_file
 from vpr_ros.student.checkpoints import fill
 from vpr_ros.student.published import from_d2vpr
-
-sys.path.insert(0, str(Path(__file__).parent))
-import naive_student as naive  # noqa: E402
 
 TINY = NANO.replace(
     name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), dim=12, position_grid=(4, 4)

@@ -1,7 +1,6 @@
 import json
-import sys
-from pathlib import Path
 
+import naive_student as naive
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,9 +11,6 @@ from vpr_ros.student.aggregator import Aggregator
 from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.d2vpr import standardise
 from vpr_ros.student.regions import region_table
-
-sys.path.insert(0, str(Path(__file__).parent))
-import naive_student as naive  # noqa: E402
 
 TINY = NANO.replace(
     name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), dim=12, position_grid=(4, 4)

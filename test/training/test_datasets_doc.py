@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from page_commands import blocks, check_arguments
 
-from vpr_ros.training.engine.teacher_config import read_teacher_config
+from vpr_ros.training.teacher.config import read_teacher_config
 from vpr_ros.training.teachers.registry import load_teacher
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from page_commands import blocks, check_arguments
 
-from vpr_ros.training.engine.config import DistilConfig, TrainConfig
-from vpr_ros.training.engine.rules import read_config
-from vpr_ros.training.engine.teacher_config import read_teacher_config
 from vpr_ros.training.losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
+from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.rules import read_config
+from vpr_ros.training.teacher.config import read_teacher_config
 from vpr_ros.training.teachers.registry import TEACHERS, load_teacher
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,12 @@ from torch.utils.data import Dataset, default_collate
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, resize
-
-from .cloud_augment import CloudAugmentConfig, augment_batch, augment_cloud
-from .sample import Sample, SampleSet, seeing
-from .varying import Variation, vary
+from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
+from vpr_ros.training.data.augment.variation import Variation, vary
+from vpr_ros.training.data.sample import Sample, SampleSet, seeing
 
 if TYPE_CHECKING:
-    from ..teachers import TeacherInputs
+    from vpr_ros.training.teachers import TeacherInputs
 
 FrameKey = tuple[int, int, float, int]  # row, seed of the frame's augmentation, its strength, seed of the batch's
 
@@ -95,7 +94,7 @@ class FrameBatches:
         batch = default_collate([{"image": item["image"], "row": item["row"]} for item in items])
         if self.teacher is None:
             return batch
-        from ..teachers import collate
+        from vpr_ros.training.teachers import collate
 
         samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["shared"])
         clouds = [sample.cloud for sample in samples if sample.cloud is not None]

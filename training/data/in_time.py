@@ -3,7 +3,7 @@
 import numpy as np
 
 from vpr_ros.geometry import matrix_to_quaternion
-from vpr_ros.sensors.trajectory import Trajectory
+from vpr_ros.sensors.poses.trajectory import Trajectory
 
 
 def poses_at(trajectory: Trajectory, stamps_ns: np.ndarray, max_gap_s: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,11 +47,14 @@ def _slerp(a: np.ndarray, b: np.ndarray, f: np.ndarray) -> np.ndarray:
 def _matrices(q: np.ndarray) -> np.ndarray:
     """Rotation matrices (N, 3, 3) of unit quaternions (N, 4) x, y, z, w."""
     x, y, z, w = q.T
-    return np.stack([
-        np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=-1),
-        np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=-1),
-        np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=-1),
-    ], axis=-2)
+    return np.stack(
+        [
+            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=-1),
+            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=-1),
+            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=-1),
+        ],
+        axis=-2,
+    )
 
 
 def travelled(T: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 
 if TYPE_CHECKING:
-    from .training_set import FrameTable
+    from vpr_ros.training_set.reader import FrameTable
 
 METRES, NORMALISED = "m", "normalised"  # SampleSet.cloud_unit
 

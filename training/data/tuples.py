@@ -9,11 +9,10 @@ import torch
 from torch.utils.data import Dataset
 
 from vpr_ros.student.preprocessing import resize
-
-from .cloud_augment import CloudAugmentConfig, augment_batch, augment_cloud
-from .image_augment import ImageAugmentConfig, augment_image
-from .pairs import Key
-from .sample import Sample, SampleSet
+from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
+from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig, augment_image
+from vpr_ros.training.data.sample import Sample, SampleSet
+from vpr_ros.training.data.sampling.pairs import Key
 
 
 class TeacherTuples(Dataset):

@@ -1,14 +1,13 @@
 """Evaluation protocols of the papers, on sample sets and trained models."""
 
 from vpr_ros.evaluation.paired import PairedDifference, paired_difference
-from vpr_ros.evaluation.run_pairs import PairRecalls, PairResult, Run, recall_over_pairs, run_pairs
-from vpr_ros.evaluation.union_pairs import union_recall
-
-from .embedding import embed
-from .evaluate import ModelEvaluation, evaluate_model, fit_on_samples
-from .opening import open_drives
-from .pointnetvlad import evaluate_split, open_split, split_recalls
-from .writing import write_evaluation
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, PairResult, Run, recall_over_pairs, run_pairs
+from vpr_ros.evaluation.protocols.union_pairs import union_recall
+from vpr_ros.training.evaluation.embedding import embed
+from vpr_ros.training.evaluation.evaluate import ModelEvaluation, evaluate_model, fit_on_samples
+from vpr_ros.training.evaluation.opening import open_drives
+from vpr_ros.training.evaluation.pointnetvlad import evaluate_split, open_split, split_recalls
+from vpr_ros.training.evaluation.writing import write_evaluation
 
 __all__ = [
     "ModelEvaluation",

@@ -8,9 +8,8 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, normalise, resize
-
-from ..data.sample import Sample, SampleSet
-from ..teachers import Teacher, check_unit, collate
+from vpr_ros.training.data.sample import Sample, SampleSet
+from vpr_ros.training.teachers import Teacher, check_unit, collate
 
 Embedder = Callable[[Sequence[Sample], np.random.Generator], np.ndarray]
 

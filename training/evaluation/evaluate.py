@@ -8,16 +8,24 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
-from vpr_ros.evaluation.reduction import Reduction, TrainingDescriptors, fit_reduction
-from vpr_ros.evaluation.run_pairs import PairRecalls, run_pairs
-
-from ..data.sample import SampleSet
-from .embedding import embed
+from vpr_ros.evaluation.protocols.reduction import Reduction, TrainingDescriptors, fit_reduction
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.evaluation.embedding import embed
 
 CONDITION_HEADER = (
-    "database condition", "query condition", "run pairs", "queries", "skipped", "AR@1", "AR@5", "AR@10", "AR@1%",
-    "average precision", "recall at full precision",
-)  # fmt: skip
+    "database condition",
+    "query condition",
+    "run pairs",
+    "queries",
+    "skipped",
+    "AR@1",
+    "AR@5",
+    "AR@10",
+    "AR@1%",
+    "average precision",
+    "recall at full precision",
+)
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,21 @@ class ModelEvaluation:
         rows = []
         for database, query, group in [*groups, ("all", "all", self.recalls)]:
             curve = group.precision_recall()
-            rows.append([
-                database, query, len(group.pairs) - group.empty_pairs, group.counted, group.skipped, group.ar(1),
-                group.ar(5), group.ar(10), group.ar1_percent, metrics.average_precision(curve),
-                metrics.recall_at_precision(curve)[0],
-            ])  # fmt: skip
+            rows.append(
+                [
+                    database,
+                    query,
+                    len(group.pairs) - group.empty_pairs,
+                    group.counted,
+                    group.skipped,
+                    group.ar(1),
+                    group.ar(5),
+                    group.ar(10),
+                    group.ar1_percent,
+                    metrics.average_precision(curve),
+                    metrics.recall_at_precision(curve)[0],
+                ]
+            )
         return list(CONDITION_HEADER), rows
 
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vpr_ros.errors import VprError
-
-from ..data.sample import FrameTableSamples, SampleSet
-from ..data.training_set import read_frame_table
+from vpr_ros.training.data.sample import FrameTableSamples, SampleSet
+from vpr_ros.training_set.reader import read_frame_table
 
 
 def open_drives(folders: Sequence[str | Path]) -> SampleSet:
@@ -26,10 +25,10 @@ def open_drives(folders: Sequence[str | Path]) -> SampleSet:
     if kind == "a training set":
         return FrameTableSamples(read_frame_table(*paths), "+".join(path.name for path in paths))
     if kind == "a RobotCar traversal":
-        from ..data.robotcar_samples import RobotCar
+        from vpr_ros.training.data.datasets.robotcar.samples import RobotCar
 
         return RobotCar(paths, lidar="lms_front" if all((path / "lms_front").is_dir() for path in paths) else None)
-    from ..data.boreas_samples import BoreasPrepared, BoreasSamples
+    from vpr_ros.training.data.datasets.boreas.samples import BoreasPrepared, BoreasSamples
 
     if kind == "a prepared Boreas sequence":
         return BoreasPrepared(paths)

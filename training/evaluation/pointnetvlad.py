@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.run_pairs import PairRecalls, Run, recall_over_pairs
-
-from ..data.pointnetvlad import PointNetVLAD, list_runs, read_run
-from ..data.pointnetvlad_splits import (
+from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, Run, recall_over_pairs
+from vpr_ros.training.data.datasets.pointnetvlad.samples import PointNetVLAD, list_runs, read_run
+from vpr_ros.training.data.datasets.pointnetvlad.splits import (
     INHOUSE_RUNS,
     OXFORD_SQUARES,
     RESIDENTIAL_SQUARES,
@@ -19,8 +18,8 @@ from ..data.pointnetvlad_splits import (
     EvaluationSplit,
     oxford_test_runs,
 )
-from .embedding import embed
-from .evaluate import ModelEvaluation
+from vpr_ros.training.evaluation.embedding import embed
+from vpr_ros.training.evaluation.evaluate import ModelEvaluation
 
 SQUARES = {
     "oxford": OXFORD_SQUARES,
@@ -45,10 +44,12 @@ def split_recalls(
     names = [f"{n:02d} {_run_name(table.paths)}".strip() for n, table in enumerate(split.databases)]
     runs = [
         Run(
-            names[n], databases[n], queries[n],
+            names[n],
+            databases[n],
+            queries[n],
             {names[m]: split.positives[m, n] for m in range(count) if m != n},
             condition=conditions[n] if conditions is not None else "",
-        )  # fmt: skip
+        )
         for n in range(count)
     ]
     return recall_over_pairs(runs, measure=measure)

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros import __version__
+from vpr_ros.atomic import atomic_text
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.condition_plots import conditions_picture
-from vpr_ros.evaluation.files import atomic_text
 from vpr_ros.evaluation.metrics import PrecisionRecall
-
-from .evaluate import ModelEvaluation
+from vpr_ros.evaluation.report.condition_plots import conditions_picture
+from vpr_ros.training.evaluation.evaluate import ModelEvaluation
 
 CURVE_POINTS = 200  # of a precision-recall curve on disk
 

@@ -1,10 +1,10 @@
 """Losses on batches of descriptors; places enter as masks of positive and negative pairs."""
 
-from .contrastive import contrastive_loss
-from .distillation import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS, Distillation
-from .distilvpr import cross_terms, distilvpr_terms, self_terms
-from .multi_similarity import multi_similarity_loss
-from .pairs import place_pairs
+from vpr_ros.training.losses.contrastive import contrastive_loss
+from vpr_ros.training.losses.distillation import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS, Distillation
+from vpr_ros.training.losses.distilvpr import cross_terms, distilvpr_terms, self_terms
+from vpr_ros.training.losses.multi_similarity import multi_similarity_loss
+from vpr_ros.training.losses.pairs import place_pairs
 
 LOSSES = {"multi_similarity": multi_similarity_loss, "contrastive": contrastive_loss}
 

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .relations import Terms, angle_loss, cosines, distances, huber, in_float32, relative, same_width, unit
+from vpr_ros.training.losses.relations import (
+    Terms,
+    angle_loss,
+    cosines,
+    distances,
+    huber,
+    in_float32,
+    relative,
+    same_width,
+    unit,
+)
 
 TEMPERATURE = 0.1  # of the softmax over cosines to other samples
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from . import distil_baselines as baselines
-from .distilvpr import cross_terms, self_terms
+from vpr_ros.training.losses import distil_baselines as baselines
+from vpr_ros.training.losses.distilvpr import cross_terms, self_terms
 
 LAMBDA_SELF = {"oxford": 10.0, "boreas": 1.0}  # published λ_S of DistilVPR, by data set
 LAMBDA_CROSS = 0.1  # published λ_C on both

@@ -24,9 +24,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-
-from .poincare import geodesics, released_geodesics
-from .relations import Terms, angle_loss, cosines, distances, huber, in_float32, relative, same_width, unit
+from vpr_ros.training.losses.poincare import geodesics, released_geodesics
+from vpr_ros.training.losses.relations import (
+    Terms,
+    angle_loss,
+    cosines,
+    distances,
+    huber,
+    in_float32,
+    relative,
+    same_width,
+    unit,
+)
 
 READINGS = ("paper", "released")
 DIRECTIONS = ("ts-ss", "tt-ts")

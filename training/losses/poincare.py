@@ -8,7 +8,7 @@ the Euclidean distance as features or c become small.
 import torch
 from torch import Tensor
 
-from .relations import distances
+from vpr_ros.training.losses.relations import distances
 
 
 def geodesics(distance: Tensor, length: Tensor, other: Tensor, *, curvature: float) -> Tensor:

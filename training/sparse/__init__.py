@@ -1,8 +1,8 @@
 """Sparse 3-D convolution with MinkowskiEngine's rules: plain PyTorch by default, MinkowskiEngine on request."""
 
-from .backends import backend
-from .coordinates import Coordinates
-from .layers import (
+from vpr_ros.training.sparse.backends import backend
+from vpr_ros.training.sparse.coordinates import Coordinates
+from vpr_ros.training.sparse.layers import (
     SparseBatchNorm,
     SparseConv,
     SparseConvTranspose,
@@ -10,7 +10,7 @@ from .layers import (
     global_average,
     global_gem,
 )
-from .tensor import SparseTensor, sparse_tensor, voxelise
+from vpr_ros.training.sparse.tensor import SparseTensor, sparse_tensor, voxelise
 
 __all__ = [
     "Coordinates",

@@ -14,11 +14,11 @@ def backend(name: str = "auto") -> ModuleType:
     numbers and read the same state dictionaries, and this one needs nothing.
     """
     if name in ("torch", "auto"):
-        from . import torch_backend
+        from vpr_ros.training.sparse import torch_backend
 
         return torch_backend
     if name == "minkowski":
-        from . import minkowski_backend
+        from vpr_ros.training.sparse import minkowski_backend
 
         return minkowski_backend
     raise VprError(f'there is no sparse convolution backend "{name}": choose "torch", "minkowski" or "auto".')

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from vpr_ros.errors import VprError
-
-from .keys import KeyLayout
-from .ordering import first_not_below, first_of_run, sort_keys
+from vpr_ros.training.sparse.keys import KeyLayout
+from vpr_ros.training.sparse.ordering import first_not_below, first_of_run, sort_keys
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .kernel_map import KernelMap
+from vpr_ros.training.sparse.kernel_map import KernelMap
 
 
 def _accumulator(rows: int, channels: int, like: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import ordering
-from .coordinates import CoordinateManager
+from vpr_ros.training.sparse import ordering
+from vpr_ros.training.sparse.coordinates import CoordinateManager
 
 Group = tuple[int, Tensor, Tensor]
 

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-
-from .coordinates import Coordinates
-from .functional import sparse_convolution
-from .kernel_map import kernel_map
-from .tensor import SparseTensor, Voxels
+from vpr_ros.training.sparse.coordinates import Coordinates
+from vpr_ros.training.sparse.functional import sparse_convolution
+from vpr_ros.training.sparse.kernel_map import kernel_map
+from vpr_ros.training.sparse.tensor import SparseTensor, Voxels
 
 
 class SparseConv(nn.Module):

@@ -26,21 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
-
-from .coordinates import cloud_counts, no_finer_voxels
-from .layers import (
-    SparseBatchNorm,
-    SparseReLU,
-    check_sizes,
-    global_average,
-    global_gem,
-)
-from .tensor import SparseTensor
-from .tensor import sparse_tensor as torch_sparse_tensor
-from .tensor import voxelise as torch_voxelise
+from vpr_ros.training.sparse.coordinates import cloud_counts, no_finer_voxels
+from vpr_ros.training.sparse.layers import SparseBatchNorm, SparseReLU, check_sizes, global_average, global_gem
+from vpr_ros.training.sparse.tensor import SparseTensor
+from vpr_ros.training.sparse.tensor import sparse_tensor as torch_sparse_tensor
+from vpr_ros.training.sparse.tensor import voxelise as torch_voxelise
 
 if not hasattr(collections, "Sequence"):
-    setattr(collections, "Sequence", collections.abc.Sequence)  # noqa: B010 (the name is unknown to type checkers)
+    setattr(collections, "Sequence", collections.abc.Sequence)  # noqa: B010
 
 try:
     import MinkowskiEngine  # pyright: ignore[reportMissingImports]

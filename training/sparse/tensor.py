@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from vpr_ros.errors import VprError
-
-from .coordinates import CoordinateManager, Coordinates
-from .keys import KeyLayout
-from .ordering import unique_keys
+from vpr_ros.training.sparse.coordinates import CoordinateManager, Coordinates
+from vpr_ros.training.sparse.keys import KeyLayout
+from vpr_ros.training.sparse.ordering import unique_keys
 
 
 class Voxels(Protocol):

@@ -1,6 +1,6 @@
 """The namespace `backend("torch")`."""
 
-from .layers import (
+from vpr_ros.training.sparse.layers import (
     SparseBatchNorm,
     SparseConv,
     SparseConvTranspose,
@@ -8,7 +8,7 @@ from .layers import (
     global_average,
     global_gem,
 )
-from .tensor import SparseTensor, sparse_tensor, voxelise
+from vpr_ros.training.sparse.tensor import SparseTensor, sparse_tensor, voxelise
 
 NAME = "torch"
 

@@ -4,9 +4,8 @@ Train cities have seeds 0..999, validation cities 1000..1099, test cities 2000 a
 Open3D, planning does not.
 """
 
-from .bags import write_drive_bag
-from .city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED, FIRST_TEST_SEED, TRAIN_SEEDS, VALIDATION_SEEDS, WORLD_VERSION
-from .conditions import (
+from vpr_ros.training.synthetic.bags import write_drive_bag
+from vpr_ros.training.synthetic.conditions import (
     NAMED,
     CameraConfig,
     DriveConditions,
@@ -15,8 +14,16 @@ from .conditions import (
     named_conditions,
     random_camera,
 )
-from .drive import Drive, Frame, plan_drive
-from .training_set import TrainingSetConfig, render_training_set
+from vpr_ros.training.synthetic.drive import Drive, Frame, plan_drive
+from vpr_ros.training.synthetic.training_set import TrainingSetConfig, render_training_set
+from vpr_ros.training.synthetic.world.city import (
+    DEMO_CITY_SEED,
+    DEMO_OFFMAP_SEED,
+    FIRST_TEST_SEED,
+    TRAIN_SEEDS,
+    VALIDATION_SEEDS,
+    WORLD_VERSION,
+)
 
 __all__ = [
     "DEMO_CITY_SEED",

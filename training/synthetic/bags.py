@@ -7,8 +7,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.geometry import interpolate
-
-from .drive import Drive
+from vpr_ros.training.synthetic.drive import Drive
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
 ODOM_TOPIC, TRUTH_TOPIC = "/odom", "/ground_truth/pose"
@@ -27,8 +26,7 @@ def write_drive_bag(
     Image stamps are `drive.stamps_ns`; frames are map, odom, base_link, camera_link, camera_optical_frame and
     lidar_link. `progress(done, total)` is called after each frame. Raises VprError where the bag cannot be written.
     """
-    from vpr_ros.sensors.bag_writer import BagWriter
-    from vpr_ros.sensors.messages import (
+    from vpr_ros.sensors.bags.messages import (
         camera_info_msg,
         cloud_msg,
         compressed_image_msg,
@@ -36,6 +34,7 @@ def write_drive_bag(
         pose_msg,
         tf_msg,
     )
+    from vpr_ros.sensors.bags.writer import BagWriter
 
     camera, total = drive.camera, len(drive)
     with BagWriter(path, storage) as bag:

@@ -50,8 +50,13 @@ def make_place(rng: np.random.Generator) -> Place:
     height = rng.uniform(2.2, 4.5) if roofed else rng.uniform(3.0, 16.0)
     depth = rng.uniform(8, 40) if roofed else rng.uniform(25, 90)
     x, y, z = np.eye(3)
-    material = lambda: int(rng.integers(24))  # noqa: E731
-    lines = lambda most: (int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1)))  # noqa: E731
+
+    def material():
+        return int(rng.integers(24))
+
+    def lines(most):
+        return (int(rng.integers(0, most + 1)), int(rng.integers(0, most + 1)))
+
     quads = [Quad(np.array([-6, -60.0, 0]), x * 200, y * 120, material(), (0, 0))]
     quads.append(Quad(np.array([-6, -half * 0.7, 0.0]), x * 200, y * half * 1.4, material(), lines(6)))
     if roofed:
@@ -176,7 +181,10 @@ def _paint(image, quad: Quad, position, R, focal, colour, sky, haze) -> None:
     # Faces across the view are a little darker than those along it, so that edges show without texture.
     shade = 0.8 + 0.2 * abs(np.cross(quad.u, quad.v)[1]) / (np.linalg.norm(np.cross(quad.u, quad.v)) + 1e-9)
     paint = colour * shade * fade + sky * (1 - fade)
-    fixed = lambda p: np.round(p * 16).astype(np.int32)  # noqa: E731
+
+    def fixed(p):
+        return np.round(p * 16).astype(np.int32)
+
     cv2.fillPoly(image, [fixed(pixels)], paint.tolist(), cv2.LINE_8, 4)
     dark = (paint * 0.72).tolist()
     segments = [(quad.u * k / (quad.lines[0] + 1), quad.v) for k in range(1, quad.lines[0] + 1)]

@@ -10,14 +10,13 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
-
-from .camera import camera_extrinsics, render_image
-from .conditions import CameraConfig, DriveConditions, LidarConfig
-from .lidar import lidar_extrinsics, render_scan
-from .light import make_light
-from .odometry import drifting_odometry, steps
-from .route import Route, plan_route
-from .scene import Scene, build_scene
+from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig
+from vpr_ros.training.synthetic.odometry import drifting_odometry, steps
+from vpr_ros.training.synthetic.rendering.camera import camera_extrinsics, render_image
+from vpr_ros.training.synthetic.rendering.lidar import lidar_extrinsics, render_scan
+from vpr_ros.training.synthetic.rendering.light import make_light
+from vpr_ros.training.synthetic.world.route import Route, plan_route
+from vpr_ros.training.synthetic.world.scene import Scene, build_scene
 
 OFFMAP_SHIFT_M = 100_000.0  # where the ground truth of streets outside the map lies, east of it
 START_NS = 1_700_000_000_000_000_000

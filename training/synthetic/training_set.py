@@ -14,10 +14,9 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import yaw_of
-
-from .city import WORLD_VERSION
-from .conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
-from .drive import START_NS, Drive, plan_drive
+from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
+from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
+from vpr_ros.training.synthetic.world.city import WORLD_VERSION
 
 CLOUD_FRAME = "base_link"
 COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")

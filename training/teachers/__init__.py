@@ -1,9 +1,9 @@
 """Teachers: networks that see images, clouds or both, and embed them for the student to learn from."""
 
-from .files import save_teacher
-from .inputs import TeacherInputs, collate
-from .registry import TEACHERS, TeacherEntry, load_teacher
-from .teacher import Teacher, check_unit
+from vpr_ros.training.teachers.checkpoints import save_teacher
+from vpr_ros.training.teachers.inputs import TeacherInputs, collate
+from vpr_ros.training.teachers.registry import TEACHERS, TeacherEntry, load_teacher
+from vpr_ros.training.teachers.teacher import Teacher, check_unit
 
 __all__ = [
     "TEACHERS",

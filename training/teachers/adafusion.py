@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-
-from .attention import OUT, ChannelAttention, PositionAttention
-from .inputs import TeacherInputs
-from .occupancy import OccupancyGrid, grid_of
-from .teacher import Teacher, needed
+from vpr_ros.training.teachers.attention import OUT, ChannelAttention, PositionAttention
+from vpr_ros.training.teachers.inputs import TeacherInputs
+from vpr_ros.training.teachers.occupancy import OccupancyGrid, grid_of
+from vpr_ros.training.teachers.teacher import Teacher, needed
 
 STRIDES = (2, 2, 1)  # of the position attentions at the three scales
 FUSED = 128
@@ -40,7 +39,7 @@ def _features(axes: int, *plan: int | str) -> nn.Sequential:
 class AdaFusion(Teacher):
     """METHODS section 5; entries are named as published.
 
-    ``detach_features`` pools detached maps, as released: then no loss reaches the six feature stages, which stay as
+    `detach_features` pools detached maps, as released: then no loss reaches the six feature stages, which stay as
     they were initialised. The attentions see detached maps either way. The six attention maps of a modality are joined
     position 1 to 3, then channel 1 to 3.
     """
@@ -90,7 +89,7 @@ class AdaFusion(Teacher):
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """``final`` (B, D): the image's pooled map times its weight, then the grid's times its weight."""
+        """`final` (B, D): the image's pooled map times its weight, then the grid's times its weight."""
         image, image_attention = self._modality("v", needed(images, "images"))
         grid, grid_attention = self._modality("l", needed(voxels, "voxels"))
         weights = self.vl_atten_fusion(torch.cat([image_attention, grid_attention], dim=1))
@@ -108,7 +107,7 @@ def make_adafusion(
     image_planes: tuple[int, int] = (64, 128),
     cloud_planes: tuple[int, int, int] = (32, 64, 128),
 ) -> AdaFusion:
-    """``grid``: a name of `occupancy.GRIDS` or a grid of its own; ``grid_shape`` cuts the same box into other cells.
+    """`grid`: a name of `occupancy.GRIDS` or a grid of its own; `grid_shape` cuts the same box into other cells.
 
     Four halvings of the image and three of the grid must leave something: VprError where they do not.
     """

@@ -15,11 +15,10 @@ from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.config import REGIONS, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.published import from_dinov2
-from vpr_ros.student.tensor_files import fill, read_tensors, strip_module
-
-from .inputs import TeacherInputs
-from .pooling import GEM_EPS, GEM_START
-from .teacher import Teacher, needed
+from vpr_ros.tensor_files import fill, read_tensors, strip_module
+from vpr_ros.training.teachers.inputs import TeacherInputs
+from vpr_ros.training.teachers.pooling import GEM_EPS, GEM_START
+from vpr_ros.training.teachers.teacher import Teacher, needed
 
 SIDE = 16  # of the token map that the cuts are made for
 CUTS = ((0, 8), (0, 5, 11))  # where the quadrants and the nine cells begin, in tokens
@@ -30,8 +29,8 @@ CUT_RULES = ("fixed", "scaled")
 def region_means(grid: tuple[int, int], cuts: str, device: torch.device) -> Tensor:
     """(13, h*w): row r averages the tokens of region r; 4 quadrants, then 9 cells, each row by row.
 
-    ``fixed``: begin at tokens 0, 8 and 0, 5, 11 whatever the map's size, the last band takes the rest (METHODS 2.2).
-    ``scaled``: at the same fractions of the map, rounded. VprError when a band of tokens is empty.
+    `fixed`: begin at tokens 0, 8 and 0, 5, 11 whatever the map's size, the last band takes the rest (METHODS 2.2).
+    `scaled`: at the same fractions of the map, rounded. VprError when a band of tokens is empty.
     """
     # a tensor made in inference mode could not be used by a later training step
     with torch.inference_mode(False):
@@ -109,7 +108,7 @@ class CricaVPR(Teacher):
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """``final`` (B, 14 * width), of unit length. VprError when a side is not a multiple of the patch size."""
+        """`final` (B, 14 * width), of unit length. VprError when a side is not a multiple of the patch size."""
         tapped, grid = self.backbone(needed(images, "images"))
         tokens = self.norm(tapped[-1])
         regions = torch.cat([tokens[:, :1], self.aggregator(tokens[:, 1:], grid).to(tokens.dtype)], dim=1)
@@ -132,10 +131,10 @@ def make_cricavpr(
     adapter_init: str = "constant",
     dinov2: str | Path | None = None,
 ) -> CricaVPR:
-    """``dinov2``: file of the backbone's own weights (published: ViT-B/14) to start from; else it starts random.
+    """`dinov2`: file of the backbone's own weights (published: ViT-B/14) to start from; else it starts random.
 
-    Heads are 64 channels wide, adapters half the width, as published. Adapters that start ``constant`` are meant for a
-    pretrained backbone; training from nothing takes ``scratch``.
+    Heads are 64 channels wide, adapters half the width, as published. Adapters that start `constant` are meant for a
+    pretrained backbone; training from nothing takes `scratch`.
     """
     config = StudentConfig(
         name="cricavpr",

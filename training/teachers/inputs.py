@@ -11,9 +11,8 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
-
-from ..data.sample import Sample
-from .occupancy import OccupancyGrid
+from vpr_ros.training.data.sample import Sample
+from vpr_ros.training.teachers.occupancy import OccupancyGrid
 
 THINNINGS = ("even", "random")
 Colour = tuple[float, float, float]
@@ -21,9 +20,9 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class TeacherInputs:
-    """What a teacher wants to be given; every teacher has one as ``model.inputs``.
+    """What a teacher wants to be given; every teacher has one as `model.inputs`.
 
-    A teacher without ``image_size`` takes no images, without ``voxel_size`` no sparse clouds, without ``grid`` no
+    A teacher without `image_size` takes no images, without `voxel_size` no sparse clouds, without `grid` no
     voxel grids. Lengths are in the unit of the clouds it is trained on (metres, or PointNetVLAD's normalised units).
     """
 
@@ -47,7 +46,7 @@ class TeacherInputs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The keyword arguments that ``collate`` makes and the forward needs."""
+        """The keyword arguments that `collate` makes and the forward needs."""
         wanted = {"images": self.image_size, "clouds": self.voxel_size, "voxels": self.grid}
         return tuple(name for name, setting in wanted.items() if setting is not None)
 
@@ -64,7 +63,7 @@ def collate(
     """B samples -> what the forward takes, on the CPU.
 
     images (B, 3, h, w) float32 normalised; clouds B tensors (N_i, 3) float32; voxels (B, 1, X, Y, Z) float32.
-    ``rng`` draws the points kept by random thinning; without it they follow torch's seed. Points that are not finite
+    `rng` draws the points kept by random thinning; without it they follow torch's seed. Points that are not finite
     are dropped. VprError when a sample lacks what the teacher sees.
     """
     if not samples:
@@ -88,7 +87,7 @@ def collate(
 def thin(
     points: np.ndarray, count: int | None, how: str = "even", rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """(N, 3) -> at most ``count`` of the points, in their order; a smaller cloud stays as it is."""
+    """(N, 3) -> at most `count` of the points, in their order; a smaller cloud stays as it is."""
     if count is None or len(points) <= count:
         return points
     if how == "random":

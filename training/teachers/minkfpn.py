@@ -9,8 +9,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from ..sparse import SparseTensor, backend
-from .pooling import GEM_EPS, GEM_START
+from vpr_ros.training.sparse import SparseTensor, backend
+from vpr_ros.training.teachers.pooling import GEM_EPS, GEM_START
 
 
 def attention_kernel(channels: int) -> int:
@@ -114,7 +114,7 @@ class SparseGeM(nn.Module):
 
 
 class CloudBranch(nn.Module):
-    """Clouds -> (B, D): voxels of edge ``voxel_size``, MinkFPN, GeM."""
+    """Clouds -> (B, D): voxels of edge `voxel_size`, MinkFPN, GeM."""
 
     def __init__(
         self,

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..sparse import backend
-from .inputs import TeacherInputs
-from .minkfpn import CloudBranch
-from .resnet import ImageBranch
-from .teacher import Teacher, needed
+from vpr_ros.training.sparse import backend
+from vpr_ros.training.teachers.inputs import TeacherInputs
+from vpr_ros.training.teachers.minkfpn import CloudBranch
+from vpr_ros.training.teachers.resnet import ImageBranch
+from vpr_ros.training.teachers.teacher import Teacher, needed
 
 
 class MinkLoc(Teacher):
@@ -28,7 +28,7 @@ class MinkLoc(Teacher):
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """``final`` (B, D); with two branches also ``cloud`` (B, D_c) and ``image`` (B, D_i)."""
+        """`final` (B, D); with two branches also `cloud` (B, D_c) and `image` (B, D_i)."""
         parts = {}
         if self.cloud is not None:
             parts["cloud"] = self.cloud(needed(clouds, "clouds"))
@@ -53,9 +53,9 @@ def make_minkloc(
     image_planes: tuple[int, int, int] = (64, 128, 256),
     imagenet: str | Path | None = None,
 ) -> MinkLoc:
-    """A branch of width 0 is left out. ``imagenet``: file of a ResNet classifier that the image branch starts from.
+    """A branch of width 0 is left out. `imagenet`: file of a ResNet classifier that the image branch starts from.
 
-    ``voxel_size`` is in the unit of the clouds: 0.01 for PointNetVLAD's normalised ones, 1.0 m for DistilVPR on Boreas.
+    `voxel_size` is in the unit of the clouds: 0.01 for PointNetVLAD's normalised ones, 1.0 m for DistilVPR on Boreas.
     """
     cloud = CloudBranch(cloud_dim, voxel_size, cloud_planes, backend(sparse), cloud_blocks) if cloud_dim else None
     image = ImageBranch(image_dim, image_depth, image_planes) if image_dim else None

@@ -17,7 +17,7 @@ Triple = tuple[float, float, float]
 class OccupancyGrid:
     """A box cut into cells; a cell is 1 where at least one point fell.
 
-    ``lower`` and ``upper`` are corners in the cloud's unit, after the axes were reordered. ``turned`` swaps the first
+    `lower` and `upper` are corners in the cloud's unit, after the axes were reordered. `turned` swaps the first
     two axes and negates both, as AdaFusion does for RobotCar: (x, y, z) -> (-y, -x, z).
     """
 
@@ -58,7 +58,7 @@ GRIDS = {
 
 
 def grid_of(grid: str | OccupancyGrid | Mapping[str, Any], shape: tuple[int, int, int] | None = None) -> OccupancyGrid:
-    """A grid by name, as an object or as its fields; ``shape`` replaces its number of cells."""
+    """A grid by name, as an object or as its fields; `shape` replaces its number of cells."""
     if isinstance(grid, str):
         if grid not in GRIDS:
             raise VprError(f"there is no occupancy grid '{grid}': choose one of {', '.join(GRIDS)}.")

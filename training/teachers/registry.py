@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from vpr_ros.errors import VprError
-from vpr_ros.student.tensor_files import fill
-
-from ..data.sample import NORMALISED
-from . import layouts
-from .adafusion import make_adafusion
-from .cricavpr import make_cricavpr
-from .files import fill_published, read_teacher
-from .layouts import Layout
-from .minkloc import make_cloud, make_image, make_minkloc
-from .teacher import Teacher
+from vpr_ros.tensor_files import fill
+from vpr_ros.training.data.sample import NORMALISED
+from vpr_ros.training.teachers import published_layouts as layouts
+from vpr_ros.training.teachers.adafusion import make_adafusion
+from vpr_ros.training.teachers.checkpoints import fill_published, read_teacher
+from vpr_ros.training.teachers.cricavpr import make_cricavpr
+from vpr_ros.training.teachers.minkloc import make_cloud, make_image, make_minkloc
+from vpr_ros.training.teachers.published_layouts import Layout
+from vpr_ros.training.teachers.teacher import Teacher
 
 STARTS = ("imagenet", "dinov2")  # files that a training starts from, no property of the network
 
@@ -62,9 +61,9 @@ TEACHERS: dict[str, TeacherEntry] = {
 def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str = "auto", **options: Any) -> Teacher:
     """A teacher in eval mode: with the weights of a checkpoint, or as initialised (nothing is ever downloaded).
 
-    ``checkpoint``: one of ours (its stored options apply, given ones replace them) or a published file, read strictly
-    and without executing what is pickled in it. ``sparse``: backend of sparse convolutions where there are any.
-    ``options``: those of the maker (`TEACHERS[name].options`), such as smaller planes, image sizes and voxels. VprError
+    `checkpoint`: one of ours (its stored options apply, given ones replace them) or a published file, read strictly
+    and without executing what is pickled in it. `sparse`: backend of sparse convolutions where there are any.
+    `options`: those of the maker (`TEACHERS[name].options`), such as smaller planes, image sizes and voxels. VprError
     for an unknown name or option and for a file that does not fit, in one sentence.
     """
     if name not in TEACHERS:

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-from vpr_ros.student.tensor_files import fill, read_tensors, strip_module
-
-from .pooling import GeM
+from vpr_ros.tensor_files import fill, read_tensors, strip_module
+from vpr_ros.training.teachers.pooling import GeM
 
 BLOCKS = {18: (2, 2, 2), 34: (3, 4, 6)}
 UNUSED = ("layer4.", "fc.")

@@ -8,17 +8,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
-
-from ..data.sample import METRES, NORMALISED, SampleSet
-from .inputs import TeacherInputs
+from vpr_ros.training.data.sample import METRES, NORMALISED, SampleSet
+from vpr_ros.training.teachers.inputs import TeacherInputs
 
 UNITS = {METRES: "clouds in metres", NORMALISED: "PointNetVLAD's normalised clouds"}
 
 
 class Teacher(nn.Module):
-    """A network that embeds samples; ``inputs`` says what it wants to be given, ``dim`` is D of its embedding.
+    """A network that embeds samples; `inputs` says what it wants to be given, `dim` is D of its embedding.
 
-    ``made_as`` is set by the registry: the name and the options that make this network again. ``cloud_unit`` is the
+    `made_as` is set by the registry: the name and the options that make this network again. `cloud_unit` is the
     unit of the clouds that its weights learnt from, a `SampleSet`'s "m" or "normalised"; empty where nobody knows.
     """
 
@@ -31,13 +30,13 @@ class Teacher(nn.Module):
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Every embedding that a loss may weigh, (B, D_k) by name; ``final`` is always among them."""
+        """Every embedding that a loss may weigh, (B, D_k) by name; `final` is always among them."""
         raise NotImplementedError
 
     def forward(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> Tensor:
-        """images (B, 3, h, w), clouds B x (N_i, 3), voxels (B, 1, X, Y, Z), as ``collate`` makes them -> (B, D)."""
+        """images (B, 3, h, w), clouds B x (N_i, 3), voxels (B, 1, X, Y, Z), as `collate` makes them -> (B, D)."""
         return self.heads(images, clouds, voxels)["final"]
 
 

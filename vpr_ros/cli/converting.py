@@ -45,11 +45,18 @@ def robotcar(
       vpr_ros convert robotcar 2014-05-19-13-20-57 -o first
       vpr_ros map first -o oxford.vpr
     """
-    from vpr_ros.training.data.convert_robotcar import convert_robotcar
+    from vpr_ros.training.data.convert.robotcar import convert_robotcar
 
     with Progress("readings", None) as progress:
         result = convert_robotcar(
-            folder, output, camera=camera, lidar=lidar, undistort=not raw, models=models, rtk=rtk, anew=force,
+            folder,
+            output,
+            camera=camera,
+            lidar=lidar,
+            undistort=not raw,
+            models=models,
+            rtk=rtk,
+            anew=force,
             progress=counted(progress),
         )
     report(output, result)
@@ -75,11 +82,17 @@ def boreas(
       vpr_ros convert boreas boreas-2020-11-26-13-58 -o first
       vpr_ros map first -o toronto.vpr
     """
-    from vpr_ros.training.data.convert_boreas import convert_boreas
+    from vpr_ros.training.data.convert.boreas import convert_boreas
 
     with Progress("readings", None) as progress:
         result = convert_boreas(
-            folder, output, reduce=reduce, lidar=lidar, poses=poses, partial=partial, anew=force,
+            folder,
+            output,
+            reduce=reduce,
+            lidar=lidar,
+            poses=poses,
+            partial=partial,
+            anew=force,
             progress=counted(progress),
         )
     report(output, result)
@@ -99,9 +112,9 @@ def submaps(
     Example:
       vpr_ros convert submaps robotcar/2014-* robotcar/2015-* -o benchmark --images pictures
     """
-    from vpr_ros.training.data.pointnetvlad import read_run
-    from vpr_ros.training.data.robotcar import Traversal
-    from vpr_ros.training.data.robotcar_submaps import write_pictures, write_submaps
+    from vpr_ros.training.data.datasets.pointnetvlad.samples import read_run
+    from vpr_ros.training.data.datasets.robotcar.submaps import write_pictures, write_submaps
+    from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 
     for folder in traversals:
         traversal, counts = Traversal(folder), []

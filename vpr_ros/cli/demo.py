@@ -42,7 +42,7 @@ def demo(
     except (ImportError, OSError) as error:
         raise VprError(f"the demo renders with Open3D, which does not load ({error}): see `make`.") from None
     from vpr_ros.student import DescriptorExtractor
-    from vpr_ros.training.demo import DemoConfig
+    from vpr_ros.training.synthetic.demo import DemoConfig
 
     started = time.monotonic()
     config = DemoConfig(length_m=length_m, offmap_length_m=offmap_m, workers=workers)
@@ -53,9 +53,12 @@ def demo(
         report = _write_report(folder, evaluated, rows)
         e = evaluated.evaluation
         figures = {
-            "recall@1": e.recall[1], "recall@5": e.recall[5], "accepted_precision": e.accepted_precision,
-            "offmap_false_accepts": e.offmap_false_accepts, "fps": result.fps,
-        }  # fmt: skip
+            "recall@1": e.recall[1],
+            "recall@5": e.recall[5],
+            "accepted_precision": e.accepted_precision,
+            "offmap_false_accepts": e.offmap_false_accepts,
+            "fps": result.fps,
+        }
         counts = {"accepted": e.accepted - e.offmap_accepted, "queries": e.on_map, "offmap_frames": offmap}
         seconds = time.monotonic() - started
         facts = {**figures, **counts, "seconds": seconds, "checkpoint": extractor.name, "conditions": rows}
@@ -82,7 +85,7 @@ def _main_job(folder: Path, config, extractor):
     from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
     from vpr_ros.offline.localize_bag import localize_bag
     from vpr_ros.offline.map_bag import map_bag
-    from vpr_ros.training.demo import map_drive, query_drive, write_bags
+    from vpr_ros.training.synthetic.demo import map_drive, query_drive, write_bags
 
     drives = map_drive(config), query_drive(config)
     say(f"rendering {len(drives[0])} + {len(drives[1])} frames to bags ({folder / 'bags'})")
@@ -105,14 +108,14 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
     """Single-frame recall@1 per condition and camera, beside an untrained copy and plain pixels."""
     import numpy as np
 
-    from vpr_ros.evaluation.folders import PixelBaseline, rank_by_similarity
     from vpr_ros.evaluation.metrics import recall_at
+    from vpr_ros.evaluation.protocols.folders import PixelBaseline, rank_by_similarity
     from vpr_ros.evaluation.truth import truth_from_poses
     from vpr_ros.offline.baselines import untrained_copy
     from vpr_ros.offline.evaluate_run import true_keyframe_poses
     from vpr_ros.offline.map_images import map_images
     from vpr_ros.place_map import PlaceMap
-    from vpr_ros.training.demo import CAMERAS, CONDITIONS, condition_drive, render_conditions
+    from vpr_ros.training.synthetic.demo import CAMERAS, CONDITIONS, condition_drive, render_conditions
 
     total = sum(len(condition_drive(config, c, k)) for c in CONDITIONS for k in CAMERAS)
     with Progress("conditions", total) as progress:
@@ -134,9 +137,10 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
             row[name] = recall_at(ranks, (1,), truth.on_map)[1]
         rows.append(row)
     table(
-        "recall@1 by condition", ["condition", "camera", "queries", "trained", "untrained copy", "pixels"],
+        "recall@1 by condition",
+        ["condition", "camera", "queries", "trained", "untrained copy", "pixels"],
         [(r["condition"], r["camera"], r["queries"], r["recall@1"], r["untrained"], r["pixels"]) for r in rows],
-    )  # fmt: skip
+    )
     _write_picture(folder, config, rendered)
     return rows
 
@@ -147,7 +151,7 @@ def _write_picture(folder: Path, config, rendered) -> None:
     import numpy as np
 
     from vpr_ros.offline.reporting import bag_images
-    from vpr_ros.training.demo import map_drive, places_picture, query_drive
+    from vpr_ros.training.synthetic.demo import map_drive, places_picture, query_drive
 
     thinned = {part.condition: part.images for part in rendered if part.camera == "fixed"}
     picks = np.linspace(0.06, 0.94, 5) * (len(thinned["night"]) - 1)
@@ -175,7 +179,7 @@ def _beside_the_map(evaluated):
 
 
 def _write_report(folder: Path, evaluated, rows: list[dict]) -> Path:
-    from vpr_ros.evaluation.page import Table
+    from vpr_ros.evaluation.report.page import Table
     from vpr_ros.offline.reporting import write_evaluation
 
     tables = []

@@ -159,9 +159,17 @@ def evaluate(
 
         if drives:
             evaluate_drives(
-                drives, teacher, checkpoint, device, radius_m=radius_m, heading_deg=heading_deg, measure=measure,
-                pca_from=pca_from, pca_dim=pca_dim, out=output,
-            )  # fmt: skip
+                drives,
+                teacher,
+                checkpoint,
+                device,
+                radius_m=radius_m,
+                heading_deg=heading_deg,
+                measure=measure,
+                pca_from=pca_from,
+                pca_dim=pca_dim,
+                out=output,
+            )
         elif submaps:
             evaluate_submaps(submaps, split, images, teacher, checkpoint, device, measure=measure, out=output)
         return
@@ -216,10 +224,10 @@ def show(evaluation, title: str = "evaluation") -> None:
 
 
 def _folders(database, queries, truth, min_grey, checkpoint, device, baselines, names, pca_from, pca_dim):
-    from vpr_ros.evaluation.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
-    from vpr_ros.evaluation.image_protocol import ImageProtocol, fit_on_folder
-    from vpr_ros.evaluation.image_sets import size_remark
-    from vpr_ros.evaluation.reduction import MOST_SAMPLES
+    from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
+    from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
+    from vpr_ros.evaluation.protocols.image_sets import size_remark
+    from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
     from vpr_ros.offline.baselines import untrained_copy
     from vpr_ros.student import DescriptorExtractor
 

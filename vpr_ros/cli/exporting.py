@@ -19,28 +19,36 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    source: Annotated[
-        Path, typer.Argument(help="A run's folder, a file of weights, or a map.", show_default=False)
-    ],
+    source: Annotated[Path, typer.Argument(help="A run's folder, a file of weights, or a map.", show_default=False)],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="New .safetensors (default: in the run's folder); of a map .csv or .tum.",
-                     show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="New .safetensors (default: in the run's folder); of a map .csv or .tum.",
+            show_default=False,
+        ),
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="last or best (by validation) of a run (default: as the run's `keep`).",
-                     rich_help_panel=OF_A_NETWORK),
+        typer.Option(
+            help="last or best (by validation) of a run (default: as the run's `keep`).", rich_help_panel=OF_A_NETWORK
+        ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--train", help="Training-set folder for the projection; repeat for several (default: the run's).",
-                     rich_help_panel=OF_A_NETWORK),
+        typer.Option(
+            "--train",
+            help="Training-set folder for the projection; repeat for several (default: the run's).",
+            rich_help_panel=OF_A_NETWORK,
+        ),
     ] = None,
     validation: Annotated[
         list[Path] | None,
-        typer.Option(help="Folder of other places for the calibration; repeat for several (default: the run's).",
-                     rich_help_panel=OF_A_NETWORK),
+        typer.Option(
+            help="Folder of other places for the calibration; repeat for several (default: the run's).",
+            rich_help_panel=OF_A_NETWORK,
+        ),
     ] = None,
     dim: Annotated[
         int | None,
@@ -48,18 +56,24 @@ def export(
     ] = None,
     whiten: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="0: plain PCA; 1: components of equal variance (default: the run's, or 0.5).",
-                     rich_help_panel=OF_A_NETWORK),
+        typer.Option(
+            min=0,
+            max=1,
+            help="0: plain PCA; 1: components of equal variance (default: the run's, or 0.5).",
+            rich_help_panel=OF_A_NETWORK,
+        ),
     ] = None,
     projection: Annotated[
         str,
-        typer.Option(help="fitted, or trained: some hundred steps more on pairs of frames; both are compared.",
-                     rich_help_panel=OF_A_NETWORK),
+        typer.Option(
+            help="fitted, or trained: some hundred steps more on pairs of frames; both are compared.",
+            rich_help_panel=OF_A_NETWORK,
+        ),
     ] = "fitted",
     pose: Annotated[str, typer.Option(help="Poses of a .tum file: map or odom.", rich_help_panel=OF_A_MAP)] = "map",
     session: Annotated[int | None, typer.Option(help="Only this session (.tum).", rich_help_panel=OF_A_MAP)] = None,
     force: options.Force = False,
-):  # fmt: skip
+):
     """Make a trained network the checkpoint that a robot runs; or write a map as a table (CSV) or trajectory (TUM).
 
     Of a network: the projection to compact descriptors is fitted on training
@@ -92,10 +106,10 @@ def _is_map(path: Path) -> bool:
 def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
     if weights not in (None, "last", "best"):
         raise VprError(f"--weights is '{weights}': choose last or best.")
-    from vpr_ros.training.data.apart import check_apart
-    from vpr_ros.training.data.training_set import read_frame_table
-    from vpr_ros.training.engine.exporting import open_trained, open_training
-    from vpr_ros.training.engine.finish import CHECKPOINT, finish_student
+    from vpr_ros.training.data.disjoint import check_apart
+    from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
+    from vpr_ros.training.export.sources import open_trained, open_training
+    from vpr_ros.training_set.reader import read_frame_table
 
     trained = open_trained(source, weights)
     output = output or (source / CHECKPOINT if source.is_dir() else None)
@@ -107,7 +121,10 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     training = open_training(folders, trained.layout if data is None else layout_of(folders))
     checks = trained.validation if validation is None else tuple(map(str, validation))
     judged = read_frame_table(*checks) if checks else None
-    warn = lambda text: say(text, "yellow")  # noqa: E731
+
+    def warn(text):
+        return say(text, "yellow")
+
     if judged is not None and (shared := check_apart(training, judged)):
         warn(
             f"training and validation both have the area {', '.join(shared)}: if these are the same streets, the "

@@ -22,9 +22,7 @@ def frames(
     drive: Annotated[str, typer.Option(help="Name of this drive (default: the bag's)")] = "",
     city: Annotated[str, typer.Option(help="Area; drives of one area have poses in one frame.")] = "own",
     condition: Annotated[str, typer.Option(help="Light, season, weather in your words, such as night/rain.")] = "",
-    spacing_m: Annotated[
-        float, typer.Option("--spacing-m", min=0, help="A frame after so many metres; 0: all.")
-    ] = 1.0,
+    spacing_m: Annotated[float, typer.Option("--spacing-m", min=0, help="A frame after so many metres; 0: all.")] = 1.0,
     heading_deg: Annotated[
         float, typer.Option("--heading-deg", min=0.1, help="Or after turning by so many degrees.")
     ] = 15.0,
@@ -51,21 +49,29 @@ def frames(
       vpr_ros frames tuesday.mcap -o town --condition summer/night
       vpr_ros train student --train town
     """
+    from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
     from vpr_ros.sensors import DriveTopics
-    from vpr_ros.training.data.recorded_bags import FramesConfig, bag_to_frames
 
     require_file(bag, "bag")
     config = FramesConfig(
         topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
-        drive=drive, city=city, condition=condition, spacing_m=spacing_m, heading_deg=heading_deg,
-        require_cloud=require_cloud, jpeg_quality=jpeg_quality, max_width=max_width,
+        drive=drive,
+        city=city,
+        condition=condition,
+        spacing_m=spacing_m,
+        heading_deg=heading_deg,
+        require_cloud=require_cloud,
+        jpeg_quality=jpeg_quality,
+        max_width=max_width,
         trajectory="" if trajectory is None else str(trajectory),
-    )  # fmt: skip
+    )
     with Progress(f"frames of {bag.name}", None) as progress:
         result = bag_to_frames(bag, output, config, progress)
     state = "interrupted: " if result.interrupted else ""
-    say(f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, poses "
-        f"of {result.poses or 'nothing'}")
+    say(
+        f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, poses "
+        f"of {result.poses or 'nothing'}"
+    )
     for reason, count in result.reasons.items():
         if reason.startswith(("no ", "waiting")):
             say(f"left out {count}: {reason}", style="yellow")

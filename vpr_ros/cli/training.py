@@ -100,8 +100,8 @@ def train_teacher(
       vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc --train runs/cities
     """
     needs_training()
-    from vpr_ros.training.engine.teacher_config import read_teacher_config
-    from vpr_ros.training.engine.teacher_train import train_teacher as run
+    from vpr_ros.training.teacher.config import read_teacher_config
+    from vpr_ros.training.teacher.train import train_teacher as run
 
     settings = read_teacher_config(
         require_file(config, "training configuration"),

@@ -61,8 +61,21 @@ def train_student(
     Example:
       vpr_ros train student config/training/nano.yaml --output runs/nano --seed 1
     """
-    _run(_settings(config, data, validation, student=student, loss=loss, epochs=epochs, seed=seed,
-                   accelerator=accelerator, devices=devices), output, resume)  # fmt: skip
+    _run(
+        _settings(
+            config,
+            data,
+            validation,
+            student=student,
+            loss=loss,
+            epochs=epochs,
+            seed=seed,
+            accelerator=accelerator,
+            devices=devices,
+        ),
+        output,
+        resume,
+    )
 
 
 def distill(
@@ -89,8 +102,17 @@ def distill(
     Example:
       vpr_ros train distill config/training/distill.yaml -o runs/taught --teacher runs/minkloc/teacher.safetensors
     """
-    settings = _settings(config, data, validation, student=student, loss=loss, epochs=epochs, seed=seed,
-                         accelerator=accelerator, devices=devices)  # fmt: skip
+    settings = _settings(
+        config,
+        data,
+        validation,
+        student=student,
+        loss=loss,
+        epochs=epochs,
+        seed=seed,
+        accelerator=accelerator,
+        devices=devices,
+    )
     if settings.distil is None:
         raise VprError(f"{config} has no `distil` section: it says which teacher and which loss; see distill.yaml.")
     if teacher is not None:
@@ -121,8 +143,17 @@ def finetune(
     Example:
       vpr_ros train finetune config/training/nano.yaml -o runs/mine --start nano --train runs/mine_frames
     """
-    settings = _settings(config, data, validation, start=start, loss=loss, epochs=epochs, seed=seed,
-                         accelerator=accelerator, devices=devices)  # fmt: skip
+    settings = _settings(
+        config,
+        data,
+        validation,
+        start=start,
+        loss=loss,
+        epochs=epochs,
+        seed=seed,
+        accelerator=accelerator,
+        devices=devices,
+    )
     if not settings.start:
         raise VprError(f"{config} has no `start`: name the weights to start from there, or with --start.")
     _run(settings, output, resume)
@@ -131,7 +162,7 @@ def finetune(
 def _settings(config: Path | None, data, validation, **overrides):
     """The file's run (`TrainConfig`) with the given options on top."""
     needs_training()
-    from vpr_ros.training.engine import rules as runs
+    from vpr_ros.training.student import rules as runs
 
     overrides["train"] = None if data is None else [str(path) for path in data]
     overrides["validation"] = None if validation is None else [str(path) for path in validation]
@@ -142,7 +173,7 @@ def _settings(config: Path | None, data, validation, **overrides):
 
 
 def _run(settings, output: Path, resume: bool) -> None:
-    from vpr_ros.training.engine.train import train
+    from vpr_ros.training.student.train import train
 
     path = train(settings, output, resume=resume)
     if int(os.environ.get("LOCAL_RANK", 0)):

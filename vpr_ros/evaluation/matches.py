@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from vpr_ros.atomic import atomic_text
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.files import atomic_text
 
 STATUSES = ("accepted", "rejected", "unknown")
 MAX_RETRIEVED = 25  # deep enough for every Recall@N that the papers print
@@ -67,18 +67,20 @@ class MatchRecord:
             Hypothesis(int(h.keyframe_id), float(h.probability), float(h.similarity)) for h in recognition.hypotheses
         )
         accepted = recognition.status == "accepted" and bool(hypotheses)
-        return _checked(cls(
-            stamp_ns=int(recognition.stamp_ns),
-            status=str(recognition.status),
-            reason=str(recognition.reason or ""),
-            p_unknown=float(recognition.p_unknown),
-            keyframe_id=hypotheses[0].keyframe_id if accepted else None,
-            probability=hypotheses[0].probability if accepted else None,
-            hypotheses=hypotheses,
-            retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:MAX_RETRIEVED],
-            message=str(getattr(recognition, "message", "")),
-            note=str(getattr(recognition, "note", "")),
-        ))
+        return _checked(
+            cls(
+                stamp_ns=int(recognition.stamp_ns),
+                status=str(recognition.status),
+                reason=str(recognition.reason or ""),
+                p_unknown=float(recognition.p_unknown),
+                keyframe_id=hypotheses[0].keyframe_id if accepted else None,
+                probability=hypotheses[0].probability if accepted else None,
+                hypotheses=hypotheses,
+                retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:MAX_RETRIEVED],
+                message=str(getattr(recognition, "message", "")),
+                note=str(getattr(recognition, "note", "")),
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         words = {name: text for name, text in (("message", self.message), ("note", self.note)) if text}
@@ -102,21 +104,23 @@ class MatchRecord:
         """
         try:
             accepted = data["status"] == "accepted"
-            return _checked(cls(
-                stamp_ns=int(data["stamp_ns"]),
-                status=str(data["status"]),
-                reason=str(data.get("reason") or ""),
-                p_unknown=float(data["p_unknown"]),
-                keyframe_id=None if data["keyframe_id"] is None or not accepted else int(data["keyframe_id"]),
-                probability=None if data["probability"] is None or not accepted else float(data["probability"]),
-                hypotheses=tuple(
-                    Hypothesis(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
-                    for h in data["hypotheses"]
-                ),
-                retrieval=tuple((int(k), float(s)) for k, s in data["retrieval"]),
-                message=str(data.get("message") or ""),
-                note=str(data.get("note") or ""),
-            ))
+            return _checked(
+                cls(
+                    stamp_ns=int(data["stamp_ns"]),
+                    status=str(data["status"]),
+                    reason=str(data.get("reason") or ""),
+                    p_unknown=float(data["p_unknown"]),
+                    keyframe_id=None if data["keyframe_id"] is None or not accepted else int(data["keyframe_id"]),
+                    probability=None if data["probability"] is None or not accepted else float(data["probability"]),
+                    hypotheses=tuple(
+                        Hypothesis(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
+                        for h in data["hypotheses"]
+                    ),
+                    retrieval=tuple((int(k), float(s)) for k, s in data["retrieval"]),
+                    message=str(data.get("message") or ""),
+                    note=str(data.get("note") or ""),
+                )
+            )
         except KeyError as error:
             raise VprError(f"a match record lacks the field {error}") from error
         except (TypeError, ValueError, AttributeError) as error:
@@ -199,10 +203,19 @@ def read_matches(path: str | Path) -> MatchFile:
 
 
 CSV_COLUMNS = (
-    "stamp_ns", "status", "keyframe_id", "probability", "p_unknown",
-    "best_keyframe_id", "best_probability", "best_similarity",
-    "second_keyframe_id", "second_probability",
-    "retrieved_keyframe_id", "retrieved_similarity", "reason",
+    "stamp_ns",
+    "status",
+    "keyframe_id",
+    "probability",
+    "p_unknown",
+    "best_keyframe_id",
+    "best_probability",
+    "best_similarity",
+    "second_keyframe_id",
+    "second_probability",
+    "retrieved_keyframe_id",
+    "retrieved_similarity",
+    "reason",
 )
 
 
@@ -248,8 +261,9 @@ def read_run(path: str | Path) -> RunInfo:
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         known = {f.name for f in fields(RunInfo)} - {"extra"}
-        return RunInfo(**{k: v for k, v in data.items() if k in known},
-                       extra={k: v for k, v in data.items() if k not in known})
+        return RunInfo(
+            **{k: v for k, v in data.items() if k in known}, extra={k: v for k, v in data.items() if k not in known}
+        )
     except OSError as error:
         raise VprError(f"cannot read {path}: {error.strerror}; `vpr_ros localize` writes it") from error
     except (ValueError, AttributeError) as error:

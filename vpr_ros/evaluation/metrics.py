@@ -30,7 +30,7 @@ def membership(retrieved: np.ndarray, positives: Sequence[np.ndarray]) -> np.nda
     codes = codes.ravel()
     rows = np.repeat(np.arange(len(positives)), lengths)
     wanted = rows * len(ids) + codes[: len(flat)]
-    asked = np.arange(len(retrieved))[:, None] * len(ids) + codes[len(flat):].reshape(retrieved.shape)
+    asked = np.arange(len(retrieved))[:, None] * len(ids) + codes[len(flat) :].reshape(retrieved.shape)
     return np.isin(asked, wanted) & (retrieved >= 0)
 
 

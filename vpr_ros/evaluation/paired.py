@@ -74,9 +74,14 @@ def paired_difference(
     tail = expanded_tail(len(areas), confidence)
     low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
     return PairedDifference(
-        float(differences.mean()), float(low), float(high), sign_flip_p(differences, rng), confidence, areas,
+        float(differences.mean()),
+        float(low),
+        float(high),
+        sign_flip_p(differences, rng),
+        confidence,
+        areas,
         differences,
-    )  # fmt: skip
+    )
 
 
 def expanded_tail(count: int, confidence: float = 0.95) -> float:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vpr_ros.atomic import atomic_text
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.files import atomic_text
 from vpr_ros.evaluation.truth import Truth
 
 JOIN_NS = 1000  # stamps that went through a float64 of seconds are off by up to a few hundred nanoseconds

@@ -114,8 +114,13 @@ def evaluate(
     n_accepted, n_right = int((accepted & known).sum()), int((accepted & right).sum())
     n_on, n_off, n_false = int(on_map.sum()), int(off_map.sum()), int((accepted & off_map).sum())
     return Evaluation(
-        queries=len(records), on_map=n_on, off_map=n_off, without_truth=int((~known).sum()),
-        accepted=n_accepted, accepted_correct=n_right, accepted_wrong=int((accepted & on_map & ~right).sum()),
+        queries=len(records),
+        on_map=n_on,
+        off_map=n_off,
+        without_truth=int((~known).sum()),
+        accepted=n_accepted,
+        accepted_correct=n_right,
+        accepted_wrong=int((accepted & on_map & ~right).sum()),
         offmap_accepted=n_false,
         recall=metrics.recall_at(ranks[known], ns, on_map[known], mode),
         filtered_recall=metrics.share((right & on_map).sum(), n_on),
@@ -124,13 +129,20 @@ def evaluate(
         accepted_share=metrics.share((accepted & on_map).sum(), n_on),
         offmap_false_accepts=metrics.share(n_false, n_off),
         average_precision=metrics.average_precision(curve),
-        recall_at_full_precision=full_recall, full_precision_threshold=threshold,
-        calibration_error=reliable.calibration_error, brier=reliable.brier,
+        recall_at_full_precision=full_recall,
+        full_precision_threshold=threshold,
+        calibration_error=reliable.calibration_error,
+        brier=reliable.brier,
         error_median_m=float(np.median(placed)) if len(placed) else float("nan"),
         error_p90_m=float(np.percentile(placed, 90)) if len(placed) else float("nan"),
         error_max_m=float(placed.max()) if len(placed) else float("nan"),
         longest_gap_s=_longest_gap_s([r.stamp_ns for r in records], outcomes),
-        recall_mode=mode, curve=curve, reliability=reliable, outcomes=outcomes, ranks=ranks, errors_m=errors,
+        recall_mode=mode,
+        curve=curve,
+        reliability=reliable,
+        outcomes=outcomes,
+        ranks=ranks,
+        errors_m=errors,
     )
 
 

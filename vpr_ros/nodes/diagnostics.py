@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import Updater
 from rclpy.clock import Clock, ClockType
 
-from vpr_ros.nodes.health import Health
+from vpr_ros.runtime.health import Health
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 DROPPED_TOO_MANY = 0.2  # share of the images of the last period from which the machine is called too slow
@@ -67,8 +67,11 @@ class Diagnostics:
         else:
             times = f"p50 {1e3 * total.p50_s:.0f} ms, p95 {1e3 * total.p95_s:.0f} ms an image"
             if came > 0 and lost > DROPPED_TOO_MANY * came and not node.get_parameter("rate_limit_hz").value:
-                status.summary(WARN, f"too slow: {times} for {health.rate_hz('image'):.0f} images/s; the newest are "
-                                     f"answered, {100 * lost / came:.0f} % dropped")
+                status.summary(
+                    WARN,
+                    f"too slow: {times} for {health.rate_hz('image'):.0f} images/s; the newest are "
+                    f"answered, {100 * lost / came:.0f} % dropped",
+                )
             else:
                 status.summary(OK, times)
         for name in ("inference", "search", "verification", "total"):
@@ -143,8 +146,10 @@ class Diagnostics:
         mapped = [m.hfov_deg for m in pipeline.place_map.cameras.values() if m.hfov_deg]
         if not mapped or any(max(h, camera.hfov_deg) <= WIDER * min(h, camera.hfov_deg) for h in mapped):
             return ""
-        return (f"this camera sees {camera.hfov_deg:.0f} degrees and the map's saw {mapped[-1]:.0f}: places look "
-                "different, expect fewer matches")
+        return (
+            f"this camera sees {camera.hfov_deg:.0f} degrees and the map's saw {mapped[-1]:.0f}: places look "
+            "different, expect fewer matches"
+        )
 
 
 def with_counts(status, health: Health, task: str):

@@ -79,8 +79,10 @@ def run(make: Callable[[], Any]) -> int:
 def _explained(error: Exception) -> int:
     """Says what went wrong; returns the exit code."""
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "rclpy":
-        print(f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"this node needs ROS 2 ({error}): source its setup file, e.g. `. /opt/ros/jazzy/setup.bash`",
+            file=sys.stderr,
+        )
         return 1
     if isinstance(error, VprError):
         print(error, file=sys.stderr)

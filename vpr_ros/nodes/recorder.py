@@ -9,11 +9,11 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes import parameters
 from vpr_ros.nodes.diagnostics import ERROR, NEWS_S, OK, WARN, Diagnostics, with_counts
-from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
 from vpr_ros.nodes.parameters import RECORDER_PARAMETERS
-from vpr_ros.nodes.recording import Recording
-from vpr_ros.nodes.worker import Worker
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.recording import Recording
+from vpr_ros.runtime.worker import Worker
 
 _STEP_S = 0.2
 
@@ -56,8 +56,9 @@ class RecorderNode(LifecycleNode):
                 raise VprError(reason)
             topic = self.resolve_topic_name("image/compressed" if values["compressed"] else "image")
             self.recording = Recording(values, lambda: _writer(values, topic), self.health)
-            settings = InputSettings.from_values(values, clouds=True, mapping=True, mount=False,
-                                                 clouds_needed=values["require_cloud"])
+            settings = InputSettings.from_values(
+                values, clouds=True, mapping=True, mount=False, clouds_needed=values["require_cloud"]
+            )
             self.inputs = Inputs(self, settings, self.health)
         except Exception as error:
             self._fail(error, "configure failed")
@@ -122,8 +123,9 @@ class RecorderNode(LifecycleNode):
             except VprError as error:
                 self._fail(error, "the training set could not be closed")
             if self.context.ok():  # after Ctrl-C nobody is there to be told
-                self.get_logger().info(f"{recording.writer.count} frames in drive '{recording.writer.drive}' of "
-                                       f"{recording.writer.folder}")
+                self.get_logger().info(
+                    f"{recording.writer.count} frames in drive '{recording.writer.drive}' of {recording.writer.folder}"
+                )
         return done
 
     # The worker
@@ -199,10 +201,17 @@ class RecorderDiagnostics(Diagnostics):
 
 def _writer(values: dict[str, Any], topic: str):
     """A drive of the training set that the parameters name."""
-    from vpr_ros.training.data.writer import TrainingSetWriter
+    from vpr_ros.training_set.writer import TrainingSetWriter
 
     if not values["output"]:
         raise VprError("output is empty: name the folder of the training set (output:=FOLDER)")
     drive = values["drive"] or time.strftime("%Y-%m-%d_%H-%M-%S")
-    return TrainingSetWriter(values["output"], drive, values["city"], values["condition"], values["jpeg_quality"],
-                             values["max_width"], source=topic)
+    return TrainingSetWriter(
+        values["output"],
+        drive,
+        values["city"],
+        values["condition"],
+        values["jpeg_quality"],
+        values["max_width"],
+        source=topic,
+    )

@@ -14,13 +14,13 @@ from std_srvs.srv import SetBool, Trigger
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes import parameters
 from vpr_ros.nodes.diagnostics import Diagnostics
-from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
 from vpr_ros.nodes.outputs.publishers import Outputs
 from vpr_ros.nodes.parameters import VPR_PARAMETERS
-from vpr_ros.nodes.settings import DECISION
-from vpr_ros.nodes.worker import Worker
 from vpr_ros.place_map.mounting import MountedCamera
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.settings import DECISION
+from vpr_ros.runtime.worker import Worker
 
 KEYFRAMES_EVERY_S = 5.0
 _STEP_S = 0.2  # how long the worker waits for an image before it looks after the map
@@ -67,7 +67,7 @@ class VprNode(LifecycleNode):
 
     def on_configure(self, state) -> TransitionCallbackReturn:
         """Loads model and map; fails with the reason in the log and in /diagnostics."""
-        from vpr_ros.nodes.pipeline import Pipeline  # torch: imported here, so that the node itself starts at once
+        from vpr_ros.runtime.pipeline import Pipeline  # torch: imported here, so that the node itself starts at once
 
         values = parameters.values(self, VPR_PARAMETERS)
         self.health.clear()

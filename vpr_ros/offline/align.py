@@ -8,8 +8,8 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
 from vpr_ros.sensors import Bag, Drive, DriveConfig, DriveTopics, Trajectory
-from vpr_ros.sensors.pose_sources import read_pose_sources
-from vpr_ros.sensors.topics import NAVSAT
+from vpr_ros.sensors.bags.pose_sources import read_pose_sources
+from vpr_ros.sensors.bags.topics import NAVSAT
 
 METHODS = ("auto", "gnss", "lidar")
 
@@ -75,8 +75,8 @@ def _by_fixes(first, second, first_topic: str, second_topic: str) -> Alignment:
 
 
 def _by_lidar(first, second, extractor, config: LidarAlignConfig) -> Alignment:
-    from vpr_ros.recognition import verify_clouds
     from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.verification import verify_clouds
 
     extractor = extractor or DescriptorExtractor.from_checkpoint("nano")
     frames, described = [], []

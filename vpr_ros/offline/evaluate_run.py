@@ -13,7 +13,7 @@ from vpr_ros.evaluation.summary import Evaluation, evaluate
 from vpr_ros.evaluation.truth import Truth, poses_at, truth_from_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, Trajectory
-from vpr_ros.sensors.topics import NAVSAT, is_ground_truth
+from vpr_ros.sensors.bags.topics import NAVSAT, is_ground_truth
 
 POSE_TYPES = (
     "geometry_msgs/msg/PoseStamped",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.folders import SUFFIXES, list_images, read_image
+from vpr_ros.evaluation.protocols.folders import SUFFIXES, list_images, read_image
 from vpr_ros.offline.map_images import map_images
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import Drive, DriveTopics

@@ -108,17 +108,28 @@ def localize_bag(
         seconds = time.monotonic() - started
         counts = Counter(record.status for record in records)
         result = LocalizeBagResult(
-            len(records), {status: counts[status] for status in STATUSES}, seconds, interrupted,
-            dict(drive.skipped + skipped), {**drive.first_errors, **errors}, dict(drive.notes),
-            localizer.calibration.source, (verifier.agreed, verifier.tried) if verifier else None,
-        )  # fmt: skip
+            len(records),
+            {status: counts[status] for status in STATUSES},
+            seconds,
+            interrupted,
+            dict(drive.skipped + skipped),
+            {**drive.first_errors, **errors},
+            dict(drive.notes),
+            localizer.calibration.source,
+            (verifier.agreed, verifier.tried) if verifier else None,
+        )
         run = RunInfo(
-            map=str(Path(map_path).absolute()), map_id=place_map.map_id, bag=str(Path(bag).absolute()),
-            checkpoint=extractor.name, fingerprint=extractor.fingerprint,
+            map=str(Path(map_path).absolute()),
+            map_id=place_map.map_id,
+            bag=str(Path(bag).absolute()),
+            checkpoint=extractor.name,
+            fingerprint=extractor.fingerprint,
             config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
-            counts=result.counts, skipped=result.skipped, fps=result.fps,
+            counts=result.counts,
+            skipped=result.skipped,
+            fps=result.fps,
             extra={"calibration": result.calibration, "notes": result.notes, "interrupted": interrupted},
-        )  # fmt: skip
+        )
     if config.only_stamps is not None and not records and not interrupted:
         raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
     write_csv(out / "matches.csv", records)

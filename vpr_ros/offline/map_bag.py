@@ -94,9 +94,16 @@ def map_bag(
             interrupted = True
         place_map.flush()
         return MapBagResult(
-            mapper.session, len(saved), frames, time.monotonic() - started, interrupted,
-            dict(drive.skipped + skipped), {**drive.first_errors, **errors}, dict(drive.notes), dict(reasons),
-        )  # fmt: skip
+            mapper.session,
+            len(saved),
+            frames,
+            time.monotonic() - started,
+            interrupted,
+            dict(drive.skipped + skipped),
+            {**drive.first_errors, **errors},
+            dict(drive.notes),
+            dict(reasons),
+        )
 
 
 @contextmanager
@@ -116,10 +123,14 @@ def _opened(bag, map_path: Path, extractor, config: MapBagConfig) -> Iterator[tu
     with Drive(bag, config.topics, DriveConfig(load_clouds=config.clouds)) as drive:
         has_poses = len(drive.poses.pose) or len(drive.poses.odom)
         place_map = PlaceMap.create(
-            map_path, fingerprint=extractor.fingerprint, dim=extractor.dim, preprocessing=extractor.preprocessing,
+            map_path,
+            fingerprint=extractor.fingerprint,
+            dim=extractor.dim,
+            preprocessing=extractor.preprocessing,
             place_radius_m=config.place_radius or (PLACE_RADIUS_M if has_poses else PLACE_RADIUS_FRAMES),
-            datum=drive.datum, model_name=extractor.name,
-        )  # fmt: skip
+            datum=drive.datum,
+            model_name=extractor.name,
+        )
         try:
             with place_map:
                 yield drive, place_map

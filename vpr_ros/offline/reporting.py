@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from vpr_ros.atomic import atomic_text
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.evaluation.files import atomic_text
 from vpr_ros.evaluation.matches import read_matches, read_run
-from vpr_ros.evaluation.report import ReportInput, write_report
+from vpr_ros.evaluation.report.run_report import ReportInput, write_report
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns

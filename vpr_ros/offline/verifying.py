@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vpr_ros.evaluation.files import atomic_text
+from vpr_ros.atomic import atomic_text
 from vpr_ros.geometry import matrix_to_quaternion
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.recognition import Recognition, VerificationConfig, verify_clouds
+from vpr_ros.recognition import Recognition
+from vpr_ros.verification import VerificationConfig, verify_clouds
 
 FILE = "loop_closures.jsonl"
 
@@ -33,9 +34,12 @@ class LoopClosures:
         self.tried += 1
         self.agreed += verified.accepted
         line = {
-            "stamp_ns": observation.stamp_ns, "keyframe_id": match.keyframe_id, "accepted": verified.accepted,
-            "reason": verified.reason, "agreement": verified.agreement,
-        }  # fmt: skip
+            "stamp_ns": observation.stamp_ns,
+            "keyframe_id": match.keyframe_id,
+            "accepted": verified.accepted,
+            "reason": verified.reason,
+            "agreement": verified.agreement,
+        }
         if verified.accepted and verified.T_keyframe_query is not None and verified.covariance is not None:
             T = verified.T_keyframe_query
             line["T_keyframe_query"] = [*T[:3, 3].tolist(), *matrix_to_quaternion(T[:3, :3]).tolist()]

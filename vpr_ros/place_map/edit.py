@@ -25,6 +25,7 @@ class Describer(Protocol):
     name: str
     dim: int
     fingerprint: str
+
     @property
     def preprocessing(self) -> dict: ...
 

@@ -30,7 +30,7 @@ TABLES = (
     f"""CREATE TABLE keyframes (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         session INTEGER NOT NULL REFERENCES sessions(id), stamp_ns INTEGER NOT NULL,
-        {', '.join(f'{column} REAL' for column in POSE_COLUMNS)}, covariance BLOB,
+        {", ".join(f"{column} REAL" for column in POSE_COLUMNS)}, covariance BLOB,
         UNIQUE (session, stamp_ns))""",
     *(
         f"""CREATE TABLE {table} (

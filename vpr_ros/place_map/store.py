@@ -248,6 +248,7 @@ class PlaceMap(MapFile):
         with self.edit() as db:
             put_meta(db, "place_radius_m", float(place_radius_m))
 
+
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 

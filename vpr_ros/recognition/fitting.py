@@ -229,7 +229,11 @@ def _own_past(
                 logits.append(float(logit(np.array(places[0].posterior))))
                 labels.append(places[0].row in sequence.truth[q])
         recogniser.insert(
-            int(frames.ids[q]), int(frames.sessions[q]), int(frames.stamps_ns[q]), descriptor,
-            frames.T_odom_base[q], frames.T_map_base[q],
+            int(frames.ids[q]),
+            int(frames.sessions[q]),
+            int(frames.stamps_ns[q]),
+            descriptor,
+            frames.T_odom_base[q],
+            frames.T_map_base[q],
         )
     return np.array(logits), np.array(labels, dtype=float)

@@ -55,8 +55,10 @@ def label_by_pose(
 def label_by_frames(true_rows: np.ndarray, tolerance: int, n_keyframes: int) -> list[np.ndarray]:
     """Rows within `tolerance` frames of the true row (M,) of each query; a negative true row means off the map."""
     return [
-        np.arange(max(0, row - tolerance), min(n_keyframes, row + tolerance + 1)) if row >= 0 else np.empty(0,
-        dtype=np.int64) for row in np.asarray(true_rows, dtype=np.int64).tolist()
+        np.arange(max(0, row - tolerance), min(n_keyframes, row + tolerance + 1))
+        if row >= 0
+        else np.empty(0, dtype=np.int64)
+        for row in np.asarray(true_rows, dtype=np.int64).tolist()
     ]
 
 

@@ -82,8 +82,12 @@ def fit_monotone(
 
 
 def fit_logistic(
-    design: np.ndarray, labels: np.ndarray, weights: np.ndarray, nonnegative: np.ndarray, l2: float, iterations: int =
-    100
+    design: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    nonnegative: np.ndarray,
+    l2: float,
+    iterations: int = 100,
 ) -> np.ndarray:
     """Coefficients (P,) that minimise sum w (log(1 + e^s) - y s) + l2/2 |c|^2 over `nonnegative` ones >= 0.
 

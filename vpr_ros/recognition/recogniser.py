@@ -271,4 +271,3 @@ class _Inserted:
     T_odom_base: np.ndarray | None
     T_map_base: np.ndarray | None
     travelled_m: float
-

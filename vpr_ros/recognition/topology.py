@@ -174,8 +174,18 @@ class Topology:
         if size <= self._capacity:
             return
         capacity = max(size, 2 * self._capacity, 64)
-        shapes = {"ids": "i8", "sessions": "i8", "stamps_ns": "i8", "kinds": "i8", "segments": "i8", "groups": "i8",
-                  "coordinates": "f8", "widths": "f8", "gaps": "f8", "yaws": "f8"}
+        shapes = {
+            "ids": "i8",
+            "sessions": "i8",
+            "stamps_ns": "i8",
+            "kinds": "i8",
+            "segments": "i8",
+            "groups": "i8",
+            "coordinates": "f8",
+            "widths": "f8",
+            "gaps": "f8",
+            "yaws": "f8",
+        }
         fields: dict[str, Any] = {name: np.zeros(capacity, dtype=kind) for name, kind in shapes.items()}
         fields["positions"] = np.zeros((capacity, 3))
         fields["T_map_base"] = np.full((capacity, 4, 4), np.nan)

@@ -5,15 +5,32 @@ Names are imported lazily so that `from vpr_ros.sensors import decode_image` nee
 
 from importlib import import_module
 
-_HOME = {
-    "decode_image": "images", "decode_compressed": "images", "decode_cloud": "clouds", "decode_cloud_fields": "clouds",
-    "stamp_ns": "buffers", "Trajectory": "trajectory", "TransformTree": "transforms", "Bag": "bags",
-    "TopicInfo": "bags", "describe_topics": "bags", "DriveTopics": "config", "choose_topic": "topics",
-    "Drive": "drive", "DriveConfig": "config", "doctor": "bag_doctor", "DoctorReport": "bag_doctor",
-    "Camera": "cameras", "BagWriter": "bag_writer", "folder_to_bag": "bag_writer",
-    **dict.fromkeys(("make", "image_msg", "compressed_image_msg", "cloud_msg", "odometry_msg", "pose_msg", "tf_msg",
-                     "camera_info_msg", "navsat_msg"), "messages"),
+_MODULES = {
+    "images": ("decode_image", "decode_compressed"),
+    "clouds": ("decode_cloud", "decode_cloud_fields"),
+    "cameras": ("Camera",),
+    "payload": ("stamp_ns",),
+    "poses.trajectory": ("Trajectory",),
+    "poses.tf": ("TransformTree",),
+    "bags.reader": ("Bag", "TopicInfo", "describe_topics"),
+    "bags.writer": ("BagWriter", "folder_to_bag"),
+    "bags.config": ("DriveTopics", "DriveConfig"),
+    "bags.topics": ("choose_topic",),
+    "bags.drive": ("Drive",),
+    "bags.doctor": ("doctor", "DoctorReport"),
+    "bags.messages": (
+        "make",
+        "image_msg",
+        "compressed_image_msg",
+        "cloud_msg",
+        "odometry_msg",
+        "pose_msg",
+        "tf_msg",
+        "camera_info_msg",
+        "navsat_msg",
+    ),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)
 
 

@@ -6,12 +6,13 @@ import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert
-from vpr_ros.sensors.buffers import frame_of
 from vpr_ros.sensors.clouds import decode_cloud
+from vpr_ros.sensors.payload import frame_of
 
 
-def base_cloud(msg, base_frame: str, lookup: Callable[[str, str], np.ndarray],
-               skip: Callable[[str, str], object]) -> np.ndarray | None:
+def base_cloud(
+    msg, base_frame: str, lookup: Callable[[str, str], np.ndarray], skip: Callable[[str, str], object]
+) -> np.ndarray | None:
     """Points (N, 3) float32 of a PointCloud2 in the base frame, or None where `skip(reason, sentence)` was told why.
 
     `lookup(base frame, cloud frame)` gives T_base_lidar (4, 4) at the cloud's time, or raises VprError.

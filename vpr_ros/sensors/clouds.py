@@ -3,7 +3,7 @@
 import numpy as np
 
 from vpr_ros.errors import FrameError
-from vpr_ros.sensors.buffers import payload, rows_of
+from vpr_ros.sensors.payload import payload, rows_of
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # sensor_msgs/PointField
 
@@ -25,22 +25,25 @@ def decode_cloud_fields(msg) -> dict[str, np.ndarray]:
             continue
         dtype = np.dtype(f"{order}{kind}") if count == 1 else np.dtype((f"{order}{kind}", (count,)))
         if int(field.offset) + dtype.itemsize > point_step:
-            raise FrameError(f"cloud field '{field.name}' ends at byte {int(field.offset) + dtype.itemsize} of points "
-                             f"that are {point_step} bytes long; the message is damaged")
+            raise FrameError(
+                f"cloud field '{field.name}' ends at byte {int(field.offset) + dtype.itemsize} of points "
+                f"that are {point_step} bytes long; the message is damaged"
+            )
         names.append(str(field.name))
         formats.append(dtype)
         offsets.append(int(field.offset))
     if height * width == 0:
-        return {name: np.empty((0, *dtype.shape), dtype.base.newbyteorder("="))
-                for name, dtype in zip(names, formats, strict=True)}
+        return {
+            name: np.empty((0, *dtype.shape), dtype.base.newbyteorder("="))
+            for name, dtype in zip(names, formats, strict=True)
+        }
     row_bytes = width * point_step
     # An unorganised cloud needs no row step, and some drivers leave it at 0.
     step = row_bytes if height == 1 else int(msg.row_step)
     rows = rows_of(payload(msg.data), height, row_bytes, step, f"cloud of {height * width} points")
     layout = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": point_step})
     points = np.ascontiguousarray(rows).reshape(-1).view(layout)
-    return {name: points[name].astype(dtype.base.newbyteorder("="))
-            for name, dtype in zip(names, formats, strict=True)}
+    return {name: points[name].astype(dtype.base.newbyteorder("=")) for name, dtype in zip(names, formats, strict=True)}
 
 
 def decode_cloud(msg) -> np.ndarray:

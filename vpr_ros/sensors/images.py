@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError
-from vpr_ros.sensors.buffers import payload, rows_of
+from vpr_ros.sensors.payload import payload, rows_of
 
 MAX_PIXELS = 1 << 28  # a header may claim any size; more than 268 megapixels is a broken header, not a camera
 
@@ -26,15 +26,26 @@ _UYVY = Encoding(2, 1, cv2.COLOR_YUV2RGB_UYVY, even_width=True)
 _YUYV = Encoding(2, 1, cv2.COLOR_YUV2RGB_YUYV, even_width=True)
 
 ENCODINGS: dict[str, Encoding] = {
-    "rgb8": Encoding(3, 1, None), "bgr8": Encoding(3, 1, _BGR),
-    "rgba8": Encoding(4, 1, _RGBA), "bgra8": Encoding(4, 1, _BGRA),
-    "rgb16": Encoding(3, 2, None), "bgr16": Encoding(3, 2, _BGR),
-    "rgba16": Encoding(4, 2, _RGBA), "bgra16": Encoding(4, 2, _BGRA),
-    "mono8": Encoding(1, 1, _GRAY), "8uc1": Encoding(1, 1, _GRAY),
-    "mono16": Encoding(1, 2, _GRAY), "16uc1": Encoding(1, 2, _GRAY),
+    "rgb8": Encoding(3, 1, None),
+    "bgr8": Encoding(3, 1, _BGR),
+    "rgba8": Encoding(4, 1, _RGBA),
+    "bgra8": Encoding(4, 1, _BGRA),
+    "rgb16": Encoding(3, 2, None),
+    "bgr16": Encoding(3, 2, _BGR),
+    "rgba16": Encoding(4, 2, _RGBA),
+    "bgra16": Encoding(4, 2, _BGRA),
+    "mono8": Encoding(1, 1, _GRAY),
+    "8uc1": Encoding(1, 1, _GRAY),
+    "mono16": Encoding(1, 2, _GRAY),
+    "16uc1": Encoding(1, 2, _GRAY),
     # Generic names carry no colour order; OpenCV's own order (BGR) is what their publishers use.
-    "8uc3": Encoding(3, 1, _BGR), "8uc4": Encoding(4, 1, _BGRA),
-    "yuv422": _UYVY, "uyvy": _UYVY, "yuv422_yuy2": _YUYV, "yuyv": _YUYV, "yuy2": _YUYV,
+    "8uc3": Encoding(3, 1, _BGR),
+    "8uc4": Encoding(4, 1, _BGRA),
+    "yuv422": _UYVY,
+    "uyvy": _UYVY,
+    "yuv422_yuy2": _YUYV,
+    "yuyv": _YUYV,
+    "yuy2": _YUYV,
     **{
         f"bayer_{pattern.lower()}{8 * depth}": Encoding(1, depth, getattr(cv2, f"COLOR_Bayer{pattern}2RGB"))
         for pattern in ("RGGB", "BGGR", "GBRG", "GRBG")
@@ -74,8 +85,9 @@ def _decode_raw(msg) -> np.ndarray:
     name = str(msg.encoding).strip()
     encoding = ENCODINGS.get(name.lower())
     if encoding is None:
-        raise FrameError(f"image encoding '{name}' is not a picture this package reads; supported are "
-                         f"{', '.join(ENCODINGS)}")
+        raise FrameError(
+            f"image encoding '{name}' is not a picture this package reads; supported are {', '.join(ENCODINGS)}"
+        )
     height, width = int(msg.height), int(msg.width)
     if height <= 0 or width <= 0:
         raise FrameError(f"image of {width}x{height} pixels is empty; check the camera driver")

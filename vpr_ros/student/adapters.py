@@ -15,7 +15,7 @@ BN_EPS = 1e-3
 class Adapter(nn.Module):
     """Bottleneck with a 1x1, a 3x3 and a 5x5 branch on the patch tokens.
 
-    The three 1x1 convolutions of the branches read the same tokens, so they are one linear layer here (``mix``: 1x1
+    The three 1x1 convolutions of the branches read the same tokens, so they are one linear layer here (`mix`: 1x1
     branch first, then the reduced inputs of the 3x3 and the 5x5); batch norm acts per channel, so one norm over the
     concatenation is the same function as one per branch. The importer of published weights joins theirs accordingly.
     """
@@ -32,10 +32,10 @@ class Adapter(nn.Module):
         self.up = nn.Linear(bottleneck, width)
 
     def reset_parameters(self, init: str) -> None:
-        """Start as the zero function: ``up`` is zero.
+        """Start as the zero function: `up` is zero.
 
-        ``constant`` also sets every convolution to 1e-5, as the published training does from pretrained blocks;
-        ``scratch`` leaves them random, because equal channels would get equal gradients.
+        `constant` also sets every convolution to 1e-5, as the published training does from pretrained blocks;
+        `scratch` leaves them random, because equal channels would get equal gradients.
         """
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)

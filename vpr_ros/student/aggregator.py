@@ -98,7 +98,7 @@ class FixedRegions(nn.Module):
 class Aggregator(FixedRegions):
     """Class vector + 4 medium + 9 small deformed regions -> 14 vectors with position embeddings (equations 4 to 11).
 
-    The offset field is computed once and all regions are sampled in one call; ``StudentConfig.reading`` says where the
+    The offset field is computed once and all regions are sampled in one call; `StudentConfig.reading` says where the
     accounts of the method differ.
     """
 

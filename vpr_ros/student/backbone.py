@@ -66,7 +66,7 @@ class PatchStem(nn.Module):
 class Backbone(nn.Module):
     """Patch embedding, class token, position embedding and adapted blocks; no final norm (recovery has its own).
 
-    ``mask_token`` is unused here; it is a parameter because DINOv2's weights and the published counts have it.
+    `mask_token` is unused here; it is a parameter because DINOv2's weights and the published counts have it.
     """
 
     def __init__(self, config: StudentConfig) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
-from vpr_ros.student.tensor_files import names, read_tensors, strip_module
+from vpr_ros.tensor_files import names, read_tensors, strip_module
 
 CHUNK_BYTES = 1 << 20
 TEACHER, BACKBONE = "teacher", "backbone"
@@ -21,12 +21,12 @@ TEACHER, BACKBONE = "teacher", "backbone"
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One set of weights. ``url`` None: nothing to fetch automatically, ``source`` says where a person finds it.
+    """One set of weights. `url` None: nothing to fetch automatically, `source` says where a person finds it.
 
-    ``kind``: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, or "backbone" for
-    what a teacher's training starts from. ``size_bytes`` and ``sha256`` (the whole or its beginning) are checked where
-    they are known; in any case a student's file must load as ``kind``, and any other must have the entries that
-    ``holds`` names, in these shapes. ``then`` says what to do with the fetched FILE.
+    `kind`: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, or "backbone" for
+    what a teacher's training starts from. `size_bytes` and `sha256` (the whole or its beginning) are checked where
+    they are known; in any case a student's file must load as `kind`, and any other must have the entries that
+    `holds` names, in these shapes. `then` says what to do with the fetched FILE.
     """
 
     name: str
@@ -131,9 +131,9 @@ def fetch(
     progress: Callable[[int, int | None], None] | None = None,
     timeout_s: float = 30.0,
 ) -> Path:
-    """Download into ``folder`` (resuming a ``.part`` file), check, return the file; one that is there is only checked.
+    """Download into `folder` (resuming a `.part` file), check, return the file; one that is there is only checked.
 
-    ``progress`` is called with (bytes so far, bytes in all or None). VprError when the entry is fetched by hand, when
+    `progress` is called with (bytes so far, bytes in all or None). VprError when the entry is fetched by hand, when
     the address cannot be reached, when the download is cut short (the part is kept), or when the file is another one.
     """
     target = Path(folder) / entry.filename

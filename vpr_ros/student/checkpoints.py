@@ -20,8 +20,8 @@ from vpr_ros.student.config import SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.preprocessing import preprocessing_of
 from vpr_ros.student.projection import Projection
-from vpr_ros.student.tensor_files import fill as fill_network
-from vpr_ros.student.tensor_files import names, read_tensors, strip_module, write_tensors
+from vpr_ros.tensor_files import fill as fill_network
+from vpr_ros.tensor_files import names, read_tensors, strip_module, write_tensors
 
 FORMAT = "vpr_ros.student"
 SCHEMA = 1
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class Checkpoint:
     """A student with what belongs to it.
 
-    ``metadata`` has kind, config, preprocessing, provenance, fingerprint, and the names of a published file's entries
+    `metadata` has kind, config, preprocessing, provenance, fingerprint, and the names of a published file's entries
     that were ignored and of our own that started fresh.
     """
 
@@ -77,7 +77,7 @@ def save_checkpoint(
 ) -> str:
     """Write a checkpoint atomically; returns its fingerprint. VprError when the file cannot be written.
 
-    ``half`` stores matrices as float16; the fingerprint is that of the model as it will be read back.
+    `half` stores matrices as float16; the fingerprint is that of the model as it will be read back.
     """
     stored = copy.deepcopy(model)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
@@ -110,10 +110,10 @@ def save_checkpoint(
 
 
 def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = None) -> Checkpoint:
-    """Read a checkpoint of ours, a shipped one by name (``nano``), or a published file.
+    """Read a checkpoint of ours, a shipped one by name (`nano`), or a published file.
 
     VprError, in one sentence, for anything else: missing, empty, truncated, foreign, newer, or with the wrong keys.
-    ``config`` overrides the configuration of published files only.
+    `config` overrides the configuration of published files only.
     """
     path = resolve(path_or_name)
     state, metadata = read_tensors(path)
@@ -128,7 +128,7 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
 
 
 def load_checkpoint(path: str | Path, config: StudentConfig | None = None) -> D2VPR:
-    """The network of ``read_checkpoint``, in eval mode; unused entries of a published file are logged by name."""
+    """The network of `read_checkpoint`, in eval mode; unused entries of a published file are logged by name."""
     return read_checkpoint(path, config).model
 
 

@@ -21,17 +21,17 @@ REGIONS = 14
 class StudentConfig:
     """Architecture of a D2-VPR student; stored whole in every checkpoint.
 
-    ``reading`` names which account of the method is computed. ``released``: what the published weights need.
-    ``paper``: equations 4 to 11 as printed (field read where the region is, half-size offsets, unbounded scales,
-    neighbours by deformed centres, one linear layer as position embedding). ``corrected``: the released shapes with
+    `reading` names which account of the method is computed. `released`: what the published weights need.
+    `paper`: equations 4 to 11 as printed (field read where the region is, half-size offsets, unbounded scales,
+    neighbours by deformed centres, one linear layer as position embedding). `corrected`: the released shapes with
     the field read where the region is, the refined medium vectors passed on, and scale 1 where the generator says 0.
-    ``layer_scale_init`` 0 leaves the LayerScales out; ``adapter_width`` 0 leaves the adapters out.
-    ``pooling`` ``gem`` floors negative channels, as published; ``signed`` keeps them.
-    ``standardise`` removes light before the network sees it: over the whole ``image``, or ``local``, over a window of
-    a quarter of each side. ``normalise_regions`` gives all 14 vectors unit length before they are joined; as published,
-    the global one outweighs the rest. ``image_size`` is (height, width).
-    ``aggregator`` ``fixed`` pools the 13 regions where they lie, without offsets, fusion and position embedding;
-    ``taps`` with the last block alone leaves the recovery module a linear layer and a norm. Both are for ablations.
+    `layer_scale_init` 0 leaves the LayerScales out; `adapter_width` 0 leaves the adapters out.
+    `pooling` `gem` floors negative channels, as published; `signed` keeps them.
+    `standardise` removes light before the network sees it: over the whole `image`, or `local`, over a window of
+    a quarter of each side. `normalise_regions` gives all 14 vectors unit length before they are joined; as published,
+    the global one outweighs the rest. `image_size` is (height, width).
+    `aggregator` `fixed` pools the 13 regions where they lie, without offsets, fusion and position embedding;
+    `taps` with the last block alone leaves the recovery module a linear layer and a norm. Both are for ablations.
     """
 
     name: str = "small"
@@ -104,7 +104,7 @@ class StudentConfig:
 
     @property
     def descriptor_dim(self) -> int:
-        """Length of the raw descriptor: 14 regions times ``dim``."""
+        """Length of the raw descriptor: 14 regions times `dim`."""
         return REGIONS * self.dim
 
     def replace(self, **changes: Any) -> StudentConfig:
@@ -117,7 +117,7 @@ class StudentConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
-        """Inverse of ``to_dict``; a field that this version does not know raises VprError (a newer file)."""
+        """Inverse of `to_dict`; a field that this version does not know raises VprError (a newer file)."""
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

@@ -18,7 +18,7 @@ LOCAL_VARIANCE_FLOOR = 0.02
 
 
 def standardise(x: Tensor, how: str) -> Tensor:
-    """(B, 3, H, W) -> the same without the light's level and contrast, of each ``image`` or of each ``local`` window.
+    """(B, 3, H, W) -> the same without the light's level and contrast, of each `image` or of each `local` window.
 
     Local: the window's mean is taken from each channel, and one deviation, over window and channels, divides all three,
     so that colour stays. The floor keeps the noise of a plain sky or wall small.

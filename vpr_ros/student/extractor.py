@@ -22,8 +22,8 @@ PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 class DescriptorExtractor:
     """A student, frozen, with its projection, on one device.
 
-    ``device`` auto takes CUDA where there is one; ``precision`` auto is fp16 on CUDA and fp32 on a CPU. A student with
-    the cross-image encoder is refused unless ``allow_batch_dependence``: its descriptor of an image depends on the
+    `device` auto takes CUDA where there is one; `precision` auto is fp16 on CUDA and fp32 on a CPU. A student with
+    the cross-image encoder is refused unless `allow_batch_dependence`: its descriptor of an image depends on the
     other images of the batch. Raises VprError for an unknown device or precision and for a projection that does not
     fit.
     """
@@ -112,7 +112,7 @@ class DescriptorExtractor:
         return self.describe_raw(images).astype(np.float16)
 
     def describe_raw(self, images: Sequence[np.ndarray], project: bool = True) -> np.ndarray:
-        """As ``describe``, in float32; ``project=False`` gives the network's own, to fit a projection on."""
+        """As `describe`, in float32; `project=False` gives the network's own, to fit a projection on."""
         rows = [
             self._batch([self.prepare(image) for image in images[at : at + self.batch_size]])
             for at in range(0, len(images), self.batch_size)

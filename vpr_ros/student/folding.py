@@ -17,10 +17,10 @@ def _norm_scale(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
 
 
 class FoldedBlock:
-    """The same function as an ``AdaptedBlock`` in eval mode, up to rounding, with fewer passes over the tokens.
+    """The same function as an `AdaptedBlock` in eval mode, up to rounding, with fewer passes over the tokens.
 
     LayerScale goes into the last layer of its branch, batch norms into the convolutions before them, the adapter's
-    constant into its last layer. ``current`` says whether the block's tensors are still the ones folded.
+    constant into its last layer. `current` says whether the block's tensors are still the ones folded.
     """
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:

@@ -32,7 +32,7 @@ def preprocessing_of(config: StudentConfig) -> dict[str, Any]:
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w, 3) uint8 RGB -> (H, W, 3) uint8 at ``size`` = (H, W), ratio not kept; the same array when it already fits.
+    """(h, w, 3) uint8 RGB -> (H, W, 3) uint8 at `size` = (H, W), ratio not kept; the same array when it already fits.
 
     FrameError unless the image is a non-empty (h, w, 3) array of uint8.
     """

@@ -16,7 +16,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class Projection:
-    """mean (K,) and matrix (K, d), float32; ``whiten``, 0 to 1, says how far the variances were made equal."""
+    """mean (K,) and matrix (K, d), float32; `whiten`, 0 to 1, says how far the variances were made equal."""
 
     mean: np.ndarray
     matrix: np.ndarray
@@ -41,7 +41,7 @@ class Projection:
     def apply(self, descriptors: np.ndarray, renormalise: bool = True) -> np.ndarray:
         """(N, K) -> (N, d) float32, unit rows so that the inner product is the cosine.
 
-        ``renormalise=False`` gives the plain PCA scores that the paper compares by Euclidean distance. VprError when
+        `renormalise=False` gives the plain PCA scores that the paper compares by Euclidean distance. VprError when
         K differs.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.input_dim:
@@ -57,10 +57,10 @@ class Projection:
 def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: float = 0.0) -> Projection:
     """Principal directions of descriptors (N, K), largest variance first; no labels needed.
 
-    ``whiten`` w divides each direction by its standard deviation to the power w: 0 is plain PCA, 1 gives all directions
+    `whiten` w divides each direction by its standard deviation to the power w: 0 is plain PCA, 1 gives all directions
     the same weight, 0.5 recognises best across seasons here. Sums are float64, and the smaller of the K x K covariance
     and the N x N Gram matrix is decomposed. VprError when N < 4 * dim (directions from fewer samples do not carry over
-    to other images), or when the samples span fewer than ``dim`` directions.
+    to other images), or when the samples span fewer than `dim` directions.
     """
     count, length = descriptors.shape
     if not 0 <= whiten <= 1:

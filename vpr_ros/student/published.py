@@ -36,7 +36,7 @@ DINOV2_KEYS = ("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.l
 
 
 def kind_of(state: Mapping[str, Tensor]) -> str:
-    """``d2vpr``, ``cricavpr``, ``dinov2`` or ``unknown``, by the keys of a state dict without ``module.``."""
+    """`d2vpr`, `cricavpr`, `dinov2` or `unknown`, by the keys of a state dict without `module.`."""
     if any(key.startswith("offset_generator.") for key in state):
         return "d2vpr"
     if "aggregation.1.p" in state and any(".adapter." in key for key in state):

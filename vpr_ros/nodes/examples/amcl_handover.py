@@ -22,13 +22,19 @@ except ImportError:  # without ROS only main() is of use, and says so
     Node = object  # type: ignore[assignment,misc]
 
 PARAMETERS = (
-    Parameter("map_frame", "map", "The frame that the consumer's map has; AMCL ignores poses in any other.",
-              read_only=True),
-    Parameter("max_std_m", 0.0, "Hand over only a pose whose standard deviation in x and in y is at most this, in "
-              "metres, and ask again otherwise; 0: any. A place of 10 m radius has 5 m, a registered match far less.",
-              0.0, 1e9, read_only=True),
-    Parameter("timeout_s", 0.0, "Give up after so many seconds, with exit code 1; 0: never.", 0.0, 1e9,
-              read_only=True),
+    Parameter(
+        "map_frame", "map", "The frame that the consumer's map has; AMCL ignores poses in any other.", read_only=True
+    ),
+    Parameter(
+        "max_std_m",
+        0.0,
+        "Hand over only a pose whose standard deviation in x and in y is at most this, in "
+        "metres, and ask again otherwise; 0: any. A place of 10 m radius has 5 m, a registered match far less.",
+        0.0,
+        1e9,
+        read_only=True,
+    ),
+    Parameter("timeout_s", 0.0, "Give up after so many seconds, with exit code 1; 0: never.", 0.0, 1e9, read_only=True),
 )
 TICK_S = 0.25
 TELL_EVERY_S = 5.0
@@ -96,8 +102,11 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
             return  # asked for by somebody else
         frame, wanted = message.header.frame_id, self._values["map_frame"]
         if frame != wanted:
-            self._end(False, f"the pose is in the frame '{frame}', and AMCL would ignore it: its map has '{wanted}' "
-                             "(parameter map_frame)")  # fmt: skip
+            self._end(
+                False,
+                f"the pose is in the frame '{frame}', and AMCL would ignore it: its map has '{wanted}' "
+                "(parameter map_frame)",
+            )
             return
         std_m = max(message.pose.covariance[0], message.pose.covariance[7], 0.0) ** 0.5
         if self._values["max_std_m"] and not std_m <= self._values["max_std_m"]:

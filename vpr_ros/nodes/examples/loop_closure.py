@@ -15,10 +15,10 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, make_transform
 from vpr_ros.nodes import parameters
-from vpr_ros.nodes.examples.loop_stamps import NANO, StampIndex, seconds_of
 from vpr_ros.nodes.main import run
 from vpr_ros.nodes.parameters import Parameter
-from vpr_ros.sensors.pose_buffer import PoseBuffer
+from vpr_ros.runtime.loop_stamps import NANO, StampIndex, seconds_of
+from vpr_ros.sensors.poses.buffer import PoseBuffer
 
 try:
     from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -36,12 +36,30 @@ except ImportError:  # without ROS only main() is of use, and says so
     FRAMES = {}
 
 PARAMETERS = (
-    Parameter("frames", "image", "Topic whose stamps are the front end's frames; camera_info has the images' stamps "
-              "and is small.", choices=("image", "image/compressed", "camera_info"), read_only=True),
-    Parameter("keyframe_distance_m", 0.0, "An own keyframe after so many metres of odometry; 0: each image is one. "
-              "Only candidates whose two stamps are own keyframes can be joined.", 0.0, 1e9, read_only=True),
-    Parameter("tolerance_us", 1.0, "Stamps are the same when they differ by no more than this, in microseconds.",
-              0.25, 1e6, read_only=True),
+    Parameter(
+        "frames",
+        "image",
+        "Topic whose stamps are the front end's frames; camera_info has the images' stamps and is small.",
+        choices=("image", "image/compressed", "camera_info"),
+        read_only=True,
+    ),
+    Parameter(
+        "keyframe_distance_m",
+        0.0,
+        "An own keyframe after so many metres of odometry; 0: each image is one. "
+        "Only candidates whose two stamps are own keyframes can be joined.",
+        0.0,
+        1e9,
+        read_only=True,
+    ),
+    Parameter(
+        "tolerance_us",
+        1.0,
+        "Stamps are the same when they differ by no more than this, in microseconds.",
+        0.25,
+        1e6,
+        read_only=True,
+    ),
 )
 WAITING = 50  # images and candidates that may wait for odometry
 
@@ -73,8 +91,9 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self.create_subscription(Odometry, "odom", self._on_odometry, best_effort)
         self.create_subscription(Float64MultiArray, "loop_candidate", self._on_candidate, 5)
         self.create_subscription(PoseWithCovarianceStamped, "loop_closure", self._on_closure, 5)
-        latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                             durability=DurabilityPolicy.TRANSIENT_LOCAL)  # fmt: skip
+        latched = QoSProfile(
+            depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+        )
         self.create_subscription(Path, "keyframes", self._on_keyframes, latched)
         self._constraints = self.create_publisher(Path, "~/constraint", 10)
         self._verified = self.create_publisher(Path, "~/verified_constraint", 10)

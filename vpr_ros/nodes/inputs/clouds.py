@@ -12,8 +12,8 @@ from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.base_clouds import base_cloud, moved
-from vpr_ros.sensors.buffers import stamp_ns
-from vpr_ros.sensors.poses import JUMP_NS
+from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.poses.collectors import JUMP_NS
 
 _KEPT = 10  # undecoded: at 10 Hz the last second
 _FLOWING_S = 2.0
@@ -65,8 +65,9 @@ class CloudTopic:
         Waits for the cloud after the stamp while clouds flow. What cannot be used is counted.
         """
         if time.monotonic() - self._heard_at < _FLOWING_S:
-            self._arrivals.wait_until(lambda: bool(self._clouds) and self._clouds[-1].stamp_ns >= stamp, expired,
-                                      timeout_s)
+            self._arrivals.wait_until(
+                lambda: bool(self._clouds) and self._clouds[-1].stamp_ns >= stamp, expired, timeout_s
+            )
         with self._arrivals:
             nearest = min(self._clouds, key=lambda c: abs(c.stamp_ns - stamp), default=None)
         if nearest is None or abs(nearest.stamp_ns - stamp) > self._settings.max_cloud_gap_s * 1e9:
@@ -74,7 +75,8 @@ class CloudTopic:
             return None
         if nearest.msg is not None:
             nearest.points = base_cloud(
-                nearest.msg, self._poses.base_frame,
+                nearest.msg,
+                self._poses.base_frame,
                 lambda base, frame: self._tf.lookup(base, frame, nearest.stamp_ns),
                 lambda reason, sentence: self._health.count("input", reason, sentence),
             )
@@ -90,9 +92,13 @@ class CloudTopic:
             self._health.count("input", "no cloud")
             return
         ahead_s = (nearest.stamp_ns - stamp) * 1e-9
-        self._health.count("input", "no cloud", f"the nearest cloud is {abs(ahead_s):.2f} s "
-                           f"{'after' if ahead_s > 0 else 'before'} the image, more than max_cloud_gap_s "
-                           f"({self._settings.max_cloud_gap_s:g} s)")
+        self._health.count(
+            "input",
+            "no cloud",
+            f"the nearest cloud is {abs(ahead_s):.2f} s "
+            f"{'after' if ahead_s > 0 else 'before'} the image, more than max_cloud_gap_s "
+            f"({self._settings.max_cloud_gap_s:g} s)",
+        )
 
     def _take(self, msg) -> None:
         self._health.seen(self.name)

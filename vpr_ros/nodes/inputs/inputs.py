@@ -11,19 +11,19 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.nodes.health import Health
 from vpr_ros.nodes.inputs.clouds import CloudTopic
 from vpr_ros.nodes.inputs.pose_topics import PoseTopic
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.publisher_problems import compatibility, compressed_twin, publisher_problems
 from vpr_ros.nodes.inputs.transforms import TransformInput
-from vpr_ros.nodes.mailbox import Mailbox
 from vpr_ros.observation import Observation
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.mailbox import Mailbox
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.buffers import frame_of, stamp_ns
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.images import decode_image
-from vpr_ros.sensors.poses import JUMP_NS
+from vpr_ros.sensors.payload import frame_of, stamp_ns
+from vpr_ros.sensors.poses.collectors import JUMP_NS
 from vpr_ros.sensors.stamps import StampOrder
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
@@ -75,8 +75,15 @@ class Inputs:
         self._poses = Poses(node, settings, health, self._tf, self._arrivals, odom_qos)
         self._clouds: CloudTopic | None = None
         if settings.clouds:
-            self._clouds = CloudTopic(node, settings, health, self._tf, self._poses, self._arrivals,
-                                      _qos(settings.points_reliability, _POINTS_DEPTH))
+            self._clouds = CloudTopic(
+                node,
+                settings,
+                health,
+                self._tf,
+                self._poses,
+                self._arrivals,
+                _qos(settings.points_reliability, _POINTS_DEPTH),
+            )
         self._image_qos = _qos(settings.image_reliability, settings.image_depth)
         self._image_type = CompressedImage if settings.compressed else Image
         self._image_name = "image/compressed" if settings.compressed else "image"
@@ -172,8 +179,9 @@ class Inputs:
             raise
         self._health.timed("decode", time.monotonic() - begin)
         if self._order.take(stamp):
-            self._health.count("input", "clock jumped back", "image stamps jumped back: a bag began again, or the "
-                               "clock was set back")
+            self._health.count(
+                "input", "clock jumped back", "image stamps jumped back: a bag began again, or the clock was set back"
+            )
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)
@@ -199,8 +207,9 @@ class Inputs:
             return []
         topic, msgtype = self.image_topic, _type_name(self._image_type)
         advice = compressed_twin(topic, msgtype, self._types_of)
-        sentences = self._topic_problems("image", topic, msgtype, self._image_qos, True,
-                                         advice or "check image_topic (the remapping of image)")
+        sentences = self._topic_problems(
+            "image", topic, msgtype, self._image_qos, True, advice or "check image_topic (the remapping of image)"
+        )
         needed: list[tuple[PoseTopic | CloudTopic, bool]] = [(t, True) for t in self._poses.topics]
         needed += [(t, False) for t in self._poses.optional_topics]
         if self._clouds:
@@ -217,8 +226,12 @@ class Inputs:
 
     def _topic_problems(self, name, topic, msgtype, qos, required, advice) -> list[str]:
         return publisher_problems(
-            topic, msgtype, self._node.get_publishers_info_by_topic(topic),
-            lambda publisher: compatibility(publisher.qos_profile, qos), required, advice,
+            topic,
+            msgtype,
+            self._node.get_publishers_info_by_topic(topic),
+            lambda publisher: compatibility(publisher.qos_profile, qos),
+            required,
+            advice,
             f"set {name}_reliability to best_effort" if qos.reliability == ReliabilityPolicy.RELIABLE else "",
         )
 

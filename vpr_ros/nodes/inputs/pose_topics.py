@@ -7,9 +7,9 @@ import numpy as np
 from vpr_ros.errors import FrameError
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.buffers import stamp_ns
-from vpr_ros.sensors.pose_buffer import PoseBuffer
-from vpr_ros.sensors.trajectory import pose_of
+from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.poses.buffer import PoseBuffer
+from vpr_ros.sensors.poses.trajectory import pose_of
 
 _FLOWING_S = 2.0  # an input that was silent for longer is not waited for
 

@@ -79,7 +79,9 @@ class Poses:
     def wait(self, stamp: int, expired: Callable[[], bool], timeout_s: float) -> None:
         """Wait, while poses flow, until they cover a stamp; tells why where that was in vain."""
         sources = [s for s in (self._odometry(), self._map) if s is not None and self._worth(s, stamp)]
-        link_may_come = lambda: bool(self._child()) and self._link() is None and self._fresh()  # noqa: E731
+
+        def link_may_come():
+            return bool(self._child()) and self._link() is None and self._fresh()
 
         def ready() -> bool:
             return all(s.reached(stamp) for s in sources) and not link_may_come()
@@ -89,8 +91,12 @@ class Poses:
         for source in sources:
             newest = source.newest_ns()
             if newest is not None and newest < stamp and source.flowing:
-                self._health.count("input", f"{source.name} late", f"{source.name} had not reached the image's time "
-                                   f"after pose_wait_s: its newest stamp is {(stamp - newest) * 1e-6:.0f} ms older")
+                self._health.count(
+                    "input",
+                    f"{source.name} late",
+                    f"{source.name} had not reached the image's time "
+                    f"after pose_wait_s: its newest stamp is {(stamp - newest) * 1e-6:.0f} ms older",
+                )
 
     def T_odom_base(self, stamp: int) -> np.ndarray | None:
         """Odometry pose (4, 4) of the base at a stamp, None where nothing covers it."""
@@ -103,9 +109,12 @@ class Poses:
             return T @ T_child_base
         if not self._told_child:
             self._told_child = True
-            self._health.count("input", "odometry about another frame",
-                               f"odometry is about {self._odom.child}, which TF does not link to "
-                               f"{self._settings.base_frame}: {self._odom.child} is taken as the base")
+            self._health.count(
+                "input",
+                "odometry about another frame",
+                f"odometry is about {self._odom.child}, which TF does not link to "
+                f"{self._settings.base_frame}: {self._odom.child} is taken as the base",
+            )
         return T
 
     def T_map_base(self, stamp: int) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -133,8 +142,11 @@ class Poses:
             return False
         if abs(stamp - newest) <= _OTHER_CLOCK_NS:
             return True
-        self._health.count("input", f"{source.name} on another clock",
-                           f"{source.name} is {(stamp - newest) * 1e-9:.1f} s behind the image: two clocks are in use")
+        self._health.count(
+            "input",
+            f"{source.name} on another clock",
+            f"{source.name} is {(stamp - newest) * 1e-9:.1f} s behind the image: two clocks are in use",
+        )
         return False
 
     def _child(self) -> str:

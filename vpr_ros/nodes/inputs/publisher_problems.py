@@ -6,8 +6,15 @@ from typing import Any
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
-def publisher_problems(topic: str, msgtype: str, publishers: Iterable[Any], incompatible: Callable[[Any], str],
-                       required: bool = True, advice: str = "", remedy: str = "") -> list[str]:
+def publisher_problems(
+    topic: str,
+    msgtype: str,
+    publishers: Iterable[Any],
+    incompatible: Callable[[Any], str],
+    required: bool = True,
+    advice: str = "",
+    remedy: str = "",
+) -> list[str]:
     """Sentences about the publishers of one topic; empty when one of them can be heard, or none is required.
 
     topic: the name after remapping. msgtype: what we subscribe. publishers: TopicEndpointInfo objects.
@@ -21,8 +28,10 @@ def publisher_problems(topic: str, msgtype: str, publishers: Iterable[Any], inco
     for publisher in publishers:
         who = _name(publisher)
         if publisher.topic_type != msgtype:
-            sentences.append(f"{who} publishes {topic} as {publisher.topic_type}, not {msgtype}"
-                             f"{_other_type(msgtype, publisher.topic_type)}")
+            sentences.append(
+                f"{who} publishes {topic} as {publisher.topic_type}, not {msgtype}"
+                f"{_other_type(msgtype, publisher.topic_type)}"
+            )
         elif reason := incompatible(publisher):
             sentences.append(f"QoS of {who} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}")
     # One publisher that can be heard is enough; the others only matter while nothing arrives.
@@ -71,8 +80,10 @@ def compatibility(publisher_qos: Any, subscription_qos: Any) -> str:
 
 def _compare(publisher_qos: Any, subscription_qos: Any) -> str:
     reasons = []
-    for policy, strong, weak in (("reliability", "RELIABLE", "BEST_EFFORT"),
-                                 ("durability", "TRANSIENT_LOCAL", "VOLATILE")):
+    for policy, strong, weak in (
+        ("reliability", "RELIABLE", "BEST_EFFORT"),
+        ("durability", "TRANSIENT_LOCAL", "VOLATILE"),
+    ):
         offered, asked = getattr(publisher_qos, policy).name, getattr(subscription_qos, policy).name
         if (offered, asked) == (weak, strong):
             reasons.append(f"{policy} is {offered.lower()}, {asked.lower()} is asked")

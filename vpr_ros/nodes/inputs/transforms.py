@@ -8,10 +8,10 @@ from rclpy.duration import Duration
 from rclpy.time import Time
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.nodes.inputs.links import Links
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.buffers import frame_of, stamp_ns
-from vpr_ros.sensors.trajectory import rigid
+from vpr_ros.sensors.payload import frame_of, stamp_ns
+from vpr_ros.sensors.poses.link_times import Links
+from vpr_ros.sensors.poses.trajectory import rigid
 
 _KEPT_S = 30
 

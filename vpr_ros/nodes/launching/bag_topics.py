@@ -22,12 +22,14 @@ def bag_topics(path: str, asked: dict[str, str], needed: tuple[str, ...] = ("ima
     Raises VprError for a bag that cannot be played and for names that do not fit.
     """
     from vpr_ros.sensors import Bag, choose_topic
-    from vpr_ros.sensors.topics import NAVSAT
+    from vpr_ros.sensors.bags.topics import NAVSAT
 
     if path.endswith(".bag"):
         folder = path.removesuffix(".bag")
-        raise VprError(f"{path} is a ROS 1 bag, and ROS 2 cannot play it: convert it with "
-                       f"'rosbags-convert --src {path} --dst {folder} --dst-version 8' and pass bag:={folder}")
+        raise VprError(
+            f"{path} is a ROS 1 bag, and ROS 2 cannot play it: convert it with "
+            f"'rosbags-convert --src {path} --dst {folder} --dst-version 8' and pass bag:={folder}"
+        )
     with Bag(path) as bag:
         play, storage = _playable(Path(path))
         topics: dict[str, list[str] | None] = {}
@@ -88,8 +90,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f"{sys.executable} lacks the library '{error.name}': activate the Python environment that vpr_ros was "
-              "installed into", file=sys.stderr)
+        print(
+            f"{sys.executable} lacks the library '{error.name}': activate the Python environment that vpr_ros was "
+            "installed into",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -46,8 +46,21 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "autostart": ("true", "Configure and activate the node; false leaves it unconfigured."),
     "log_level": ("", "debug, info, warn, error or fatal, for this node."),
 }
-COMMON = ("namespace", "use_sim_time", "params_file", "image_topic", "compressed", "camera_info_topic", "points_topic",
-          "odom_topic", "rviz", "bag", "rate", "autostart", "log_level")
+COMMON = (
+    "namespace",
+    "use_sim_time",
+    "params_file",
+    "image_topic",
+    "compressed",
+    "camera_info_topic",
+    "points_topic",
+    "odom_topic",
+    "rviz",
+    "bag",
+    "rate",
+    "autostart",
+    "log_level",
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,9 @@ def launch_description(node: NodeLaunch) -> Any:
     from launch.launch_description import LaunchDescription
 
     names = names_of(node)
-    declared = [DeclareLaunchArgument(name, default_value=ARGUMENTS[name][0], description=ARGUMENTS[name][1])
-                for name in names]
+    declared = [
+        DeclareLaunchArgument(name, default_value=ARGUMENTS[name][0], description=ARGUMENTS[name][1]) for name in names
+    ]
     return LaunchDescription([*declared, OpaqueFunction(function=_start, args=[node, names])])
 
 
@@ -102,10 +116,16 @@ def _start(context: Any, node: NodeLaunch, names: Iterable[str]) -> list:
     files = [str(config / node.config), plan.params_file] if plan.params_file else [str(config / node.config)]
     pushed = context.launch_configurations.get("ros_namespace", "")
     lifecycle_node = LifecycleNode(
-        package="vpr_ros", executable=node.executable, name=node.name, namespace=arguments["namespace"],
-        parameters=[*files, values], remappings=plan.remappings, output="screen",
+        package="vpr_ros",
+        executable=node.executable,
+        name=node.name,
+        namespace=arguments["namespace"],
+        parameters=[*files, values],
+        remappings=plan.remappings,
+        output="screen",
         ros_arguments=log_arguments(arguments["log_level"], f"{pushed}/{arguments['namespace']}", node.name),
-        sigterm_timeout=str(STOP_S), sigkill_timeout=str(STOP_S),
+        sigterm_timeout=str(STOP_S),
+        sigkill_timeout=str(STOP_S),
     )
     actions: list[Any] = [LogInfo(msg=note) for note in plan.notes]
     actions += _life(lifecycle_node, node.name, plan)
@@ -125,8 +145,11 @@ def _life(node: Any, name: str, plan: Plan) -> list:
     from launch_ros.event_handlers import OnStateTransition
 
     def on(start: str, goal: str, entities: Any) -> Any:
-        return RegisterEventHandler(OnStateTransition(
-            target_lifecycle_node=node, start_state=start, goal_state=goal, entities=entities, handle_once=True))
+        return RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=node, start_state=start, goal_state=goal, entities=entities, handle_once=True
+            )
+        )
 
     def failed(step: str) -> list:
         sentence = f"node {name} could not be {step}; its own message above says why"
@@ -192,5 +215,11 @@ def _rviz(config: Path, name: str, namespace: str, plan: Plan) -> Any:
     prefix = "/".join(["", *(part for part in namespace.split("/") if part), name])
     remappings = [(f"/{name}/{topic}", f"{prefix}/{topic}") for topic in RVIZ_TOPICS] if prefix != f"/{name}" else []
     simulated = {"use_sim_time": bool(plan.parameters.get("use_sim_time", False))}
-    return Node(package="rviz2", executable="rviz2", arguments=["-d", str(config)], output="log",
-                parameters=[simulated], remappings=remappings)
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(config)],
+        output="log",
+        parameters=[simulated],
+        remappings=remappings,
+    )

@@ -102,8 +102,14 @@ def log_arguments(level: str, namespace: str, node: str) -> list[str]:
     return ["--log-level", f"{logger}:={level.lower()}"]
 
 
-def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], asked: dict[str, str],
-              told: dict[str, Any], look_into_bag: _LookIntoBag) -> None:
+def _from_bag(
+    plan: Plan,
+    arguments: dict[str, str],
+    given: dict[str, str],
+    asked: dict[str, str],
+    told: dict[str, Any],
+    look_into_bag: _LookIntoBag,
+) -> None:
     bag, rate = _existing("bag", given), _rate(given.get("rate", "1.0"))
     roles = {role: asked.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
     wanted = [plan.parameters.get(name, told.get(name)) for name in ("verify", "keep_clouds")]
@@ -120,8 +126,19 @@ def _from_bag(plan: Plan, arguments: dict[str, str], given: dict[str, str], aske
     plan.qos = {topic[0]: _qos(20) for topic in found.values()}
     plan.qos |= {"/tf": _qos(100), "/tf_static": _qos(100, durability="transient_local")}
     plan.parameters.update(dict.fromkeys(("image_reliability", "points_reliability", "odom_reliability"), "reliable"))
-    plan.play = ["ros2", "bag", "play", info["play"], "--clock", str(CLOCK_HZ), "--rate", f"{rate:g}",
-                 "--delay", f"{DISCOVERY_S:g}", "--disable-keyboard-controls"]
+    plan.play = [
+        "ros2",
+        "bag",
+        "play",
+        info["play"],
+        "--clock",
+        str(CLOCK_HZ),
+        "--rate",
+        f"{rate:g}",
+        "--delay",
+        f"{DISCOVERY_S:g}",
+        "--disable-keyboard-controls",
+    ]
     if info["storage"]:
         plan.play += ["--storage", info["storage"]]
     if info["clock"]:  # two publishers of time would make it jump back and forth
@@ -141,8 +158,10 @@ def _live(plan: Plan, asked: dict[str, str], told: dict[str, Any]) -> None:
             topics["camera_info"] = camera_info_beside(name)
     plan.remappings += list(topics.items())
     if "pose" in topics and "pose_source" not in plan.parameters and "pose_source" not in told:
-        raise VprError(f"pose_topic:={topics['pose']} needs its type, too: add pose_source:=pose, "
-                       "pose_source:=pose_with_covariance or pose_source:=odometry")
+        raise VprError(
+            f"pose_topic:={topics['pose']} needs its type, too: add pose_source:=pose, "
+            "pose_source:=pose_with_covariance or pose_source:=odometry"
+        )
 
 
 def _qos(depth: int, durability: str = "volatile") -> dict[str, str | int]:
@@ -188,7 +207,9 @@ def _parameters_of(path: str) -> dict[str, Any]:
             found.update(section.get("ros__parameters") or {})
             waiting += [value for key, value in section.items() if key != "ros__parameters"]
     if not found:
-        raise VprError(f"params_file {path} sets nothing: it needs a node's name or '/**:', below it "
-                       "'ros__parameters:', and below that the parameters")
+        raise VprError(
+            f"params_file {path} sets nothing: it needs a node's name or '/**:', below it "
+            "'ros__parameters:', and below that the parameters"
+        )
     defaults = {p.name: p.default for p in (*VPR_PARAMETERS, *RECORDER_PARAMETERS)}
     return {name: value for name, value in found.items() if value != defaults.get(name)}

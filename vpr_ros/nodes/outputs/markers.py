@@ -6,10 +6,10 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vpr_ros.evaluation.drawing import DARK
+from vpr_ros.evaluation.report.drawing import DARK
 from vpr_ros.nodes.outputs.messages import header_of, pose_of
-from vpr_ros.nodes.outputs.pictures import STATUS_COLOURS, rgb
 from vpr_ros.recognition.types import Recognition
+from vpr_ros.runtime.match_picture import STATUS_COLOURS, rgb
 
 LIFETIME_S = 3  # seconds after which the last answer vanishes when no other follows
 WORTH_A_NUMBER = 0.05  # probability from which a place that is not the best one is labelled

@@ -17,8 +17,8 @@ from std_msgs.msg import Float64MultiArray, Header
 from vision_msgs.msg import Detection3D, ObjectHypothesisWithPose, VisionInfo
 
 from vpr_ros.geometry import matrix_to_quaternion
-from vpr_ros.nodes.examples.loop_stamps import seconds_of
 from vpr_ros.recognition.types import Hypothesis, Recognition
+from vpr_ros.runtime.loop_stamps import seconds_of
 
 UNKNOWN_VARIANCE = 1e6  # m^2 and rad^2: "this number says nothing", in a message that has no way to leave it out
 INT32_MAX = 2**31 - 1
@@ -157,12 +157,14 @@ def quaternions_of(T: np.ndarray) -> np.ndarray:
     """
     m = np.moveaxis(T[:, :3, :3], 0, -1)
     x, y, z, w = (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + m[0, 0] + m[1, 1] + m[2, 2])
-    outer = np.array([
-        [1 + m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], x],
-        [m[0, 1] + m[1, 0], 1 - m[0, 0] + m[1, 1] - m[2, 2], m[1, 2] + m[2, 1], y],
-        [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 - m[0, 0] - m[1, 1] + m[2, 2], z],
-        [x, y, z, w],
-    ])  # fmt: skip
+    outer = np.array(
+        [
+            [1 + m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], x],
+            [m[0, 1] + m[1, 0], 1 - m[0, 0] + m[1, 1] - m[2, 2], m[1, 2] + m[2, 1], y],
+            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 - m[0, 0] - m[1, 1] + m[2, 2], z],
+            [x, y, z, w],
+        ]
+    )
     largest = np.argmax(np.einsum("iin->in", outer), axis=0)
     q = outer[largest, :, np.arange(len(T))]
     q = q / np.linalg.norm(q, axis=1, keepdims=True)

@@ -15,8 +15,8 @@ from visualization_msgs.msg import MarkerArray
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.outputs import messages
 from vpr_ros.nodes.outputs.markers import markers_of
-from vpr_ros.nodes.outputs.pictures import Partner, match_picture
 from vpr_ros.recognition.types import Hypothesis
+from vpr_ros.runtime.match_picture import Partner, match_picture
 
 
 def _reliable(depth: int, latched: bool = False) -> QoSProfile:
@@ -98,19 +98,33 @@ class Outputs:
         place_map = self._pipeline.place_map
         method = f"{place_map.model_name or 'model'} {place_map.fingerprint[:12]}"
         with self._lock:
-            self._send("vision_info", messages.vision_info(
-                method=method, location=str(place_map.path), version=place_map.version, frame_id=self._frame_id,
-            ))
+            self._send(
+                "vision_info",
+                messages.vision_info(
+                    method=method,
+                    location=str(place_map.path),
+                    version=place_map.version,
+                    frame_id=self._frame_id,
+                ),
+            )
 
     def _publish_recognition(self, answer: Any, T_map_query: Any, initial: bool) -> None:
-        from vpr_ros.nodes.pipeline import place_covariance  # torch: loaded when there is a pipeline, not with the node
+        from vpr_ros.runtime.pipeline import (
+            place_covariance,
+        )
 
         recognition, match = answer.recognition, answer.recognition.match
         radius_m = self._radius_m()
-        self._send("matches", messages.detection(
-            recognition, map_id=self._map_id, frame_id=self._frame_id, place_radius_m=radius_m,
-            covariance=place_covariance(radius_m),
-        ))
+        self._send(
+            "matches",
+            messages.detection(
+                recognition,
+                map_id=self._map_id,
+                frame_id=self._frame_id,
+                place_radius_m=radius_m,
+                covariance=place_covariance(radius_m),
+            ),
+        )
         if match is None:
             return
         if T_map_query is not None:
@@ -123,10 +137,15 @@ class Outputs:
             self._send("loop_candidate", messages.loop_candidate(recognition.stamp_ns, match.stamp_ns))
         verified = answer.verified
         if verified is not None and verified.accepted:
-            self._send("loop_closure", messages.stamped_pose(
-                verified.T_keyframe_query, verified.covariance, recognition.stamp_ns,
-                messages.class_id(self._map_id, match.keyframe_id),
-            ))
+            self._send(
+                "loop_closure",
+                messages.stamped_pose(
+                    verified.T_keyframe_query,
+                    verified.covariance,
+                    recognition.stamp_ns,
+                    messages.class_id(self._map_id, match.keyframe_id),
+                ),
+            )
 
     def _of_this_drive(self, match: Hypothesis) -> bool:
         session = self._pipeline.session
@@ -134,9 +153,11 @@ class Outputs:
 
     def _markers(self, answer: Any, T_map_query: Any) -> MarkerArray:
         return markers_of(
-            answer.recognition, T_map_base=self._T_map_base(answer, T_map_query), frame_id=self._frame_id,
+            answer.recognition,
+            T_map_base=self._T_map_base(answer, T_map_query),
+            frame_id=self._frame_id,
             place_radius_m=self._radius_m(),
-        )  # fmt: skip
+        )
 
     def _T_map_base(self, answer: Any, T_map_query: Any) -> np.ndarray | None:
         """Where the robot is by other means than the match itself; None where nothing tells."""

@@ -1,0 +1,153 @@
+"""The node's core without ROS, with the shipped network: it answers as the offline tools do and keeps its promises."""
+
+import numpy as np
+import pytest
+from street import SECOND_NS, START_NS, STEP_M, drive_images
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.geometry import invert, make_transform, planar_transform
+from vpr_ros.nodes.parameters import VPR_PARAMETERS
+from vpr_ros.observation import Observation
+from vpr_ros.place_map import MountedCamera, PlaceMap, merge
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.pipeline import Pipeline, place_covariance
+from vpr_ros.verification import Verified
+
+DEFAULTS = {p.name: p.default for p in VPR_PARAMETERS}
+T_BASE_CAMERA = make_transform([1.5, 0.0, 1.2], [-0.5, 0.5, -0.5, 0.5])
+
+
+def opened(path, **changes) -> Pipeline:
+    return Pipeline.open({**DEFAULTS, "map_path": str(path), **changes}, Health())
+
+
+def observations(frames=20, noise=0, start_ns=START_NS, poses=True):
+    return [
+        Observation(start_ns + i * SECOND_NS // 2, image, planar_transform(STEP_M * i, 0, 0) if poses else None)
+        for i, image in enumerate(drive_images(1, frames, noise))
+    ]
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory):
+    path = tmp_path_factory.mktemp("maps") / "town.vpr"
+    pipeline = opened(path, mode="map", session="first")
+    for observation in observations():
+        pipeline.process(observation, MountedCamera(T_BASE_CAMERA, 80.0))
+    pipeline.close()
+    return path
+
+
+def test_a_drive_becomes_a_map_with_its_camera(town):
+    with PlaceMap.open(town) as place_map:
+        assert len(place_map) == 20 and [s.name for s in place_map.sessions()] == ["first"]
+        camera = place_map.cameras[1]
+        assert np.allclose(camera.T_base_camera, T_BASE_CAMERA) and camera.hfov_deg == 80.0
+        poses, keyframes = place_map.poses(), place_map.keyframes()
+        assert np.array_equal(poses.ids, keyframes.ids) and np.array_equal(poses.stamps_ns, keyframes.stamps_ns)
+        assert np.allclose(poses.T_map_base, keyframes.T_map_base)
+        assert place_map.poses(after=17).ids.tolist() == [18, 19, 20]
+
+
+def test_merged_maps_keep_the_cameras_of_their_sessions(town, tmp_path):
+    other = opened(tmp_path / "other.vpr", mode="map")
+    other.process(observations(1)[0], MountedCamera(None, 50.0))
+    other.close()
+    merge(tmp_path / "both.vpr", [town, tmp_path / "other.vpr"])
+    with PlaceMap.open(tmp_path / "both.vpr") as both:
+        assert {i: camera.hfov_deg for i, camera in both.cameras.items()} == {1: 80.0, 2: 50.0}
+
+
+def test_an_accepted_place_gives_the_pose_from_which_this_camera_stands_where_the_maps_stood(town):
+    pipeline = opened(town, accept_probability=0.05, min_margin=0.0, unknown_probability=0.99)
+    turned = make_transform([0.5, 0.2, 1.0], [-0.5, 0.5, -0.5, 0.5])
+    accepted = []
+    for observation in observations(noise=5, start_ns=START_NS + 10**13):
+        answer = pipeline.process(observation)
+        match = answer.recognition.match
+        if match is None:
+            assert pipeline.T_map_query(answer) is None
+            continue
+        accepted.append(answer)
+        T, covariance = pipeline.T_map_query(answer)
+        assert np.allclose(T, match.T_map_base) and np.allclose(covariance, place_covariance(10.0))
+        T, _ = pipeline.T_map_query(answer, MountedCamera(turned, None))
+        assert np.allclose(T @ turned, match.T_map_base @ T_BASE_CAMERA)
+    assert accepted
+    answer = accepted[-1]
+    T_keyframe_query = planar_transform(0.5, -0.2, 0.1)
+    spread = np.diag([0.01, 0.04, 0.09, 0.001, 0.002, 0.003])
+    answer = type(answer)(
+        answer.observation,
+        answer.recognition,
+        verified=Verified(True, "registered", T_keyframe_query, spread, 0.9, 0.1),
+    )
+    T, covariance = pipeline.T_map_query(answer, MountedCamera(turned, None))
+    T_keyframe = answer.recognition.match.T_map_base
+    assert np.allclose(invert(T_keyframe) @ T, T_keyframe_query)
+    assert np.linalg.eigvalsh(covariance) == pytest.approx(np.sort(np.diag(spread)))
+    pipeline.close()
+
+
+def test_slam_mode_pauses_and_begins_new_drives(tmp_path):
+    pipeline = opened(tmp_path / "new.vpr", mode="slam", session="walk")
+    frames = observations(12)
+    assert pipeline.recogniser is None and pipeline.session is None
+    assert [pipeline.process(o).keyframe_id for o in frames[:3]] == [1, 2, 3]
+    assert "no frame becomes" in pipeline.set_mapping(False) and not pipeline.mapping
+    assert pipeline.process(frames[3]).reason == "mapping is paused"
+    pipeline.set_mapping(True)
+    assert pipeline.process(frames[4]).keyframe_id == 4 and pipeline.session == 1
+    assert "new session" in pipeline.clear_session()
+    assert pipeline.process(frames[5]).keyframe_id == 5 and pipeline.session == 2
+    assert "5 keyframes are saved" in pipeline.save() and pipeline.saved == 5
+    with pytest.raises(FrameError):
+        pipeline.process(frames[5])
+    assert pipeline.keyframe_count == 5
+    names = [s.name for s in pipeline.place_map.sessions()]
+    pipeline.close()
+    assert names == ["walk", "walk (2)"]
+
+
+def test_a_map_without_poses_counts_places_in_frames(tmp_path):
+    pipeline = opened(tmp_path / "blind.vpr", mode="map", keyframe_every=1)
+    for observation in observations(3, poses=False):
+        pipeline.process(observation)
+    assert pipeline.place_map.place_radius_m == 2.0 and pipeline.keyframe_count == 3
+    pipeline.close()
+
+
+def test_a_new_map_that_stays_empty_leaves_no_file(tmp_path):
+    opened(tmp_path / "none.vpr", mode="map").close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thresholds_change_while_running(town):
+    pipeline = opened(town)
+    pipeline.set_decision(
+        {"accept_probability": 0.0, "min_margin": 0.0, "unknown_probability": 1.0, "min_consistent_frames": 1}
+    )
+    answers = [pipeline.process(o) for o in observations(noise=5, start_ns=START_NS + 10**13)]
+    assert all(a.recognition.reason in ("accepted", "unsupported") for a in answers)
+    assert any(a.recognition.match for a in answers)
+    pipeline.close()
+
+
+def test_refusals_are_sentences(town, tmp_path):
+    with pytest.raises(VprError, match="map_path is empty"):
+        Pipeline.open(DEFAULTS, Health())
+    with pytest.raises(VprError, match="missing.vpr"):
+        opened(tmp_path / "missing.vpr")
+    (tmp_path / "text.vpr").write_text("not a map")
+    with pytest.raises(VprError, match="text.vpr"):
+        opened(tmp_path / "text.vpr")
+    pipeline = opened(town)
+    for refused in (pipeline.save, lambda: pipeline.set_mapping(True)):
+        with pytest.raises(VprError, match="only reads the map"):
+            refused()
+    assert "initial_pose" in pipeline.relocalize() and pipeline.clear_session()
+    pipeline.close()
+    pipeline = opened(tmp_path / "m.vpr", mode="map")
+    with pytest.raises(VprError, match="recognises nothing"):
+        pipeline.relocalize()
+    pipeline.close()

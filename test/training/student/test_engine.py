@@ -1,0 +1,237 @@
+"""The training run: it learns, resumes to the same weights, ends in a runtime checkpoint, and refuses bad settings."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import read_checkpoint
+from vpr_ros.training.common.run_folder import claim, without_places
+from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.export.runtime_checkpoint import labelled_drives
+from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.module import MetricLearning
+from vpr_ros.training.student.rules import check, read_config
+from vpr_ros.training.student.train import build_student, train
+from vpr_ros.training_set import read_frame_table
+
+
+def settings(folder, **changes):
+    tiny = TrainConfig(
+        train=(str(folder),),
+        epochs=2,
+        steps_per_epoch=3,
+        places_per_batch=4,
+        images_per_place=2,
+        image_sizes=(28,),
+        projection_dim=16,
+        accelerator="cpu",
+        threads=1,
+        ema_decay=0.9,
+    )
+    return dataclasses.replace(tiny, **changes)
+
+
+def weights(path):
+    return read_checkpoint(path).model.state_dict()
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, tmp_path, monkeypatch):
+    whole = train(settings(folder), tmp_path / "whole")
+    step, seen = MetricLearning.training_step, []
+
+    def cut(self, batch, index):
+        if self.global_step == 4:
+            raise RuntimeError("power cut")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", cut)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(settings(folder), tmp_path / "parts")
+    assert not (tmp_path / "parts" / "student.safetensors").exists()
+
+    def watch(self, batch, index):
+        seen.append(self.global_step)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    parts = train(settings(folder), tmp_path / "parts")
+    assert seen == [3, 4, 5], "it must go on after the last whole epoch"
+    a, b = weights(whole), weights(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    starts = [p.name for p in (tmp_path / "parts" / "steps").iterdir()]
+    assert sorted(starts) == ["version_0", "version_1"], "the first start's figures must not be overwritten"
+
+
+def test_every_epoch_draws_new_batches(folder, tmp_path, monkeypatch):
+    step, rows = MetricLearning.training_step, []
+
+    def watch(self, batch, index):
+        rows.append(tuple(batch["row"].tolist()))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    train(settings(folder), tmp_path / "run")
+    assert len(rows) == 6 and len(set(rows)) == 6
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "multi_similarity"])
+def test_the_loss_falls(folder, tmp_path, monkeypatch, loss):
+    step, losses = MetricLearning.training_step, []
+
+    def watch(self, batch, index):
+        value = step(self, batch, index)
+        losses.append(float(value))
+        return value
+
+    monkeypatch.setattr(MetricLearning, "training_step", watch)
+    train(
+        settings(folder, epochs=1, steps_per_epoch=30, places_per_batch=8, loss=loss, ramp=(0.0, 0.0)), tmp_path / "run"
+    )
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tmp_path):
+    table = read_frame_table(folder)
+    other, link = tmp_path / "validation", tmp_path / "link"
+    shutil.copytree(folder, other)
+    frames = (other / "frames.csv").read_text()
+    with pytest.raises(VprError, match="180 of 180 validation frames are training frames"):
+        train(settings(folder, validation=(str(other),)), tmp_path / "run")
+    link.symlink_to(folder)
+    with pytest.raises(VprError, match="validate on other cities"):
+        check(settings(folder, validation=(str(link),)))
+    (other / "frames.csv").write_text(frames.replace(",a", ",x").replace(",b", ",y"))
+    path = train(settings(folder, validation=(str(other),)), tmp_path / "run")
+    found = read_checkpoint(path)
+    assert found.projection.dim == 16 and found.calibration_json["source"] == "checkpoint"
+    provenance = found.metadata["provenance"]
+    assert provenance["config"]["seed"] == 1 and provenance["frames"] == len(table)
+    assert set(provenance["validation"]) == {"summer/day", "all"}
+    assert (tmp_path / "run" / "log.csv").read_text().startswith("epoch,loss")
+
+
+def test_labelled_drives_end_off_the_map(folder):
+    table = read_frame_table(folder)
+    descriptors = np.eye(len(table), 32, dtype=np.float32)
+    sequences = labelled_drives(descriptors, table)
+    assert len(sequences) == 4
+    for sequence in sequences:
+        on = [len(rows) > 0 for rows in sequence.truth]
+        assert on == [True] * 30 + [False] * 30
+        assert (np.diff(sequence.stamps_ns) > 0).all()
+        steps = np.linalg.norm(np.diff(sequence.T_odom_base[:, :3, 3], axis=0), axis=1)
+        assert steps.max() < 10, "the odometry must not jump into the other city"
+
+
+def test_a_folder_of_another_run_is_refused(folder, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "config.json").write_text('{"architectures": ["a model of somebody else"]}')
+    with pytest.raises(VprError, match="another configuration"):
+        claim(foreign, settings(folder), True)
+    out = tmp_path / "run"
+    claim(out, settings(folder, start="misspelt"), True)
+    assert claim(out, settings(folder), True)["start"] == "", "nothing was trained yet: the configuration is corrected"
+    (out / "last.ckpt").write_text("an epoch")
+    claim(out, settings(folder), True)
+    with pytest.raises(VprError, match="another configuration"):
+        claim(out, settings(folder, seed=2), True)
+    claim(out, settings(folder, seed=2), False)
+    assert not (out / "last.ckpt").exists(), "the next resume would go on with the other run's epoch"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VprError, match="cannot be made: File exists"):
+        claim(tmp_path / "file", settings(folder), True)
+
+
+def test_no_path_of_the_training_machine_is_told():
+    config = {
+        "train": ["/data/town", "set"],
+        "options": {"imagenet": "../w/resnet.pth", "dim": 8},
+        "start": "",
+        "distil": {"checkpoint": "/a/b.pth", "options": {"dinov2": "/c/d.pth"}},
+        "precision": "32-true",
+    }
+    assert without_places(config) == {
+        "train": ["town", "set"],
+        "options": {"imagenet": "resnet.pth", "dim": 8},
+        "start": "",
+        "distil": {"checkpoint": "b.pth", "options": {"dinov2": "d.pth"}},
+        "precision": "32-true",
+    }
+    assert json.dumps(without_places(dataclasses.asdict(TrainConfig(train=("/data/town",))))).count("/") == 0
+
+
+def test_frames_without_a_pair_and_machines_without_a_gpu_are_told(folder, tmp_path):
+    table = read_frame_table(folder)
+    alone = FrameTableSamples(table.select(np.flatnonzero((table.drives == "a0") | (table.drives == "b0"))), "alone")
+    with pytest.raises(VprError, match="none of the 60 samples lies within 3 m of another"):
+        train(settings(folder), tmp_path / "run", samples=alone, finish=False)
+    with pytest.raises(VprError, match="accelerator 'hamster'.* does not work here"):
+        train(settings(folder, accelerator="hamster"), tmp_path / "run", finish=False)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"train": ()}, "at least one"),
+        ({"images_per_place": 1}, "no positive pair"),
+        ({"places_per_batch": 1}, "no negative"),
+        ({"negative_m": 1.0}, "no pair can be both"),
+        ({"image_sizes": (30,)}, "divide by 14"),
+        ({"epochs": 0}, "1 or more"),
+        ({"validation": ("x",), "train": ("x",)}, "other cities"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(folder, change, words):
+    with pytest.raises(VprError, match=words):
+        check(settings(folder, **change))
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("train: [a]\nspeed: 3\n", "unknown key speed"),
+        ("train: [a]\nepochs: many\n", "epochs must be int"),
+        ("train: [a]\nepochs: 1.5\n", "epochs must be int, not 1.5"),
+        ("train: [a]\nepochs: true\n", "epochs must be int, not True"),
+        ("train: [a]\nstart:\n", "start has no value"),
+        ("train:\n", "train has no value"),
+        ("train: {a: 1}\n", "train must be a list"),
+        ("train: [a]\nramp: 0.5\n", "ramp must be a list of 2"),
+        ("train: [a]\noptions: abc\n", "options must be `key: value` lines"),
+        ("train: [a\n", "not valid YAML"),
+        ("- a\n", "key: value"),
+        ("train: [a]\naugment: {fog: 1}\n", "unknown key fog"),
+    ],
+)
+def test_a_bad_configuration_file_is_told_in_one_sentence(tmp_path, text, words):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(VprError, match=words) as caught:
+        read_config(path)
+    path.write_bytes(bytes(range(128, 256)))
+    with pytest.raises(VprError, match="is no text"):
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configuration_file_is_read_with_overrides(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("train: [a, b]\nlearning_rate: 1e-3\nramp: [0, 1]\naugment: {grey: 0.5}\n")
+    config = read_config(path, epochs=7, loss=None)
+    assert config.train == ("a", "b") and config.learning_rate == 1e-3 and config.epochs == 7
+    assert config.augment.grey == 0.5 and config.loss == "contrastive"
+    with pytest.raises(VprError, match="cannot read"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_an_unknown_student_is_told(folder):
+    with pytest.raises(VprError, match="huge"):
+        build_student(settings(folder, student="huge"))
+    with pytest.raises(VprError, match="no student can be made of"):
+        build_student(settings(folder, options={"dim": "big"}))

@@ -1,0 +1,1 @@
+"""What the training of students and of teachers share."""

@@ -1,0 +1,56 @@
+"""The course of a run in one picture: losses by term, learning rate, recalls."""
+
+from pathlib import Path
+
+from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Theme, picture
+
+FIXED = ("epoch", "seconds", "learning_rate", "batch_recall")
+DASHES = ("-", "--", "-.", ":")
+
+
+def draw_curves(history: list[dict], path: Path) -> None:
+    """`history` (a row per epoch, as in `log.csv`) as a PNG: losses on a logarithmic scale, the rate, the recalls.
+
+    What stands between the first column of losses and the learning rate is a loss; what comes after it is a recall.
+    """
+    columns = list(dict.fromkeys(key for row in history for key in row))
+    at = columns.index("learning_rate")
+    losses = [name for name in columns[:at] if name not in FIXED]
+    recalls = ["batch_recall", *(name for name in columns[at:] if name not in FIXED)]
+
+    def draw(figure, theme: Theme) -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        left, middle, right = figure.subplots(1, 3, width_ratios=[1.3, 1, 1])
+        _lines(left, theme, history, losses)
+        left.set_yscale("symlog", linthresh=1e-4)
+        left.set_title("loss and its unweighted terms")
+        _lines(middle, theme, history, ["learning_rate"])
+        middle.set_title("learning rate")
+        middle.set_ylim(bottom=0)
+        _lines(right, theme, history, recalls)
+        right.set_title("Recall@1, batch and validation")
+        right.set_ylim(0, 1.03)
+        for axes in (left, middle, right):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    path.write_bytes(picture(draw, (14.0, 4.4), "losses, learning rate and recalls by epoch").light)
+
+
+def _lines(axes, theme: Theme, history: list[dict], names: list[str]) -> None:
+    colours = (theme.blue, ORANGE, GREEN, PURPLE, RED, theme.muted)
+    for number, name in enumerate(names):
+        rows = [row for row in history if name in row]
+        dash = DASHES[number // len(colours) % len(DASHES)]
+        axes.plot(
+            [row["epoch"] for row in rows],
+            [row[name] for row in rows],
+            dash,
+            color=colours[number % len(colours)],
+            marker="." if len(rows) < 2 else "",
+            linewidth=1.6,
+            label=name,
+        )
+    if len(names) > 1:
+        axes.legend(fontsize=8)

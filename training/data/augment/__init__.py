@@ -1,0 +1,1 @@
+"""Seeded augmentation of images and clouds."""

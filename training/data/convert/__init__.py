@@ -1,0 +1,1 @@
+"""Public data sets as ROS 2 bags."""

@@ -1,0 +1,1 @@
+"""The Boreas data set."""

@@ -1,0 +1,1 @@
+"""The PointNetVLAD benchmark: submaps, splits and index files."""

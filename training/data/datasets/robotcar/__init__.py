@@ -1,0 +1,1 @@
+"""The Oxford RobotCar data set."""

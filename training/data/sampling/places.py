@@ -1,0 +1,119 @@
+"""Batches of places: every place by several images of different drives, most places of a batch from one city.
+
+Places of one city are the hard negatives: the same materials, light and camera, another place.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from vpr_ros.errors import VprError
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training_set.reader import FrameTable
+
+
+class PlaceBatchSampler(Sampler):
+    """Yields batches of `places * images_per_place` keys (row, seed, strength) for `TrainingFrames`.
+
+    Drawing depends on (seed, epoch, step) alone. Lightning calls `set_epoch`, so a run that resumes at an epoch's
+    end draws what an uninterrupted one would.
+    """
+
+    def __init__(
+        self,
+        table: FrameTable | SampleSet,
+        places: int,
+        images_per_place: int,
+        steps: int,
+        epochs: int,
+        *,
+        seed: int = 0,
+        cities_per_batch: int = 2,
+        positive_m: float = 3.0,
+        positive_rad: float = 0.35,
+        negative_m: float = 15.0,
+        ramp: tuple[float, float] = (0.0, 1.0),
+        ramp_until: float = 0.7,
+    ):
+        if table.headings_rad is None:
+            raise VprError("places are drawn by position and heading, and these frames have no headings")
+        self.headings_rad = table.headings_rad
+        self.table, self.places, self.images_per_place, self.steps, self.epochs = (
+            table,
+            places,
+            images_per_place,
+            steps,
+            epochs,
+        )
+        self.seed, self.cities_per_batch, self.ramp, self.ramp_until = seed, cities_per_batch, ramp, ramp_until
+        self.positive_m, self.positive_rad, self.negative_m = positive_m, positive_rad, negative_m
+        self.rows_of_city = {c: np.flatnonzero(table.areas == c) for c in np.unique(table.areas)}
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    @property
+    def sampler(self) -> "PlaceBatchSampler":
+        """Where Lightning looks for `set_epoch`: it asks a batch sampler's sampler, not the batch sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches the next iteration yields."""
+        self.epoch = epoch
+
+    def strength(self, step: int) -> float:
+        """Augmentation strength in [0, 1]: full strength from the first step stalls a short training."""
+        done = (self.epoch * self.steps + step) / max(1, self.epochs * self.steps)
+        low, high = self.ramp
+        return float(low + (high - low) * min(1.0, done / max(self.ramp_until, 1e-9)))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, float]]]:
+        for step in range(self.steps):
+            rng = np.random.default_rng((self.seed, self.epoch, step))
+            rows = self._rows(rng)
+            seeds = rng.integers(0, 2**62, size=len(rows))
+            strength = self.strength(step)
+            yield [(int(row), int(seed), strength) for row, seed in zip(rows, seeds, strict=True)]
+
+    def _rows(self, rng: np.random.Generator) -> list[int]:
+        cities = rng.permutation(list(self.rows_of_city))[: self.cities_per_batch]
+        share = np.full(len(cities), self.places // len(cities))
+        share[: self.places - share.sum()] += 1
+        rows: list[int] = []
+        for city, count in zip(cities, share, strict=True):
+            rows += self._rows_of_city(self.rows_of_city[city], int(count), rng)
+        return rows
+
+    def _rows_of_city(self, candidates: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+        """`count` places at least `negative_m` apart, as far as the city has them, each by several drives."""
+        xy, heading = self.table.positions_m[candidates], self.headings_rad[candidates]
+        drives = self.table.drives[candidates]
+        anchors: list[int] = []
+        rows: list[int] = []
+        for anchor in rng.permutation(len(candidates)):
+            if len(anchors) == count:
+                break
+            far = [np.hypot(*(xy[anchor] - xy[other])) >= self.negative_m for other in anchors]
+            turn = np.abs(np.angle(np.exp(1j * (heading - heading[anchor]))))
+            near = np.flatnonzero((np.hypot(*(xy - xy[anchor]).T) <= self.positive_m) & (turn <= self.positive_rad))
+            near = near[near != anchor]
+            if not all(far) or not len(near):
+                continue
+            anchors.append(int(anchor))
+            # Other drives first: the same drive repeats the season, the light and the parked cars.
+            order = rng.permutation(near)
+            fresh = _one_per_drive(order, drives, {str(drives[anchor])})
+            chosen = [int(anchor), *fresh, *[i for i in order if i not in fresh]][: self.images_per_place]
+            rows += [int(candidates[i]) for i in chosen]
+        return rows
+
+
+def _one_per_drive(order: np.ndarray, drives: np.ndarray, used: set) -> list[int]:
+    chosen: list[int] = []
+    for i in order:
+        if str(drives[i]) not in used:
+            used.add(str(drives[i]))
+            chosen.append(int(i))
+    return chosen

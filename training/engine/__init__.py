@@ -1,1 +1,0 @@
-"""The training loop (Lightning): configuration, the module and the run."""

@@ -1,0 +1,1 @@
+"""From trained weights to the checkpoint that a robot runs."""

@@ -1,0 +1,127 @@
+"""What `vpr_ros export` starts from: a run folder, cut off or finished, or a file of weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
+from vpr_ros.student.checkpoints import WEIGHTS_DIR
+from vpr_ros.tensor_files import fill, read_tensors
+from vpr_ros.training.common.run_folder import WRITTEN, without_places
+from vpr_ros.training.data.datasets.gsv_cities import GSVCities
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
+from vpr_ros.training_set.reader import FrameTable, read_frame_table
+
+AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is the better one
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights to export and what is known of them; the fields of a run are empty for a file of weights."""
+
+    student: D2VPR
+    provenance: dict
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    layout: str = "training-set"
+    dim: int = 512
+    whiten: float = 0.5
+    seed: int = 0
+
+
+def open_trained(source: Path, weights: str | None = None) -> Trained:
+    """The student of a run folder, of a run's .ckpt file or of any student checkpoint.
+
+    `weights` of a folder: "last" or "best"; None takes what the run was told to keep.
+
+    Nothing in a file is executed. VprError, one sentence, where there is nothing, where a run has no whole epoch yet,
+    where it is a teacher's, and where a file is torn or does not fit the network.
+    """
+    if source.is_dir():
+        return _of_run(source, source / f"{weights or _config(source).get('keep', 'last')}.ckpt")
+    if source.suffix == ".ckpt" and source.is_file():
+        return _of_run(source.parent, source)
+    if not source.exists() and not (WEIGHTS_DIR / f"{source}.safetensors").is_file():
+        raise VprError(f"there is no run folder and no checkpoint '{source}'.")
+    checkpoint = read_checkpoint(source)
+    if checkpoint.is_initialisation:
+        raise VprError(f"{source} is a start for a training, not a trained student: 'vpr_ros train student' first.")
+    provenance = dict(checkpoint.metadata.get("provenance") or {})
+    return Trained(checkpoint.model, provenance, seed=0)
+
+
+def _of_run(folder: Path, path: Path) -> Trained:
+    config = _config(folder)
+    if not path.is_file():
+        raise VprError(_lacking(folder, path))
+    state, _ = read_tensors(path)
+    prefix = next((p for p in (AVERAGED, TRAINED) if any(key.startswith(p) for key in state)), None)
+    if prefix is None:
+        raise VprError(f"{path} holds no student: it is not from 'vpr_ros train student', 'distill' or 'finetune'.")
+    student = D2VPR(_architecture(folder, config))
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    fill(student, own, path, f"{student.config.name} student")
+    kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    folders = {key: tuple(str(one) for one in config.get(key, ())) for key in ("train", "validation")}
+    provenance = kept.get("provenance") or {"config": without_places(config)}
+    return Trained(
+        student.eval(),
+        provenance | {"weights": path.stem, "epochs": int(kept.get("epoch", -1)) + 1},
+        layout=str(config.get("layout", "training-set")),
+        dim=int(config.get("projection_dim", 512)),
+        whiten=float(config.get("whiten", 0.5)),
+        seed=int(config.get("seed", 0)),
+        **folders,
+    )
+
+
+def _architecture(folder: Path, config: dict) -> StudentConfig:
+    name, options = str(config["student"]), config.get("options") or {}
+    if name not in CONFIGS:
+        raise VprError(f"{folder} trained a '{name}'; robots run D2-VPR students ({', '.join(CONFIGS)}).")
+    try:
+        return StudentConfig.from_dict(CONFIGS[name].to_dict() | options)
+    except (TypeError, ValueError, KeyError) as error:
+        raise VprError(f"{folder}/{WRITTEN} does not describe a student ({error}).") from None
+
+
+def _config(folder: Path) -> dict:
+    path = folder / WRITTEN
+    if not path.is_file():
+        raise VprError(f"'{folder}' is no run: it has no {WRITTEN}, which 'vpr_ros train' writes first.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise VprError(f"{path} cannot be read ({error}): start the run again in another folder.") from None
+    if not isinstance(config, dict) or "student" not in config:
+        a_teacher = isinstance(config, dict) and "teacher" in config
+        kind = "a teacher's run, and robots run students" if a_teacher else "no run of a student"
+        raise VprError(f"'{folder}' is {kind}: give the folder of 'vpr_ros train student', 'distill' or 'finetune'.")
+    return config
+
+
+def _lacking(folder: Path, path: Path) -> str:
+    if path.stem == "best" and (folder / "last.ckpt").is_file():
+        return f"the run {folder} kept no best weights: it has no validation set, or none was due; take the last ones."
+    if (folder / CHECKPOINT).is_file():
+        return f"the run {folder} has lost its {path.name}: export {folder / CHECKPOINT} instead, with --train."
+    return f"the run {folder} has no whole epoch yet: the same 'vpr_ros train' command goes on with it."
+
+
+def open_training(folders: tuple[str, ...], layout: str) -> FrameTable | SampleSet:
+    """The frames that the projection may see; VprError where there are none."""
+    if not folders:
+        raise VprError("no training frames to fit the projection on: name their folders with --train.")
+    absent = [one for one in folders if not Path(one).is_dir()]
+    if absent:
+        raise VprError(f"the training set {absent[0]} is not there: name the folders with --train.")
+    if layout != "gsv-cities":
+        return read_frame_table(*folders)
+    root, *more = folders
+    if more:
+        raise VprError("GSV-Cities is one folder: name one with --train.")
+    return GSVCities(root)

@@ -1,0 +1,70 @@
+"""What a student learns from a teacher: the terms of a loss between their embeddings, through a head of its own."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from vpr_ros.errors import VprError
+from vpr_ros.training.losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
+from vpr_ros.training.student.config import DistilConfig
+
+
+def make_head(kind: str, width: int, out: int) -> nn.Module:
+    """(B, width) -> (B, out): `linear`, `mlp` with one hidden layer as wide as the output twice, or `none`."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "linear":
+        return nn.Linear(width, out)
+    return nn.Sequential(nn.Linear(width, 2 * out), nn.ReLU(), nn.Linear(2 * out, out))
+
+
+class Distilling(nn.Module):
+    """Student (B, D) and teacher (B, D') embeddings -> the weighted sum of the losses' terms, and the terms.
+
+    VprError for a loss that compares equal widths where they differ and no head makes them equal.
+    """
+
+    def __init__(self, config: DistilConfig, width: int, teacher_width: int):
+        super().__init__()
+        self.config, names = config, config.losses
+        equal = [name for name in names if name in NEEDS_EQUAL_WIDTHS]
+        if equal and config.head == "none" and width != teacher_width:
+            raise VprError(
+                f"distil: {equal[0]} compares embeddings of equal widths, and the student's has {width}, the "
+                f"teacher's {teacher_width}: take a head (linear or mlp) or a loss on relations alone"
+            )
+        defaults = {term: weight for name in names for term, weight in DISTILLATION_WEIGHTS[name].items()}
+        self.weights: Mapping[str, float] = {**defaults, **config.weights}
+        headed = equal if config.head_for == "widths" else list(names)
+        self.losses = [(DISTILLATION[name], name in headed) for name in names]
+        self.head = make_head(config.head if headed else "none", width, config.head_dim or teacher_width)
+
+    def weigh(
+        self,
+        descriptors: Tensor,
+        headed: Tensor,
+        teacher: Tensor,
+        positives: Tensor,
+        negatives: Tensor,
+        seen: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms.
+
+        With `seen` (B,) the samples that the teacher does not see are left out; no terms where it sees none.
+        """
+        if seen is not None:
+            descriptors, headed, teacher = descriptors[seen], headed[seen], teacher[seen]
+            positives, negatives = positives[seen][:, seen], negatives[seen][:, seen]
+        terms: dict[str, Tensor] = {}
+        if len(teacher):
+            with torch.autocast(descriptors.device.type, enabled=False):
+                for loss, through_head in self.losses:
+                    student = headed if through_head else descriptors
+                    terms |= loss(student.float(), teacher.float(), positives, negatives)
+        # Terms of weight 0 are shown, and nothing flows back through them.
+        total = headed.sum() * 0.0
+        for name, value in terms.items():
+            if self.weights[name]:
+                total = total + self.weights[name] * value
+        return self.config.scale * total, terms

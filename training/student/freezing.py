@@ -1,0 +1,57 @@
+"""Which parts of a student are trained, and batch norms that stand still with the frozen ones."""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import D2VPR
+
+TRAINED = ("all", "d2vpr-stage2")
+BATCH_NORMS = ("moving", "frozen")
+
+
+def frozen_blocks(depth: int) -> int:
+    """Number of leading blocks that stage 2 freezes: two thirds, 8 of the published 12 (METHODS 1.8)."""
+    return depth * 2 // 3
+
+
+def trained_parameters(student: D2VPR, what: str = "all") -> list[nn.Parameter]:
+    """Set `requires_grad` of every parameter and return those that are trained.
+
+    `d2vpr-stage2` freezes patch embedding, class token, position embedding and the first two thirds of the blocks
+    with their adapters; it trains the other blocks with theirs, the recovery module, the aggregator and the encoder.
+    The unused mask token is never trained. VprError for another name.
+    """
+    if what not in TRAINED:
+        raise VprError(f"trained is '{what}': choose one of {', '.join(TRAINED)}.")
+    student.requires_grad_(True)
+    if what == "d2vpr-stage2":
+        student.backbone.requires_grad_(False)
+        student.backbone.blocks[frozen_blocks(student.config.depth) :].requires_grad_(True)
+    student.backbone.mask_token.requires_grad_(False)
+    return [parameter for parameter in student.parameters() if parameter.requires_grad]
+
+
+def keep_statistics(student: nn.Module, batch_norm: str = "frozen") -> list[_BatchNorm]:
+    """Keep the batch norms of frozen parts in eval mode whatever `.train()` says; returns them.
+
+    To be called after `trained_parameters`. A batch norm is frozen when its own parameters are. `frozen`: they
+    normalise with their stored statistics, which stand still. `moving` leaves them as they are, and returns none: in
+    training they normalise by the batch and their statistics drift, as in the released second stage of D2-VPR.
+    VprError for another name.
+    """
+    if batch_norm not in BATCH_NORMS:
+        raise VprError(f"batch_norm is '{batch_norm}': choose one of {', '.join(BATCH_NORMS)}.")
+    if batch_norm == "moving":
+        return []
+    norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
+    frozen = [norm for norm in norms if not any(parameter.requires_grad for parameter in norm.parameters())]
+    for norm in frozen:
+        # Lightning and `student.train()` set the mode at any time; this holds at the moment that matters. A hook of
+        # module level survives copies, and leaves the state dictionary alone.
+        norm.register_forward_pre_hook(_in_eval_mode)
+    return frozen
+
+
+def _in_eval_mode(norm: nn.Module, _inputs: tuple) -> None:
+    norm.training = False

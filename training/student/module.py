@@ -1,0 +1,196 @@
+"""The student as a Lightning module: one task's loss, and what a teacher adds."""
+
+import copy
+from collections.abc import Callable
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import D2VPR
+from vpr_ros.training.common.distributed import gather, rank
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.distillation import Distilling
+from vpr_ros.training.student.networks import Student, width_of
+from vpr_ros.training.student.schedules import rate_factor
+from vpr_ros.training.student.tasks import PlaceMasks, task_loss
+from vpr_ros.training.student.teacher_cache import RunTeacher, to_device
+from vpr_ros.training.student.teacher_space import in_space
+
+Embed = Callable[[RunTeacher], np.ndarray]
+
+
+class MetricLearning(L.LightningModule):
+    """Trains `student` on batches of `TrainingFrames`; the row of a frame says which pairs are one place.
+
+    With a teacher, `embed` gives its embeddings (N, D) of all samples at the start, unless it looks on online. The
+    teacher is no part of the module: it is not trained and not saved. Losses see the batch of all processes.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        samples: SampleSet,
+        config: TrainConfig,
+        teacher: RunTeacher | None = None,
+        embed: Embed | None = None,
+        steps_per_epoch: int | None = None,
+    ):
+        super().__init__()
+        self.student, self.config, self.embed = student, config, embed
+        self.masks, self.unit = PlaceMasks(samples, config), isinstance(student, D2VPR)
+        self.loss = task_loss(config, self.unit)
+        self.steps_per_epoch = steps_per_epoch or config.steps_per_epoch
+        self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.ema_decay else None
+        self.distilling: Distilling | None = None
+        self._teacher = (teacher,)  # in a tuple, torch takes it for no part of this module
+        if config.distil is not None and teacher is not None:
+            self.distilling = Distilling(config.distil, width_of(student), teacher.dim)
+        # No buffer: data-parallel training would send it round at every step.
+        self.teacher_embeddings = torch.empty(0)
+        self.seen: Tensor | None = None  # (N,) bool, which samples the teacher sees; None: all
+        self.history: list[dict] = []  # a row per finished epoch
+        self.provenance: dict = {}  # plain values that go with every checkpoint of the run
+
+    @property
+    def best_student(self) -> Student:
+        """The averaged weights where there are some, else the trained ones."""
+        return self.student if self.average is None else self.average
+
+    @property
+    def online(self) -> bool:
+        """Whether the teacher embeds every batch as the student sees it."""
+        return self.config.distil is not None and self.config.distil.teacher_view == "online"
+
+    def on_fit_start(self) -> None:
+        (teacher,) = self._teacher
+        if self.distilling is None or teacher is None or self.config.distil is None:
+            return
+        if teacher.network is not None:
+            teacher.network.to(self.device).requires_grad_(False).eval()
+        if not self.online and self.embed is not None:
+            # One process of a machine computes them, the others read what it wrote.
+            if self.local_rank == 0:
+                self.embed(teacher)
+            self.trainer.strategy.barrier()
+            known = in_space(self.embed(teacher), self.config.distil.teacher_space)
+            self.teacher_embeddings = torch.from_numpy(known).to(self.device)
+            seen = self.teacher_embeddings.isfinite().all(1)
+            self.seen = None if seen.all() else seen
+            if teacher.network is not None:
+                teacher.network.cpu()
+
+    def training_step(self, batch: dict, _index: int) -> Tensor:
+        images, own_rows = self._resize(batch["image"]), batch["row"]
+        own = self.student(images)
+        descriptors, rows = gather(own), gather(own_rows)
+        positives, negatives = self.masks(rows)
+        shown: dict[str, Tensor] = {}
+        loss = descriptors.sum() * 0.0 if self.loss is None else self.loss(descriptors, positives, negatives)
+        if self.distilling is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                headed = gather(self.distilling.head(own.float()))
+            taught = self._embeddings(batch, rows)
+            seen = None if self.seen is None else self.seen[rows]
+            added, terms = self.distilling.weigh(descriptors, headed, taught, positives, negatives, seen)
+            shown = {"task": loss, "distil": added, **terms}
+            loss = self.config.task_weight * loss + added
+        elif self.config.task_weight != 1:
+            loss = self.config.task_weight * loss
+        shown = {"loss": loss, "batch_recall": _batch_recall(descriptors, positives, self.unit), **shown}
+        self.log_dict(
+            {name: value.detach() for name, value in shown.items()}, on_step=True, on_epoch=False, batch_size=len(rows)
+        )
+        return loss
+
+    def _embeddings(self, batch: dict, rows: Tensor) -> Tensor:
+        """The teacher's embeddings (B, D) of the whole batch."""
+        if not self.online:
+            return self.teacher_embeddings[rows]
+        (teacher,) = self._teacher
+        assert teacher is not None and teacher.network is not None
+        with torch.no_grad():
+            shown = gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
+        if not shown.isfinite().all():  # the losses take what is not finite for samples that coincide
+            raise VprError("the teacher gave numbers that are not finite for the training samples")
+        return shown
+
+    def _resize(self, images: Tensor) -> Tensor:
+        """Smaller images early in the run, where `image_sizes` asks for it: most is learnt from few pixels."""
+        sizes = self.config.image_sizes
+        if not sizes:
+            return images
+        done = self.global_step / max(1, self.config.epochs * self.steps_per_epoch)
+        side = sizes[min(int(done * len(sizes)), len(sizes) - 1)]
+        if side == images.shape[-1] == images.shape[-2]:
+            return images
+        return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+    def on_train_batch_end(self, *_args) -> None:
+        if self.average is None:
+            return
+        decay = min(self.config.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        with torch.no_grad():
+            for mean, value in zip(self.average.state_dict().values(), self.student.state_dict().values(), strict=True):
+                if mean.dtype.is_floating_point:
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+
+    def configure_optimizers(self):
+        config = self.config
+        parts: list[nn.Module] = [self.student, *([] if self.distilling is None else [self.distilling])]
+        trained = [p for part in parts for p in part.parameters() if p.requires_grad]
+        if config.optimiser == "adam":
+            optimiser: torch.optim.Optimizer = torch.optim.Adam(
+                trained, lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        else:
+            matrices, vectors = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
+            optimiser = torch.optim.AdamW(
+                [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+                lr=config.learning_rate,
+            )
+        factor = rate_factor(
+            config.schedule,
+            self.steps_per_epoch,
+            config.epochs,
+            milestones=config.milestones,
+            decay=config.decay,
+            warmup_fraction=config.warmup_fraction,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        # Epochs of `pairs` differ by a batch or two, and milestones are epochs.
+        schedule, step = self.lr_schedulers(), self.current_epoch * self.steps_per_epoch
+        assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)
+        if schedule.last_epoch != step:
+            schedule.last_epoch = step - 1
+            schedule.step()
+
+    def on_train_batch_start(self, *_args) -> None:
+        # Dropout draws from torch's generator, whose state no checkpoint keeps; processes draw for their own part.
+        torch.manual_seed(int(np.random.default_rng((self.config.seed, self.global_step, rank())).integers(2**62)))
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["history"], checkpoint["provenance"] = self.history, self.provenance
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.history = list(checkpoint["history"])
+        known, now = (kept.get("teacher", {}).get("sha256") for kept in (checkpoint["provenance"], self.provenance))
+        if known != now:
+            raise VprError("the run was begun with another teacher: its file has changed; choose another folder")
+
+
+@torch.no_grad()
+def _batch_recall(descriptors: Tensor, positives: Tensor, unit: bool) -> Tensor:
+    """Share of a batch whose most similar other row is of the same place."""
+    x = descriptors if unit else F.normalize(descriptors.float(), dim=1)
+    similarity = (x @ x.T).fill_diagonal_(-2)
+    return positives.gather(1, similarity.argmax(1, keepdim=True)).float().mean()

@@ -1,0 +1,84 @@
+"""The network that is trained: made by name, started from weights, and written as what loads it again."""
+
+from pathlib import Path
+
+import lightning as L
+
+from vpr_ros.errors import VprError
+from vpr_ros.student import CONFIGS, D2VPR, Projection, StudentConfig, read_checkpoint, save_checkpoint
+from vpr_ros.tensor_files import fill
+from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.freezing import keep_statistics, trained_parameters
+from vpr_ros.training.teachers import TEACHERS, Teacher, load_teacher, save_teacher
+
+Student = D2VPR | Teacher  # DistilVPR's students are image networks of the teachers' kind
+
+
+def build_student(config: TrainConfig) -> Student:
+    """A fresh student of the configured size, its weights fixed by the seed or read from `start`; in training mode."""
+    L.seed_everything(config.seed, verbose=False)
+    if config.student in CONFIGS:
+        try:
+            student: Student = D2VPR(_architecture(config))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise VprError(f"options: no student can be made of {config.options}: {error}") from None
+        if config.start:
+            _start(student, config.start)
+    elif config.student in TEACHERS:
+        student = load_teacher(config.student, config.start or None, **config.options)
+        if student.inputs.sees != ("image",):
+            raise VprError(f"student: {config.student} sees more than an image, which a student must do with")
+    else:
+        known = ", ".join([*CONFIGS, *TEACHERS])
+        raise VprError(f"student: no configuration {config.student!r}; known are {known}")
+    return student.train()
+
+
+def freeze(student: Student, config: TrainConfig) -> None:
+    """Set what is trained and which batch statistics stand still."""
+    if isinstance(student, D2VPR):
+        trained_parameters(student, config.trained)
+    elif config.trained != "all":
+        raise VprError(f"trained: {config.trained} is for D2-VPR students, not for {config.student}")
+    keep_statistics(student, config.batch_norm)
+
+
+def _architecture(config: TrainConfig) -> StudentConfig:
+    base = CONFIGS[config.student].to_dict()
+    unknown = sorted(set(config.options) - set(base))
+    if unknown:
+        raise VprError(f"options: a student has no {', '.join(unknown)}; it has {', '.join(base)}")
+    return StudentConfig.from_dict(base | config.options)
+
+
+def _start(student: D2VPR, path: str) -> None:
+    """Fill the student from a checkpoint; entries that a bare backbone's file lacks stay as the seed drew them."""
+    found = read_checkpoint(path, config=student.config)
+    reading = read_checkpoint(path).model.config.reading if found.metadata["kind"] == "d2vpr" else None
+    reading = reading or found.model.config.reading
+    if reading != student.config.reading:
+        raise VprError(
+            f"start: {path} is of reading '{reading}', the student of '{student.config.reading}': say "
+            f"`options: {{reading: {reading}}}`"
+        )
+    fill(student, found.model.state_dict(), path, f"{student.config.name} student")
+
+
+def image_size_of(student: Student) -> tuple[int, int]:
+    """(height, width) in pixels that the student is given."""
+    size = student.config.image_size if isinstance(student, D2VPR) else student.inputs.image_size
+    assert size is not None
+    return size
+
+
+def width_of(student: Student) -> int:
+    """D of its descriptor."""
+    return student.config.descriptor_dim if isinstance(student, D2VPR) else student.dim
+
+
+def save_student(path: Path, student: Student, provenance: dict, projection: Projection | None = None) -> None:
+    """Write the weights: a runtime checkpoint, or for an image network what `load_teacher` reads."""
+    if isinstance(student, D2VPR):
+        save_checkpoint(path, student, projection, None, provenance)
+    else:
+        save_teacher(path, student, provenance)

@@ -1,0 +1,179 @@
+"""The teacher of a run: loaded once, and its embeddings of all samples kept in the run's folder."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from vpr_ros.errors import VprError
+from vpr_ros.training.data.augment.variation import Variation
+from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
+from vpr_ros.training.data.sample import SampleSet, holding, seeing
+from vpr_ros.training.evaluation.embedding import embed
+from vpr_ros.training.student.config import DistilConfig
+from vpr_ros.training.teachers import Teacher, check_unit, load_teacher
+
+BATCH = 32
+TeacherLike = Teacher | np.ndarray  # a network, or its embeddings (N, D) of the training samples
+
+
+@dataclass(frozen=True)
+class RunTeacher:
+    """A teacher and where it comes from; `embeddings` instead of a network where they were handed over."""
+
+    network: Teacher | None
+    embeddings: np.ndarray | None  # (N, D)
+    provenance: dict  # plain values: name, file, sha256
+
+    @property
+    def dim(self) -> int:
+        """D of its embedding."""
+        if self.network is not None:
+            return self.network.dim
+        assert self.embeddings is not None
+        return self.embeddings.shape[1]
+
+
+def find_teacher(config: DistilConfig, given: TeacherLike | None, samples: SampleSet) -> RunTeacher:
+    """The teacher that was handed over, or the configuration's; VprError where neither is there or does not fit."""
+    if isinstance(given, np.ndarray):
+        if given.ndim != 2 or len(given) != len(samples):
+            raise VprError(f"teacher embeddings have shape {given.shape}: ({len(samples)}, D) is needed, row by sample")
+        if config.teacher_view == "online":
+            raise VprError("distil: teacher_view online needs the teacher itself, and embeddings were handed over")
+        seen = ~np.isnan(given).all(1)
+        if not seen.any() or not np.isfinite(given[seen]).all():
+            raise VprError(
+                "teacher embeddings hold numbers that are not finite: only whole rows of NaN may stand among others, "
+                "for samples that the teacher does not see"
+            )
+        digest = hashlib.sha256(np.ascontiguousarray(given, dtype=np.float32).tobytes()).hexdigest()
+        return RunTeacher(None, given.astype(np.float32), {"teacher": "embeddings", "sha256": digest})
+    if given is not None:
+        check_unit(given, samples)
+        name = given.made_as[0] if given.made_as else type(given).__name__
+        return RunTeacher(given.eval(), None, {"teacher": name, "sha256": _digest(given)})
+    if not config.checkpoint:
+        raise VprError("distil: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`)")
+    teacher = load_teacher(config.teacher, config.checkpoint, sparse=config.sparse, **config.options)
+    check_unit(teacher, samples)
+    path = Path(config.checkpoint)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return RunTeacher(teacher, None, {"teacher": config.teacher, "file": path.name, "sha256": digest})
+
+
+def _digest(network: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cached_embeddings(
+    teacher: RunTeacher,
+    samples: SampleSet,
+    config: DistilConfig,
+    augment: Variation,
+    folder: Path,
+    *,
+    seed: int,
+    workers: int = 0,
+) -> np.ndarray:
+    """Embeddings (N, D) float32 by row, from `<folder>/teacher.npy` or computed and written there.
+
+    Rows of samples that lack what the teacher sees, a cloud, are NaN. The file is used again only for the same teacher,
+    view and samples. VprError for embeddings that are not finite, and where the teacher sees no sample at all.
+    """
+    if teacher.embeddings is not None:
+        return teacher.embeddings
+    assert teacher.network is not None
+    seen = holding(samples, teacher.network.inputs.sees)
+    if not len(seen):
+        raise VprError(f"distil: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one")
+    described = _description(teacher, samples, seen, config, augment, seed)
+    path, note = folder / "teacher.npy", folder / "teacher.json"
+    kept = _read_whole(path) if note.exists() and note.read_text() == described else None
+    if kept is not None and len(kept) == len(samples):
+        return kept
+    if config.teacher_view == "frozen":
+        shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
+    else:
+        shown = embed(teacher.network, seeing(samples, teacher.network.inputs.sees, seen), BATCH)
+    found = np.full((len(samples), shown.shape[1]), np.nan, dtype=np.float32)
+    found[seen] = shown
+    note.unlink(missing_ok=True)
+    partial = folder / f".teacher.{os.getpid()}.npy"
+    np.save(partial, found)
+    os.replace(partial, path)
+    note.write_text(described)
+    return found
+
+
+def _read_whole(path: Path) -> np.ndarray | None:
+    """The array of an .npy file; None where it is missing or torn, since it can be computed again."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _description(
+    teacher: RunTeacher, samples: SampleSet, seen: np.ndarray, config: DistilConfig, augment: Variation, seed: int
+) -> str:
+    columns = hashlib.sha256(np.ascontiguousarray(samples.positions_m).tobytes())
+    columns.update(np.ascontiguousarray(samples.stamps_ns).tobytes())
+    columns.update(seen.astype(np.int64).tobytes())
+    columns.update("\n".join(map(str, samples.drives)).encode())
+    what = {"view": config.teacher_view, "samples": columns.hexdigest(), **teacher.provenance}
+    if config.teacher_view == "frozen":
+        what |= {"cloud_augment": asdict(config.cloud_augment), "augment": asdict(augment), "seed": seed}
+    return json.dumps(what, sort_keys=True, indent=1)
+
+
+def _embed_augmented(
+    network: Teacher,
+    samples: SampleSet,
+    seen: np.ndarray,
+    config: DistilConfig,
+    augment: Variation,
+    seed: int,
+    workers: int,
+) -> np.ndarray:
+    """One random augmentation of every sample that is seen; a sample's own depends on seed and row alone."""
+    cloud = replace(config.cloud_augment, turn_per="cloud")
+    size = network.inputs.image_size or (1, 1)
+    frames = TrainingFrames(samples, size, augment, teacher=network.inputs, cloud=cloud)
+    keys = [(row, int(np.random.default_rng((seed, row)).integers(2**62)), 1.0, seed) for row in seen.tolist()]
+    loader = DataLoader(
+        frames,
+        batch_sampler=[keys[start : start + BATCH] for start in range(0, len(keys), BATCH)],
+        collate_fn=FrameBatches(network.inputs, cloud),
+        num_workers=workers,
+    )
+    return embed_batches(network, loader)
+
+
+def embed_batches(network: Teacher, batches: DataLoader) -> np.ndarray:
+    """Embeddings (N, D) of batches as `FrameBatches` makes them, on the network's device."""
+    device, rows = next(network.parameters()).device, []
+    with torch.inference_mode():
+        for batch in batches:
+            rows.append(network(**to_device(batch["teacher"], device)).float().cpu().numpy())
+    found = np.concatenate(rows)
+    if not np.isfinite(found).all():
+        raise VprError("the teacher gave numbers that are not finite for the training samples")
+    return found
+
+
+def to_device(inputs: dict, device: torch.device) -> dict:
+    """The keyword arguments of a teacher's forward on a device."""
+    return {
+        name: value.to(device) if isinstance(value, torch.Tensor) else [part.to(device) for part in value]
+        for name, value in inputs.items()
+    }

@@ -1,0 +1,1 @@
+"""From a scene to camera images and LiDAR scans."""

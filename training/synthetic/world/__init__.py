@@ -1,0 +1,1 @@
+"""The geometry of a city: streets, houses, vegetation, traffic, and their textures."""

@@ -1,0 +1,1 @@
+"""Training of a teacher: configuration, module and run."""

@@ -1,0 +1,39 @@
+"""One branch of AdaFusion by itself, to compare it with the fused network.
+
+AdaFusion was published with no head for one modality. Here a branch alone is its three feature stages and the mean of
+the last map (128 numbers at full size): no attention, and no weight, because there is nothing to weigh it against.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from vpr_ros.errors import VprError
+from vpr_ros.training.teachers import Teacher
+from vpr_ros.training.teachers.adafusion import AdaFusion
+from vpr_ros.training.teachers.teacher import needed
+
+BRANCHES = ("", "image", "cloud")
+
+
+class AdaFusionBranch(Teacher):
+    """`network`'s image or cloud branch; it wants only that branch's input. The rest of the network stays untrained."""
+
+    def __init__(self, network: Teacher, branch: str):
+        if not isinstance(network, AdaFusion):
+            raise VprError("only adafusion has a branch that can be trained alone")
+        inputs = replace(network.inputs, **({"grid": None} if branch == "image" else {"image_size": None}))
+        super().__init__(inputs, network.dim)
+        self.network, self.letter = network, "v" if branch == "image" else "l"
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith(f"{self.letter}_feature"))
+
+    def heads(
+        self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """`final` (B, C): the mean of the branch's last map."""
+        x = needed(images, "images") if self.letter == "v" else needed(voxels, "voxels")
+        for scale in (1, 2, 3):
+            x = self.network.get_submodule(f"{self.letter}_feature{scale}")(x)
+        return {"final": x.flatten(2).mean(dim=2)}

@@ -1,0 +1,151 @@
+"""A teacher as a Lightning module: weighted heads, two learning rates, a batch that grows as the triplets get easy."""
+
+from collections.abc import Callable
+from functools import partial
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.data.sampling.pairs import PairBatchSampler
+from vpr_ros.training.data.tuples import TeacherTuples, TupleBatches
+from vpr_ros.training.losses.distance_contrast import distance_contrast
+from vpr_ros.training.losses.margin import pairwise_margin
+from vpr_ros.training.losses.triplet import Triplets, neighbour_masks, weighted_heads
+from vpr_ros.training.teacher.config import TeacherConfig
+from vpr_ros.training.teachers import Teacher, collate
+
+IMAGE_PARTS = ("image.", "v_feature", "network.v_feature")  # what the image's learning rate is for
+
+
+class TeacherTraining(L.LightningModule):
+    """Trains `teacher` on pairs of `samples`; `history` holds a row per finished epoch and goes with the checkpoint.
+
+    The batch's size belongs to the run's state: it grows at the end of an epoch, and the next epoch's batches are drawn
+    with it, after a resume too.
+    """
+
+    def __init__(self, teacher: Teacher, samples: SampleSet, config: TeacherConfig, validate: Callable[[], dict]):
+        super().__init__()
+        self.teacher, self.config, self.validate = teacher, config, validate
+        self.batch_size, self.history = config.batch_size, []
+        self.positions_m: torch.Tensor
+        self.areas: torch.Tensor
+        _, areas = np.unique(samples.areas, return_inverse=True)
+        # Poses are data, not weights: they stay out of the checkpoint.
+        self.register_buffer("positions_m", torch.from_numpy(np.asarray(samples.positions_m)), persistent=False)
+        self.register_buffer("areas", torch.from_numpy(areas), persistent=False)
+        inputs = teacher.inputs
+        self.tuples = TeacherTuples(
+            samples,
+            inputs.sees,
+            config.cloud_augment,
+            config.image_augment,
+            cache=config.cache,
+            image_size=inputs.image_size if config.shrink_first else None,
+        )
+        self.pairs = PairBatchSampler(
+            samples,
+            config.batch_size,
+            positive_m=config.positive_m,
+            seed=config.seed,
+            areas_per_batch=config.areas_per_batch,
+        )
+        self.epoch_triplets: dict[str, list[Triplets]] = {}
+
+    def train_dataloader(self) -> DataLoader:
+        """The coming epoch's batches, of the present size."""
+        self.pairs.batch_size = self.batch_size
+        self.pairs.set_epoch(self.current_epoch)
+        return DataLoader(
+            self.tuples,
+            batch_sampler=self.pairs,
+            collate_fn=TupleBatches(partial(_collate, inputs=self.teacher.inputs), self.config.cloud_augment),
+            num_workers=self.config.workers,
+        )
+
+    def on_train_epoch_start(self) -> None:
+        self.epoch_triplets, self.epoch_losses = {}, []
+
+    def training_step(self, batch: dict, _index: int) -> torch.Tensor:
+        rows, config = batch["rows"], self.config
+        positives, negatives = neighbour_masks(
+            self.positions_m[rows],
+            self.areas[rows],
+            rows,
+            positive_m=config.positive_m,
+            non_negative_m=config.non_negative_m,
+        )
+        heads = self.teacher.heads(**batch["inputs"])
+        loss, found = weighted_heads(
+            heads, config.head_weights, positives, negatives, margin=config.margin, loss=self.head_loss()
+        )
+        for name, triplets in found.items():
+            self.epoch_triplets.setdefault(name, []).append(triplets)
+        self.epoch_losses.append(float(loss.detach()))
+        share = found["final"].active / max(1, found["final"].count)
+        self.log_dict({"loss": loss, "active": share}, on_step=True, on_epoch=False, batch_size=len(rows))
+        return loss
+
+    def head_loss(self) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None:
+        """The loss of a head in the present epoch; None for that of the triplets."""
+        config = self.config
+        if config.loss == "contrastive" or self.current_epoch < config.warmup_epochs:
+            return distance_contrast
+        if config.loss == "pairwise":
+            return partial(pairwise_margin, boundary=config.boundary, margin=config.pair_margin)
+        return None
+
+    def active_shares(self) -> dict[str, float]:
+        """Share of active triplets in the epoch so far, by head."""
+        counts = {name: sum(t.count for t in found) for name, found in self.epoch_triplets.items()}
+        active = {name: sum(t.active for t in found) for name, found in self.epoch_triplets.items()}
+        return {name: active[name] / max(1, counts[name]) for name in counts}
+
+    def on_train_epoch_end(self) -> None:
+        config, shares = self.config, self.active_shares()
+        epoch = self.current_epoch + 1
+        row = {"epoch": epoch, "loss": float(np.mean(self.epoch_losses)), "batch_size": self.batch_size}
+        row |= {f"active_{name}": share for name, share in shares.items()}
+        if epoch % config.validate_every == 0 or epoch == config.epochs:
+            row |= self.validate()
+        self.history.append(row)
+        if self.current_epoch >= config.warmup_epochs and config.loss == "triplet":
+            self.batch_size = grown(self.batch_size, min(shares.values(), default=1.0), config)
+
+    def configure_optimizers(self):
+        parts = [[], []]
+        for name, parameter in self.teacher.named_parameters():
+            if parameter.requires_grad:
+                parts[name.startswith(IMAGE_PARTS)].append(parameter)
+        rates = (self.config.learning_rate, self.config.image_learning_rate)
+        optimiser = torch.optim.Adam(
+            [{"params": part, "lr": rate} for part, rate in zip(parts, rates, strict=True) if part],
+            weight_decay=self.config.weight_decay,
+            amsgrad=self.config.amsgrad,
+        )
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(self.config.milestones), self.config.decay)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["teacher_training"] = {"batch_size": self.batch_size, "history": self.history}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        kept = checkpoint["teacher_training"]
+        self.batch_size, self.history = kept["batch_size"], list(kept["history"])
+
+
+def grown(batch_size: int, active_share: float, config: TeacherConfig) -> int:
+    """The next epoch's batch size: larger by the growth factor once the best head finds most triplets easy.
+
+    The best head is the one with the fewest active triplets.
+    """
+    if active_share >= config.batch_threshold:
+        return batch_size
+    return min(int(batch_size * config.batch_growth), config.batch_limit)
+
+
+def _collate(samples, rng, *, inputs):
+    return collate(samples, inputs, rng)

@@ -1,0 +1,269 @@
+"""Recall@N of two image folders: no bag, no map, no filter; one image asks, the other folder answers."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.evaluation import metrics
+from vpr_ros.evaluation.protocols import image_sets
+from vpr_ros.evaluation.protocols.reduction import content_keys
+from vpr_ros.evaluation.truth import Truth, truth_for_folders
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+CHUNK = 512
+TIE = 1e-6  # similarities of single-precision descriptors that differ by less, relative to their lengths, are ties
+
+
+class Describes(Protocol):
+    """Anything that turns (H, W, 3) uint8 RGB images into rows of a (N, dim) array; more similar = larger product."""
+
+    name: str
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray: ...
+
+
+class PixelBaseline:
+    """No learning at all: a small grey picture, each patch brought to mean 0 and deviation 1, compared by cosine.
+
+    The patch normalisation is that of SeqSLAM (Milford and Wyeth, ICRA 2012); it is what a network must beat.
+    """
+
+    name = "pixels"
+
+    def __init__(self, size: tuple[int, int] = (48, 64), patch: int = 8):
+        if size[0] % patch or size[1] % patch:
+            raise ValueError(f"size {size} is not a multiple of the patch {patch}")
+        self.size, self.patch = size, patch
+        self.dim = size[0] * size[1]
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, dim) float16 rows of unit length (zero for a picture without any contrast)."""
+        h, w = self.size
+        p = self.patch
+        grey = np.zeros((len(images), h, w), dtype=np.float32)
+        for i, image in enumerate(images):
+            grey[i] = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (w, h), interpolation=cv2.INTER_AREA)
+        patches = grey.reshape(len(images), h // p, p, w // p, p)
+        centred = patches - patches.mean(axis=(2, 4), keepdims=True)
+        # One grey level added: a patch of plain sky must not be blown up to full contrast.
+        normal = (centred / (patches.std(axis=(2, 4), keepdims=True) + 1.0)).reshape(len(images), -1)
+        norm = np.linalg.norm(normal, axis=1, keepdims=True)
+        return (normal / np.where(norm > 0, norm, 1.0)).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    truth: str = "names"  # names | frames:K | utm[:RADIUS_M]
+    ns: tuple[int, ...] = (1, 5, 10, 25)
+    mode: str = "skip"  # queries without a right answer: "skip" or "miss"
+    batch_size: int = 16
+    min_grey: float | None = None  # leave out images at most this bright (mean grey 0..255): tunnels
+    image_set: str | None = None  # a name of image_sets.IMAGE_SETS: its rule instead of `truth`
+    measure: str = "cosine"  # "cosine": inner product of unit rows; "euclidean": of raw ones, as the papers compare PCA
+
+    @classmethod
+    def of_set(cls, name: str, **options) -> "FolderConfig":
+        """The protocol of a public image set: its rule, Recall@1/5/10, queries without a right answer as it says."""
+        return cls(image_set=name, ns=image_sets.NS, mode=image_sets.image_set(name).mode, **options)
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """Recall of one descriptor on two folders; `top` (Q, k) are rows of `database_files`, best first."""
+
+    name: str
+    recall: dict[int, float]
+    queries: int  # queries that were counted
+    database: int
+    rule: str
+    images_per_second: float
+    skipped: dict[str, int]
+    ranks: np.ndarray
+    top: np.ndarray
+    similarity: np.ndarray
+    query_files: list[Path] = field(repr=False)
+    database_files: list[Path] = field(repr=False)
+    truth: Truth = field(repr=False)
+    measure: str = "cosine"
+    reduction: str = ""  # what the descriptors were reduced by, and what that was fitted on
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Image files of a folder and below, sorted by path. Raises VprError if there are none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise VprError(f"{folder} is not a folder; name a folder of images")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise VprError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """(H, W, 3) uint8 RGB, or None for a file that is not a readable image."""
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError:
+        return None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@dataclass(frozen=True)
+class Described:
+    """Descriptors (M, dim) float32 of the readable files; `rows` (M,) are their places in `files`."""
+
+    files: list[Path]
+    rows: np.ndarray
+    descriptors: np.ndarray
+    mean_grey: np.ndarray
+    unreadable: int
+    seconds: float
+
+
+def describe_files(
+    extractor: Describes, files: Sequence[Path], batch_size: int = 16, progress: Callable[[int], None] | None = None
+) -> Described:
+    """Describe image files; unreadable ones are left out and counted. `progress` is told the number of files done."""
+    rows, parts, greys, unreadable, seconds = [], [], [], 0, 0.0
+    for start in range(0, len(files), batch_size):
+        images = []
+        for row in range(start, min(start + batch_size, len(files))):
+            image = read_image(files[row])
+            if image is None:
+                unreadable += 1
+                continue
+            rows.append(row)
+            images.append(image)
+            greys.append(float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()))
+        if images:
+            begin = time.perf_counter()
+            parts.append(np.asarray(extractor.describe(images), dtype=np.float32))
+            seconds += time.perf_counter() - begin
+        if progress:
+            progress(min(batch_size, len(files) - start))
+    if not parts:
+        raise VprError(f"none of the {len(files)} files in {Path(files[0]).parent} is a readable image")
+    return Described(list(files), np.array(rows), np.concatenate(parts), np.array(greys), unreadable, seconds)
+
+
+def rank_by_similarity(
+    queries: np.ndarray,
+    database: np.ndarray,
+    positives: Sequence[np.ndarray],
+    k: int,
+    measure: str = "cosine",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exact search. positives[q] are rows of `database`. Returns ranks (Q,), top rows (Q, k), similarities (Q, k).
+
+    Similarities are inner products ("cosine", of unit rows) or negative distances ("euclidean"). The rank counts every
+    wrong row that is at least as similar as the most similar right one; 0 without a right one.
+    """
+    if measure not in ("cosine", "euclidean"):
+        raise VprError(f"'{measure}' is not a measure for images: use cosine or euclidean.")
+    k = min(k, len(database))
+    squares = np.einsum("kd,kd->k", database, database, dtype=np.float64)
+    ranks = np.zeros(len(queries), dtype=np.int64)
+    top, best = np.zeros((len(queries), k), dtype=np.int64), np.zeros((len(queries), k), dtype=np.float32)
+    for start in range(0, len(queries), CHUNK):
+        block = queries[start : start + CHUNK]
+        similarity = block @ database.T
+        own = np.einsum("qd,qd->q", block, block, dtype=np.float64)
+        tie = TIE * np.sqrt(own * squares.max())
+        if measure == "euclidean":
+            # negative squared distances: the order of the distances themselves
+            similarity = np.minimum(2 * similarity - squares - own[:, None], 0.0)
+            tie = TIE * (own + squares.max())
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        top[start : start + CHUNK] = order
+        ahead_most = np.take_along_axis(similarity, order, axis=1)
+        best[start : start + CHUNK] = -np.sqrt(-ahead_most) if measure == "euclidean" else ahead_most
+        for i, row in enumerate(similarity):
+            right = np.asarray(positives[start + i], dtype=np.int64)
+            if len(right):
+                ahead = row >= row[right].max() - tie[i]
+                ranks[start + i] = 1 + ahead.sum() - ahead[right].sum()
+    return ranks, top, best
+
+
+def evaluate_folders(
+    extractor: Describes,
+    database_dir: str | Path,
+    query_dir: str | Path,
+    config: FolderConfig | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FolderResult:
+    """Recall@N of `extractor` when every image of `query_dir` is searched among those of `database_dir`.
+
+    Raises VprError for folders without images, a truth rule that does not fit the names, no query with an answer, or
+    an extractor whose `reduction` was fitted on any of these images.
+    """
+    config = config or FolderConfig()
+    database_files, query_files = list_images(database_dir), list_images(query_dir)
+    names = [p.name for p in query_files], [p.name for p in database_files]
+    truth = (
+        image_sets.truth_of_set(config.image_set, *names)
+        if config.image_set
+        else truth_for_folders(config.truth, *names)
+    )
+    reduction = getattr(extractor, "reduction", None)
+    if reduction is not None:
+        for folder, files in ((database_dir, database_files), (query_dir, query_files)):
+            reduction.refuse(content_keys(files), str(folder))
+    database = describe_files(extractor, database_files, config.batch_size, progress)
+    queries = describe_files(extractor, query_files, config.batch_size, progress)
+    use_d, use_q = _bright(database, config.min_grey), _bright(queries, config.min_grey)
+    if config.min_grey is not None and config.truth == "names":
+        # A pair that is dark on one side is left out on both, so that database and queries stay the same places.
+        dark = {x.files[r].stem for x, use in ((database, use_d), (queries, use_q)) for r in x.rows[~use]}
+        use_d &= np.array([database_files[r].stem not in dark for r in database.rows])
+        use_q &= np.array([query_files[r].stem not in dark for r in queries.rows])
+    d_rows, q_rows = database.rows[use_d], queries.rows[use_q]
+    truth = _restrict(truth.select(q_rows), d_rows)
+    if not truth.on_map.any():
+        rule = f"--protocol {config.image_set}" if config.image_set else f"--truth {config.truth}"
+        raise VprError(f"no query has a right answer under {rule}: do the folders belong together?")
+    ranks, top, similarity = rank_by_similarity(
+        queries.descriptors[use_q], database.descriptors[use_d], truth.positives, max(config.ns), config.measure
+    )
+    seconds = database.seconds + queries.seconds
+    skipped = {
+        "unreadable": database.unreadable + queries.unreadable,
+        "too dark": int((~use_d).sum() + (~use_q).sum()),
+    }
+    return FolderResult(
+        name=extractor.name,
+        recall=metrics.recall_at(ranks, config.ns, truth.on_map, config.mode),
+        queries=int(truth.on_map.sum()) if config.mode == "skip" else len(truth),
+        database=len(d_rows),
+        rule=truth.rule,
+        images_per_second=(len(database.rows) + len(queries.rows)) / seconds if seconds > 0 else float("nan"),
+        skipped={reason: count for reason, count in skipped.items() if count},
+        ranks=ranks,
+        top=top,
+        similarity=similarity,
+        truth=truth,
+        query_files=[query_files[r] for r in q_rows],
+        database_files=[database_files[r] for r in d_rows],
+        measure=config.measure,
+        reduction="" if reduction is None else str(reduction),
+    )
+
+
+def _bright(described: Described, min_grey: float | None) -> np.ndarray:
+    return np.ones(len(described.rows), bool) if min_grey is None else described.mean_grey > min_grey
+
+
+def _restrict(truth: Truth, rows: np.ndarray) -> Truth:
+    """Truth whose ids are places in `rows` (kept database rows); positives that were left out are dropped."""
+    place = {int(r): i for i, r in enumerate(rows)}
+    kept = [sorted(place[int(p)] for p in positives if int(p) in place) for positives in truth.positives]
+    xy = None if truth.keyframe_xy is None else truth.keyframe_xy[rows]
+    positives = tuple(np.array(k, np.int64) for k in kept)
+    return replace(truth, positives=positives, keyframe_ids=np.arange(len(rows)), keyframe_xy=xy)

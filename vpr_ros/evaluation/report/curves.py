@@ -1,0 +1,161 @@
+"""How good: precision and recall, reliability, Recall@N, position error, and training curves."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vpr_ros.evaluation.metrics import PrecisionRecall, Reliability, wilson_interval
+from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Picture, Theme, picture
+
+
+def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full: tuple[float, float | None]) -> Picture:
+    """Precision against recall; `operating`: (recall, precision) as run; `full`: recall, threshold at precision 1."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[:1], curve.precision)
+        axes.plot(recall, precision, color=theme.blue, linewidth=2, drawstyle="steps-pre")
+        lowest = float(np.nanmin(precision)) if len(precision) and np.isfinite(precision).any() else 0.0
+        # A good run lives above 0.9; the axis follows it down in steps so that two reports stay comparable.
+        floor = next((f for f in (0.9, 0.5) if lowest >= f + 0.02), 0.0)
+        axes.fill_between(recall, floor, precision, step="pre", color=theme.blue, alpha=0.12, linewidth=0)
+        if full[1] is not None:
+            axes.plot([full[0]] * 2, [floor, 1.0], color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+            axes.plot(
+                full[0],
+                1.0,
+                "*",
+                color=GREEN,
+                markersize=13,
+                clip_on=False,
+                zorder=5,
+                label=f"no error yet: recall {full[0]:.3f} (threshold {full[1]:.3f})",
+            )
+        if operating is not None and np.isfinite(operating).all():
+            axes.plot(*operating, "o", color=ORANGE, markersize=8, clip_on=False, zorder=6, label="as run")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(floor, 1 + 0.01 * (1 - floor))
+        axes.set_xlabel("recall: right accepted / frames on the map")
+        axes.set_ylabel("precision: right / accepted")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower left", frameon=True, facecolor=theme.surface, edgecolor="none", framealpha=0.9)
+
+    return picture(draw, (5.4, 4.4), "Precision-recall curve")
+
+
+def reliability_plot(bins: Reliability) -> Picture:
+    """Share of right answers against the stated probability, with 95 % intervals; below, how often each was said."""
+
+    def draw(figure, theme: Theme) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        used = bins.counts > 0
+        x, y = bins.mean_probability[used], bins.fraction_correct[used]
+        low, high = wilson_interval(y * bins.counts[used], bins.counts[used])
+        top.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (4, 3)), label="exactly as stated")
+        top.errorbar(
+            x,
+            y,
+            yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)],
+            fmt="o-",
+            color=theme.blue,
+            markersize=5,
+            linewidth=1.6,
+            elinewidth=1,
+            capsize=2,
+            label="observed, with 95 % interval",
+        )
+        top.set_xlim(0, 1)
+        top.set_ylim(0, 1.03)
+        top.set_ylabel("share that was right")
+        top.legend(loc="upper left")
+        centres = (bins.edges[:-1] + bins.edges[1:]) / 2
+        bottom.bar(centres, bins.counts, width=0.9 * np.diff(bins.edges), color=theme.track)
+        bottom.set_ylabel("frames")
+        bottom.set_xlabel("stated probability of the best place")
+
+    return picture(draw, (5.4, 4.4), "Reliability diagram: stated probability against observed share of right answers")
+
+
+def recall_plot(series: Mapping[str, Mapping[int, float]]) -> Picture:
+    """Recall@N of one or several methods: name -> {N: recall}."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        ns = sorted({n for curve in series.values() for n in curve})
+        looks = [(theme.blue, "o", "-"), (ORANGE, "s", "--"), (GREEN, "D", "-."), (PURPLE, "^", ":"), (RED, "v", "-")]
+        for i, (name, curve) in enumerate(series.items()):
+            colour, shape, dash = looks[i % len(looks)]
+            xs = [ns.index(n) for n in sorted(curve)]
+            ys = [curve[n] for n in sorted(curve)]
+            axes.plot(
+                xs,
+                ys,
+                dash,
+                marker=shape,
+                color=colour,
+                linewidth=1.8,
+                markersize=6,
+                clip_on=False,
+                label=f"{name} ({100 * ys[0]:.1f} % at N = {ns[xs[0]]})" if xs else name,
+            )
+            if i == 0:
+                for x, y in zip(xs, ys, strict=True):
+                    axes.annotate(
+                        f"{100 * y:.1f}",
+                        (x, y),
+                        (0, -13),
+                        textcoords="offset points",
+                        ha="center",
+                        fontsize=8,
+                        color=theme.muted,
+                    )
+        axes.set_xticks(range(len(ns)), [str(n) for n in ns])
+        axes.set_xlim(-0.25, len(ns) - 0.75)
+        axes.set_ylim(0, 1.04)
+        axes.set_xlabel("N: how many retrieved images are looked at")
+        axes.set_ylabel("Recall@N")
+        axes.legend(loc="lower right")
+
+    return picture(draw, (5.4, 4.4), "Recall at N")
+
+
+def error_plot(errors_m: np.ndarray) -> Picture:
+    """Cumulative share of accepted on-map matches by distance (A,) of the chosen keyframe from the truth."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        ordered = np.sort(errors_m[np.isfinite(errors_m)])
+        shares = np.linspace(0, 1, len(ordered) + 1)
+        axes.step(np.append(0, ordered), shares, where="post", color=theme.blue, linewidth=2)
+        if len(ordered) and ordered[-1] > 30:
+            axes.set_xscale("symlog", linthresh=10)
+            axes.set_xticks([0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+            axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}")
+            axes.minorticks_off()
+        axes.set_xlim(0, max(float(ordered[-1]) if len(ordered) else 0, 1) * 1.05)
+        axes.set_ylim(0, 1.03)
+        axes.set_xlabel("distance from the chosen keyframe to the true position [m]")
+        axes.set_ylabel("share of accepted matches")
+
+    return picture(draw, (5.4, 4.4), "Cumulative localisation error")
+
+
+def training_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str = "loss") -> Picture:
+    """Training curves: name -> (steps, values); noisy curves are drawn faint under a running mean."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        for i, (name, (steps, values)) in enumerate(curves.items()):
+            x, y = np.asarray(steps, float), np.asarray(values, float)
+            colour = (theme.blue, ORANGE, GREEN, PURPLE, RED)[i % 5]
+            window = max(1, len(y) // 25)
+            if window > 1:
+                axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.35)
+                sums = np.convolve(np.nan_to_num(y), np.ones(window), "same")
+                y = sums / np.convolve(np.isfinite(y), np.ones(window), "same").clip(1)
+            axes.plot(x, y, color=colour, linewidth=1.8, label=name)
+        axes.set_xlabel("training step")
+        axes.set_ylabel(ylabel)
+        axes.legend()
+
+    return picture(draw, (10.6, 4.6), f"Training curves: {', '.join(curves)}")

@@ -1,0 +1,214 @@
+"""Where and when: the drive from above, query against map, and the run over time."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vpr_ros.evaluation import summary
+from vpr_ros.evaluation.report.drawing import GREEN, MARKS, ORANGE, Picture, Theme, picture
+
+WIDE_IN = 10.6
+RETRIEVAL_LABELS = {
+    summary.CORRECT: "right place first",
+    summary.WRONG: "wrong place first",
+    summary.NO_TRUTH: "no right answer exists",
+}
+LEGEND = {"handletextpad": 0.4, "columnspacing": 1.6}
+
+
+def _legend_below(axes, columns: int = 3) -> None:
+    _even(axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=columns, **LEGEND))
+
+
+def _even(legend) -> None:
+    """Marks of one size in the legend, however small they are in the plot."""
+    for handle in legend.legend_handles:
+        if handle is not None and hasattr(handle, "set_sizes"):
+            handle.set_sizes([44])
+
+
+def _scatter_outcomes(
+    axes, theme: Theme, x: np.ndarray, y: np.ndarray, outcomes: np.ndarray, labels: Mapping[str, str] | None = None
+) -> None:
+    for layer, name in enumerate(summary.OUTCOMES):
+        rows = (outcomes == name) & np.isfinite(x) & np.isfinite(y)
+        total = int((outcomes == name).sum())
+        if total:
+            mark = MARKS[name]
+            label = (labels or {}).get(name, mark.label)
+            axes.scatter(
+                x[rows],
+                y[rows],
+                s=mark.size,
+                marker=mark.shape,
+                color=mark.colour(theme),
+                zorder=4 + layer,
+                linewidths=0.6 if mark.size > 20 else 0,
+                edgecolors=theme.surface,
+                label=f"{label} ({total})",
+            )
+
+
+def _map_size(*clouds: np.ndarray | None) -> tuple[float, float]:
+    """Inches for an equal-aspect plot of points: as wide as the page, as high as the route needs."""
+    points = [c[np.isfinite(c).all(axis=1)] for c in clouds if c is not None and len(c)]
+    points = [p for p in points if len(p)]
+    span = np.ptp(np.vstack(points), axis=0) if points else np.ones(2)
+    ratio = (span[1] + 1) / (span[0] + 1)
+    return WIDE_IN, float(np.clip((WIDE_IN - 1) * ratio + 1.4, 4.2, 9.0))
+
+
+def trajectory_plot(
+    keyframe_xy: np.ndarray, query_xy: np.ndarray, matched_xy: np.ndarray, outcomes: np.ndarray
+) -> Picture:
+    """True query positions (Q, 2) coloured by what became of them, over the map (K, 2); lines lead to `matched_xy`."""
+
+    def draw(figure, theme: Theme) -> None:
+        from matplotlib.collections import LineCollection
+
+        axes = figure.add_subplot()
+        _map_track(axes, theme, keyframe_xy)
+        for name, width in ((summary.CORRECT, 0.8), (summary.WRONG, 1.1), (summary.FALSE_ACCEPT, 1.1)):
+            rows = (outcomes == name) & np.isfinite(matched_xy).all(1) & np.isfinite(query_xy).all(1)
+            segments = np.stack([query_xy[rows], matched_xy[rows]], axis=1)
+            axes.add_collection(
+                LineCollection(
+                    list(segments),
+                    colors=MARKS[name].colour(theme),
+                    linewidths=width,
+                    alpha=0.65,
+                    zorder=3,
+                )
+            )
+        _scatter_outcomes(axes, theme, query_xy[:, 0], query_xy[:, 1], outcomes)
+        _finish_map(axes, theme, query_xy)
+
+    return picture(draw, _map_size(keyframe_xy, query_xy), "Map and query drive from above, coloured by outcome")
+
+
+def probability_trajectory_plot(keyframe_xy: np.ndarray, matched_xy: np.ndarray, probability: np.ndarray) -> Picture:
+    """Places of the accepted answers (Q, 2, NaN = none) coloured by their probability (Q,), over the map (K, 2)."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        _map_track(axes, theme, keyframe_xy)
+        rows = np.isfinite(matched_xy).all(1)
+        order = np.argsort(probability[rows])[::-1]  # doubtful ones on top, where they are seen
+        # The scale starts at the tenth below the least sure answer: all accepted ones are far from 0.
+        lowest = np.floor(10 * probability[rows].min()) / 10 if rows.any() else 0.0
+        dots = axes.scatter(
+            *matched_xy[rows][order].T,
+            c=probability[rows][order],
+            cmap=theme.scale,
+            vmin=lowest,
+            vmax=1,
+            s=24,
+            linewidths=0,
+            zorder=4,
+            label=f"accepted answers ({int(rows.sum())})",
+        )
+        figure.colorbar(dots, ax=axes, label="probability of the accepted place", shrink=0.8, pad=0.02)
+        _finish_map(axes, theme, None)
+
+    return picture(draw, _map_size(keyframe_xy), "Map from above with accepted places coloured by probability")
+
+
+def _map_track(axes, theme: Theme, keyframe_xy: np.ndarray) -> None:
+    label = f"map keyframes ({len(keyframe_xy)})"
+    axes.scatter(*keyframe_xy.T, s=70, color=theme.track, alpha=0.5, linewidths=0, label=label)
+
+
+def _finish_map(axes, theme: Theme, query_xy: np.ndarray | None) -> None:
+    if query_xy is not None:
+        start = query_xy[np.isfinite(query_xy).all(1)][:1]
+        axes.scatter(
+            *start.T,
+            s=110,
+            facecolors="none",
+            edgecolors=theme.ink,
+            linewidths=1.4,
+            zorder=12,
+            label="start of the query drive",
+        )
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_xlabel("x in the map frame [m]")
+    axes.set_ylabel("y in the map frame [m]")
+    _legend_below(axes)
+
+
+def index_plot(
+    matched_row: np.ndarray,
+    outcomes: np.ndarray,
+    truth_pairs: np.ndarray,
+    keyframes: int,
+    labels: Mapping[str, str] | None = None,
+) -> Picture:
+    """Query number against the map's keyframe number (Q,), NaN = no answer; truth_pairs (P, 2) is the true band."""
+
+    def draw(figure, theme: Theme) -> None:
+        axes = figure.add_subplot()
+        if len(truth_pairs):
+            axes.scatter(*truth_pairs.T, s=9, marker="s", color=theme.track, linewidths=0, label="true place")
+        _scatter_outcomes(axes, theme, np.arange(len(matched_row), dtype=float), matched_row, outcomes, labels)
+        axes.set_xlabel("number of the query image")
+        axes.set_ylabel("number of the matched image in the map")
+        axes.set_xlim(-0.02 * len(matched_row) - 1, 1.02 * len(matched_row) + 1)
+        axes.set_ylim(-0.02 * keyframes - 1, 1.02 * keyframes + 1)
+        _legend_below(axes)
+
+    return picture(draw, (WIDE_IN, 7.0), "Query number against matched keyframe number, with the true diagonal")
+
+
+def timeline_plot(time_s: np.ndarray, probability: np.ndarray, similarity: np.ndarray, outcomes: np.ndarray) -> Picture:
+    """Probability of the best place and its plain similarity over time (Q,); stretches off the map are shaded."""
+
+    def draw(figure, theme: Theme) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+        off = np.isin(outcomes, [summary.CORRECT_UNKNOWN, summary.FALSE_ACCEPT])
+        for axes in (top, bottom):
+            for start, stop in _spans(off):
+                axes.axvspan(time_s[start], time_s[stop - 1], color=theme.grid, linewidth=0, alpha=0.75)
+        _scatter_outcomes(top, theme, time_s, probability, outcomes)
+        top.set_ylim(-0.04, 1.04)
+        top.set_ylabel("probability of\nthe best place")
+        bottom.plot(time_s, similarity, ".", markersize=3, color=theme.blue)
+        bottom.set_ylabel("similarity of the\nfirst retrieved image")
+        bottom.set_xlabel("time since the first frame [s]" + ("   (shaded: outside the map)" if off.any() else ""))
+        _even(figure.legend(loc="outside lower center", ncols=3, **LEGEND))
+
+    return picture(draw, (WIDE_IN, 5.6), "Probability and similarity of the best place over time")
+
+
+def status_timeline_plot(
+    time_s: np.ndarray, probability: np.ndarray, similarity: np.ndarray, status: np.ndarray
+) -> Picture:
+    """As `timeline_plot` for a run without ground truth: coloured by accepted, rejected, unknown."""
+
+    def draw(figure, theme: Theme) -> None:
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+        styles = {"unknown": (theme.blue, "s"), "rejected": (ORANGE, "D"), "accepted": (GREEN, "o")}
+        for name, (colour, shape) in styles.items():
+            rows = status == name
+            top.scatter(
+                time_s[rows],
+                probability[rows],
+                s=11,
+                marker=shape,
+                color=colour,
+                linewidths=0,
+                label=f"{name} ({int(rows.sum())})",
+            )
+        top.set_ylim(-0.04, 1.04)
+        top.set_ylabel("probability of\nthe best place")
+        bottom.plot(time_s, similarity, ".", markersize=3, color=theme.muted)
+        bottom.set_ylabel("similarity of the\nfirst retrieved image")
+        bottom.set_xlabel("time since the first frame [s]")
+        _even(figure.legend(loc="outside lower center", ncols=3, **LEGEND))
+
+    return picture(draw, (WIDE_IN, 5.6), "Probability and similarity of the best place over time")
+
+
+def _spans(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Runs [start, stop) of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

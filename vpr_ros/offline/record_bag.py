@@ -1,0 +1,181 @@
+"""One's own bags as training data: the frames that the recorder node would keep of a drive, offline.
+
+Camera, LiDAR and poses are read as `vpr_ros map` reads them, and the recorder's own rules decide what is kept, so that
+a set made here and one recorded live are the same kind of set and may be one folder.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.observation import Observation
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.recording import Recording
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
+from vpr_ros.sensors.cameras import Camera
+from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.training_set.origins import Origins
+from vpr_ros.training_set.writer import TrainingSetWriter
+
+
+@dataclass(frozen=True)
+class FramesConfig:
+    """How a bag becomes frames; names and defaults are the recorder node's."""
+
+    topics: DriveTopics = field(default_factory=DriveTopics)
+    drive: str = ""  # name in the set; empty: the bag's
+    city: str = "own"  # poses of one city share one frame
+    condition: str = ""  # such as "winter/day/snow"
+    spacing_m: float = 1.0  # 0 keeps every frame
+    heading_deg: float = 15.0
+    require_cloud: bool = True
+    jpeg_quality: int = 90
+    max_width: int = 640
+    trajectory: str = ""  # TUM file of the base's poses in the map frame, in place of the bag's
+
+    def __post_init__(self):
+        rules = (
+            (self.spacing_m >= 0, f"the spacing is 0 m or more, not {self.spacing_m:g}"),
+            (self.heading_deg > 0, f"the heading is more than 0 degrees, not {self.heading_deg:g}"),
+            (1 <= self.jpeg_quality <= 100, f"JPEG quality is 1 to 100, not {self.jpeg_quality}"),
+            (self.max_width >= 16, f"images are at least 16 pixels wide, not {self.max_width}"),
+        )
+        for holds, reason in rules:
+            if not holds:
+                raise VprError(reason)
+
+
+@dataclass(frozen=True)
+class BagFrames:
+    """What was kept of a bag, and why the rest was not."""
+
+    drives: tuple[str, ...]  # names in the set; more than one where the bag's clock jumped back
+    frames: int
+    images: int  # that the bag delivered
+    poses: str  # "map" or "odometry"
+    reasons: dict[str, int]  # what became of the images
+    skipped: dict[str, int]  # what could not be used
+    first_errors: dict[str, str]
+    interrupted: bool
+
+
+def bag_to_frames(
+    bag, folder, config: FramesConfig | None = None, progress: Callable[[int], None] | None = None
+) -> BagFrames:
+    """Append the drive of a bag to the training set `folder`, which is made if it is missing.
+
+    KeyboardInterrupt ends the drive early and keeps what was written. Raises VprError for a bag that cannot be read,
+    has no poses or was put into this set before, where no frame was complete, and as `TrainingSetWriter` does.
+    """
+    from vpr_ros.sensors.bags.drive import Drive
+
+    config, folder, source = config or FramesConfig(), Path(folder).expanduser(), str(Path(bag).absolute())
+    given = Trajectory.from_tum(config.trajectory) if config.trajectory else None
+    _not_there_yet(folder, source)
+    origins, health, names = Origins(folder, config.city), Health(), []
+    interrupted, frames, images = False, 0, 0
+    with Drive(bag, config.topics, DriveConfig(load_clouds=True, datum=origins.datum)) as drive:
+        if config.require_cloud and drive.topics.points is None:
+            raise VprError(
+                f"bag {bag} has no LiDAR (sensor_msgs PointCloud2) in use; say --no-require-cloud to take "
+                "pictures alone"
+            )
+        if given is None and not len(drive.poses.pose) and not len(drive.poses.odom):
+            raise VprError(
+                f"bag {bag} has no poses (odometry, a pose topic or TF), and training needs to know where "
+                "each picture was taken; record odometry, or name a topic with --odom-topic or --pose-topic"
+            )
+        if given is None and len(drive.poses.pose):
+            origins.check(drive.datum)
+        camera = _camera(drive)
+
+        def begin() -> TrainingSetWriter:
+            writer = TrainingSetWriter(
+                folder,
+                config.drive or Path(bag).stem,
+                config.city,
+                config.condition,
+                config.jpeg_quality,
+                config.max_width,
+                source=source,
+            )
+            names.append(writer.drive)
+            return writer
+
+        posed = given is not None or len(drive.poses.pose) > 0
+        values = {
+            "spacing_m": config.spacing_m,
+            "heading_deg": config.heading_deg,
+            "require_cloud": config.require_cloud,
+            "pose_source": "bag" if posed else "none",
+        }
+        recording = Recording(values, begin, health)
+        try:
+            for observation in drive if given is None else _along(drive, given):
+                images += 1
+                frames += recording.take(observation, camera)
+                if frames == 1 and recording.poses == "map" and given is None:
+                    origins.keep(drive.datum)
+                if progress:
+                    progress(images)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            recording.close()
+    reasons = health.counts("recording")
+    if not frames and not interrupted:
+        told = ", ".join(f"{count} times '{reason}'" for reason, count in reasons.items())
+        raise VprError(
+            f"bag {bag}: none of its {images} images became a frame ({told}); look at it with 'vpr_ros doctor {bag}'"
+        )
+    return BagFrames(
+        tuple(names),
+        frames,
+        images,
+        recording.poses,
+        reasons,
+        dict(drive.skipped),
+        dict(drive.first_errors),
+        interrupted,
+    )
+
+
+def _along(drive, trajectory: Trajectory) -> Iterator[Observation]:
+    """A drive's observations at the poses of a trajectory; without one where it does not cover the stamp."""
+    for observation in drive:
+        pose = trajectory.at(observation.stamp_ns, drive.config.max_gap_s)
+        yield replace(observation, T_map_base=pose, covariance=None)
+
+
+def _not_there_yet(folder: Path, source: str) -> None:
+    """VprError where a drive of the set came from this bag: the same frames twice would teach nothing but themselves.
+
+    A folder of another kind is the writer's to refuse.
+    """
+    try:
+        drives = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["drives"]
+        name = next((entry["name"] for entry in drives if entry["source"] == source), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if name is not None:
+        raise VprError(f"the training set {folder} has bag {source} already, as drive '{name}'; name another folder")
+
+
+def _camera(drive) -> Camera | None:
+    """Intrinsics of the bag's CameraInfo: the topic beside the images', else the only one; None where there is none."""
+    from vpr_ros.sensors.bags.topics import candidates
+
+    found = [t.name for t in candidates(drive.bag, "camera_info")]
+    namespaces = [drive.topics.image.rsplit("/", n)[0] for n in (1, 2)]
+    beside = [name for name in found if name.rsplit("/", 1)[0] in namespaces]
+    name = beside[0] if beside else found[0] if len(found) == 1 else None
+    if name is None:
+        return None
+    for _, _, message in drive.bag.messages([name], lambda *_: None):
+        try:
+            return Camera.from_message(message)
+        except FrameError:
+            return None
+    return None

@@ -1,0 +1,102 @@
+"""What the recorder keeps of a drive: complete frames, one after so many metres. ROS-free."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vpr_ros.observation import Observation
+from vpr_ros.place_map.gating import GateConfig, KeyframeGate
+from vpr_ros.runtime.health import Health
+from vpr_ros.sensors.cameras import Camera
+from vpr_ros.sensors.poses.collectors import JUMP_NS
+
+_MAP_PATIENCE_NS = 2_000_000_000  # so long a drive waits for its first pose in the map frame before odometry stands in
+
+
+class Recording:
+    """Frames into drives of a training set. `make_writer()` begins a drive; `take` and `close` are for one thread.
+
+    `values` are the recorder's parameters. Every frame is counted in health as task "recording", by what became of it.
+    VprError of the writer passes through; the set is whole then, and the next frame may be tried.
+    """
+
+    def __init__(self, values: dict[str, Any], make_writer: Callable[[], Any], health: Health):
+        self._values, self._make_writer, self._health = values, make_writer, health
+        spacing_m = float(values["spacing_m"])
+        # Without spacing every frame is kept.
+        self._gate = KeyframeGate(
+            GateConfig(
+                distance_m=spacing_m or 1.0, heading_deg=float(values["heading_deg"]), every_n=None if spacing_m else 1
+            )
+        )
+        self.writer = make_writer()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._gate.reset()
+        self.poses = ""  # "map" or "odometry", once it is known
+        self._first_ns: int | None = None
+        self._last_ns = 0
+
+    def take(self, observation: Observation, camera: Camera | None) -> bool:
+        """Record the frame if it is complete and far enough from the last one; whether it was."""
+        stamp = observation.stamp_ns
+        if stamp < self._last_ns - JUMP_NS:  # a bag began again: the same places once more are another drive
+            self.writer.close()
+            self.writer = self._make_writer()
+            self._begin()
+        self._last_ns = stamp
+        missing = self._missing(observation)
+        if missing:
+            self._health.count("recording", missing)
+            return False
+        T = observation.T_map_base if self.poses == "map" else observation.T_odom_base
+        # By the recorded pose: beside odometry, a jump of the pose in the map would go unseen.
+        keep, reason = self._gate.decide(T)
+        if not keep:
+            self._health.count("recording", reason.replace("keyframe", "frame"))
+            return False
+        if camera is not None:
+            self.writer.set_camera(camera)
+        self.writer.add(stamp, observation.image, T, _seen(observation), self.poses)
+        self._health.count("recording", "recorded")
+        return True
+
+    def close(self) -> None:
+        """End the drive."""
+        self.writer.close()
+
+    def _missing(self, observation: Observation) -> str:
+        """What the frame lacks, '' when nothing."""
+        if self._values["require_cloud"] and _seen(observation) is None:
+            return "no cloud"
+        if not self.poses:
+            self._choose_poses(observation)
+        if self.poses == "map":
+            return "" if observation.T_map_base is not None else "no pose in the map frame"
+        if observation.T_odom_base is None:
+            return "no pose"
+        return "" if self.poses else "waiting for a pose in the map frame"
+
+    def _choose_poses(self, observation: Observation) -> None:
+        """A drive has poses of one kind: in the map frame when they come within its first seconds, else odometry's."""
+        self._first_ns = self._first_ns or observation.stamp_ns
+        if observation.T_map_base is not None:
+            self.poses = "map"
+        elif observation.T_odom_base is not None and (
+            self._values["pose_source"] == "none" or observation.stamp_ns - self._first_ns >= _MAP_PATIENCE_NS
+        ):
+            self.poses = "odometry"
+            self._health.count(
+                "recording",
+                "poses come from odometry",
+                "no poses in the map frame (pose_source "
+                f"{self._values['pose_source']}): odometry stands in, and other drives do not share it",
+            )
+
+
+def _seen(observation: Observation) -> np.ndarray | None:
+    """The cloud, if it has a point: a scan of a covered or blinded LiDAR has none, and shows a teacher nothing."""
+    cloud = observation.cloud
+    return cloud if cloud is not None and len(cloud) else None

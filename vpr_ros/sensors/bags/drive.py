@@ -1,0 +1,213 @@
+"""A bag as a stream of observations: images in order of arrival, each with the poses and the cloud of its stamp."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.observation import Observation
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
+from vpr_ros.sensors.bags.pose_sources import PoseSources, read_pose_sources
+from vpr_ros.sensors.bags.reader import Bag
+from vpr_ros.sensors.bags.topics import resolve_topics
+from vpr_ros.sensors.base_clouds import base_cloud, moved
+from vpr_ros.sensors.images import decode_image
+from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.stamps import StampOrder
+
+_KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
+
+
+@dataclass(slots=True)
+class _Frame:
+    """An image on its way to an observation."""
+
+    bag_time_ns: int
+    stamp_ns: int
+    image: np.ndarray
+    cloud: np.ndarray | None = None
+
+
+@dataclass(slots=True)
+class _Cloud:
+    """A cloud's message, decoded at the first image that needs it."""
+
+    bag_time_ns: int
+    stamp_ns: int
+    msg: object | None
+    points: np.ndarray | None = None  # (N, 3) in the base frame; None with msg None: unusable
+
+
+class Drive:
+    """Iterating yields one Observation per usable image of a bag; the bag is streamed, memory stays flat.
+
+    - Stamps are header stamps. A repeated or slightly earlier stamp is skipped and counted; a stamp more than one
+      second back is a restarted clock or looped bag: frames go on from there (a recogniser resets itself on it).
+      When all header stamps are zero the receive times stand in, and `notes` says so.
+    - T_odom_base comes from Odometry, else TF odom -> base; T_map_base from the pose topic or GNSS, else TF map ->
+      base. Both are interpolated, never extrapolated, and None where nothing covers the stamp.
+    - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry.
+
+    `skipped` counts by reason what could not be used, `first_errors` keeps each reason's first sentence, `notes`
+    counts what is worth telling but lost nothing. `topics` holds the names in use, `datum` the origin of GNSS poses.
+    Raises VprError for a bag that cannot be read, has no images, leaves a topic open, or holds no usable image.
+    """
+
+    def __init__(self, bag_path, topics: DriveTopics | None = None, config: DriveConfig | None = None, **overrides):
+        self.config = replace(config or DriveConfig(), **overrides)
+        self.bag = Bag(bag_path)
+        try:
+            self.topics: DriveTopics = resolve_topics(self.bag, topics or DriveTopics(), self.config.load_clouds)
+        except VprError:
+            self.bag.close()
+            raise
+        self._image_topic: str = self.topics.image or ""
+        self.skipped: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.first_errors: dict[str, str] = {}
+        self.delivered = 0
+        self._sources: PoseSources | None = None
+
+    def __len__(self) -> int:
+        """Number of image messages in the bag, usable or not."""
+        return self.bag.topic(self._image_topic).count
+
+    @property
+    def poses(self) -> PoseSources:
+        """Odometry, poses and TF of the bag, read at the first use."""
+        if self._sources is None:
+            self._sources = read_pose_sources(self.bag, self.topics, self.config)
+        return self._sources
+
+    @property
+    def datum(self) -> tuple[float, float, float] | None:
+        """Origin (latitude, longitude, altitude) of T_map_base when it comes from GNSS, else None."""
+        return self.poses.datum
+
+    def close(self) -> None:
+        """Close the bag."""
+        self.bag.close()
+
+    def __enter__(self) -> "Drive":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Observation]:
+        self.skipped, self.first_errors = Counter(self.poses.rejected), dict(self.poses.first_errors)
+        self.notes, self.delivered = Counter(self.poses.notes), 0
+        stream = self._messages()
+        frames = self._with_clouds(stream) if self.topics.points else (f for f in stream if isinstance(f, _Frame))
+        for frame in frames:
+            self.delivered += 1
+            pose = self.poses.pose.segment(frame.bag_time_ns)
+            T_map_base = pose.at(frame.stamp_ns, self.config.max_gap_s) if pose else None
+            yield Observation(
+                stamp_ns=frame.stamp_ns,
+                image=frame.image,
+                cloud=frame.cloud,
+                T_map_base=T_map_base,
+                T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
+                covariance=pose.covariance_at(frame.stamp_ns) if pose and T_map_base is not None else None,
+            )
+        if not self.delivered:
+            self._no_images()
+
+    def _skip(self, reason: str, sentence) -> None:
+        self.skipped[reason] += 1
+        self.first_errors.setdefault(reason, str(sentence))
+
+    def _messages(self) -> Iterator[_Frame | _Cloud]:
+        """Usable images, decoded, and clouds, not yet decoded, in the order they were received."""
+        use_receive_times = self._stamps_are_zero()
+        if use_receive_times:
+            self.notes["header stamps are all zero: receive times are used"] = 1
+        order, size = StampOrder(), None
+        names = [n for n in (self.topics.image, self.topics.points) if n]
+        messages = self.bag.messages(names, lambda _, error: self._skip("message unreadable", error))
+        for topic, bag_time_ns, msg in messages:
+            stamp = bag_time_ns if use_receive_times else stamp_ns(msg)
+            if topic != self._image_topic:
+                yield _Cloud(bag_time_ns, stamp or bag_time_ns, msg)
+                continue
+            refusal = order.refusal(stamp)
+            if refusal is not None:
+                self._skip(*refusal)
+                continue
+            try:
+                image = decode_image(msg)
+            except FrameError as error:
+                self._skip("image unreadable", error)
+                continue
+            if size is not None and image.shape != size:
+                self.notes["image size changed"] += 1
+            if order.take(stamp):
+                self.notes["clock jumped back"] += 1
+            size = image.shape
+            yield _Frame(bag_time_ns, stamp, image)
+
+    def _with_clouds(self, stream: Iterator[_Frame | _Cloud]) -> Iterator[_Frame]:
+        """Hold each image until the cloud after it has come or `cloud_wait_s` went by, then add the nearest cloud."""
+        pending: deque[_Frame] = deque()
+        clouds: deque[_Cloud] = deque(maxlen=_KEPT_CLOUDS)
+        for item in stream:
+            if isinstance(item, _Cloud):
+                clouds.append(item)
+            else:
+                if pending and item.stamp_ns < pending[-1].stamp_ns:  # the clock jumped back: another time begins
+                    yield from (self._join(frame, clouds) for frame in pending)
+                    pending.clear()
+                    clouds.clear()
+                pending.append(item)
+            wait_until_ns = item.bag_time_ns - self.config.cloud_wait_s * 1e9
+            while pending and (
+                (clouds and clouds[-1].stamp_ns >= pending[0].stamp_ns)
+                or len(pending) > _KEPT_IMAGES
+                or pending[0].bag_time_ns < wait_until_ns
+            ):
+                yield self._join(pending.popleft(), clouds)
+        yield from (self._join(frame, clouds) for frame in pending)
+
+    def _join(self, frame: _Frame, clouds: deque[_Cloud]) -> _Frame:
+        nearest = min(clouds, key=lambda c: abs(c.stamp_ns - frame.stamp_ns), default=None)
+        if nearest is None or abs(nearest.stamp_ns - frame.stamp_ns) > self.config.max_cloud_gap_s * 1e9:
+            return frame
+        if nearest.msg is not None:
+            nearest.points, nearest.msg = self._base_cloud(nearest.stamp_ns, nearest.msg), None
+        if nearest.points is not None:
+            frame.cloud = self._moved(nearest.points, nearest.stamp_ns, frame.stamp_ns, frame.bag_time_ns)
+        return frame
+
+    def _base_cloud(self, stamp: int, msg) -> np.ndarray | None:
+        tree = self.poses.tree
+        return base_cloud(msg, self.poses.base_frame, lambda base, frame: tree.lookup(base, frame, stamp), self._skip)
+
+    def _moved(self, points: np.ndarray, from_ns: int, to_ns: int, bag_time_ns: int) -> np.ndarray:
+        """Points as the base sees them at the image's time: at 15 m/s half a scan period is 0.75 m."""
+        if from_ns == to_ns:
+            return points.copy()
+        gap_s = self.config.max_gap_s
+        T_odom_to, T_odom_from = (self.poses.T_odom_base(bag_time_ns, t, gap_s) for t in (to_ns, from_ns))
+        return moved(points, T_odom_from, T_odom_to)
+
+    def _stamps_are_zero(self) -> bool:
+        first = islice(self.bag.messages([self._image_topic], lambda *_: None), 3)
+        stamps = [stamp_ns(msg) for _, _, msg in first]
+        return bool(stamps) and not any(stamps)
+
+    def _no_images(self) -> None:
+        reasons = [(n, r) for r, n in self.skipped.items() if r.startswith(("image", "message"))]
+        if not reasons:
+            raise VprError(
+                f"bag {self.bag.path} delivers none of the {len(self)} images that its index counts on "
+                f"{self.topics.image}; run 'ros2 bag reindex' on it"
+            )
+        count, reason = max(reasons)
+        raise VprError(
+            f"bag {self.bag.path}: none of the {len(self)} images on {self.topics.image} is usable, "
+            f"{count} times '{reason}': {self.first_errors[reason]}"
+        )

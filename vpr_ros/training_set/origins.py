@@ -1,0 +1,76 @@
+"""The origins of GNSS poses in a training set: all drives of a city have to stand in one frame."""
+
+import json
+import os
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+
+NAME = "gnss_origins.json"
+Datum = tuple[float, float, float]  # latitude, longitude in degrees, altitude in metres
+
+
+class Origins:
+    """What a set's folder knows of the origin of one city's poses.
+
+    A bag with satellite fixes has poses relative to its first fix unless it is told another origin. The first such
+    drive of a city writes its origin here, and every later one is read with it. Poses in the map frame that do not
+    come from fixes have an origin that nobody knows: the two kinds are not mixed. VprError for a damaged file.
+    """
+
+    def __init__(self, folder: Path, city: str):
+        self._path, self._city = folder / NAME, city
+        self._all: dict[str, Datum] = {}
+        self._folder = folder
+        try:
+            self._all = {str(k): _datum(v) for k, v in json.loads(self._path.read_text(encoding="utf-8")).items()}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, AttributeError):
+            raise VprError(
+                f"{self._path} is damaged, so new drives cannot share the old ones' frame; name another folder"
+            ) from None
+
+    @property
+    def datum(self) -> Datum | None:
+        """The city's origin, None where no drive with fixes is in it."""
+        return self._all.get(self._city)
+
+    def check(self, datum: Datum | None) -> None:
+        """VprError unless poses with this origin (None: not from fixes) may stand beside the city's others."""
+        if datum is None and self.datum is not None:
+            raise VprError(
+                f"city '{self._city}' of {self._folder} has poses from satellite fixes, and this bag's come "
+                "from elsewhere: they share no frame; name another city or the topic of the fixes"
+            )
+        if datum is not None and self.datum is None and self._others():
+            raise VprError(
+                f"city '{self._city}' of {self._folder} has poses that do not come from satellite fixes, "
+                "and this bag's do: they share no frame; name another city or another pose topic"
+            )
+
+    def keep(self, datum: Datum | None) -> None:
+        """Note the origin of the city's first drive with fixes."""
+        if datum is None or self.datum is not None:
+            return
+        self._all[self._city] = _datum(datum)
+        partial = self._path.with_name(NAME + ".partial")
+        try:
+            partial.write_text(json.dumps(self._all, indent=1), encoding="utf-8")
+            os.replace(partial, self._path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise VprError(f"{self._path} cannot be written ({error.strerror}); check space and rights") from None
+
+    def _others(self) -> bool:
+        """Whether the city has drives with poses in the map frame."""
+        try:
+            drives = json.loads((self._folder / "meta.json").read_text(encoding="utf-8"))["drives"]
+            return any(entry["city"] == self._city and entry["poses"] == "map" for entry in drives)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+def _datum(values) -> Datum:
+    latitude, longitude, altitude = (float(v) for v in values)
+    return latitude, longitude, altitude

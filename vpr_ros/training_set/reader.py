@@ -1,0 +1,108 @@
+"""The training set on disk: `meta.json`, `frames.csv`, JPEG images and fp16 `.npy` clouds.
+
+Bags, public data sets and synthetic drives are all converted to this form, so that training needs neither
+rosbags nor a renderer. Columns of `frames.csv`: frame, drive, city, x_m, y_m, heading_rad, condition, stamp_ns,
+image, cloud (paths relative to the folder; `cloud` may be empty). Poses of one city share one frame; cities are far
+from one another.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vpr_ros.errors import VprError
+
+REQUIRED = ("drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """Aligned columns of one or several training sets; row i is one frame."""
+
+    images: list[Path]
+    clouds: list[Path | None]
+    drives: np.ndarray  # (N,) str
+    cities: np.ndarray  # (N,) str
+    conditions: np.ndarray  # (N,) str, e.g. "winter/day/snow"
+    positions_m: np.ndarray  # (N, 2) in the city's frame
+    headings_rad: np.ndarray  # (N,)
+    stamps_ns: np.ndarray  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def areas(self) -> np.ndarray:
+        """The cities, under the name that every sample set has for what shares one metric frame."""
+        return self.cities
+
+    def select(self, rows: np.ndarray) -> "FrameTable":
+        """The frames of the given rows or boolean mask, in that order."""
+        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+        return FrameTable(
+            [self.images[i] for i in rows],
+            [self.clouds[i] for i in rows],
+            self.drives[rows],
+            self.cities[rows],
+            self.conditions[rows],
+            self.positions_m[rows],
+            self.headings_rad[rows],
+            self.stamps_ns[rows],
+        )
+
+
+def read_frame_table(*folders: str | Path) -> FrameTable:
+    """Read the frame tables of training-set folders into one; raises VprError for a folder of another layout."""
+    rows: list[tuple[Path, dict]] = []
+    for folder in map(Path, folders):
+        table = folder / "frames.csv"
+        if not (folder / "meta.json").is_file() or not table.is_file():
+            raise VprError(
+                f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'"
+            )
+        try:
+            json.loads((folder / "meta.json").read_text())
+        except ValueError as error:
+            raise VprError(f"{folder}/meta.json is not valid JSON ({error}); convert or render the set again") from None
+        with table.open(newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = [c for c in REQUIRED if c not in (reader.fieldnames or [])]
+            if missing:
+                raise VprError(f"{table} lacks the columns {', '.join(missing)}; convert or render the set again")
+            rows += [(folder, row) for row in reader]
+    if not rows:
+        raise VprError(f"no frames in {', '.join(map(str, folders))}; the training sets are empty")
+
+    def column(name):
+        return [row[name] for _, row in rows]
+
+    try:
+        table = FrameTable(
+            [folder / row["image"] for folder, row in rows],
+            [folder / row["cloud"] if row["cloud"] else None for folder, row in rows],
+            np.array(column("drive")),
+            np.array(column("city")),
+            np.array(column("condition")),
+            np.array([column("x_m"), column("y_m")], dtype=np.float64).T,
+            np.array(column("heading_rad"), dtype=np.float64),
+            np.array(column("stamp_ns"), dtype=np.int64),
+        )
+    except (TypeError, ValueError) as error:
+        raise VprError(f"frames.csv of {', '.join(map(str, folders))} has a broken row: {error}") from None
+    lost = ~(np.isfinite(table.positions_m).all(1) & np.isfinite(table.headings_rad))
+    if lost.any():
+        folder, row = rows[int(np.argmax(lost))]
+        raise VprError(f"{folder}/frames.csv: frame {row.get('frame', '')} of drive {row['drive']} has no finite pose")
+    return table
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The image as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise VprError(f"cannot read the training image {path}: missing or torn; convert or render the set again")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
