@@ -55,6 +55,7 @@ setup(
     install_requires=[
         "setuptools",
         "numpy>=1.24",
+        "scipy>=1.11",
         "torch>=2.2",
         "timm>=1.0.9",
         "faiss-cpu>=1.8",
@@ -65,6 +66,7 @@ setup(
         "rich>=13",
         "pyyaml>=6",
         "matplotlib>=3.8",
+        "jinja2>=3.1",
     ],
     extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV, "minkowski": MINKOWSKI},
     zip_safe=False,

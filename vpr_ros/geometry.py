@@ -1,59 +1,44 @@
-"""Rigid transforms as 4x4 arrays, quaternions (x, y, z, w) as in ROS, and geodetic coordinates to ENU."""
+"""Rigid transforms as 4x4 arrays, quaternions (x, y, z, w) as in ROS, angles, and geodetic coordinates to ENU.
+
+Rotations are scipy's; every function takes one transform or a stack of them.
+"""
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 WGS84_A_M = 6378137.0
 WGS84_E2 = 6.69437999014e-3
 
 
 def quaternion_to_matrix(quaternion) -> np.ndarray:
-    """Rotation matrix (3, 3) of a quaternion (x, y, z, w), which need not have unit length.
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4) x, y, z, w, which need not have unit length.
 
     Raises ValueError for a zero or non-finite quaternion.
     """
     q = np.asarray(quaternion, dtype=np.float64)
-    norm = np.linalg.norm(q)
-    if not np.isfinite(norm) or norm < 1e-6:
+    norm = np.linalg.norm(q, axis=-1)
+    if not (np.isfinite(norm) & (norm >= 1e-6)).all():
         raise ValueError(f"quaternion {q.tolist()} has no direction")
-    x, y, z, w = q / norm
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    if not q.size:
+        return np.zeros((*q.shape[:-1], 3, 3))
+    return Rotation.from_quat(q.reshape(-1, 4)).as_matrix().reshape(*q.shape[:-1], 3, 3)
 
 
 def matrix_to_quaternion(R: np.ndarray) -> np.ndarray:
-    """Quaternion (x, y, z, w) with w >= 0 of a rotation matrix (3, 3), stable for every angle."""
-    m = np.asarray(R, dtype=np.float64)
-    # The four candidates of 4q_i^2; dividing by the largest never divides by a small number.
-    squares = np.array(
-        [
-            1 + m[0, 0] - m[1, 1] - m[2, 2],
-            1 - m[0, 0] + m[1, 1] - m[2, 2],
-            1 - m[0, 0] - m[1, 1] + m[2, 2],
-            1 + m[0, 0] + m[1, 1] + m[2, 2],
-        ]
-    )
-    i = int(np.argmax(squares))
-    rows = [
-        [squares[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
-        [m[0, 1] + m[1, 0], squares[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
-        [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], squares[2], m[1, 0] - m[0, 1]],
-        [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], squares[3]],
-    ]
-    q = np.array(rows[i]) / (2 * np.sqrt(squares[i]))
-    q /= np.linalg.norm(q)
-    return -q if q[3] < 0 else q
+    """Quaternions (..., 4) x, y, z, w with w >= 0 of rotation matrices (..., 3, 3)."""
+    R = np.asarray(R, dtype=np.float64)
+    if not R.size:
+        return np.zeros((*R.shape[:-2], 4))
+    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_quat(canonical=True).reshape(*R.shape[:-2], 4)
 
 
 def make_transform(translation, quaternion=(0.0, 0.0, 0.0, 1.0)) -> np.ndarray:
-    """4x4 transform of a translation (3,) in metres and a quaternion (x, y, z, w)."""
-    T = np.eye(4)
-    T[:3, :3] = quaternion_to_matrix(quaternion)
-    T[:3, 3] = translation
+    """Transforms (..., 4, 4) of translations (..., 3) in metres and quaternions (..., 4) x, y, z, w."""
+    R = quaternion_to_matrix(quaternion)
+    T = np.zeros((*R.shape[:-2], 4, 4))
+    T[..., :3, :3] = R
+    T[..., :3, 3] = translation
+    T[..., 3, 3] = 1.0
     return T
 
 
@@ -78,18 +63,28 @@ def yaw_of(T: np.ndarray) -> np.ndarray:
     return np.arctan2(T[..., 1, 0], T[..., 0, 0])
 
 
-def interpolate(T_a: np.ndarray, T_b: np.ndarray, fraction: float) -> np.ndarray:
-    """Pose between two 4x4 poses: linear in translation, spherical-linear in rotation."""
-    qa, qb = matrix_to_quaternion(T_a[:3, :3]), matrix_to_quaternion(T_b[:3, :3])
-    dot = float(qa @ qb)
-    if dot < 0:
-        qb, dot = -qb, -dot
-    if dot > 0.9995:
-        q = qa + fraction * (qb - qa)
-    else:
-        angle = np.arccos(min(dot, 1.0))
-        q = (np.sin((1 - fraction) * angle) * qa + np.sin(fraction * angle) * qb) / np.sin(angle)
-    return make_transform(T_a[:3, 3] + fraction * (T_b[:3, 3] - T_a[:3, 3]), q)
+def turn_between(heading_a, heading_b) -> np.ndarray:
+    """Size in [0, pi] of the turn from one heading to another, both in radians and of any shape that broadcasts."""
+    return np.abs((np.asarray(heading_a) - heading_b + np.pi) % (2 * np.pi) - np.pi)
+
+
+def rotation_angle(R_a: np.ndarray, R_b: np.ndarray) -> np.ndarray:
+    """Angle in [0, pi] of the rotation from one orientation (..., 3, 3) to another; the trace is 1 + 2 cos."""
+    return np.arccos(np.clip((np.sum(R_a * R_b, axis=(-2, -1)) - 1) / 2, -1.0, 1.0))
+
+
+def interpolate(T_a: np.ndarray, T_b: np.ndarray, fraction) -> np.ndarray:
+    """Poses between T_a and T_b (..., 4, 4) at fractions (...): linear in translation, spherical-linear in rotation."""
+    f = np.asarray(fraction, dtype=np.float64)
+    shape = np.broadcast_shapes(f.shape, T_a.shape[:-2], T_b.shape[:-2])
+    T = np.array(np.broadcast_to(T_a, (*shape, 4, 4)), dtype=np.float64)
+    T[..., :3, 3] += f[..., None] * (T_b[..., :3, 3] - T_a[..., :3, 3])
+    if T.size:
+        relative = np.swapaxes(T[..., :3, :3], -1, -2) @ T_b[..., :3, :3]
+        turn = Rotation.from_matrix(relative.reshape(-1, 3, 3)).as_rotvec().reshape(*shape, 3)
+        part = Rotation.from_rotvec((turn * f[..., None]).reshape(-1, 3)).as_matrix()
+        T[..., :3, :3] = T[..., :3, :3] @ part.reshape(*shape, 3, 3)
+    return T
 
 
 def geodetic_to_ecef(latitude_deg: float, longitude_deg: float, altitude_m: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vpr_ros.geometry import matrix_to_quaternion
+from vpr_ros.geometry import interpolate
 from vpr_ros.sensors.poses.trajectory import Trajectory
 
 
@@ -23,38 +23,8 @@ def poses_at(trajectory: Trajectory, stamps_ns: np.ndarray, max_gap_s: float = 1
     inside = (samples[before] <= stamps) & (stamps <= samples[after]) & (gap <= max_gap_s * 1e9)
     fraction = np.where(gap > 0, (stamps - samples[before]) / np.maximum(gap, 1), 0.0)
     rows = np.flatnonzero(inside)
-    needed = np.unique(np.concatenate([before[rows], after[rows]]))
-    quaternions = np.zeros((len(samples), 4))
-    quaternions[needed] = [matrix_to_quaternion(R) for R in trajectory.T[needed, :3, :3]] if len(needed) else 0
-    f = fraction[rows][:, None]
-    position = trajectory.T[:, :3, 3]
-    T[rows, :3, 3] = position[before[rows]] * (1 - f) + position[after[rows]] * f
-    T[rows, :3, :3] = _matrices(_slerp(quaternions[before[rows]], quaternions[after[rows]], f))
+    T[rows] = interpolate(trajectory.T[before[rows]], trajectory.T[after[rows]], fraction[rows])
     return T, inside
-
-
-def _slerp(a: np.ndarray, b: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Unit quaternions (N, 4) between a and b (N, 4) at fractions f (N, 1)."""
-    dot = (a * b).sum(axis=1, keepdims=True)
-    b, dot = np.where(dot < 0, -b, b), np.minimum(np.abs(dot), 1.0)
-    angle = np.arccos(dot)
-    close = dot > 0.9995  # the sines lose their digits; the chord is the arc
-    sine = np.where(close, 1.0, np.sin(angle))
-    q = np.where(close, a + f * (b - a), (np.sin((1 - f) * angle) * a + np.sin(f * angle) * b) / sine)
-    return q / np.linalg.norm(q, axis=1, keepdims=True) if len(q) else q
-
-
-def _matrices(q: np.ndarray) -> np.ndarray:
-    """Rotation matrices (N, 3, 3) of unit quaternions (N, 4) x, y, z, w."""
-    x, y, z, w = q.T
-    return np.stack(
-        [
-            np.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=-1),
-            np.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=-1),
-            np.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=-1),
-        ],
-        axis=-2,
-    )
 
 
 def travelled(T: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros import __version__
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.metrics import PrecisionRecall
 from vpr_ros.evaluation.report.condition_plots import conditions_picture
@@ -50,7 +50,7 @@ def write_evaluation(folder: str | Path, evaluation: ModelEvaluation) -> list[Pa
         "areas": {area: {"AR@1": v, "AR@1%": recalls.per_area("1%")[area]} for area, v in recalls.per_area().items()},
         "conditions": [dict(zip(header, row, strict=True)) for row in conditions],
     }
-    with atomic_text(folder / "evaluation.json") as stream:
+    with whole_text(folder / "evaluation.json") as stream:
         json.dump(_plain(facts), stream, indent=1, allow_nan=False)
         stream.write("\n")
     title = f"{evaluation.model} on {evaluation.data}: AR@1 {recalls.ar1:.3f}, AR@1 % {recalls.ar1_percent:.3f}"
@@ -68,7 +68,7 @@ def thinned(curve: PrecisionRecall, most: int = CURVE_POINTS) -> list[tuple[floa
 
 
 def _csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([[f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows])

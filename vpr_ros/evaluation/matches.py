@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 
 STATUSES = ("accepted", "rejected", "unknown")
@@ -154,7 +154,7 @@ class MatchWriter:
 @contextmanager
 def match_writer(path: str | Path) -> Iterator[MatchWriter]:
     """Stream records to a matches.jsonl that appears whole when the block ends, or not at all."""
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         yield MatchWriter(stream)
 
 
@@ -221,7 +221,7 @@ CSV_COLUMNS = (
 
 def write_csv(path: str | Path, records: Iterable[MatchRecord]) -> None:
     """Write matches.csv for spreadsheets: one row per frame, the two best places and the first retrieved keyframe."""
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for r in records:
@@ -252,7 +252,7 @@ def write_run(path: str | Path, run: RunInfo) -> None:
     """Write run.json, whole or not at all; entries of `extra` stand beside the named fields."""
     data = asdict(run)
     data.update(data.pop("extra"))
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         stream.write(json.dumps(data, indent=2, default=str) + "\n")
 
 

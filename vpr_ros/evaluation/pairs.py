@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.truth import Truth
 
@@ -65,7 +65,7 @@ def _stamp(text: str) -> int:
 
 def write_pairs(path: str | Path, pairs: list[Pair]) -> None:
     """Write a file that `read_pairs` reads back."""
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["query_stamp_ns", "reference_stamp_ns", "tolerance_frames"])
         writer.writerows(["" if cell is None else cell for cell in pair] for pair in pairs)

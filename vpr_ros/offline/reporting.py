@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
@@ -46,7 +46,7 @@ def write_evaluation(
     `map_path` and `bag` stand in for those that run.json names; `extra` goes to ReportInput (tables, title, ...).
     """
     out = Path(out)
-    with atomic_text(out / "eval.json") as stream:
+    with whole_text(out / "eval.json") as stream:
         json.dump({"rule": evaluated.truth.rule, **evaluated.evaluation.to_dict()}, stream, indent=2)
     run = evaluated.run
     with PlaceMap.open(map_path or map_of(run, out)) as place_map:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.geometry import matrix_to_quaternion
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
@@ -57,5 +57,5 @@ def loop_closures(out: Path, place_map: PlaceMap, wanted: bool) -> Iterator[Loop
     if not wanted:
         yield None
         return
-    with atomic_text(out / FILE) as stream:
+    with whole_text(out / FILE) as stream:
         yield LoopClosures(stream, place_map)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros import __version__
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.protocols.folders import FolderResult, read_image
@@ -41,7 +41,7 @@ def write_folder_report(
         *_galleries(first, examples),
     ]
     folders = f"{first.query_files[0].parent} → {first.database_files[0].parent}"
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         stream.write(page.page(title, folders, verdict, body, f"Written by vpr_ros {__version__}."))
 
 

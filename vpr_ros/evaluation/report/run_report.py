@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from vpr_ros import __version__
-from vpr_ros.atomic import atomic_text
+from vpr_ros.atomic import whole_text
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.report import curves, judged, page, unjudged
 from vpr_ros.evaluation.report.gallery import galleries
@@ -23,7 +23,7 @@ def write_report(path: str | Path, report: ReportInput) -> None:
     Raises VprError where the file cannot be written or records and truth do not belong together.
     """
     text = render_report(report)
-    with atomic_text(path) as stream:
+    with whole_text(path) as stream:
         stream.write(text)
 
 
