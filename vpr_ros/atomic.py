@@ -69,6 +69,13 @@ def write_whole(
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def take_name(finished: Path, path: Path) -> None:
+    """Give a file that is complete the name `path` beside it, replacing what has it; durable."""
+    sync(finished)
+    os.replace(finished, path)
+    sync(path.parent)
+
+
 def is_draft(name: str) -> bool:
     """Whether a file's name is one that a killed `whole_file` leaves behind."""
     return name.startswith(".") and name.endswith(".part")

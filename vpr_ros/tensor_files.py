@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
 
 MAX_NAMES = 6
@@ -75,20 +74,15 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a .safetensors file whole or not at all; VprError when it cannot be written."""
-    path, temporary = Path(path), None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        save_file(tensors, temporary, metadata=metadata)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise VprError(f"cannot write the checkpoint {path}: {error}.") from error
+        with whole_file(path, explain=lambda error: _unwritable(path, error)) as draft:
+            save_file(tensors, draft, metadata=metadata)
+    except SafetensorError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: Exception) -> VprError:
+    return VprError(f"cannot write the checkpoint {path}: {error}.")
 
 
 def strip_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,19 +1,20 @@
 """The map: keyframes in one SQLite file, the search index over them, and the tools that edit them."""
 
+from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.edit import prune, redescribe, replace_poses
 from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
-from vpr_ros.place_map.keyframes import KeyframePoses, Keyframes
+from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.merging import merge
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.store import PlaceMap, Session
 from vpr_ros.place_map.summary import info
 
 __all__ = [
+    "Describer",
     "GateConfig",
     "KeyframeGate",
-    "KeyframePoses",
     "Keyframes",
     "MountedCamera",
     "PlaceIndex",

@@ -5,7 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vpr_ros.errors import FrameError, VprError
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import rotation_angle
+from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.keyframes import Keyframes, pose_row
 from vpr_ros.place_map.schema import MAP_COLUMNS, put_meta
 from vpr_ros.place_map.store import PlaceMap
@@ -17,19 +19,6 @@ class PoseSource(Protocol):
     """Poses by time, such as `vpr_ros.sensors.Trajectory`."""
 
     def at(self, stamp_ns: int, max_gap_s: float = ...) -> np.ndarray | None: ...
-
-
-class Describer(Protocol):
-    """What turns images into descriptors, such as `vpr_ros.student.DescriptorExtractor`."""
-
-    name: str
-    dim: int
-    fingerprint: str
-
-    @property
-    def preprocessing(self) -> dict: ...
-
-    def describe(self, images) -> np.ndarray: ...
 
 
 def prune(
@@ -91,8 +80,7 @@ def _spaced(keyframes: Keyframes, keep: np.ndarray, spacing_m: float, turn_rad: 
             if not np.isfinite(T).all():
                 continue
             if last is not None and np.linalg.norm(T[:3, 3] - last[:3, 3]) < spacing_m:
-                cosine = (np.sum(T[:3, :3] * last[:3, :3]) - 1) / 2
-                chosen[row] = np.arccos(np.clip(cosine, -1, 1)) >= turn_rad
+                chosen[row] = rotation_angle(T[:3, :3], last[:3, :3]) >= turn_rad
             if chosen[row]:
                 last = T
     return chosen
@@ -167,22 +155,16 @@ def redescribe(
 
 def _images(db, ids: list[int], lost: list[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Batches of ids and their thumbnails (H, W, 3) uint8 RGB; ids without a readable one are appended to `lost`."""
+    from vpr_ros import pictures  # OpenCV is loaded only where a map is described anew
+
     for start in range(0, len(ids), _BATCH):
         good, images = [], []
         for keyframe_id in ids[start : start + _BATCH]:
             row = db.execute("SELECT jpeg FROM thumbnails WHERE id = ?", (keyframe_id,)).fetchone()
-            try:
-                images.append(_decode(None if row is None else row[0]))
-                good.append(keyframe_id)
-            except FrameError:
+            image = None if row is None else pictures.decode(row[0])
+            if image is None:
                 lost.append(keyframe_id)
+            else:
+                images.append(image)
+                good.append(keyframe_id)
         yield good, images
-
-
-def _decode(jpeg: bytes | None) -> np.ndarray:
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    if image is None:
-        raise FrameError("the thumbnail is missing or unreadable")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

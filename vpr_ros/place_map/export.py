@@ -1,10 +1,12 @@
 """A map's keyframes as plain text for other tools."""
 
 import csv
+import errno
 import io
 import os
 from pathlib import Path
 
+from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.place_map.schema import MAP_COLUMNS, POSE_COLUMNS
 from vpr_ros.place_map.store import PlaceMap
@@ -58,11 +60,6 @@ def export_tum(place_map: PlaceMap, path, pose: str = "map", session: int | None
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError as error:
-        raise VprError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    if not path.parent.is_dir():
+        raise VprError(f"cannot write {path}: {os.strerror(errno.ENOENT)}")
+    write_whole(path, text, explain=lambda error: VprError(f"cannot write {path}: {error.strerror or error}"))

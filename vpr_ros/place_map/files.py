@@ -4,7 +4,9 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import schema
 
@@ -48,43 +50,35 @@ def connect(path: Path, query: str, timeout_s: float = _BUSY_TIMEOUT_S) -> sqlit
     return db
 
 
-def create(path: Path, meta: dict) -> None:
-    """Write an empty map. It appears under its name only when it is complete, so that no kill leaves half a map."""
-    if path.exists():
-        raise VprError(f"map {path} exists already: choose another name, or add a session to it")
+def require_folder(path: Path) -> None:
+    """VprError unless a map can be made at `path`: its folder is there and may be written."""
     if not path.parent.is_dir():
         raise VprError(f"cannot create map {path}: the directory {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise VprError(f"cannot create map {path}: the directory {path.parent} is not writable")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+
+
+def create(path: Path, meta: dict[str, Any]) -> None:
+    """Write an empty map. It appears under its name only when it is complete, so that no kill leaves half a map."""
+    taken = VprError(f"map {path} exists already: choose another name, or add a session to it")
+    if path.exists():
+        raise taken
+    require_folder(path)
     try:
-        db = connect(draft, "mode=rwc")
-        try:
-            db.execute("PRAGMA synchronous=FULL")
-            schema.create_tables(db, meta)
-        finally:
-            db.close()
-        try:
-            os.link(draft, path)  # unlike a rename, never replaces a map made in between
-        except FileExistsError:
-            raise VprError(f"map {path} exists already: choose another name, or add a session to it") from None
-        except OSError:  # file systems without hard links (USB sticks)
-            os.rename(draft, path)
-        sync_directory(path.parent)
-    except (sqlite3.Error, OSError) as error:
+        with whole_file(path, replace=False, explain=lambda error: explain(error, path, "create")) as draft:
+            try:
+                db = connect(draft, "mode=rwc")
+                try:
+                    db.execute("PRAGMA synchronous=FULL")
+                    schema.create_tables(db, meta)
+                finally:
+                    db.close()
+            finally:
+                beside(draft, "-journal").unlink(missing_ok=True)
+    except FileExistsError:
+        raise taken from None
+    except sqlite3.Error as error:
         raise explain(error, path, "create") from error
-    finally:
-        for leftover in (draft, beside(draft, "-journal")):
-            leftover.unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make a new or renamed entry of the directory survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:

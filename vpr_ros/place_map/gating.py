@@ -1,8 +1,23 @@
 """Which frames become keyframes: those that show a place which the last keyframe does not."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+from vpr_ros.geometry import rotation_angle
+
+GateReason = Literal[
+    "first frame",
+    "every n-th frame",
+    "between n-th frames",
+    "moved",
+    "turned",
+    "close to the last keyframe",
+    "same view although odometry moved",
+    "new view",
+    "same view as the last keyframe",
+]
 
 
 @dataclass(frozen=True)
@@ -37,13 +52,19 @@ class KeyframeGate:
         self._descriptor: np.ndarray | None = None
         self._since = -1  # frames since the last keyframe
 
-    def decide(self, observation, descriptor: np.ndarray | None = None) -> tuple[bool, str]:
-        """Whether the frame becomes a keyframe, and why: one of a few fixed phrases, fit for counting.
+    def decide(
+        self,
+        T_odom_base: np.ndarray | None = None,
+        T_map_base: np.ndarray | None = None,
+        descriptor: np.ndarray | None = None,
+    ) -> tuple[bool, GateReason]:
+        """Whether the frame becomes a keyframe, and why.
 
-        `observation` has `T_odom_base` and `T_map_base` (4x4 or None; odometry is preferred, it has no jumps), or is
-        such a pose itself, or None. `descriptor` (dim,) is needed only where novelty or slip is judged.
+        Odometry is preferred to the pose in the map frame, because it has no jumps; a pose with NaN is none.
+        `descriptor` (dim,) is needed only where novelty or slip is judged.
         """
-        poses = _poses(observation)
+        named = {"odometry": T_odom_base, "map": T_map_base}
+        poses = {name: T for name, T in named.items() if T is not None and np.isfinite(T).all()}
         keep, reason = self._judge(poses, descriptor)
         if keep:
             self._poses, self._since = poses, 0
@@ -52,7 +73,7 @@ class KeyframeGate:
             self._since += 1
         return keep, reason
 
-    def _judge(self, poses: dict[str, np.ndarray], descriptor) -> tuple[bool, str]:
+    def _judge(self, poses: dict[str, np.ndarray], descriptor: np.ndarray | None) -> tuple[bool, GateReason]:
         config = self.config
         if self._since < 0:
             return True, "first frame"
@@ -64,8 +85,8 @@ class KeyframeGate:
             return self._judge_view(descriptor)
         last, now = self._poses[source], poses[source]
         if np.linalg.norm(now[:3, 3] - last[:3, 3]) >= config.distance_m:
-            reason = "moved"
-        elif _angle_rad(last[:3, :3], now[:3, :3]) >= np.radians(config.heading_deg):
+            reason: GateReason = "moved"
+        elif rotation_angle(last[:3, :3], now[:3, :3]) >= np.radians(config.heading_deg):
             reason = "turned"
         else:
             return False, "close to the last keyframe"
@@ -73,27 +94,13 @@ class KeyframeGate:
             return False, "same view although odometry moved"
         return True, reason
 
-    def _judge_view(self, descriptor) -> tuple[bool, str]:
+    def _judge_view(self, descriptor: np.ndarray | None) -> tuple[bool, GateReason]:
         if self._similarity(descriptor) < self.config.novelty_similarity:
             return True, "new view"
         return False, "same view as the last keyframe"
 
-    def _similarity(self, descriptor) -> float:
+    def _similarity(self, descriptor: np.ndarray | None) -> float:
         """Cosine to the last keyframe; -1 (all new) where either has no descriptor."""
         if descriptor is None or self._descriptor is None:
             return -1.0
         return float(np.asarray(descriptor, dtype=np.float32) @ self._descriptor)
-
-
-def _poses(observation) -> dict[str, np.ndarray]:
-    """Usable poses by source, odometry first; a pose with NaN is none."""
-    if isinstance(observation, np.ndarray):
-        named = {"given": observation}
-    else:
-        named = {name: getattr(observation, name, None) for name in ("T_odom_base", "T_map_base")}
-    return {name: T for name, T in named.items() if T is not None and np.isfinite(T).all()}
-
-
-def _angle_rad(R_a: np.ndarray, R_b: np.ndarray) -> float:
-    """Angle of the rotation from one orientation to the other; trace = 1 + 2 cos."""
-    return float(np.arccos(np.clip((np.sum(R_a * R_b) - 1) / 2, -1.0, 1.0)))

@@ -4,9 +4,14 @@ import json
 import os
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+from vpr_ros.atomic import whole_file
+from vpr_ros.errors import VprError
+from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.store import PlaceMap
 
 # Exact search reads every descriptor: 1 GB and about 10 ms of memory traffic per million 512-d fp16 rows. A graph only
 # pays above about two million, where a flat search no longer fits between two camera frames; below, exact similarities
@@ -16,6 +21,7 @@ _HNSW_LINKS = 32
 _HNSW_BUILD = 200
 _HNSW_SEARCH = 256
 _CHUNK = 65536
+Kind = Literal["flat", "hnsw"]
 _SMALL_BATCH = 8  # waking a thread pool costs more than it saves on the few queries of a live robot
 
 
@@ -25,17 +31,17 @@ class PlaceIndex:
     Kind "flat" is exact; "hnsw" approximate; "auto" takes the flat one up to HNSW_THRESHOLD rows at `build`.
     """
 
-    def __init__(self, dim: int, kind: str = "auto"):
+    def __init__(self, dim: int, kind: Kind | Literal["auto"] = "auto"):
         if kind not in ("auto", "flat", "hnsw"):
             raise ValueError(f"kind {kind!r} is none of auto, flat, hnsw")
         self.dim = dim
         self._wanted = kind
         self._make("flat" if kind == "auto" else kind)
 
-    def _make(self, kind: str) -> None:
+    def _make(self, kind: Kind) -> None:
         import faiss
 
-        self.kind = kind
+        self.kind: Kind = kind
         quantizer: Any = faiss.ScalarQuantizer.QT_fp16
         self._index: Any
         if kind == "flat":
@@ -51,10 +57,10 @@ class PlaceIndex:
 
     def build(self, descriptors: np.ndarray) -> "PlaceIndex":
         """Forget everything and index these rows (N, dim)."""
-        kind = self._wanted
-        if kind == "auto":
-            kind = "hnsw" if len(descriptors) > HNSW_THRESHOLD else "flat"
-        self._make(kind)
+        if self._wanted == "auto":
+            self._make("hnsw" if len(descriptors) > HNSW_THRESHOLD else "flat")
+        else:
+            self._make(self._wanted)
         self.add(descriptors)
         return self
 
@@ -90,20 +96,14 @@ class PlaceIndex:
         return rows.reshape(-1, self.dim)
 
     def save(self, path: Path, key: str) -> None:
-        """Write a cache file for content named `key`; it appears only when complete."""
+        """Write a cache file for content named `key`, whole or not at all; VprError or RuntimeError."""
         import faiss
 
-        draft = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.new")
-        try:
+        with whole_file(path) as draft:
             faiss.write_index(self._index, str(draft))
             trailer = json.dumps({"key": key, "kind": self.kind, "dim": self.dim, "crc": _crc(draft)}).encode()
             with open(draft, "ab") as stream:  # behind faiss's own bytes, which it reads from the front
                 stream.write(trailer + len(trailer).to_bytes(8, "little"))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def load(self, path: Path, key: str) -> bool:
         """Take over the cache file if it is whole and holds the content named `key`; else return False, unchanged."""
@@ -124,7 +124,7 @@ class PlaceIndex:
             return False
 
 
-def map_index(place_map, keyframes) -> PlaceIndex:
+def map_index(place_map: PlaceMap, keyframes: Keyframes) -> PlaceIndex:
     """Index over all keyframes of a map, row for row.
 
     A flat index is rebuilt in memory (faster than reading it); a graph is kept in `<map>.faiss`, which is rebuilt
@@ -139,7 +139,7 @@ def map_index(place_map, keyframes) -> PlaceIndex:
         index.build(keyframes.descriptors)
         try:
             index.save(cache, key)
-        except (OSError, RuntimeError):
+        except (VprError, RuntimeError):  # faiss's own errors are RuntimeErrors
             pass
     return index
 

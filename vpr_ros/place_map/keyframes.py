@@ -6,22 +6,25 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.geometry import matrix_to_quaternion
-from vpr_ros.place_map.schema import MAP_COLUMNS, POSE_COLUMNS
+from vpr_ros.geometry import make_transform, matrix_to_quaternion
+from vpr_ros.place_map.schema import POSE_COLUMNS
 
 _CHUNK = 8192
 
 
 @dataclass(frozen=True)
 class Keyframes:
-    """N keyframes sorted by (session, stamp); row i of every array belongs to the same keyframe."""
+    """N keyframes; row i of every array belongs to the same keyframe.
+
+    Of a whole map they are sorted by (session, stamp). `PlaceMap.poses` reads them without descriptors, sorted by id.
+    """
 
     ids: np.ndarray  # (N,) int64, permanent
     sessions: np.ndarray  # (N,) int64
     stamps_ns: np.ndarray  # (N,) int64, of the image
     T_map_base: np.ndarray  # (N, 4, 4) float64, NaN where the keyframe has no such pose
     T_odom_base: np.ndarray  # (N, 4, 4) float64, NaN likewise; drifts, and each session has its own origin
-    descriptors: np.ndarray  # (N, dim) float16 unit rows
+    descriptors: np.ndarray  # (N, dim) float16 unit rows; (N, 0) where they were not read
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,19 +49,6 @@ class Keyframes:
         return Keyframes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-@dataclass(frozen=True)
-class KeyframePoses:
-    """N keyframes sorted by id, without descriptors."""
-
-    ids: np.ndarray  # (N,) int64
-    sessions: np.ndarray  # (N,) int64
-    stamps_ns: np.ndarray  # (N,) int64, of the image
-    T_map_base: np.ndarray  # (N, 4, 4) float64, NaN where the keyframe has no such pose
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
 def pose_row(T: np.ndarray | None, name: str) -> tuple:
     """Seven numbers x y z qx qy qz qw (or seven None) of a 4x4 pose; FrameError when it is no rigid transform."""
     if T is None:
@@ -73,15 +63,13 @@ def pose_row(T: np.ndarray | None, name: str) -> tuple:
 
 
 def poses_from_rows(rows: np.ndarray) -> np.ndarray:
-    """4x4 poses (N, 4, 4) of rows (N, 7) x y z qx qy qz qw; NaN rows give NaN poses."""
-    x, y, z, w = rows[:, 3:].T
-    T = np.zeros((len(rows), 4, 4))
-    T[:, 0, 0], T[:, 0, 1], T[:, 0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)
-    T[:, 1, 0], T[:, 1, 1], T[:, 1, 2] = 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)
-    T[:, 2, 0], T[:, 2, 1], T[:, 2, 2] = 2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)
-    T[:, :3, 3] = rows[:, :3]
-    T[:, 3, 3] = 1.0
-    T[~np.isfinite(rows).all(axis=1)] = np.nan
+    """4x4 poses (N, 4, 4) of rows (N, 7) x y z qx qy qz qw; NaN rows give NaN poses. VprError for a zero quaternion."""
+    T = np.full((len(rows), 4, 4), np.nan)
+    known = np.isfinite(rows).all(axis=1)
+    try:
+        T[known] = make_transform(rows[known, :3], rows[known, 3:])
+    except ValueError as error:
+        raise VprError(f"a pose of the map is damaged ({error}): restore a copy or map the drive again") from error
     return T
 
 
@@ -105,6 +93,20 @@ def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
                 "rebuild them with `vpr_ros redescribe`"
             )
         descriptors[start : start + _CHUNK] = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(-1, dim)
+    return _keyframes(whole, poses, descriptors)
+
+
+def load_poses(db: sqlite3.Connection, after: int) -> Keyframes:
+    """Read the keyframes with an id above `after`, sorted by id, without their descriptors."""
+    query = f"SELECT id, session, stamp_ns, {', '.join(POSE_COLUMNS)} FROM keyframes WHERE id > ? ORDER BY id"
+    rows = db.execute(query, (after,)).fetchall()
+    whole = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
+    poses = np.array([row[3:] for row in rows], dtype=np.float64).reshape(-1, 14)
+    return _keyframes(whole, poses, np.empty((len(rows), 0), dtype=np.float16))
+
+
+def _keyframes(whole: np.ndarray, poses: np.ndarray, descriptors: np.ndarray) -> Keyframes:
+    """Of rows (N, 3) id, session, stamp and rows (N, 14) in the order of POSE_COLUMNS."""
     return Keyframes(
         ids=whole[:, 0].copy(),
         sessions=whole[:, 1].copy(),
@@ -113,12 +115,3 @@ def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
         T_odom_base=poses_from_rows(poses[:, :7]),
         descriptors=descriptors,
     )
-
-
-def load_poses(db: sqlite3.Connection, after: int) -> KeyframePoses:
-    """Read ids, sessions, stamps and map poses of the keyframes with an id above `after`."""
-    query = f"SELECT id, session, stamp_ns, {', '.join(MAP_COLUMNS)} FROM keyframes WHERE id > ? ORDER BY id"
-    rows = db.execute(query, (after,)).fetchall()
-    whole = np.array([row[:3] for row in rows], dtype=np.int64).reshape(-1, 3)
-    poses = np.array([row[3:] for row in rows], dtype=np.float64).reshape(-1, 7)
-    return KeyframePoses(whole[:, 0].copy(), whole[:, 1].copy(), whole[:, 2].copy(), poses_from_rows(poses))

@@ -1,16 +1,18 @@
 """Several maps into one file."""
 
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, PAYLOAD_TABLES, put_meta, read_meta
 from vpr_ros.place_map.store import PlaceMap
 
 
-def merge(out, paths: Sequence, place_radius_m: float | None = None) -> dict:
+def merge(out: str | Path, paths: Sequence[str | Path], place_radius_m: float | None = None) -> dict[str, Any]:
     """Write the sessions of several maps into a new map `out`, which appears only when it is complete.
 
     Keyframes get new ids, permanent in the new map; `PlaceMap.current_id(old map id, old id)` finds them again, also
@@ -20,23 +22,32 @@ def merge(out, paths: Sequence, place_radius_m: float | None = None) -> dict:
     Raises VprError when the maps do not fit together, hold the same keyframes, or `out` exists.
     """
     out = Path(out)
+    taken = VprError(f"map {out} exists already: choose another name for the merged map")
     if out.exists():
-        raise VprError(f"map {out} exists already: choose another name for the merged map")
+        raise taken
     if len(paths) < 2:
         raise VprError("merging needs at least two maps")
-    sources: list[PlaceMap] = []
-    draft = out.with_name(f".{out.name}.{os.getpid()}.merge")
-    try:
-        for path in paths:
-            sources.append(PlaceMap.open(path))
+    with ExitStack() as opened:
+        sources = [opened.enter_context(PlaceMap.open(path)) for path in paths]
         radius_m = _common_settings(sources, place_radius_m)
-        first = sources[0]
+        files.require_folder(out)
+        try:
+            with whole_file(out, replace=False, explain=lambda error: files.explain(error, out, "create")) as draft:
+                return _write(draft, out, sources, radius_m)
+        except FileExistsError:
+            raise taken from None
+
+
+def _write(draft: Path, out: Path, sources: list[PlaceMap], place_radius_m: float) -> dict[str, Any]:
+    """Merge into the file `draft`, which is to become `out`; returns what `merge` does."""
+    first = sources[0]
+    try:
         merged = PlaceMap.create(
             draft,
             fingerprint=first.fingerprint,
             dim=first.dim,
             preprocessing=first.preprocessing,
-            place_radius_m=radius_m,
+            place_radius_m=place_radius_m,
             frame_id=first.frame_id,
             datum=first.datum,
             model_name=first.model_name,
@@ -44,23 +55,16 @@ def merge(out, paths: Sequence, place_radius_m: float | None = None) -> dict:
         with merged:
             for source in sources:
                 _append(merged, source)
-            counts = {
+            return {
                 "map_id": merged.map_id,
                 "maps": len(sources),
                 "sessions": len(merged.sessions()),
                 "keyframes": len(merged),
             }
-        os.replace(draft, out)
-        files.sync_directory(out.parent)
-        return counts
-    except OSError as error:
-        raise files.explain(error, out, "create") from error
     except VprError as error:
         raise VprError(str(error).replace(str(draft), str(out))) from error
     finally:
-        for source in sources:
-            source.close()
-        for leftover in (draft, files.beside(draft, "-wal"), files.beside(draft, "-shm")):
+        for leftover in (files.beside(draft, "-wal"), files.beside(draft, "-shm")):
             leftover.unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
-from vpr_ros.place_map.keyframes import KeyframePoses, Keyframes, load_keyframes, load_poses, pose_row
+from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, load_poses, pose_row
 from vpr_ros.place_map.mapfile import MapFile
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
@@ -194,8 +194,8 @@ class PlaceMap(MapFile):
             self._meta = read_meta(db)  # another process may have edited the map since it was opened
             return load_keyframes(db, self.dim)
 
-    def poses(self, after: int = 0) -> KeyframePoses:
-        """Ids, sessions, stamps and map poses of the keyframes with an id above `after`, those not yet durable too."""
+    def poses(self, after: int = 0) -> Keyframes:
+        """Keyframes with an id above `after`, sorted by id, without descriptors; those not yet durable included."""
         with self.reading() as db:
             return load_poses(db, int(after))
 

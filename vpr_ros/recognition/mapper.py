@@ -107,7 +107,7 @@ class Mapper:
         if self.paused:
             return MapperResult(observation.stamp_ns, None, "mapping is paused", recognition)
         observation = self._with_map_pose(_without_bad_poses(observation))
-        keep, reason = self._gate.decide(observation, descriptor)
+        keep, reason = self._gate.decide(observation.T_odom_base, observation.T_map_base, descriptor)
         if not keep:
             return MapperResult(observation.stamp_ns, None, reason, recognition)
         if self.session is None:

@@ -12,7 +12,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
 from vpr_ros.observation import Observation
 from vpr_ros.offline.map_bag import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M
-from vpr_ros.place_map import KeyframePoses, MountedCamera, PlaceMap
+from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
 from vpr_ros.recognition import Localizer, Mapper, Recognition
 from vpr_ros.runtime import settings
 from vpr_ros.runtime.health import Health
@@ -182,7 +182,7 @@ class Pipeline:
                 T = T @ mapped.T_base_camera @ invert(camera.T_base_camera)
         return T, place_covariance(recogniser.topology.radius)
 
-    def keyframes(self, after: int = 0) -> KeyframePoses:
+    def keyframes(self, after: int = 0) -> Keyframes:
         """Keyframes with an id above `after`."""
         return self.place_map.poses(after)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vpr_ros.atomic import take_name
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
@@ -158,7 +159,7 @@ def fetch(
             # a complete but wrong file must not be resumed
             part.unlink()
             raise
-        part.replace(target)
+        take_name(part, target)
         return target
     check(entry, target)
     return target

@@ -127,7 +127,7 @@ class KeyframePath:
         self._map_id = map_id
 
     def extend(self, keyframes: Any, up_to: int) -> bool:
-        """Append the KeyframePoses with an id above `last_id` and at most `up_to`; True if there were any."""
+        """Append the keyframes with an id above `last_id` and at most `up_to`; True if there were any."""
         ids = np.asarray(keyframes.ids)
         new = np.flatnonzero((ids > self.last_id) & (ids <= up_to))
         T = np.array(keyframes.T_map_base, dtype=np.float64)[new]
