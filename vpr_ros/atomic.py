@@ -15,18 +15,20 @@ def whole_file(
     *,
     replace: bool = True,
     durable: bool = True,
+    make_folder: bool = True,
     explain: Callable[[OSError], VprError] | None = None,
 ) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the name `path` only if the block ends without an exception.
 
-    The folder is made if it is missing. With `durable` the file and its name survive a power cut. Without `replace`
-    a file that has the name already stays, and FileExistsError is raised. Any other OSError becomes the VprError that
-    `explain` makes of it; a former file then stays as it was.
+    A missing folder is made, unless `make_folder` is False. With `durable` the file and its name survive a power cut.
+    Without `replace` a file that has the name already stays, and FileExistsError is raised. Any other OSError becomes
+    the VprError that `explain` makes of it; a former file then stays as it was.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield draft
         if durable:
             sync(draft)

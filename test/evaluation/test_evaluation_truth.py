@@ -7,7 +7,6 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation.pairs import Pair, read_pairs, truth_from_pairs, write_pairs
 from vpr_ros.evaluation.truth import (
     frame_numbers,
-    poses_at,
     truth_for_folders,
     truth_from_frames,
     truth_from_names,
@@ -47,15 +46,6 @@ def test_the_radius_is_inclusive_and_planar():
     query = planar_transform(0, 0, 0)[None]
     keyframes = np.array([planar_transform(10, 0, 0, z_m=99), planar_transform(10.001, 0, 0)])
     assert truth_from_poses(query, np.array([5, 6]), keyframes, 10.0).positives[0].tolist() == [5]
-
-
-def test_poses_at_leaves_gaps_as_nan():
-    class Straight:
-        def at(self, stamp_ns, max_gap_s):
-            return planar_transform(stamp_ns / 1e9, 0, 0) if stamp_ns < 5e9 * max_gap_s else None
-
-    poses = poses_at(Straight(), [10**9, 9 * 10**9], max_gap_s=1.0)
-    assert poses[0, 0, 3] == 1.0 and np.isnan(poses[1]).all()
 
 
 def test_bad_radius_and_lengths_are_sentences():

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation, Slerp
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform, yaw_of
 from vpr_ros.sensors import Trajectory, odometry_msg, pose_msg
+from vpr_ros.sensors.poses.trajectory import travelled
 
 SECOND = 10**9
 
@@ -36,6 +38,52 @@ def test_never_extrapolated_and_never_across_a_gap():
     assert np.array_equal(trajectory.at(SECOND, max_gap_s=0.0), trajectory.T[0])
     assert np.array_equal(trajectory.at(6 * SECOND), trajectory.T[-1])
     assert Trajectory(np.empty(0), np.empty((0, 4, 4))).at(5) is None
+
+
+def interpolated(trajectory, stamp, max_gap_s):
+    """The pose at one stamp from scipy's Slerp over all samples, None where nothing covers it."""
+    samples = trajectory.stamps_ns.tolist()
+    if not samples or not samples[0] <= stamp <= samples[-1]:
+        return None
+    before = max(i for i, s in enumerate(samples) if s <= stamp)
+    if samples[before] == stamp:
+        return trajectory.T[before]
+    if samples[before + 1] - samples[before] > max_gap_s * SECOND:
+        return None
+    times = [0.0, (samples[before + 1] - samples[before]) / SECOND]
+    at, pair = (stamp - samples[before]) / SECOND, trajectory.T[before : before + 2]
+    T = np.eye(4)
+    T[:3, :3] = Slerp(times, Rotation.from_matrix(pair[:, :3, :3]))(at).as_matrix()
+    T[:3, 3] = [np.interp(at, times, pair[:, axis, 3]) for axis in range(3)]
+    return T
+
+
+def test_many_stamps_are_answered_as_one_by_one():
+    rng = np.random.default_rng(3)
+    T = np.tile(np.eye(4), (40, 1, 1))
+    T[:, :3, :3] = Rotation.random(40, random_state=1).as_matrix()
+    T[:, :3, 3] = rng.uniform(-2, 2, (40, 3))
+    T[7, :3, :3] = T[6, :3, :3]
+    stamps = np.cumsum(rng.integers(1, 400, 40)) * 10**6
+    stamps[20:] += 3 * SECOND
+    trajectory = Trajectory(stamps, T)
+    asked = np.concatenate([rng.integers(stamps[0] - 10**8, stamps[-1] + 10**8, 300), stamps])
+    for max_gap_s in (0.2, 1.0):
+        found, covered = trajectory.at_many(asked, max_gap_s)
+        assert 0 < covered.sum() < len(asked)
+        for stamp, pose, known in zip(asked, found, covered, strict=True):
+            expected, alone = interpolated(trajectory, stamp, max_gap_s), trajectory.at(int(stamp), max_gap_s)
+            assert known == (expected is not None) == (alone is not None)
+            np.testing.assert_allclose(pose, np.full((4, 4), np.nan) if expected is None else expected, atol=1e-9)
+            assert alone is None or np.array_equal(alone, pose)
+    middle = Trajectory([0, 10], [planar_transform(0, 0, 0), planar_transform(2, 0, 0)])
+    assert middle.at_many([5])[0][0, 0, 3] == 1.0  # integer division would stay at 0
+    assert not Trajectory(np.empty(0), np.empty((0, 4, 4))).at_many([1])[1].any()
+
+
+def test_metres_travelled():
+    assert travelled(np.array([planar_transform(x, 0, 0) for x in (0, 3, 1)])).tolist() == [0, 3, 5]
+    assert travelled(np.empty((0, 4, 4))).tolist() == []
 
 
 def test_stamps_beyond_float_precision_are_exact():

@@ -13,7 +13,7 @@ from pathlib import PurePath
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import yaw_of
+from vpr_ros.geometry import planar_transform, turn_between, yaw_of
 
 CHUNK = 1024  # query rows per distance block: bounds memory at 1024 x K
 
@@ -55,16 +55,6 @@ class Truth:
         )
 
 
-def poses_at(trajectory, stamps_ns: Sequence[int] | np.ndarray, max_gap_s: float = 1.0) -> np.ndarray:
-    """Poses (N, 4, 4) at stamps, NaN where the trajectory, anything with `at(stamp_ns, max_gap_s)`, has a gap."""
-    poses = np.full((len(stamps_ns), 4, 4), np.nan)
-    for i, stamp in enumerate(stamps_ns):
-        T = trajectory.at(int(stamp), max_gap_s)
-        if T is not None:
-            poses[i] = T
-    return poses
-
-
 def truth_from_poses(
     query_poses: np.ndarray,
     keyframe_ids: np.ndarray,
@@ -90,8 +80,7 @@ def truth_from_poses(
         delta = query_xy[rows, None, :] - keyframe_xy[None, :, :]
         near = np.einsum("qkc,qkc->qk", delta, delta) <= radius_m**2  # NaN compares as far
         if max_heading_deg is not None:
-            turn = yaw_of(query_poses[rows])[:, None] - yaw_of(keyframe_poses)[None, :]
-            turn = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+            turn = turn_between(yaw_of(query_poses[rows])[:, None], yaw_of(keyframe_poses))
             near &= turn <= np.radians(max_heading_deg) + 1e-9
         positives.extend(np.sort(ids[row]) for row in near)
     heading = "" if max_heading_deg is None else f" and looks the same way within {max_heading_deg:g}°"
@@ -149,19 +138,20 @@ def truth_from_utm(
     """
 
     def poses(names: Sequence[str]) -> np.ndarray:
-        out = np.tile(np.eye(4), (len(names), 1, 1))
+        out = np.empty((len(names), 4, 4))
         for i, name in enumerate(names):
             fields = PurePath(name).name.split("@")
             try:
-                out[i, :2, 3] = float(fields[1]), float(fields[2])
+                easting, northing = float(fields[1]), float(fields[2])
             except (ValueError, IndexError) as error:
                 raise VprError(f"{name} does not hold @easting@northing in its name; choose another --truth") from error
+            heading = 0.0
             if max_heading_deg is not None:
                 try:
                     heading = np.radians(float(fields[9]))
                 except (ValueError, IndexError) as error:
                     raise VprError(f"{name} does not hold a heading in its 10th field; leave headings out") from error
-                out[i, :2, :2] = [[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]]
+            out[i] = planar_transform(easting, northing, heading)
         return out
 
     rows = np.arange(len(database_names))

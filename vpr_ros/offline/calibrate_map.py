@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.evaluation.truth import Truth, poses_at, truth_from_poses
+from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
@@ -70,7 +70,7 @@ def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig
         raise VprError(f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag.")
     if config.query_bag is None:
         raise VprError("a labelled drive needs the bag with its true poses.")
-    poses = poses_at(read_poses(config.query_bag, config.truth_topic), stamps, config.max_gap_s)
+    poses = read_poses(config.query_bag, config.truth_topic).at_many(stamps, config.max_gap_s)[0]
     if not np.isfinite(poses[:, 0, 3]).any():
         raise VprError(f"no image of bag {config.query_bag} has a true pose: are the stamps of one clock?")
     return truth_from_poses(poses, keyframes.ids, keyframes.T_map_base, config.radius_m)

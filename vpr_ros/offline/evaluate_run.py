@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation.matches import MatchRecord, RunInfo, read_matches, read_run
 from vpr_ros.evaluation.pairs import read_pairs, truth_from_pairs
 from vpr_ros.evaluation.summary import Evaluation, evaluate
-from vpr_ros.evaluation.truth import Truth, poses_at, truth_from_poses
+from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, Trajectory
 from vpr_ros.sensors.bags.topics import NAVSAT, is_ground_truth
@@ -94,7 +94,7 @@ def find_truth(stamps_ns: np.ndarray, keyframes: Keyframes, sources: dict[int, s
         )
     if not config.map_bags or config.query_bag is None:
         raise VprError("ground truth is missing: give --map-bag and --query-bag, or --truth PAIRS.csv.")
-    query_poses = poses_at(read_poses(config.query_bag, config.truth_topic), stamps_ns, config.max_gap_s)
+    query_poses = read_poses(config.query_bag, config.truth_topic).at_many(stamps_ns, config.max_gap_s)[0]
     keyframe_poses = true_keyframe_poses(keyframes, sources, config.map_bags, config.truth_topic, config.max_gap_s)
     if not np.isfinite(query_poses[:, 0, 3]).any():
         raise VprError(f"no frame of the run has a true pose in {config.query_bag}: is it the bag that was localised?")
@@ -117,7 +117,7 @@ def true_keyframe_poses(
     for bag in bags:
         sessions = claims[bag] or [s for s in sources if s not in claimed]
         rows = np.flatnonzero(np.isin(keyframes.sessions, sessions) & np.isnan(poses[:, 0, 3]))
-        poses[rows] = poses_at(read_poses(bag, topic), keyframes.stamps_ns[rows], max_gap_s)
+        poses[rows] = read_poses(bag, topic).at_many(keyframes.stamps_ns[rows], max_gap_s)[0]
     return poses
 
 

@@ -9,7 +9,7 @@ from vpr_ros.observation import Observation
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.runtime.health import Health
 from vpr_ros.sensors.cameras import Camera
-from vpr_ros.sensors.poses.collectors import JUMP_NS
+from vpr_ros.sensors.stamps import JUMP_NS
 
 _MAP_PATIENCE_NS = 2_000_000_000  # so long a drive waits for its first pose in the map frame before odometry stands in
 

@@ -1,6 +1,23 @@
-"""Which image stamps a stream may go on with: one rule for bags and for live topics."""
+"""Stamps of a stream: which of an image may follow the last, and which readings are nearest to given stamps."""
 
-from vpr_ros.sensors.poses.collectors import JUMP_NS
+import numpy as np
+
+JUMP_NS = 1_000_000_000  # a stamp this far back is a restarted clock or a looped bag, less is disorder
+
+
+def nearest(stamps: np.ndarray, of: np.ndarray, count: int = 1) -> np.ndarray:
+    """Indices (N, count) of the readings `of` (M,) increasing nearest in time to each stamp (N,), nearest first.
+
+    Of two equally near the earlier comes first. With fewer than `count` readings there are M columns.
+    """
+    stamps, of = np.asarray(stamps, np.int64), np.asarray(of, np.int64)
+    count = min(count, len(of))
+    # The nearest `count` are neighbours in time: they lie within `count` places on either side.
+    window = min(2 * count, len(of))
+    start = np.clip(np.searchsorted(of, stamps) - count, 0, len(of) - window)
+    columns = start[:, None] + np.arange(window)
+    order = np.argsort(np.abs(of[columns] - stamps[:, None]), axis=1, kind="stable")
+    return np.take_along_axis(columns, order[:, :count], axis=1)
 
 
 class StampOrder:

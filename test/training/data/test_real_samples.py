@@ -11,10 +11,10 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
 from vpr_ros.sensors.base_clouds import transformed
 from vpr_ros.sensors.cameras import Camera
+from vpr_ros.sensors.poses.trajectory import travelled
 from vpr_ros.training.data.datasets.boreas.readings import read_poses
 from vpr_ros.training.data.datasets.boreas.samples import apart
 from vpr_ros.training.data.datasets.boreas.sequence import BoreasSequence
-from vpr_ros.training.data.in_time import poses_at, travelled
 
 DATA = Path(os.environ.get("VPR_ROS_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
 DRIVES = ("boreas-2021-08-05-13-34", "boreas-2021-09-02-11-42")
@@ -71,7 +71,7 @@ def test_boreas_camera_and_lidar_poses_agree_on_where_the_camera_sits(drives):
     """With another rotation convention the mount would turn with the car."""
     for drive in drives:
         table = camera_poses(drive)
-        T, covered = poses_at(drive.poses, table.stamps_ns, max_gap_s=0.15)
+        T, covered = drive.poses.at_many(table.stamps_ns, max_gap_s=0.15)
         mount = invert(T[covered]) @ table.T_map_sensor[covered]
         assert covered.mean() > 0.9
         assert mount[:, :3, 3].std(axis=0).max() < 0.002 and mount[:, :3, :3].std(axis=0).max() < 0.001

@@ -9,7 +9,7 @@ import robotcar_layout as layout
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert
-from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.robotcar.models import (
     MAP_ORIGIN,
     T_base_camera,
@@ -22,7 +22,6 @@ from vpr_ros.training.data.datasets.robotcar.models import (
 from vpr_ros.training.data.datasets.robotcar.readings import raw_velodyne_points, read_scan
 from vpr_ros.training.data.datasets.robotcar.samples import RobotCar
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
-from vpr_ros.training.data.in_time import nearest, poses_at, travelled
 from vpr_ros.training.data.sample import SampleSet
 
 SUMMER, WINTER = layout.NAMES
@@ -172,37 +171,6 @@ def test_poses_are_those_of_the_drive(traversal, world):
         np.abs(moved - traversal.ins_velocity_mps[1:]).max() < 2.5
         and np.abs(np.median(moved - traversal.ins_velocity_mps[1:], axis=0)).max() < 0.1
     )
-
-
-def test_poses_are_interpolated_between_samples():
-    rng = np.random.default_rng(3)
-    T = np.array([layout.pose_matrix(*row) for row in rng.uniform(-2, 2, (40, 6))])
-    T[7, :3, :3] = T[6, :3, :3]
-    stamps = np.cumsum(rng.integers(1, 400, 40)) * 10**6
-    stamps[20:] += 3 * 10**9
-    trajectory = Trajectory(stamps, T)
-    asked = np.concatenate([rng.integers(stamps[0] - 10**8, stamps[-1] + 10**8, 300), stamps])
-    found, covered = poses_at(trajectory, asked)
-    assert 0 < covered.sum() < len(asked)
-    for stamp, pose, known in zip(asked, found, covered, strict=True):
-        expected = trajectory.at(int(stamp))
-        assert known == (expected is not None)
-        np.testing.assert_allclose(pose, np.eye(4) if expected is None else expected, atol=1e-9)
-    middle = Trajectory(np.array([0, 10]), np.array([np.eye(4), layout.pose_matrix(2, 0, 0, 0, 0, 0)]))
-    assert poses_at(middle, np.array([5]))[0][0, 0, 3] == 1.0  # integer division would stay at 0
-    assert not poses_at(Trajectory(np.empty(0), np.empty((0, 4, 4))), np.array([1]))[1].any()
-
-
-def test_nearest_readings_come_nearest_first():
-    rng = np.random.default_rng(4)
-    of = np.unique(rng.integers(0, 400, 60))
-    asked = rng.integers(-50, 450, 80)
-    for count in (1, 5, 20, 200):
-        found = nearest(asked, of, count)
-        for stamp, row in zip(asked, found, strict=True):
-            expected = sorted(range(len(of)), key=lambda i: (abs(int(of[i]) - int(stamp)), of[i]))[:count]
-            assert row.tolist() == expected
-    assert travelled(np.array([layout.pose_matrix(x, 0, 0, 0, 0, 0) for x in (0, 3, 1)])).tolist() == [0, 3, 5]
 
 
 # -- scans -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.base_clouds import base_cloud, moved
 from vpr_ros.sensors.payload import stamp_ns
-from vpr_ros.sensors.poses.collectors import JUMP_NS
+from vpr_ros.sensors.stamps import JUMP_NS
 
 _KEPT = 10  # undecoded: at 10 Hz the last second
 _FLOWING_S = 2.0

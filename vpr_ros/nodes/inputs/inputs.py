@@ -23,8 +23,7 @@ from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
-from vpr_ros.sensors.poses.collectors import JUMP_NS
-from vpr_ros.sensors.stamps import StampOrder
+from vpr_ros.sensors.stamps import JUMP_NS, StampOrder
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
 _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still

@@ -103,18 +103,12 @@ def tf_track(tree: TransformTree, target: str, source: str) -> PoseTrack:
     track = PoseTrack()
     if not {target, source} <= set(tree.frames):
         return track
-    stamps, poses = [], []
     try:
-        edge_stamps = tree.edge_stamps(target, source)
+        stamps = tree.edge_stamps(target, source)
+        T, covered = tree.lookup_many(target, source, stamps)  # of several moving links, where all are known
     except VprError:
         return track
-    for stamp in edge_stamps:
-        try:
-            poses.append(tree.lookup(target, source, int(stamp)))
-        except VprError:
-            continue  # a chain of several moving links is covered only where all of them are
-        stamps.append(int(stamp))
-    if stamps:
-        track.trajectories.append(Trajectory(np.array(stamps), np.array(poses)))
-        track.starts_ns.append(stamps[0])
+    if covered.any():
+        track.trajectories.append(Trajectory(stamps[covered], T[covered]))
+        track.starts_ns.append(int(stamps[covered][0]))
     return track

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vpr_ros.geometry import interpolate
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.poses.collectors import JUMP_NS
+from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.sensors.stamps import JUMP_NS
 
 
 class PoseBuffer:
@@ -55,35 +55,19 @@ class PoseBuffer:
             return jumped
 
     def at(self, stamp_ns: int, max_gap_s: float = 1.0) -> np.ndarray | None:
-        """Pose (4, 4) at a stamp: a sample itself, or interpolated between two at most `max_gap_s` apart.
-
-        None before the first and after the last sample and inside a longer gap; never extrapolated.
-        """
-        with self._arrivals:
-            after = bisect_left(self._stamps, stamp_ns)
-            if after == len(self._stamps):
-                return None
-            after_ns, T_after = self._stamps[after], self._poses[after]
-            if after_ns == stamp_ns:
-                return T_after.copy()
-            if after == 0:
-                return None
-            before_ns, T_before = self._stamps[after - 1], self._poses[after - 1]
-        if after_ns - before_ns > max_gap_s * 1e9:
-            return None
-        return interpolate(T_before, T_after, (stamp_ns - before_ns) / (after_ns - before_ns))
+        """Pose (4, 4) at a stamp, or None: see `Trajectory.at`."""
+        return self._around(stamp_ns).at(stamp_ns, max_gap_s)
 
     def covariance_at(self, stamp_ns: int) -> np.ndarray | None:
         """Covariance (6, 6) of the sample nearest in time, or None when the source has none."""
+        return self._around(stamp_ns).covariance_at(stamp_ns)
+
+    def _around(self, stamp_ns: int) -> Trajectory:
+        """The samples on either side of a stamp: all that its look-up depends on."""
         with self._arrivals:
-            if not self._stamps:
-                return None
-            after = min(bisect_left(self._stamps, stamp_ns), len(self._stamps) - 1)
-            nearest = min((max(after - 1, 0), after), key=lambda i: abs(self._stamps[i] - stamp_ns))
-            covariance = self._covariances[nearest]
-        if covariance is None or not np.isfinite(covariance).all() or not covariance.any():
-            return None
-        return covariance.copy()
+            after = bisect_left(self._stamps, stamp_ns)
+            pair = slice(max(after - 1, 0), after + 1)
+            return Trajectory.from_samples(self._stamps[pair], self._poses[pair], self._covariances[pair])
 
     def wait_for(self, stamp_ns: int, expired: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until a pose at or after a stamp is there; False when none came (see Arrivals.wait_until)."""

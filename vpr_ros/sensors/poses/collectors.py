@@ -9,8 +9,7 @@ from vpr_ros.errors import FrameError
 from vpr_ros.geometry import geodetic_to_enu, planar_transform
 from vpr_ros.sensors.payload import stamp_ns
 from vpr_ros.sensors.poses.trajectory import Trajectory
-
-JUMP_NS = 1_000_000_000  # a stamp this far back is a restarted clock or a looped bag, less is disorder
+from vpr_ros.sensors.stamps import JUMP_NS
 
 
 @dataclass
@@ -56,12 +55,8 @@ class PoseCollector:
             highest = max(highest, stamps[i])
         track = PoseTrack()
         for begin, end in zip(cuts, [*cuts[1:], len(stamps)], strict=True):
-            covariances = [r[3] for r in self._rows[begin:end]]
-            known = any(c is not None for c in covariances)
-            filled = np.array([np.full((6, 6), np.nan) if c is None else c for c in covariances]) if known else None
-            track.trajectories.append(
-                Trajectory(stamps[begin:end], np.array([r[2] for r in self._rows[begin:end]]), filled)
-            )
+            _, _, poses, covariances = zip(*self._rows[begin:end], strict=True)
+            track.trajectories.append(Trajectory.from_samples(stamps[begin:end], poses, covariances))
             track.starts_ns.append(int(bag_times[begin]))
         return track
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vpr_ros.geometry import interpolate
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.poses.collectors import JUMP_NS
+from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.sensors.stamps import JUMP_NS
 
 
 class Links:
@@ -119,7 +119,7 @@ class Links:
         T_before, T_after = self._lookup(target, source, before_ns), self._lookup(target, source, after_ns)
         if T_before is None or T_after is None:
             return None
-        return interpolate(T_before, T_after, (stamp_ns - before_ns) / (after_ns - before_ns))
+        return Trajectory(np.array([before_ns, after_ns]), np.array([T_before, T_after])).at(stamp_ns, max_gap_s)
 
     def _moving(self, target: str, source: str) -> list[list[int]]:
         """Stamps of the moving links between two frames; empty where a link is missing, has none or all are fixed."""

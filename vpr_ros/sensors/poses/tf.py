@@ -55,21 +55,24 @@ class TransformTree:
         Moving links are interpolated between samples at most `max_gap_s` apart, never extrapolated.
         Raises VprError naming the frames that are missing, not connected or not covered at that time.
         """
-        target, source = target.lstrip("/"), source.lstrip("/")
-        known = set(self.frames)
-        missing = [f for f in (target, source) if f not in known]
-        if missing and target != source:
-            raise VprError(f"TF has no frame {' and no frame '.join(missing)}; it has {', '.join(known_list(known))}")
-        up_target, up_source = self._ancestors(target), self._ancestors(source)
-        common = next((f for f in up_source if f in up_target), None)
-        if common is None:
-            raise VprError(
-                f"TF does not connect {target} with {source}; a link between {up_target[-1]} and "
-                f"{up_source[-1]} is missing"
-            )
-        T_common_target = self._down(up_target[: up_target.index(common)], stamp_ns)
-        T_common_source = self._down(up_source[: up_source.index(common)], stamp_ns)
-        return invert(T_common_target) @ T_common_source
+        chains = self._chains(target.lstrip("/"), source.lstrip("/"))
+        moving = [child for chain in chains for child in chain if child not in self._static]
+        if moving and stamp_ns is None:
+            raise VprError(f"TF link {self._parent[moving[0]]} -> {moving[0]} moves; a stamp is needed to ask for it")
+        stamp = stamp_ns or 0
+        T, covered = self._composed(*chains, np.array([stamp]))
+        if covered[0]:
+            return T[0]
+        child = next(c for c in moving if self._trajectory(c).at(stamp, self.max_gap_s) is None)
+        raise VprError(f"TF link {self._parent[child]} -> {child} is not known at {stamp * 1e-9:.3f} s")
+
+    def lookup_many(self, target: str, source: str, stamps_ns) -> tuple[np.ndarray, np.ndarray]:
+        """T_target_source (M, 4, 4) at stamps (M,) and where all links are known (M,) bool; NaN elsewhere.
+
+        Raises VprError naming the frames that are missing or not connected.
+        """
+        chains = self._chains(target.lstrip("/"), source.lstrip("/"))
+        return self._composed(*chains, np.asarray(stamps_ns, np.int64))
 
     def edge_stamps(self, target: str, source: str) -> np.ndarray:
         """Sorted stamps (N,) int64 of the moving link with the most samples between two connected frames."""
@@ -87,29 +90,46 @@ class TransformTree:
             chain.append(parent)
         return chain
 
-    def _down(self, chain: list[str], stamp_ns: int | None) -> np.ndarray:
-        T = np.eye(4)
-        for child in chain:
-            T = self._link(child, stamp_ns) @ T
-        return T
+    def _chains(self, target: str, source: str) -> tuple[list[str], list[str]]:
+        """The links from the nearest common frame down to the target and to the source, by child, lowest first."""
+        known = set(self.frames)
+        missing = [f for f in (target, source) if f not in known]
+        if missing and target != source:
+            raise VprError(f"TF has no frame {' and no frame '.join(missing)}; it has {', '.join(known_list(known))}")
+        up_target, up_source = self._ancestors(target), self._ancestors(source)
+        common = next((f for f in up_source if f in up_target), None)
+        if common is None:
+            raise VprError(
+                f"TF does not connect {target} with {source}; a link between {up_target[-1]} and "
+                f"{up_source[-1]} is missing"
+            )
+        return up_target[: up_target.index(common)], up_source[: up_source.index(common)]
 
-    def _link(self, child: str, stamp_ns: int | None) -> np.ndarray:
-        if child in self._static:
-            return self._static[child]
-        parent = self._parent[child]
-        if stamp_ns is None:
-            raise VprError(f"TF link {parent} -> {child} moves; a stamp is needed to ask for it")
-        T = self._trajectory(child).at(stamp_ns, self.max_gap_s)
-        if T is None:
-            raise VprError(f"TF link {parent} -> {child} is not known at {stamp_ns * 1e-9:.3f} s")
-        return T
+    def _composed(
+        self, to_target: list[str], to_source: list[str], stamps_ns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        covered = np.ones(len(stamps_ns), bool)
+
+        def down(chain: list[str]) -> np.ndarray:
+            T = np.tile(np.eye(4), (len(stamps_ns), 1, 1))
+            for child in chain:
+                if child in self._static:
+                    T = self._static[child] @ T
+                    continue
+                link, known = self._trajectory(child).at_many(stamps_ns, self.max_gap_s)
+                T = link @ T
+                covered[~known] = False
+            return T
+
+        T = invert(down(to_target)) @ down(to_source)
+        T[~covered] = np.nan
+        return T, covered
 
     def _trajectory(self, child: str) -> Trajectory:
         if child not in self._moving:
             stamps, values = self._samples[child]
             rows = np.array(values).reshape(-1, 7)
-            poses = np.array([make_transform(row[:3], row[3:]) for row in rows])
-            self._moving[child] = Trajectory(np.array(stamps, np.int64), poses)
+            self._moving[child] = Trajectory(np.array(stamps, np.int64), make_transform(rows[:, :3], rows[:, 3:]))
         return self._moving[child]
 
 

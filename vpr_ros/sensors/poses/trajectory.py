@@ -1,15 +1,17 @@
 """Poses over time: from messages or TUM files, asked for at any stamp between them."""
 
-import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.atomic import whole_file
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import interpolate, make_transform, matrix_to_quaternion
 from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.stamps import nearest
 
 
 @dataclass
@@ -34,30 +36,49 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.stamps_ns)
 
-    def at(self, stamp_ns: int, max_gap_s: float = 1.0) -> np.ndarray | None:
-        """Pose (4, 4) at a stamp: a sample itself, or interpolated between two at most `max_gap_s` apart.
+    def at_many(self, stamps_ns, max_gap_s: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Poses (M, 4, 4) at stamps (M,) and which of them are covered (M,) bool; the others are NaN.
 
-        None before the first and after the last sample and inside a longer gap; never extrapolated.
+        A sample itself, or interpolated between two at most `max_gap_s` apart; never extrapolated.
         """
-        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
-        if after < len(self) and self.stamps_ns[after] == stamp_ns:
-            return self.T[after].copy()
-        if after == 0 or after == len(self):
-            return None
-        before_ns, after_ns = int(self.stamps_ns[after - 1]), int(self.stamps_ns[after])
-        if after_ns - before_ns > max_gap_s * 1e9:
-            return None
-        return interpolate(self.T[after - 1], self.T[after], (stamp_ns - before_ns) / (after_ns - before_ns))
+        stamps, samples = np.asarray(stamps_ns, np.int64).reshape(-1), self.stamps_ns
+        T = np.full((len(stamps), 4, 4), np.nan)
+        if not len(samples):
+            return T, np.zeros(len(stamps), bool)
+        after = np.clip(np.searchsorted(samples, stamps), 0, len(samples) - 1)
+        before = np.where(samples[after] == stamps, after, np.maximum(after - 1, 0))
+        gap_ns = samples[after] - samples[before]
+        covered = (samples[before] <= stamps) & (stamps <= samples[after]) & (gap_ns <= max_gap_s * 1e9)
+        on_sample, between = np.flatnonzero(covered & (gap_ns == 0)), np.flatnonzero(covered & (gap_ns > 0))
+        T[on_sample] = self.T[after[on_sample]]
+        a, b = before[between], after[between]
+        T[between] = interpolate(self.T[a], self.T[b], (stamps[between] - samples[a]) / gap_ns[between])
+        return T, covered
+
+    def at(self, stamp_ns: int, max_gap_s: float = 1.0) -> np.ndarray | None:
+        """Pose (4, 4) at a stamp as `at_many` has it; None where it is not covered."""
+        T, covered = self.at_many([stamp_ns], max_gap_s)
+        return T[0] if covered[0] else None
 
     def covariance_at(self, stamp_ns: int) -> np.ndarray | None:
         """Covariance (6, 6) of the sample nearest in time, or None when the source has none."""
         if self.covariances is None or not len(self):
             return None
-        after = min(int(np.searchsorted(self.stamps_ns, stamp_ns)), len(self) - 1)
-        before = max(after - 1, 0)
-        nearest = min((before, after), key=lambda i: abs(int(self.stamps_ns[i]) - stamp_ns))
-        covariance = self.covariances[nearest]
+        covariance = self.covariances[nearest(np.array([stamp_ns]), self.stamps_ns)[0, 0]]
         return covariance.copy() if np.isfinite(covariance).all() and covariance.any() else None
+
+    @classmethod
+    def from_samples(
+        cls,
+        stamps_ns: Sequence[int] | np.ndarray,
+        poses: Sequence[np.ndarray],
+        covariances: Sequence[np.ndarray | None],
+    ) -> "Trajectory":
+        """N stamps with their poses (4, 4) and covariances (6, 6), None where a sample has none."""
+        filled = None
+        if any(c is not None for c in covariances):
+            filled = np.array([np.full((6, 6), np.nan) if c is None else c for c in covariances])
+        return cls(np.asarray(stamps_ns, np.int64), np.array(poses), filled)
 
     @classmethod
     def from_messages(cls, messages, rejected: Counter | None = None) -> "Trajectory":
@@ -75,9 +96,8 @@ class Trajectory:
                 continue
             stamps.append(stamp_ns(msg))
             poses.append(T)
-            covariances.append(np.full((6, 6), np.nan) if covariance is None else covariance)
-        known = any(np.isfinite(c).all() for c in covariances)
-        return cls(np.array(stamps, np.int64), np.array(poses), np.array(covariances) if known else None)
+            covariances.append(covariance)
+        return cls.from_samples(stamps, poses, covariances)
 
     @classmethod
     def from_tum(cls, path) -> "Trajectory":
@@ -110,19 +130,24 @@ class Trajectory:
 
     def to_tum(self, path) -> None:
         """Write the TUM format that `from_tum` reads, nanoseconds and 9 decimals kept."""
+
+        def unwritable(error: OSError) -> VprError:
+            return VprError(f"trajectory {path} cannot be written ({error.strerror}); check rights and space")
+
         lines = []
         for stamp, T in zip(self.stamps_ns, self.T, strict=True):
             sign, magnitude = ("-", -int(stamp)) if stamp < 0 else ("", int(stamp))
             seconds = f"{sign}{magnitude // 10**9}.{magnitude % 10**9:09d}"
             numbers = " ".join(f"{v:.9f}" for v in (*T[:3, 3], *matrix_to_quaternion(T[:3, :3])))
             lines.append(f"{seconds} {numbers}\n")
-        partial = Path(f"{path}.partial")
-        try:
-            partial.write_text("".join(lines))
-            os.replace(partial, path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise VprError(f"trajectory {path} cannot be written ({error.strerror}); check rights and space") from None
+        with whole_file(path, durable=False, make_folder=False, explain=unwritable) as draft:
+            draft.write_text("".join(lines))
+
+
+def travelled(T: np.ndarray) -> np.ndarray:
+    """Metres driven (N,) from the first of the poses (N, 4, 4) to each of them."""
+    legs = np.linalg.norm(np.diff(T[:, :3, 3], axis=0), axis=1)
+    return np.concatenate([[0.0], np.cumsum(legs)])[: len(T)]
 
 
 def pose_of(msg) -> tuple[np.ndarray, np.ndarray | None]:

@@ -9,10 +9,10 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
 from vpr_ros.sensors.base_clouds import transformed
+from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.boreas.calibration import MAP_ORIGIN, UTM, kind_of
 from vpr_ros.training.data.datasets.boreas.readings import US, stamp_to_ns
 from vpr_ros.training.data.datasets.boreas.sequence import CONDITIONS, BoreasSequence
-from vpr_ros.training.data.in_time import nearest, poses_at
 from vpr_ros.training.data.sample import METRES, Sample, read_npy_cloud, read_rgb
 
 SENSORS = ("camera", "lidar")
@@ -109,11 +109,11 @@ def _taken(sequence: BoreasSequence, sensors, every: int, spacing_m: float | Non
     stamps = sequence.stamps_ns("camera" if "camera" in sensors else "lidar")
     if spacing_m is None:
         stamps = stamps[::every]
-    T, covered = poses_at(sequence.poses, stamps)
+    T, covered = sequence.poses.at_many(stamps)
     scans, T_scan = stamps, T
     if len(set(sensors)) > 1:
         scans = (there := sequence.stamps_ns("lidar"))[nearest(stamps, there)[:, 0]]
-        T_scan, known = poses_at(sequence.poses, scans)
+        T_scan, known = sequence.poses.at_many(scans)
         covered &= known & (np.abs(scans - stamps) <= max_gap_s * 1e9)
     rows = np.flatnonzero(covered)
     if spacing_m is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.training.data.in_time import travelled
+from vpr_ros.sensors.poses.trajectory import travelled
 
 
 @dataclass(frozen=True)

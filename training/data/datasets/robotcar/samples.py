@@ -11,7 +11,8 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
-from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.sensors.poses.trajectory import Trajectory, travelled
+from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
     SubmapConfig,
     above_ground,
@@ -22,7 +23,6 @@ from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, T_base_lidar
 from vpr_ros.training.data.datasets.robotcar.readings import US
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
-from vpr_ros.training.data.in_time import nearest, poses_at, travelled
 from vpr_ros.training.data.sample import METRES, Sample
 
 PAIRED_S = 0.1  # a Velodyne scan (20 Hz) this far from the picture is still its own
@@ -41,7 +41,7 @@ class ScanTrack:
     def of(cls, traversal: Traversal, lidar: str, trajectory: Trajectory, config: SubmapConfig) -> "ScanTrack":
         """Scans every 0.025 m or 30 degrees among those that poses cover. VprError where no scan is covered."""
         stamps = traversal.stamps_ns(lidar)
-        T, covered = poses_at(trajectory, stamps)
+        T, covered = trajectory.at_many(stamps)
         stamps, T = stamps[covered], T[covered]
         if not len(stamps):
             raise VprError(f"{traversal.folder}: the poses cover no scan of {lidar}; take both of one traversal")
@@ -112,7 +112,7 @@ class RobotCar:
     def _plan(self, traversal: Traversal, trajectory: Trajectory, every_m: float) -> tuple[np.ndarray, ...]:
         """Stamps, poses and scan ranges of the pictures that one traversal gives."""
         images = traversal.stamps_ns(self.camera)
-        T, usable = poses_at(trajectory, images)
+        T, usable = trajectory.at_many(images)
         start = np.zeros(len(images), np.int64)
         stop = start.copy()
         track = None
@@ -122,7 +122,7 @@ class RobotCar:
             usable = usable & filled
         elif self.lidar is not None:
             stamps = traversal.stamps_ns(self.lidar)
-            T_scan, covered = poses_at(trajectory, stamps)
+            T_scan, covered = trajectory.at_many(stamps)
             track = ScanTrack(traversal, self.lidar, stamps, T_scan)
             start = nearest(images, stamps)[:, 0]
             stop = start + 1

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.pointnetvlad.samples import INDEX_NAME, LAYOUT, read_index
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import SubmapConfig, make_submap, windows
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
 from vpr_ros.training.data.datasets.robotcar.readings import US
 from vpr_ros.training.data.datasets.robotcar.samples import ScanTrack
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
-from vpr_ros.training.data.in_time import nearest
 
 _FRD = np.array([1.0, -1.0, -1.0])  # the base's axes forward, left, up as forward, right, down, and back
 EVERY_M = {"train": 10.0, "test": 20.0}
