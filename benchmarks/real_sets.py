@@ -67,7 +67,7 @@ def measure(work: Path, name: str, reference: Path, query: Path, tolerance: int,
         map_file, run = work / name / f"{method}.vpr", work / name / method
         vpr("map", work / name / "reference", "-o", map_file, "--keyframe-every", 1, "-c", checkpoint)
         vpr("localize", work / name / "query", "--map", map_file, "-o", run, "-c", checkpoint)
-        vpr("eval", run, "--truth", work / name / "pairs.csv", "--map", map_file)
+        vpr("eval", "run", run, "--truth", work / name / "pairs.csv", "--map", map_file)
         figures = json.loads((run / "eval.json").read_text())
         figures = figures.get("evaluation", figures)
         row[method] = figures["recall"]["1"]

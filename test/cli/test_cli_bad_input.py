@@ -38,7 +38,7 @@ def test_missing_files_are_named(vpr, map_it, bags, first_map, checkpoint, tmp_p
     assert_sentence(map_it(nowhere), "nowhere")
     assert_sentence(vpr("localize", bags["second"], "--map", nowhere, "-o", tmp_path / "run"), "nowhere")
     assert_sentence(vpr("map", bags["first"], "-o", tmp_path / "m.vpr", "-c", nowhere), "nowhere")
-    assert_sentence(vpr("eval", nowhere), "nowhere")
+    assert_sentence(vpr("eval", "run", nowhere), "nowhere")
     assert_sentence(vpr("info", nowhere), "nowhere")
     assert_sentence(vpr("doctor", nowhere), "nowhere")
     assert_sentence(vpr("poses", first_map, nowhere), "nowhere")
@@ -237,12 +237,12 @@ def test_full_disk_ends_the_run_with_a_sentence_and_a_valid_map(bags, checkpoint
 def test_pairs_file_names_the_bad_line(vpr, run_folder, tmp_path):
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("query,reference\n100,200\nhello,world\n")
-    assert_sentence(vpr("eval", run_folder, "--truth", pairs), "line 3")
-    assert_sentence(vpr("eval", run_folder), "--map-bag")
+    assert_sentence(vpr("eval", "run", run_folder, "--truth", pairs), "line 3")
+    assert_sentence(vpr("eval", "run", run_folder), "--map-bag")
 
 
 def test_eval_with_the_wrong_bag_says_so(vpr, bags, run_folder):
-    result = vpr("eval", run_folder, "--map-bag", bags["first"], "--query-bag", bags["elsewhere"])
+    result = vpr("eval", "run", run_folder, "--map-bag", bags["first"], "--query-bag", bags["elsewhere"])
     assert_sentence(result, "no frame of the run has a true pose")
 
 

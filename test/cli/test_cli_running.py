@@ -99,7 +99,7 @@ def test_only_stamps_answers_those_frames(bags, first_map, checkpoint, run_folde
 
 
 def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
-    result = vpr("eval", run_folder, "--map-bag", bags["first"], "--query-bag", bags["second"], "--radius-m", 4)
+    result = vpr("eval", "run", run_folder, "--map-bag", bags["first"], "--query-bag", bags["second"], "--radius-m", 4)
     assert result.exit_code == 0, result.output
     figures = json.loads((run_folder / "eval.json").read_text(encoding="utf-8"))
     assert figures["on_map"] == 30 and figures["recall"]["1"] >= 0.9
@@ -113,7 +113,7 @@ def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, street):
     pairs = tmp_path / "pairs.csv"
     rows = [f"{stamp},{street.START_NS + i * street.SECOND_NS // 2},1" for i, stamp in enumerate(stamps)]
     pairs.write_text("query,reference,tolerance\n" + "\n".join(rows), encoding="utf-8")
-    result = vpr("eval", run, "--truth", pairs)
+    result = vpr("eval", "run", run, "--truth", pairs)
     assert result.exit_code == 0, result.output
     assert json.loads((run / "eval.json").read_text(encoding="utf-8"))["recall"]["1"] >= 0.9
 

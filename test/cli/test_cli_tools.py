@@ -115,10 +115,10 @@ def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_
         for i, image in enumerate(street.drive_images(4, 16, noise)):
             cv2.imwrite(str(tmp_path / name / f"{i:03d}.png"), image[..., ::-1])
     arguments = ("--database", tmp_path / "reference", "--queries", tmp_path / "query", "-c", checkpoint)
-    result = vpr("eval", *arguments, "--truth", "frames:1")
+    result = vpr("eval", "folders", *arguments, "--truth", "frames:1")
     assert result.exit_code == 0, result.output
     assert all(name in result.output for name in ("tiny", "untrained", "pixels", "16 queries"))
-    assert vpr("eval", "--database", tmp_path / "reference").exit_code == 2
+    assert vpr("eval", "folders", "--database", tmp_path / "reference").exit_code == 2
 
 
 def test_doctor_speaks_of_every_stage_and_fails_where_one_starves(bags, vpr, tmp_path, street):

@@ -159,7 +159,7 @@ def run(*arguments):
 def test_command_line(student, folders, tmp_path):
     checkpoint = tmp_path / "tiny.safetensors"
     save_checkpoint(checkpoint, student.model)
-    tested = ("eval", "--database", folders / "database", "--queries", folders / "queries", "-c", checkpoint)
+    tested = ("eval", "folders", "--database", folders / "database", "--queries", folders / "queries", "-c", checkpoint)
     fitted = (*tested, "--protocol", "pitts30k", "--protocol", "paper", "--pca-from", folders / "train", "--pca-dim", 6)
     result = run(*fitted)
     assert result.exit_code == 0, result.output
@@ -182,7 +182,7 @@ def test_command_line(student, folders, tmp_path):
     for words, arguments in {
         "two rules": (*tested, "--truth", "names", "--protocol", "sped"),
         "is not a protocol": (*tested, "--protocol", "spedd"),
-        "for two image folders": ("eval", tmp_path, "--protocol", "sped"),
+        "eval folders": ("eval", tmp_path, "--database", folders / "database", "--protocol", "sped"),
         "too few": (*tested, "--pca-from", folders / "train", "--pca-dim", 64),
     }.items():
         wrong = run(*arguments)

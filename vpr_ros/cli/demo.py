@@ -10,7 +10,7 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, fresh, say, table
-from vpr_ros.cli.evaluating import show
+from vpr_ros.cli.evaluating.run import show
 from vpr_ros.errors import VprError
 
 TRUTH_TOPIC = "/ground_truth/pose"

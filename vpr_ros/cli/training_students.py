@@ -183,4 +183,5 @@ def _run(settings, output: Path, resume: bool) -> None:
     if settings.student in CONFIGS:
         say(f"{path}: use it with --checkpoint {path}")
     else:
-        say(f"{path}: for `vpr_ros eval --teacher {settings.student} -c {path}`; robots run {' or '.join(CONFIGS)}")
+        measured = f"vpr_ros eval drives --teacher {settings.student} -c {path}"
+        say(f"{path}: for `{measured}`; robots run {' or '.join(CONFIGS)}")

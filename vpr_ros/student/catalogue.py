@@ -90,7 +90,7 @@ CATALOGUE = {
             source="https://github.com/Lu-Feng/CricaVPR/releases/download/v1.0/CricaVPR.pth",
             url="https://github.com/Lu-Feng/CricaVPR/releases/download/v1.0/CricaVPR.pth",
             holds=(("backbone.pos_embed", (1, 1370, 768)), ("aggregation.1.p", (1,))),
-            then="vpr_ros eval --drives SET --teacher cricavpr -c FILE",
+            then="vpr_ros eval drives SET --teacher cricavpr -c FILE",
         ),
         CatalogueEntry(
             name="dinov2-vitb14",

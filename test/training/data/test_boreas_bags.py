@@ -220,7 +220,7 @@ def test_from_the_bags_through_a_map_to_a_recall(bags, tmp_path):
     assert mapped.exit_code == 0, mapped.output
     located = vpr("localize", bags[1], "--map", tmp_path / "town.vpr", "-o", tmp_path / "run", "--no-report")
     assert located.exit_code == 0, located.output
-    judged = vpr("eval", tmp_path / "run", "--map-bag", bags[0], "--query-bag", bags[1], "--radius-m", "4")
+    judged = vpr("eval", "run", tmp_path / "run", "--map-bag", bags[0], "--query-bag", bags[1], "--radius-m", "4")
     assert judged.exit_code == 0, judged.output
     recall = next(float(line.split()[-1]) for line in judged.output.splitlines() if "recall@1 (single" in line)
     assert recall > 0.8, judged.output  # chance is about 0.17

@@ -312,7 +312,7 @@ def test_command_line(folder, town, teacher, student, tmp_path):
     save_checkpoint(tmp_path / "tiny.safetensors", student)
     done = run(
         "eval",
-        "--drives",
+        "drives",
         folder,
         "--teacher",
         "minkloc++",
@@ -331,17 +331,17 @@ def test_command_line(folder, town, teacher, student, tmp_path):
     said = " ".join(done.output.split())
     for words in ("minkloc++ (minkloc) on town", "winter/day", "AR@1 %", "cosine of normalised embeddings", "25 m"):
         assert words in said, words
-    done = run("eval", "--drives", folder, "-c", tmp_path / "tiny.safetensors", "--radius-m", 5, "--device", "cpu")
+    done = run("eval", "drives", folder, "-c", tmp_path / "tiny.safetensors", "--radius-m", 5, "--device", "cpu")
     assert done.exit_code == 0 and "within 5 m" in " ".join(done.output.split())
-    mine = ("--drives", folder, "-c", tmp_path / "tiny.safetensors")
+    mine = ("drives", folder, "-c", tmp_path / "tiny.safetensors")
     for words, arguments in {
-        "needs its weights": ("--drives", folder, "--teacher", "minkloc++"),
-        "there is no teacher": ("--drives", folder, "--teacher", "mink", "-c", tmp_path / "tiny.safetensors"),
-        "give one of": ("--drives", folder, "--submaps", folder),
-        "--teacher is for": (folder, "--teacher", "minkloc++"),
+        "needs its weights": ("drives", folder, "--teacher", "minkloc++"),
+        "there is no teacher": ("drives", folder, "--teacher", "mink", "-c", tmp_path / "tiny.safetensors"),
+        "eval drives FOLDER": ("--drives", folder, "--submaps", folder),
+        "eval submaps FOLDER": ("--submaps", folder, "--teacher", "minkloc++"),
         "choose one of euclidean": (*mine, "--measure", "l2"),
         "shares 60 images": (*mine, "--pca-from", folder, "--pca-dim", 9),
-        "is no test split": ("--submaps", folder, "--split", "london"),
+        "is no test split": ("submaps", folder, "--split", "london"),
     }.items():
         wrong = run("eval", *arguments)
         assert wrong.exit_code == 2 and words in " ".join(wrong.stderr.split()), (words, wrong.output, wrong.stderr)

@@ -1,0 +1,102 @@
+"""`vpr_ros eval folders`: single-image retrieval from one image folder to another, without a map."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli import options
+from vpr_ros.cli.console import Progress, say, table
+from vpr_ros.errors import VprError
+
+
+def evaluate_image_folders(
+    database: Annotated[Path, typer.Option(help="Folder of reference images.", show_default=False)],
+    queries: Annotated[Path, typer.Option(help="Folder of query images.", show_default=False)],
+    truth: Annotated[
+        str | None, typer.Option(help="What is right: names (the default), frames:K or utm:RADIUS_M.")
+    ] = None,
+    min_grey: Annotated[float | None, typer.Option(help="Leave out images at most this bright (0-255).")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of --truth, what a public set counts as right: pitts30k, pitts250k, msls-val, "
+            "msls-val-40deg, nordland, nordland-1, sped or amstertime. And `paper` compares as the papers do, by "
+            "Euclidean distance between PCA outputs that are not scaled to unit length. May be given twice.",
+        ),
+    ] = None,
+    pca_from: Annotated[
+        Path | None, typer.Option(help="Fit a PCA on this folder of training images, never on tested ones.")
+    ] = None,
+    pca_dim: Annotated[
+        int, typer.Option(min=1, help="Numbers that the PCA keeps; it needs four images for each.")
+    ] = 512,
+    baselines: Annotated[bool, typer.Option(help="Also measure pixels and an untrained copy.")] = True,
+    checkpoint: options.Checkpoint = "nano",
+    device: options.Device = "auto",
+):
+    """Recall@N when every query image is searched among the reference images.
+
+    \b
+    Examples:
+      vpr_ros eval folders --database summer --queries winter --truth names
+    As in the papers, a PCA fitted on training images:
+      vpr_ros eval folders --database test/database --queries test/queries
+        --protocol pitts30k --protocol paper --pca-from train/database --pca-dim 4096
+    """
+    from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
+    from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
+    from vpr_ros.evaluation.protocols.image_sets import size_remark
+    from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
+    from vpr_ros.offline.baselines import untrained_copy
+    from vpr_ros.student import DescriptorExtractor
+
+    chosen = ImageProtocol.named(protocol or [])
+    if chosen.set_name and truth is not None:
+        raise VprError(f"--truth and --protocol {chosen.set_name} are two rules: give one of them.")
+    config = chosen.config(FolderConfig(truth=truth or "names", min_grey=min_grey))
+    sizes = len(list_images(queries)), len(list_images(database))
+    students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
+    students += [untrained_copy(students[0])] if baselines else []
+    compared = []
+    for student in students:
+        reduction = None
+        if pca_from is not None:
+            with _counting(f"PCA of {student.name}", min(len(list_images(pca_from)), MOST_SAMPLES)) as advance:
+                tested = (database, queries)
+                reduction = fit_on_folder(student, pca_from, pca_dim, evaluated=tested, progress=advance)
+        compared.append((chosen.descriptors(student, reduction), chosen.statement(student, reduction)))
+    results = []
+    for extractor in [*(c for c, _ in compared), *([PixelBaseline()] if baselines else [])]:
+        with _counting(extractor.name, sum(sizes)) as advance:
+            results.append(evaluate_folders(extractor, database, queries, config, advance))
+    ns = sorted(results[0].recall)
+    table(
+        f"{queries} against {database}",
+        ["descriptor", *(f"recall@{n}" for n in ns), "images/s"],
+        [(r.name, *(r.recall[n] for n in ns), f"{r.images_per_second:.1f}") for r in results],
+    )
+    say(f"{results[0].queries} queries, {results[0].database} references. {results[0].rule}")
+    say(compared[0][1])
+    if chosen.set_name and (remark := size_remark(chosen.set_name, *sizes)):
+        say(remark)
+    skipped = {reason: count for reason, count in results[0].skipped.items() if count}
+    if skipped:
+        say("left out: " + json.dumps(skipped))
+
+
+@contextmanager
+def _counting(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar as a function that takes how many more images are done."""
+    with Progress(name, total) as progress:
+        done = 0
+
+        def advance(more: int):
+            nonlocal done
+            done += more
+            progress(done)
+
+        yield advance

@@ -1,0 +1,84 @@
+"""`vpr_ros eval run`: a run of `vpr_ros localize` against its ground truth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vpr_ros.cli.console import say, table
+from vpr_ros.errors import VprError
+
+POSES = "Truth from poses"
+PAIRS = "Truth without poses"
+
+
+def evaluate_run_folder(
+    out: Annotated[
+        Path | None, typer.Argument(help="Folder that `vpr_ros localize` wrote.", show_default=False)
+    ] = None,
+    map_bag: Annotated[
+        list[Path] | None, typer.Option(help="Bag that was mapped; repeat for several.", rich_help_panel=POSES)
+    ] = None,
+    query_bag: Annotated[Path | None, typer.Option(help="Bag that was localised.", rich_help_panel=POSES)] = None,
+    truth_topic: Annotated[
+        str | None, typer.Option(help="Topic of the true poses in both bags.", rich_help_panel=POSES)
+    ] = None,
+    radius_m: Annotated[
+        float, typer.Option(min=0.01, help="A match this near is right, in metres.", rich_help_panel=POSES)
+    ] = 10.0,
+    heading_deg: Annotated[
+        float | None, typer.Option(help="And it must look the same way, within this.", rich_help_panel=POSES)
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV of query stamp, reference stamp, tolerance.", rich_help_panel=PAIRS)
+    ] = None,
+    tolerance: Annotated[
+        int, typer.Option(min=0, help="Tolerance in keyframes where the CSV has none.", rich_help_panel=PAIRS)
+    ] = 0,
+    map_file: Annotated[Path | None, typer.Option("--map", help="Map, where it is not where the run says.")] = None,
+):
+    """Recall, precision, calibration and off-map false accepts of a run; writes OUT/eval.json and OUT/report.html.
+
+    \b
+    Bags with true poses (the topic is found by its name):
+      vpr_ros eval run OUT --map-bag first.mcap --query-bag second.mcap
+    Robots without poses, from a table of pairs:
+      vpr_ros eval run OUT --truth pairs.csv --tolerance 2
+    """
+    if out is None:
+        raise VprError("what is to be evaluated? Name the folder of the run: `vpr_ros eval run OUT`.")
+    from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
+    from vpr_ros.offline.reporting import write_evaluation
+
+    config = TruthConfig(
+        map_bags=tuple(map_bag or ()),
+        query_bag=query_bag,
+        truth_topic=truth_topic,
+        radius_m=radius_m,
+        max_heading_deg=heading_deg,
+        pairs=truth,
+        tolerance_frames=tolerance,
+    )
+    evaluated = evaluate_run(out, config, map_file)
+    report = write_evaluation(out, evaluated, map_file, query_bag)
+    show(evaluated.evaluation)
+    say(f"report: {report}")
+
+
+def show(evaluation, title: str = "evaluation") -> None:
+    """Print the figures of an Evaluation."""
+    e = evaluation
+    rows = [(f"recall@{n} (single frame)", value) for n, value in e.recall.items()]
+    rows += [
+        ("recall@1 after the filter", e.filtered_recall),
+        ("accepted precision", e.accepted_precision),
+        ("accepted share of on-map queries", e.accepted_share),
+        ("off-map false accepts", e.offmap_false_accepts),
+        ("average precision", e.average_precision),
+        ("recall at 100 % precision", e.recall_at_full_precision),
+        ("calibration error", e.calibration_error),
+        ("median error of accepted matches (m)", e.error_median_m),
+    ]
+    table(title, ["figure", "value"], [(name, "-" if value != value else f"{value:.3f}") for name, value in rows])
+    say(f"{e.queries} queries: {e.on_map} on the map, {e.off_map} off it, {e.without_truth} without truth")
+    say(f"{e.accepted} accepted, {e.accepted_correct} of them right")
