@@ -25,7 +25,6 @@ def installed_data():
 
 LIDAR = ["open3d>=0.18"]
 TRAIN = [*LIDAR, "lightning>=2.2", "tensorboard>=2.14"]
-EXPORT = ["onnx>=1.16", "onnxruntime>=1.18"]
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [
     "pytest>=7.4",
@@ -68,7 +67,7 @@ setup(
         "matplotlib>=3.8",
         "jinja2>=3.1",
     ],
-    extras_require={"lidar": LIDAR, "train": TRAIN, "export": EXPORT, "dev": DEV, "minkowski": MINKOWSKI},
+    extras_require={"lidar": LIDAR, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
     zip_safe=False,
     entry_points={
         "console_scripts": [
