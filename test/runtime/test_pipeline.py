@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from street import SECOND_NS, START_NS, STEP_M, drive_images
 
+from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert, make_transform, planar_transform
-from vpr_ros.nodes.parameters import VPR_PARAMETERS
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import MountedCamera, PlaceMap, merge
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.pipeline import Pipeline, place_covariance
+from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.verification import Verified
 
-DEFAULTS = {p.name: p.default for p in VPR_PARAMETERS}
 T_BASE_CAMERA = make_transform([1.5, 0.0, 1.2], [-0.5, 0.5, -0.5, 0.5])
 
 
 def opened(path, **changes) -> Pipeline:
-    return Pipeline.open({**DEFAULTS, "map_path": str(path), **changes}, Health())
+    return Pipeline.open(PipelineConfig(map_path=path, **changes), Health())
 
 
 def observations(frames=20, noise=0, start_ns=START_NS, poses=True):
@@ -59,7 +59,8 @@ def test_merged_maps_keep_the_cameras_of_their_sessions(town, tmp_path):
 
 
 def test_an_accepted_place_gives_the_pose_from_which_this_camera_stands_where_the_maps_stood(town):
-    pipeline = opened(town, accept_probability=0.05, min_margin=0.0, unknown_probability=0.99)
+    decision = DecisionConfig(accept_probability=0.05, min_margin=0.0, unknown_probability=0.99)
+    pipeline = opened(town, recognition=RecognitionConfig(decision=decision))
     turned = make_transform([0.5, 0.2, 1.0], [-0.5, 0.5, -0.5, 0.5])
     accepted = []
     for observation in observations(noise=5, start_ns=START_NS + 10**13):
@@ -110,7 +111,7 @@ def test_slam_mode_pauses_and_begins_new_drives(tmp_path):
 
 
 def test_a_map_without_poses_counts_places_in_frames(tmp_path):
-    pipeline = opened(tmp_path / "blind.vpr", mode="map", keyframe_every=1)
+    pipeline = opened(tmp_path / "blind.vpr", mode="map", gate=GateConfig(every_n=1))
     for observation in observations(3, poses=False):
         pipeline.process(observation)
     assert pipeline.place_map.place_radius_m == 2.0 and pipeline.keyframe_count == 3
@@ -124,9 +125,7 @@ def test_a_new_map_that_stays_empty_leaves_no_file(tmp_path):
 
 def test_thresholds_change_while_running(town):
     pipeline = opened(town)
-    pipeline.set_decision(
-        {"accept_probability": 0.0, "min_margin": 0.0, "unknown_probability": 1.0, "min_consistent_frames": 1}
-    )
+    pipeline.set_decision(DecisionConfig(accept_probability=0.0, min_margin=0.0, unknown_probability=1.0))
     answers = [pipeline.process(o) for o in observations(noise=5, start_ns=START_NS + 10**13)]
     assert all(a.recognition.reason in ("accepted", "unsupported") for a in answers)
     assert any(a.recognition.match for a in answers)
@@ -135,7 +134,7 @@ def test_thresholds_change_while_running(town):
 
 def test_refusals_are_sentences(town, tmp_path):
     with pytest.raises(VprError, match="map_path is empty"):
-        Pipeline.open(DEFAULTS, Health())
+        Pipeline.open(PipelineConfig(), Health())
     with pytest.raises(VprError, match="missing.vpr"):
         opened(tmp_path / "missing.vpr")
     (tmp_path / "text.vpr").write_text("not a map")

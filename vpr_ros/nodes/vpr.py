@@ -17,9 +17,9 @@ from vpr_ros.nodes.diagnostics import Diagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
 from vpr_ros.nodes.outputs.publishers import Outputs
 from vpr_ros.nodes.parameters import VPR_PARAMETERS
+from vpr_ros.nodes.settings import DECISION, decision_config, pipeline_config
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.runtime.health import Health
-from vpr_ros.runtime.settings import DECISION
 from vpr_ros.runtime.worker import Worker
 
 KEYFRAMES_EVERY_S = 5.0
@@ -80,7 +80,7 @@ class VprNode(LifecycleNode):
             mapping = values["mode"] != "localize"
             if values["stamps_log"]:
                 self._stamps = _opened(values["stamps_log"])
-            self.pipeline = Pipeline.open(values, self.health)
+            self.pipeline = Pipeline.open(pipeline_config(values), self.health)
             clouds = values["verify"] or values["keep_clouds"]
             self.inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
             self._outputs = Outputs(self, self.pipeline)
@@ -196,9 +196,9 @@ class VprNode(LifecycleNode):
 
     def _answer(self, message, pipeline, inputs: Inputs, outputs: Outputs) -> None:
         started = time.perf_counter()
-        thresholds = {name: self.get_parameter(name).value for name in DECISION}
-        if any(pipeline.values[name] != value for name, value in thresholds.items()):
-            pipeline.set_decision(thresholds)
+        decision = decision_config({name: self.get_parameter(name).value for name in DECISION})
+        if decision != pipeline.config.recognition.decision:
+            pipeline.set_decision(decision)
         try:
             observation = inputs.observe(message)  # counts what it refuses
         except FrameError as error:

@@ -11,10 +11,8 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.place_map import GateConfig, PlaceMap
 from vpr_ros.recognition import Mapper, MapperConfig
+from vpr_ros.runtime.settings import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
-
-PLACE_RADIUS_M = 10.0
-PLACE_RADIUS_FRAMES = 2.0
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The map: keyframes in one SQLite file, the search index over them, and the tools that edit them."""
 
+from vpr_ros.configuration import GateConfig
 from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.edit import prune, redescribe, replace_poses
 from vpr_ros.place_map.export import export_csv, export_tum
-from vpr_ros.place_map.gating import GateConfig, KeyframeGate
+from vpr_ros.place_map.gating import KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.merging import merge

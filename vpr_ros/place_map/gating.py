@@ -1,10 +1,10 @@
 """Which frames become keyframes: those that show a place which the last keyframe does not."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from vpr_ros.configuration import GateConfig
 from vpr_ros.geometry import rotation_angle
 
 GateReason = Literal[
@@ -18,25 +18,6 @@ GateReason = Literal[
     "new view",
     "same view as the last keyframe",
 ]
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """When a frame becomes a keyframe.
-
-    With poses: after `distance_m` or a turn of `heading_deg`. Without: when the view differs from the last keyframe's
-    (`novelty_similarity`). `every_n` overrides both.
-    """
-
-    distance_m: float = 2.0
-    heading_deg: float = 15.0  # turn about any axis
-    novelty_similarity: float = 0.9  # cosine to the last keyframe below which a frame without pose is new
-    slip_similarity: float | None = None  # cosine above which a frame is not kept although odometry says "moved"
-    every_n: int | None = None  # keep every n-th frame, whatever pose and view; 1 keeps all
-
-    def __post_init__(self):
-        if self.distance_m <= 0 or self.heading_deg <= 0 or (self.every_n is not None and self.every_n < 1):
-            raise ValueError("distance_m and heading_deg must be positive and every_n at least 1")
 
 
 class KeyframeGate:

@@ -1,14 +1,13 @@
 """From a query descriptor to a decision: retrieval, topological filter, calibrated places, verification."""
 
+from vpr_ros.configuration import DecisionConfig, FilterConfig, MotionConfig, RecognitionConfig
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
-from vpr_ros.recognition.decision import DecisionConfig
-from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
+from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch, label_by_frames, label_by_pose, self_matches
 from vpr_ros.recognition.localizer import Localizer
 from vpr_ros.recognition.mapper import Mapper, MapperConfig, MapperResult
-from vpr_ros.recognition.motion import MotionConfig
-from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Hypothesis, Recognition
 from vpr_ros.verification.camera import ImageVerificationConfig, SameScene, verify_images
 from vpr_ros.verification.lidar import VerificationConfig, Verified, verify_clouds

@@ -1,8 +1,8 @@
 """From probabilities to accepted, rejected or unknown, with a reason."""
 
-from dataclasses import dataclass
-
 import numpy as np
+
+from vpr_ros.configuration import DecisionConfig
 
 REASONS = {
     "accepted": "The place is recognised.",
@@ -14,17 +14,6 @@ REASONS = {
     "too_recent": "Only places that the robot has just left are in the map.",
     "no_map": "The map has no keyframes.",
 }
-
-
-@dataclass(frozen=True)
-class DecisionConfig:
-    """When a place is accepted."""
-
-    accept_probability: float = 0.95
-    min_margin: float = 0.2  # over the second distinct place
-    unknown_probability: float = 0.5  # P(unknown) from which the answer is "unknown"
-    require_support: bool = True  # the frame's own retrieval must contain the place: no match by dead reckoning alone
-    min_consistent_frames: int = 1  # frames in a row with the same best place, moving with the robot
 
 
 class Decision:

@@ -15,38 +15,13 @@ Prediction, for an excess e over keyframes with coordinates c (see topology):
 Update: e and the uniform mass are multiplied by likelihood ratios against being off the map, whose own ratio is 1.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
-from vpr_ros.recognition.motion import Motion, MotionConfig
+from vpr_ros.configuration import FilterConfig
+from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.topology import FRAMES, Topology
 
 REACH = 4.0  # a Gaussian is cut at this many standard deviations
-
-
-@dataclass(frozen=True)
-class FilterConfig:
-    """Motion and map-leaving model. Rates per frame hold without odometry and count frames of new content."""
-
-    sigma_floor_m: float = 0.3  # error of one shift, whatever its length
-    sigma_per_m: float = 0.1  # error per metre travelled: odometry scale, lane changes
-    stand_weight: float = 0.03  # share of hypotheses that do not move although odometry does
-    reverse_weight: float = 0.02  # share that move against the mapped direction
-    plain_steps: tuple[float, ...] = (0.05, 0.30, 0.35, 0.20, 0.10)  # keyframe steps -1, 0, 1, 2, ... without odometry
-    mix_weight: float = 0.1  # per shift, to other drives through the same place
-    mix_above: float = 1e-4  # only from keyframes with this much belief: looking up neighbours costs time
-    turn_weight_m: float = 1.0  # metres that one radian of turning counts
-    max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
-    prior_off_map: float = 0.5
-    leave_per_m: float = 1 / 200
-    return_per_m: float = 1 / 200
-    leave_per_frame: float = 0.004
-    return_per_frame: float = 0.01
-    restart_per_frame: float = 0.005  # somebody carried the robot elsewhere, or every assumption above failed
-    prune_below: float = 1e-9
-    max_active: int = 2048
-    motion: MotionConfig = field(default_factory=MotionConfig)
 
 
 class TopologicalFilter:

@@ -4,17 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpr_ros.configuration import MotionConfig
 from vpr_ros.geometry import invert
 from vpr_ros.recognition.topology import motion_between
-
-
-@dataclass(frozen=True)
-class MotionConfig:
-    """How far odometry is believed."""
-
-    max_speed_mps: float = 60.0  # faster than this the odometry has jumped
-    jump_slack_m: float = 2.0  # a correction this small is never called a jump
-    max_gap_s: float = 5.0  # without odometry, a longer silence of the camera makes the past worthless
 
 
 @dataclass(frozen=True, slots=True)

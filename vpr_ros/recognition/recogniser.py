@@ -1,35 +1,22 @@
 """Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, choose_calibration
-from vpr_ros.recognition.decision import REASONS, Decision, DecisionConfig
+from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.evidence import Background, Novelty, Retrieval, retrieve
-from vpr_ros.recognition.filter import FilterConfig, TopologicalFilter
+from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.motion import Motion, MotionTracker
 from vpr_ros.recognition.places import Place, distinct_places
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
-
-
-@dataclass(frozen=True)
-class RecognitionConfig:
-    """Everything between a descriptor and an answer."""
-
-    top_k: int = 50
-    place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
-    max_places: int = 10
-    evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
-    loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
-    loop_min_travel_m: float = 20.0  # nor those left behind by less than this: a standing robot meets no old place
-    filter: FilterConfig = field(default_factory=FilterConfig)
-    decision: DecisionConfig = field(default_factory=DecisionConfig)
 
 
 class Recogniser:

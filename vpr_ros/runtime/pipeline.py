@@ -2,20 +2,20 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vpr_ros.configuration import DecisionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
 from vpr_ros.observation import Observation
-from vpr_ros.offline.map_bag import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M
 from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
-from vpr_ros.recognition import Localizer, Mapper, Recognition
-from vpr_ros.runtime import settings
+from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recognition
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.settings import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M, Mode, PipelineConfig
 from vpr_ros.student import DescriptorExtractor
 from vpr_ros.verification import Verified, verify_clouds
 
@@ -38,10 +38,10 @@ class Pipeline:
     write at most, never for the network.
     """
 
-    def __init__(self, values: dict[str, Any], extractor: Any, place_map: PlaceMap, health: Health, created: bool):
-        self.values, self.place_map, self.health = values, place_map, health
+    def __init__(self, config: PipelineConfig, extractor: Any, place_map: PlaceMap, health: Health, created: bool):
+        self.config, self.place_map, self.health = config, place_map, health
         self.extractor: Any = extractor
-        self.mode: str = values["mode"]
+        self.mode: Mode = config.mode
         self._created = created
         self._lock = threading.RLock()
         self._drive = 1
@@ -51,42 +51,42 @@ class Pipeline:
         self._mapping = True
         place_map.on_saved = self._on_saved
         if self.mode == "localize":
-            self.localizer = Localizer(extractor, place_map, settings.recognition_config(values))
+            self.localizer = Localizer(extractor, place_map, config.recognition)
         elif len(place_map):
             self.mapper = self._new_mapper()
         extractor.describe([np.zeros((64, 64, 3), np.uint8)])  # the first pass is slow: here, not on the first image
-        if values["verify"]:
+        if config.verify:
             verify_clouds(np.zeros((0, 3)), np.zeros((0, 3)))  # tells at once that Open3D is missing
 
     @classmethod
-    def open(cls, values: dict[str, Any], health: Health) -> "Pipeline":
-        """Loads the checkpoint and the map that the parameters name; raises VprError in one sentence.
+    def open(cls, config: PipelineConfig, health: Health) -> "Pipeline":
+        """Loads the checkpoint and the map that are configured; raises VprError in one sentence.
 
         In the modes map and slam a missing map is made.
         """
-        if not values["map_path"]:
+        if not config.map_path:
             raise VprError("parameter map_path is empty: name the map file")
-        path = Path(values["map_path"]).expanduser()
-        if values["threads"]:
+        path = Path(config.map_path).expanduser()
+        if config.threads:
             import torch
 
-            torch.set_num_threads(values["threads"])
-        extractor = DescriptorExtractor.from_checkpoint(values["checkpoint"], values["device"], values["precision"])
+            torch.set_num_threads(config.threads)
+        extractor = DescriptorExtractor.from_checkpoint(config.checkpoint, config.device, config.precision)
         model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
-        writable, created = values["mode"] != "localize", False
+        writable, created = config.mode != "localize", False
         if writable and not path.exists():
             created = True
             place_map = PlaceMap.create(
                 path,
                 preprocessing=extractor.preprocessing,
-                frame_id=values["map_frame"],
-                place_radius_m=values["place_radius"] or PLACE_RADIUS_M,
+                frame_id=config.map_frame,
+                place_radius_m=config.place_radius or PLACE_RADIUS_M,
                 **model,
             )
         else:
             place_map = PlaceMap.open(path, writable=writable, **model)
         try:
-            return cls(values, extractor, place_map, health, created)
+            return cls(config, extractor, place_map, health, created)
         except BaseException:
             _close(place_map, created)
             raise
@@ -129,14 +129,14 @@ class Pipeline:
         with self._lock:
             answer = self._take(observation, descriptor, camera)
         self.health.timed("search", time.perf_counter() - described)
-        return self._verified(answer) if self.values["verify"] else answer
+        return self._verified(answer) if self.config.verify else answer
 
     def _take(self, observation: Observation, descriptor: np.ndarray, camera: MountedCamera | None) -> Answer:
         if self.localizer is not None:
             return Answer(observation, self.localizer.take(observation, descriptor))
         if self.mapper is None:
             has_pose = observation.T_odom_base is not None or observation.T_map_base is not None
-            if not self.values["place_radius"] and not has_pose:
+            if not self.config.place_radius and not has_pose:
                 self.place_map.set_place_radius(PLACE_RADIUS_FRAMES)
             self.mapper = self._new_mapper()
         before = self.mapper.session
@@ -186,12 +186,12 @@ class Pipeline:
         """Keyframes with an id above `after`."""
         return self.place_map.poses(after)
 
-    def set_decision(self, values: dict[str, Any]) -> None:
-        """Takes over the thresholds that may change while the node runs."""
+    def set_decision(self, decision: DecisionConfig) -> None:
+        """Other rules of acceptance from the next image on."""
         with self._lock:
-            self.values = {**self.values, **{name: values[name] for name in settings.DECISION}}
+            self.config = replace(self.config, recognition=replace(self.config.recognition, decision=decision))
             if self.recogniser is not None:
-                self.recogniser.set_decision(settings.decision_config(self.values))
+                self.recogniser.set_decision(decision)
 
     def idle(self) -> None:
         """To be called at least once a second: pending keyframes become durable."""
@@ -245,13 +245,13 @@ class Pipeline:
                 self.localizer = self.mapper = self.extractor = None
 
     def _new_mapper(self) -> Mapper:
-        config = settings.mapper_config(self.values)
-        mapper = Mapper(self.extractor, self.place_map, self._session_name(), config, source="live")
+        config = MapperConfig(gate=self.config.gate, recognition=self.config.recognition, slam=self.mode == "slam")
+        mapper = Mapper(self.extractor, self.place_map, self._session_name(), config, source=self.config.source)
         mapper.paused = not self._mapping
         return mapper
 
     def _session_name(self) -> str:
-        name = self.values["session"] or time.strftime("%Y-%m-%d %H:%M:%S")
+        name = self.config.session or time.strftime("%Y-%m-%d %H:%M:%S")
         return name if self._drive == 1 else f"{name} ({self._drive})"
 
     def _on_saved(self, ids: list[int]) -> None:

@@ -1,36 +1,67 @@
-"""From a node's parameters to the core's configurations."""
+"""How the live core is configured, by the nodes and by the offline commands alike: each default stands here, once.
 
-from typing import Any
+Standard library only, as `vpr_ros.configuration`.
+"""
 
-from vpr_ros.place_map import GateConfig
-from vpr_ros.recognition import DecisionConfig, MapperConfig, RecognitionConfig
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
-DECISION = ("accept_probability", "min_margin", "unknown_probability", "min_consistent_frames")
+from vpr_ros.configuration import GateConfig, RecognitionConfig
+from vpr_ros.errors import VprError
 
+Mode = Literal["localize", "map", "slam"]
+Precision = Literal["auto", "fp32", "fp16", "bf16"]
+PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none", "bag"]
 
-def decision_config(values: dict[str, Any]) -> DecisionConfig:
-    """The rules of acceptance."""
-    return DecisionConfig(**{name: values[name] for name in DECISION})
-
-
-def recognition_config(values: dict[str, Any]) -> RecognitionConfig:
-    """Search, filter and decision."""
-    return RecognitionConfig(
-        top_k=values["top_k"],
-        place_radius=values["place_radius"] or None,
-        max_places=values["max_places"],
-        loop_min_gap_s=values["loop_min_gap_s"],
-        loop_min_travel_m=values["loop_min_travel_m"],
-        decision=decision_config(values),
-    )
+PLACE_RADIUS_M = 10.0  # of a new map whose drive has poses
+PLACE_RADIUS_FRAMES = 2.0  # of one whose drive has none
 
 
-def mapper_config(values: dict[str, Any]) -> MapperConfig:
-    """What becomes a keyframe, and in mode slam what is recognised."""
-    gate = GateConfig(
-        distance_m=values["keyframe_distance_m"],
-        heading_deg=values["keyframe_heading_deg"],
-        novelty_similarity=values["keyframe_novelty"],
-        every_n=values["keyframe_every"] or None,
-    )
-    return MapperConfig(gate=gate, recognition=recognition_config(values), slam=values["mode"] == "slam")
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Network, map, and what becomes of an image."""
+
+    map_path: str | Path = ""
+    mode: Mode = "localize"
+    checkpoint: str | Path = "nano"
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int = 0  # of the network on a CPU; 0: torch decides
+    gate: GateConfig = field(default_factory=GateConfig)
+    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
+    map_frame: str = "map"  # frame of the poses in a new map
+    session: str = ""  # name of the drive in the map; empty: the time of day
+    source: str = "live"  # where the drive comes from: "live", or the bag's path
+    verify: bool = False  # register accepted matches by LiDAR
+
+    @property
+    def place_radius(self) -> float | None:
+        """Size of a place in metres, in frames without poses; None: the map's own, or a new map's default."""
+        return self.recognition.place_radius
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """What is recorded of a drive as training data, by the recorder node and by `vpr_ros frames`."""
+
+    drive: str = ""  # name in the set; empty: chosen by the caller
+    city: str = "own"  # poses of one city share one frame
+    condition: str = ""  # such as "winter/day/snow"
+    spacing_m: float = 1.0  # 0 keeps every frame
+    heading_deg: float = 15.0
+    require_cloud: bool = True
+    jpeg_quality: int = 90
+    max_width: int = 640
+    pose_source: PoseSource = "tf"  # where poses in the map frame come from; "none": odometry is taken at once
+
+    def __post_init__(self):
+        rules = (
+            (self.spacing_m >= 0, f"the spacing is 0 m or more, not {self.spacing_m:g}"),
+            (self.heading_deg > 0, f"the heading is more than 0 degrees, not {self.heading_deg:g}"),
+            (1 <= self.jpeg_quality <= 100, f"JPEG quality is 1 to 100, not {self.jpeg_quality}"),
+            (self.max_width >= 16, f"images are at least 16 pixels wide, not {self.max_width}"),
+        )
+        for holds, reason in rules:
+            if not holds:
+                raise VprError(reason)

@@ -1,0 +1,84 @@
+"""How mapping and recognition are configured: each default stands here, once.
+
+Standard library only, so that `vpr_ros --help` and the nodes' parameter tables read the defaults without loading numpy
+or torch.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """When a frame becomes a keyframe.
+
+    With poses: after `distance_m` or a turn of `heading_deg`. Without: when the view differs from the last keyframe's
+    (`novelty_similarity`). `every_n` overrides both.
+    """
+
+    distance_m: float = 2.0
+    heading_deg: float = 15.0  # turn about any axis
+    novelty_similarity: float = 0.9  # cosine to the last keyframe below which a frame without pose is new
+    slip_similarity: float | None = None  # cosine above which a frame is not kept although odometry says "moved"
+    every_n: int | None = None  # keep every n-th frame, whatever pose and view; 1 keeps all
+
+    def __post_init__(self):
+        if self.distance_m <= 0 or self.heading_deg <= 0 or (self.every_n is not None and self.every_n < 1):
+            raise ValueError("distance_m and heading_deg must be positive and every_n at least 1")
+
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """How far odometry is believed."""
+
+    max_speed_mps: float = 60.0  # faster than this the odometry has jumped
+    jump_slack_m: float = 2.0  # a correction this small is never called a jump
+    max_gap_s: float = 5.0  # without odometry, a longer silence of the camera makes the past worthless
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Motion and map-leaving model. Rates per frame hold without odometry and count frames of new content."""
+
+    sigma_floor_m: float = 0.3  # error of one shift, whatever its length
+    sigma_per_m: float = 0.1  # error per metre travelled: odometry scale, lane changes
+    stand_weight: float = 0.03  # share of hypotheses that do not move although odometry does
+    reverse_weight: float = 0.02  # share that move against the mapped direction
+    plain_steps: tuple[float, ...] = (0.05, 0.30, 0.35, 0.20, 0.10)  # keyframe steps -1, 0, 1, 2, ... without odometry
+    mix_weight: float = 0.1  # per shift, to other drives through the same place
+    mix_above: float = 1e-4  # only from keyframes with this much belief: looking up neighbours costs time
+    turn_weight_m: float = 1.0  # metres that one radian of turning counts
+    max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
+    prior_off_map: float = 0.5
+    leave_per_m: float = 1 / 200
+    return_per_m: float = 1 / 200
+    leave_per_frame: float = 0.004
+    return_per_frame: float = 0.01
+    restart_per_frame: float = 0.005  # somebody carried the robot elsewhere, or every assumption above failed
+    prune_below: float = 1e-9
+    max_active: int = 2048
+    motion: MotionConfig = field(default_factory=MotionConfig)
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """When a place is accepted."""
+
+    accept_probability: float = 0.95
+    min_margin: float = 0.2  # over the second distinct place
+    unknown_probability: float = 0.5  # P(unknown) from which the answer is "unknown"
+    require_support: bool = True  # the frame's own retrieval must contain the place: no match by dead reckoning alone
+    min_consistent_frames: int = 1  # frames in a row with the same best place, moving with the robot
+
+
+@dataclass(frozen=True)
+class RecognitionConfig:
+    """Everything between a descriptor and an answer."""
+
+    top_k: int = 50
+    place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
+    max_places: int = 10
+    evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
+    loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
+    loop_min_travel_m: float = 20.0  # nor those left behind by less than this: a standing robot meets no old place
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
