@@ -14,6 +14,9 @@ from vpr_ros.geometry import (
     matrix_to_quaternion,
     planar_transform,
     quaternion_to_matrix,
+    roll_pitch_yaw_to_matrix,
+    rotation_angle,
+    turn_between,
     yaw_of,
 )
 
@@ -50,6 +53,33 @@ def test_quaternion_against_axis_angle(axis, angle):
 def test_quaternions_without_direction(q):
     with pytest.raises(ValueError, match="no direction"):
         quaternion_to_matrix(q)
+
+
+def test_many_quaternions_are_those_of_one_at_a_time():
+    random = np.random.default_rng(0)
+    quaternions = random.normal(size=(200, 4))
+    quaternions[:4] = np.eye(4)  # half turns, where a careless formula divides by nothing
+    R = np.array([quaternion_to_matrix(q) for q in quaternions])
+    assert np.allclose(quaternion_to_matrix(quaternions), R, atol=1e-12)
+    same = np.abs((matrix_to_quaternion(R) * quaternions).sum(axis=1)) / np.linalg.norm(quaternions, axis=1)
+    np.testing.assert_allclose(same, 1.0, atol=1e-12)
+    assert (matrix_to_quaternion(R)[:, 3] >= 0).all() and matrix_to_quaternion(R[:0]).shape == (0, 4)
+
+
+def test_roll_pitch_yaw_turn_about_x_then_y_then_z():
+    angles = np.random.default_rng(1).uniform(-3, 3, (20, 3))
+    angles[0, 1] = np.pi / 2
+    expected = [axis_angle((0, 0, 1), y) @ axis_angle((0, 1, 0), p) @ axis_angle((1, 0, 0), r) for r, p, y in angles]
+    assert np.allclose(roll_pitch_yaw_to_matrix(*angles.T), expected, atol=1e-12)
+    assert np.allclose(roll_pitch_yaw_to_matrix(0, 0, angles[:, 2])[3], axis_angle((0, 0, 1), angles[3, 2]), atol=1e-12)
+    assert roll_pitch_yaw_to_matrix(*angles[:0].T).shape == (0, 3, 3)
+
+
+@pytest.mark.parametrize(("a", "b", "turn"), [(0, 1, 1), (3, -3, 2 * np.pi - 6), (-3, 3, 2 * np.pi - 6), (9, 9, 0)])
+def test_turns_go_the_short_way(a, b, turn):
+    assert np.isclose(turn_between(a, b), turn)
+    assert np.isclose(rotation_angle(axis_angle((1, 2, 3), a), axis_angle((1, 2, 3), b)), turn, atol=1e-7)
+    assert np.isnan(turn_between(np.array([a, np.nan]), b)).tolist() == [False, True]
 
 
 @given(QUATERNIONS, st.tuples(*[st.floats(-1e4, 1e4)] * 3))
@@ -94,5 +124,7 @@ def test_enu_of_small_steps_is_arc_length(latitude):
     east = geodetic_to_enu(latitude, -1.25 + step, 50.0, datum)
     assert np.allclose(north, [0, np.radians(step) * (north_radius + 50), 0], atol=1e-3)
     assert np.allclose(east, [np.radians(step) * (east_radius + 50) * np.cos(np.radians(latitude)), 0, 0], atol=1e-3)
+    both = geodetic_to_enu(np.array([latitude + step, latitude]), np.array([-1.25, -1.25 + step]), 50.0, datum)
+    assert np.allclose(both, [north, east], atol=1e-9)
     assert np.allclose(geodetic_to_enu(latitude, -1.25, 62.5, datum), [0, 0, 12.5], atol=1e-6)
     assert np.allclose(geodetic_to_enu(*datum, datum), 0, atol=1e-9)

@@ -33,14 +33,26 @@ def matrix_to_quaternion(R: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_quat(canonical=True).reshape(*R.shape[:-2], 4)
 
 
-def make_transform(translation, quaternion=(0.0, 0.0, 0.0, 1.0)) -> np.ndarray:
-    """Transforms (..., 4, 4) of translations (..., 3) in metres and quaternions (..., 4) x, y, z, w."""
-    R = quaternion_to_matrix(quaternion)
+def roll_pitch_yaw_to_matrix(roll, pitch, yaw) -> np.ndarray:
+    """Rotation matrices (..., 3, 3) R = Rz(yaw) Ry(pitch) Rx(roll) of angles in radians, of shapes that broadcast."""
+    angles = np.stack(np.broadcast_arrays(yaw, pitch, roll), axis=-1).astype(np.float64)
+    if not angles.size:
+        return np.zeros((*angles.shape[:-1], 3, 3))
+    return Rotation.from_euler("ZYX", angles.reshape(-1, 3)).as_matrix().reshape(*angles.shape[:-1], 3, 3)
+
+
+def rigid_transform(R: np.ndarray, translation) -> np.ndarray:
+    """Transforms (..., 4, 4) of rotation matrices (..., 3, 3) and translations (..., 3) in metres."""
     T = np.zeros((*R.shape[:-2], 4, 4))
     T[..., :3, :3] = R
     T[..., :3, 3] = translation
     T[..., 3, 3] = 1.0
     return T
+
+
+def make_transform(translation, quaternion=(0.0, 0.0, 0.0, 1.0)) -> np.ndarray:
+    """Transforms (..., 4, 4) of translations (..., 3) in metres and quaternions (..., 4) x, y, z, w."""
+    return rigid_transform(quaternion_to_matrix(quaternion), translation)
 
 
 def planar_transform(x_m: float, y_m: float, yaw_rad: float, z_m: float = 0.0) -> np.ndarray:
@@ -51,12 +63,8 @@ def planar_transform(x_m: float, y_m: float, yaw_rad: float, z_m: float = 0.0) -
 
 def invert(T: np.ndarray) -> np.ndarray:
     """Inverse of rigid transforms (..., 4, 4)."""
-    R_t = np.swapaxes(T[..., :3, :3], -1, -2)
-    out = np.zeros_like(T, dtype=np.float64)
-    out[..., :3, :3] = R_t
-    out[..., :3, 3] = -np.einsum("...ij,...j->...i", R_t, T[..., :3, 3])
-    out[..., 3, 3] = 1.0
-    return out
+    R_inverse = np.swapaxes(T[..., :3, :3], -1, -2)
+    return rigid_transform(R_inverse, -np.einsum("...ij,...j->...i", R_inverse, T[..., :3, 3]))
 
 
 def yaw_of(T: np.ndarray) -> np.ndarray:
@@ -98,21 +106,22 @@ def rows_within(points: np.ndarray, queries: np.ndarray, radius: float) -> list[
     ]
 
 
-def geodetic_to_ecef(latitude_deg: float, longitude_deg: float, altitude_m: float) -> np.ndarray:
-    """WGS-84 position as earth-centred coordinates (3,) in metres."""
+def geodetic_to_ecef(latitude_deg, longitude_deg, altitude_m) -> np.ndarray:
+    """Earth-centred coordinates (..., 3) in metres of WGS-84 positions (...)."""
     lat, lon = np.radians(latitude_deg), np.radians(longitude_deg)
     n = WGS84_A_M / np.sqrt(1 - WGS84_E2 * np.sin(lat) ** 2)
-    return np.array(
+    return np.stack(
         [
             (n + altitude_m) * np.cos(lat) * np.cos(lon),
             (n + altitude_m) * np.cos(lat) * np.sin(lon),
             (n * (1 - WGS84_E2) + altitude_m) * np.sin(lat),
-        ]
+        ],
+        axis=-1,
     )
 
 
 def geodetic_to_enu(latitude_deg, longitude_deg, altitude_m, datum) -> np.ndarray:
-    """East, north, up (3,) in metres of a WGS-84 position, seen from `datum` (latitude, longitude, altitude)."""
+    """East, north, up (..., 3) in metres of WGS-84 positions (...) from `datum` (latitude, longitude, altitude)."""
     lat, lon = np.radians(datum[0]), np.radians(datum[1])
     delta = geodetic_to_ecef(latitude_deg, longitude_deg, altitude_m) - geodetic_to_ecef(*datum)
     R = np.array(
@@ -122,4 +131,4 @@ def geodetic_to_enu(latitude_deg, longitude_deg, altitude_m, datum) -> np.ndarra
             [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)],
         ]
     )
-    return R @ delta
+    return delta @ R.T

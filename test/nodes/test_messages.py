@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not here")
 from answers import ACCEPTED, REJECTED, STAMP_NS, UNKNOWN, recognition
 from visualization_msgs.msg import Marker
 
-from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform, quaternion_to_matrix
+from vpr_ros.geometry import planar_transform, quaternion_to_matrix
 from vpr_ros.nodes.outputs import messages
 from vpr_ros.nodes.outputs.markers import LIFETIME_S, markers_of
 from vpr_ros.runtime.match_picture import STATUS_COLOURS, rgb
@@ -102,17 +102,6 @@ def test_the_path_names_each_keyframe_and_grows():
     assert [p.pose.position.x for p in path.message.poses] == [1, 2, 0, 4, 5, 0]  # every third has no pose
     assert all(p.pose.orientation.w == 1.0 for p in path.message.poses)
     assert path.message.header.frame_id == "map"
-
-
-def test_many_quaternions_are_those_of_one_at_a_time():
-    random = np.random.default_rng(0)
-    quaternions = random.normal(size=(200, 4))
-    quaternions[:4] = np.eye(4)  # half turns, where a careless formula divides by nothing
-    T = np.array([make_transform((0, 0, 0), q) for q in quaternions])
-    expected = np.array([matrix_to_quaternion(t[:3, :3]) for t in T])
-    same = np.abs((messages.quaternions_of(T) * expected).sum(axis=1))
-    np.testing.assert_allclose(same, 1.0, atol=1e-12)
-    assert (messages.quaternions_of(T)[:, 3] >= 0).all() and messages.quaternions_of(T[:0]).shape == (0, 4)
 
 
 def test_a_compressed_image():

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from vpr_ros.geometry import turn_between
 from vpr_ros.student import D2VPR, normalise, resize
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training_set.reader import FrameTable, read_image
@@ -61,5 +62,5 @@ def _same_place(
     distance = np.linalg.norm(table.positions_m[a] - table.positions_m[b], axis=-1)
     if table.headings_rad is None:
         return distance <= radius_m
-    turn = np.abs(np.angle(np.exp(1j * (table.headings_rad[a] - table.headings_rad[b]))))
+    turn = turn_between(table.headings_rad[a], table.headings_rad[b])
     return (distance <= radius_m) & (turn <= heading_rad)

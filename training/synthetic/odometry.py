@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vpr_ros.geometry import invert, planar_transform
+from vpr_ros.geometry import invert, planar_transform, yaw_of
 
 
 def drifting_odometry(
@@ -17,7 +17,7 @@ def drifting_odometry(
     T = [np.eye(4)]
     for step in T_relative:
         length = np.linalg.norm(step[:2, 3])
-        yaw = np.arctan2(step[1, 0], step[0, 0]) + rng.normal(0, yaw_sigma_rad_per_sqrt_m) * np.sqrt(length)
+        yaw = yaw_of(step) + rng.normal(0, yaw_sigma_rad_per_sqrt_m) * np.sqrt(length)
         xy = step[:2, 3] * scale + rng.normal(0, 0.003, 2) * np.sqrt(length)
         T.append(T[-1] @ planar_transform(xy[0], xy[1], yaw))
     return np.array(T)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import turn_between
 
 MEASURES = {
     "euclidean": "Euclidean distance of raw embeddings",
@@ -104,6 +105,6 @@ def near(
     if heading_rad is not None:
         if query_heading is None or database_heading is None:
             raise VprError("a limit on the heading needs the headings of all frames; leave the limit out.")
-        turn = np.asarray(query_heading, float)[:, None] - np.asarray(database_heading, float)[None, :]
-        result &= np.abs((turn + np.pi) % (2 * np.pi) - np.pi) <= heading_rad + 1e-9
+        turn = turn_between(np.asarray(query_heading, float)[:, None], np.asarray(database_heading, float))
+        result &= turn <= heading_rad + 1e-9
     return result

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import yaw_of
+from vpr_ros.geometry import turn_between, yaw_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def label_by_pose(
     for T in T_map_query:
         near = np.linalg.norm(positions - T[:3, 3], axis=1) <= radius_m
         if max_heading_deg is not None:
-            turn = np.abs((yaws - yaw_of(T) + np.pi) % (2 * np.pi) - np.pi)
+            turn = turn_between(yaws, yaw_of(T))
             near &= turn <= np.radians(max_heading_deg)
         truth.append(known[near])
     return truth

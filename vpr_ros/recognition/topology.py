@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vpr_ros.geometry import yaw_of
+from vpr_ros.geometry import turn_between, yaw_of
 
 SEGMENT_GAP = 1.0e5
 MIN_STEP_M = 0.05  # keyframes taken on one spot keep distinct coordinates
@@ -23,7 +23,7 @@ MAP, ODOM, FRAMES = 0, 1, 2  # what a segment's positions are measured in
 def motion_between(T_a: np.ndarray, T_b: np.ndarray, turn_weight_m: float) -> np.ndarray:
     """Equivalent metres (...) between poses (..., 4, 4): distance plus `turn_weight_m` per radian of heading."""
     distance = np.linalg.norm(T_b[..., :3, 3] - T_a[..., :3, 3], axis=-1)
-    turn = np.abs((yaw_of(T_b) - yaw_of(T_a) + np.pi) % (2 * np.pi) - np.pi)
+    turn = turn_between(yaw_of(T_b), yaw_of(T_a))
     return distance + turn_weight_m * turn
 
 
@@ -124,7 +124,7 @@ class Topology:
             rows = np.empty(0, dtype=np.int64)
         else:
             rows = self.near(row, self.radius)
-            turn = np.abs((self.yaws[rows] - self.yaws[row] + np.pi) % (2 * np.pi) - np.pi)
+            turn = turn_between(self.yaws[rows], self.yaws[row])
             other = (self.segments[rows] != self.segments[row]) | (
                 np.abs(self.coordinates[rows] - self.coordinates[row]) > 4 * self.radius
             )

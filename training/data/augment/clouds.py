@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import planar_transform
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ def turn_and_flip(
 ) -> list[np.ndarray]:
     """The whole-batch part: one rotation about z and one flip of x, of y or of none, for all clouds [(N_i, 3)]."""
     angle = np.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
-    c, s = np.cos(angle), np.sin(angle)
-    M = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    M = planar_transform(0.0, 0.0, angle)[:3, :3]
     choice = rng.random()
     if choice < config.flip_x:
         M = np.diag([-1.0, 1.0, 1.0]) @ M

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vpr_ros.geometry import planar_transform
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -66,7 +68,7 @@ def _warp(image, size, config, strength, rng) -> np.ndarray:
         slack = np.array([width, height]) / 2 - half
         centre = np.array([width, height]) / 2 + rng.uniform(-1, 1, 2) * slack
         angle = np.radians(rng.uniform(-config.rotation_deg, config.rotation_deg) * strength)
-        R = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        R = planar_transform(0.0, 0.0, angle)[:2, :2]
         unit = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
         jitter = rng.uniform(-1, 1, (4, 2)) * config.perspective * strength * 2
         corners = ((unit + jitter) * half @ R.T + centre).astype(np.float32)

@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import geodetic_to_ecef, planar_transform
+from vpr_ros.geometry import geodetic_to_enu, planar_transform
 from vpr_ros.training.data.sample import METRES, Sample, read_rgb
 from vpr_ros.training.data.sampling.pairs import Key
 
@@ -189,11 +189,7 @@ def _keys(table: dict[str, np.ndarray]) -> Iterator[tuple]:
 
 def _east_north(lat: np.ndarray, lon: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
     """Metres (N, 2) east and north of an origin, in its tangent plane; degrees, at sea level."""
-    gap = geodetic_to_ecef(lat, lon, np.zeros(len(lat))) - geodetic_to_ecef(*origin, 0.0)[:, None]  # type: ignore
-    a, b = np.radians(origin)
-    east = [-np.sin(b), np.cos(b), 0.0]
-    north = [-np.sin(a) * np.cos(b), -np.sin(a) * np.sin(b), np.cos(a)]
-    return np.stack([east @ gap, north @ gap], axis=1)
+    return geodetic_to_enu(lat, lon, 0.0, (*origin, 0.0))[:, :2]
 
 
 class PlaceVisits(Sampler):

@@ -9,6 +9,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import turn_between
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training_set.reader import FrameTable
 
@@ -96,7 +97,7 @@ class PlaceBatchSampler(Sampler):
             if len(anchors) == count:
                 break
             far = [np.hypot(*(xy[anchor] - xy[other])) >= self.negative_m for other in anchors]
-            turn = np.abs(np.angle(np.exp(1j * (heading - heading[anchor]))))
+            turn = turn_between(heading, heading[anchor])
             near = np.flatnonzero((np.hypot(*(xy - xy[anchor]).T) <= self.positive_m) & (turn <= self.positive_rad))
             near = near[near != anchor]
             if not all(far) or not len(near):

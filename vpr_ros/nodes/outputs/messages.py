@@ -132,7 +132,7 @@ class KeyframePath:
         new = np.flatnonzero((ids > self.last_id) & (ids <= up_to))
         T = np.array(keyframes.T_map_base, dtype=np.float64)[new]
         T[~np.isfinite(T).all(axis=(1, 2))] = np.eye(4)
-        columns = ids[new], np.asarray(keyframes.stamps_ns)[new], T[:, :3, 3], quaternions_of(T)
+        columns = ids[new], np.asarray(keyframes.stamps_ns)[new], T[:, :3, 3], matrix_to_quaternion(T[:, :3, :3])
         # In place: assigning the list makes rclpy look at every element again.
         for row in zip(*(column.tolist() for column in columns), strict=True):
             self.message.poses.append(self._pose(*row))
@@ -148,24 +148,3 @@ class KeyframePath:
         p.x, p.y, p.z = position
         q.x, q.y, q.z, q.w = quaternion
         return message
-
-
-def quaternions_of(T: np.ndarray) -> np.ndarray:
-    """Quaternions (N, 4) x y z w of poses (N, 4, 4): matrix_to_quaternion for many, which takes a long time one by one.
-
-    4 q q^T is linear in the rotation; each of its columns is the quaternion but for a factor, and the largest is safe.
-    """
-    m = np.moveaxis(T[:, :3, :3], 0, -1)
-    x, y, z, w = (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + m[0, 0] + m[1, 1] + m[2, 2])
-    outer = np.array(
-        [
-            [1 + m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], x],
-            [m[0, 1] + m[1, 0], 1 - m[0, 0] + m[1, 1] - m[2, 2], m[1, 2] + m[2, 1], y],
-            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 - m[0, 0] - m[1, 1] + m[2, 2], z],
-            [x, y, z, w],
-        ]
-    )
-    largest = np.argmax(np.einsum("iin->in", outer), axis=0)
-    q = outer[largest, :, np.arange(len(T))]
-    q = q / np.linalg.norm(q, axis=1, keepdims=True)
-    return np.where(q[:, 3:] < 0, -q, q)

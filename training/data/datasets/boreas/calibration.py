@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import invert
+from vpr_ros.geometry import invert, rigid_transform, roll_pitch_yaw_to_matrix
 from vpr_ros.sensors.cameras import Camera
 
 MAP_ORIGIN = (622_000.0, 4_848_000.0, 150.0)  # easting, northing, altitude of the map frame's origin, metres
@@ -35,14 +35,8 @@ T_APPLANIX_BASE = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0,
 
 def rotation(roll, pitch, yaw) -> np.ndarray:
     """C_enu_sensor (..., 3, 3) of Boreas' angles in radians."""
-    roll, pitch, yaw = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (roll, pitch, yaw)))
-    (cr, sr), (cp, sp), (cy, sy) = ((np.cos(a), np.sin(a)) for a in (roll, pitch, yaw))
-    rows = [
-        [cp * cy, cp * sy, -sp],
-        [sr * sp * cy - cr * sy, sr * sp * sy + cr * cy, sr * cp],
-        [cr * sp * cy + sr * sy, cr * sp * sy - sr * cy, cr * cp],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    # The product of transposes is the transpose of the active product in reverse order.
+    return np.swapaxes(roll_pitch_yaw_to_matrix(roll, pitch, yaw), -1, -2)
 
 
 def kind_of(northing_m: np.ndarray) -> str:
@@ -52,10 +46,8 @@ def kind_of(northing_m: np.ndarray) -> str:
 
 def T_map_sensor(position: np.ndarray, angles: np.ndarray, kind: str) -> np.ndarray:
     """Poses (N, 4, 4) in the map frame of positions (N, 3) east, north, up and angles (N, 3) roll, pitch, yaw."""
-    T = np.tile(np.eye(4), (len(position), 1, 1))
-    T[:, :3, :3] = rotation(*np.asarray(angles).T)
-    T[:, :3, 3] = position - np.array(MAP_ORIGIN if kind == UTM else (0.0, 0.0, 0.0))
-    return T
+    origin = np.array(MAP_ORIGIN if kind == UTM else (0.0, 0.0, 0.0))
+    return rigid_transform(rotation(*np.asarray(angles).T), position - origin)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import invert
+from vpr_ros.geometry import invert, rigid_transform, roll_pitch_yaw_to_matrix
 
 MAP_ORIGIN = (5_735_000.0, 620_000.0, 110.0)  # northing, easting (UTM 30U), altitude of the map frame's origin, metres
 
@@ -60,16 +60,7 @@ _T_ENU_NED = np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, -1, 0], [0, 0, 0, 1.0]
 
 def se3(x, y, z, roll, pitch, yaw) -> np.ndarray:
     """Transforms (..., 4, 4) of positions and angles in radians: R = Rz(yaw) Ry(pitch) Rx(roll)."""
-    x, y, z, roll, pitch, yaw = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (x, y, z, roll, pitch, yaw)))
-    (cr, sr), (cp, sp), (cy, sy) = ((np.cos(a), np.sin(a)) for a in (roll, pitch, yaw))
-    zero, one = np.zeros_like(x), np.ones_like(x)
-    rows = [
-        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr, x],
-        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr, y],
-        [-sp, cp * sr, cp * cr, z],
-        [zero, zero, zero, one],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return rigid_transform(roll_pitch_yaw_to_matrix(roll, pitch, yaw), np.stack(np.broadcast_arrays(x, y, z), axis=-1))
 
 
 def T_map_base(northing, easting, down, roll, pitch, yaw) -> np.ndarray:
