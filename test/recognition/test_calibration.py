@@ -13,7 +13,6 @@ from vpr_ros.recognition import (
     choose_calibration,
     fit_calibration,
     hide_stretch,
-    label_by_frames,
     label_by_pose,
     self_matches,
 )
@@ -149,7 +148,7 @@ def test_too_little_to_calibrate_on_is_refused(labelled):
         replace(one, stamps_ns=one.stamps_ns[:-1])
 
 
-def test_labels_by_pose_and_by_frame():
+def test_labels_by_pose():
     world = World(34)
     frames = keyframes(drive(world, [(0, 0, 100)], step_m=2))
     query = drive(world, [(0, 10, 90), (3, 0, 10)], step_m=5)
@@ -159,8 +158,6 @@ def test_labels_by_pose_and_by_frame():
         assert rows.tolist() == [r for r, gap in enumerate(gaps) if gap <= 6.0]
     with pytest.raises(VprError, match="no true pose"):
         label_by_pose(frames, np.full((1, 4, 4), np.nan), 6.0)
-    by_frame = label_by_frames(np.array([0, 7, -1, 9]), 2, 10)
-    assert [rows.tolist() for rows in by_frame] == [[0, 1, 2], [5, 6, 7, 8, 9], [], [7, 8, 9]]
 
 
 def test_hiding_a_stretch_takes_its_true_keyframes_out_of_the_map(labelled):

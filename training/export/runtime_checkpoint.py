@@ -9,6 +9,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
+from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
 from vpr_ros.student import D2VPR, fit_projection, save_checkpoint
@@ -121,16 +122,17 @@ def _calibration(descriptors: np.ndarray, table: FrameTable, warn: Callable[[str
         return None
 
 
-class _Keyframes:
-    """A mapped drive as the recogniser takes it."""
-
-    def __init__(self, descriptors: np.ndarray, table: FrameTable, rows: np.ndarray):
-        self.ids = np.arange(1, len(rows) + 1)
-        self.sessions = np.ones(len(rows), dtype=np.int64)
-        self.stamps_ns = table.stamps_ns[rows]
-        self.T_map_base = _poses(table, rows)
-        self.T_odom_base = self.T_map_base
-        self.descriptors = descriptors[rows].astype(np.float16)
+def _keyframes(descriptors: np.ndarray, table: FrameTable, rows: np.ndarray) -> Keyframes:
+    """Frames of one drive as the map; its poses are its odometry."""
+    poses = _poses(table, rows)
+    return Keyframes(
+        ids=np.arange(1, len(rows) + 1),
+        sessions=np.ones(len(rows), dtype=np.int64),
+        stamps_ns=table.stamps_ns[rows],
+        T_map_base=poses,
+        T_odom_base=poses,
+        descriptors=descriptors[rows].astype(np.float16),
+    )
 
 
 def _poses(table: FrameTable, rows: np.ndarray) -> np.ndarray:
@@ -148,7 +150,7 @@ def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[Labelled
     sequences = []
     for position, city in enumerate(cities):
         mapped, *queries = drives_of[city]
-        keyframes = _Keyframes(descriptors, table, mapped)
+        keyframes = _keyframes(descriptors, table, mapped)
         elsewhere = drives_of[cities[(position + 1) % len(cities)]] if len(cities) > 1 else []
         for number, on_map in enumerate(queries):
             if len(on_map) < 2:

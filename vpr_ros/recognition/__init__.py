@@ -4,7 +4,7 @@ from vpr_ros.configuration import DecisionConfig, FilterConfig, MotionConfig, Re
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.fitting import fit_calibration
-from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch, label_by_frames, label_by_pose, self_matches
+from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch, label_by_pose, self_matches
 from vpr_ros.recognition.localizer import Localizer
 from vpr_ros.recognition.mapper import Mapper, MapperConfig, MapperResult
 from vpr_ros.recognition.recogniser import Recogniser
@@ -34,7 +34,6 @@ __all__ = [
     "choose_calibration",
     "fit_calibration",
     "hide_stretch",
-    "label_by_frames",
     "label_by_pose",
     "self_matches",
     "verify_clouds",

@@ -101,7 +101,7 @@ def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequenc
         n = len(sequence.truth)
         if n >= 3 and all(len(rows) for rows in sequence.truth):
             hidden = hide_stretch(sequence, n // 3, 2 * n // 3)
-            if len(hidden.keyframes.ids):
+            if len(hidden.keyframes):
                 out.append(hidden)
     return out
 

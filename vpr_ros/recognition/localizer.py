@@ -35,7 +35,7 @@ class Localizer:
             calibration = choose_calibration(own, shipped, place_map.place_radius_m)
         self.extractor = extractor
         self.calibration = calibration
-        self.recogniser = Recogniser(place_map, calibration, config)
+        self.recogniser = Recogniser.of_map(place_map, calibration, config)
 
     def process(self, observation: Observation) -> Recognition:
         """Answers one frame. Raises FrameError for one that is unusable; the next frame goes on from the last good

@@ -67,7 +67,7 @@ class Mapper:
             if calibration is None:
                 own, shipped = place_map.get_calibration(), getattr(extractor, "calibration", None)
                 calibration = choose_calibration(own, shipped, place_map.place_radius_m)
-            self.recogniser = Recogniser(place_map, calibration, self.config.recognition)
+            self.recogniser = Recogniser.of_map(place_map, calibration, self.config.recognition)
         self.session: int | None = None
         self.paused = False
         self._session = session_name, source

@@ -2,14 +2,15 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map.index import PlaceIndex, map_index
-from vpr_ros.recognition.calibration import Calibration, EvidenceModel, choose_calibration
+from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.store import PlaceMap
+from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.evidence import Background, Novelty, Retrieval, retrieve
 from vpr_ros.recognition.filter import TopologicalFilter
@@ -18,47 +19,40 @@ from vpr_ros.recognition.places import Place, distinct_places
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
 
+DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
+
 
 class Recogniser:
     """Holds the map's arrays, the search index and the filter.
 
-    `keyframes` is a PlaceMap, its `keyframes()`, or any object with those arrays; None starts empty (then give `dim`).
-    `recognise` and `insert` are for one thread. In slam mode call `recognise` first, `insert` after: a frame must not
-    find itself.
+    `keyframes` are what is searched at the start; None starts empty (then give `dim`). `recognise` and `insert` are for
+    one thread. In slam mode call `recognise` first, `insert` after: a frame must not find itself.
     """
 
     def __init__(
         self,
-        keyframes: Any = None,
-        calibration: Calibration | dict | None = None,
+        keyframes: Keyframes | None = None,
+        calibration: Calibration | None = None,
         config: RecognitionConfig | None = None,
         *,
         dim: int | None = None,
-        index: Any = None,
+        index: PlaceIndex | None = None,
     ):
         self.config = config or RecognitionConfig()
-        source, map_calibration, radius = keyframes, None, self.config.place_radius
-        if callable(getattr(source, "keyframes", None)):
-            keyframes, map_calibration = source.keyframes(), source.get_calibration()
-            radius = radius or source.place_radius_m
-            index = map_index(source, keyframes) if index is None else index
-        if calibration is None:
-            calibration = choose_calibration(map_calibration, None, radius or 10.0)
-        self.calibration = Calibration.from_dict(calibration) if isinstance(calibration, dict) else calibration
+        radius = self.config.place_radius
+        self.calibration = calibration or Calibration.default(radius or DEFAULT_RADIUS_M)
         fc = self.config.filter
         self.topology = Topology(
             keyframes, radius or self.calibration.radius, fc.turn_weight_m, float(np.radians(fc.max_heading_deg))
         )
         n = self.topology.n
-        if n:
+        if keyframes is not None and n:
             dim = keyframes.descriptors.shape[1]
-        elif dim is None:
-            dim = getattr(source, "dim", None)
         if dim is None:
             raise VprError("a recogniser without keyframes must be told the descriptors' dimension")
         self.dim = int(dim)
         self._descriptors = np.empty((max(n, 64), self.dim), dtype=np.float16)
-        if n:
+        if keyframes is not None and n:
             self._descriptors[:n] = keyframes.descriptors
         self._background = Background()
         self._background.refresh(self._descriptors[:n])
@@ -68,10 +62,20 @@ class Recogniser:
         self._novelty = Novelty()
         self._decision = Decision(self.config.decision)
         # The current drive's keyframes that are too recent to be searched, oldest first.
-        self._waiting: deque[_Inserted] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._travelled_m = 0.0
         self.fresh = True  # the filter has no past at the last observed query
         self.reset("")
+
+    @classmethod
+    def of_map(
+        cls, place_map: PlaceMap, calibration: Calibration, config: RecognitionConfig | None = None
+    ) -> "Recogniser":
+        """Over all keyframes of a map, with its place radius where `config` has none and with its cached index."""
+        config = config or RecognitionConfig()
+        keyframes = place_map.keyframes()
+        config = replace(config, place_radius=config.place_radius or place_map.place_radius_m)
+        return cls(keyframes, calibration, config, dim=place_map.dim, index=map_index(place_map, keyframes))
 
     def __len__(self) -> int:
         """Number of keyframes that are searched."""
@@ -159,7 +163,7 @@ class Recogniser:
         """Takes in a keyframe of the current drive; it is searched once the robot has been away from it long enough."""
         vector = self._checked(descriptor).astype(np.float16)
         self._waiting.append(
-            _Inserted(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
+            _Waiting(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
         )
 
     def end_session(self) -> None:
@@ -182,7 +186,7 @@ class Recogniser:
                 return
             self._add(self._waiting.popleft())
 
-    def _add(self, new: "_Inserted") -> None:
+    def _add(self, new: "_Waiting") -> None:
         row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
         if row >= len(self._descriptors):
             grown = np.empty((2 * len(self._descriptors), self.dim), dtype=np.float16)
@@ -210,8 +214,8 @@ class Recogniser:
             back_s = (self._last_ns - stamp_ns) * 1e-9
             self.reset(f"the clock went back by {back_s:.3f} s, the filter starts anew")
             # Keyframes of a drive whose time has been turned back can no longer be told by their age.
-            for waiting in self._waiting:
-                waiting.stamp_ns = min(waiting.stamp_ns, stamp_ns)
+            for keyframe in self._waiting:
+                keyframe.stamp_ns = min(keyframe.stamp_ns, stamp_ns)
 
     def _continues(self, row: int, motion: Motion) -> bool:
         """The best place lies within a place of where the last one has moved to, along its drive or beside it."""
@@ -250,7 +254,9 @@ class Recogniser:
 
 
 @dataclass
-class _Inserted:
+class _Waiting:
+    """A keyframe of the current drive that is not searched yet."""
+
     keyframe_id: int
     session: int
     stamp_ns: int

@@ -8,59 +8,115 @@ one *group*: the map frame, or a segment's own frame where the map frame is unkn
 
 import math
 from collections import defaultdict
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vpr_ros.geometry import turn_between, yaw_of
+from vpr_ros.place_map.keyframes import Keyframes
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 SEGMENT_GAP = 1.0e5
 MIN_STEP_M = 0.05  # keyframes taken on one spot keep distinct coordinates
 MAX_STEP_M = 100.0  # a longer step between neighbours is a reset of the odometry, not motion
 MAP, ODOM, FRAMES = 0, 1, 2  # what a segment's positions are measured in
+LEAST_CAPACITY = 64
 
 
-def motion_between(T_a: np.ndarray, T_b: np.ndarray, turn_weight_m: float) -> np.ndarray:
+def motion_between(T_a: Floats, T_b: Floats, turn_weight_m: float) -> Floats:
     """Equivalent metres (...) between poses (..., 4, 4): distance plus `turn_weight_m` per radian of heading."""
     distance = np.linalg.norm(T_b[..., :3, 3] - T_a[..., :3, 3], axis=-1)
-    turn = turn_between(yaw_of(T_b), yaw_of(T_a))
-    return distance + turn_weight_m * turn
+    return distance + turn_weight_m * turn_between(yaw_of(T_b), yaw_of(T_a))
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """One row per keyframe, and room for more behind them."""
+
+    ids: Integers  # (N,)
+    sessions: Integers  # (N,)
+    stamps_ns: Integers  # (N,)
+    kinds: Integers  # (N,) MAP, ODOM or FRAMES
+    segments: Integers  # (N,)
+    groups: Integers  # (N,)
+    coordinates: Floats  # (N,) along the segment
+    widths: Floats  # (N,) of the cell that the keyframe stands for
+    gaps: Floats  # (N,) to the farther of its two neighbours
+    yaws: Floats  # (N,)
+    positions: Floats  # (N, 3)
+    T_map_base: Floats  # (N, 4, 4)
+    T_odom_base: Floats  # (N, 4, 4)
+
+    @classmethod
+    def empty(cls, capacity: int) -> "_Columns":
+        integers = [np.zeros(capacity, dtype=np.int64) for _ in range(6)]
+        floats = [np.zeros(capacity) for _ in range(4)]
+        poses = [np.full((capacity, 4, 4), np.nan) for _ in range(2)]
+        return cls(*integers, *floats, np.zeros((capacity, 3)), *poses)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def grown(self, capacity: int) -> "_Columns":
+        """A copy with more room."""
+        new = _Columns.empty(capacity)
+        for field in fields(self):
+            getattr(new, field.name)[: len(self)] = getattr(self, field.name)
+        return new
 
 
 class Topology:
     """Aligned arrays over the keyframes, growing by `append`; rows never move.
 
-    `keyframes` needs the attributes ids, sessions, stamps_ns (N,), T_map_base and T_odom_base (N, 4, 4) with NaN rows
-    where unknown, sorted by (session, stamp). `radius` is in metres, and counts frames for sessions without poses.
+    `keyframes` are sorted by (session, stamp). `radius` is in metres, and counts frames for sessions without poses.
     """
 
-    def __init__(self, keyframes: Any, radius: float, turn_weight_m: float = 1.0, max_heading_rad: float = math.pi / 4):
+    def __init__(
+        self,
+        keyframes: Keyframes | None,
+        radius: float,
+        turn_weight_m: float = 1.0,
+        max_heading_rad: float = math.pi / 4,
+    ):
         self.radius = float(radius)
         self.turn_weight_m = turn_weight_m
         self.max_heading_rad = max_heading_rad
         self.n = 0
-        self._capacity = 0
-        self._fields: dict[str, np.ndarray] = {}
+        self._columns = _Columns.empty(LEAST_CAPACITY)
+        self._show()
         self._cells: dict[tuple[int, int, int], list[int]] = defaultdict(list)
         self._cell_size = max(self.radius, 1.0)
-        self._colocated: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._colocated: dict[int, tuple[Integers, Floats]] = {}
         self.spacing_m = 1.0  # median step of the metric segments: below it the belief cannot resolve motion
         self._spacing_at = 0
-        if keyframes is not None and len(keyframes.ids):
+        if keyframes is not None and len(keyframes):
             self._build(keyframes)
 
-    def __getattr__(self, name: str) -> np.ndarray:
-        fields = self.__dict__.get("_fields", {})
-        if name in fields:
-            return fields[name][: self.n]
-        raise AttributeError(name)
+    def _show(self) -> None:
+        """Sets the public arrays to the rows in use; to be called whenever rows are added."""
+        c, n = self._columns, self.n
+        self.ids, self.sessions, self.stamps_ns = c.ids[:n], c.sessions[:n], c.stamps_ns[:n]
+        self.kinds, self.segments, self.groups = c.kinds[:n], c.segments[:n], c.groups[:n]
+        self.coordinates, self.widths, self.gaps = c.coordinates[:n], c.widths[:n], c.gaps[:n]
+        self.yaws, self.positions = c.yaws[:n], c.positions[:n]
+        self.T_map_base, self.T_odom_base = c.T_map_base[:n], c.T_odom_base[:n]
 
     @property
     def has_metric(self) -> bool:
         """True where odometry in metres says something about motion along at least one segment."""
         return self.n > 0 and bool((self.kinds != FRAMES).any())
 
-    def append(self, keyframe_id: int, session: int, stamp_ns: int, T_map_base=None, T_odom_base=None) -> int:
+    def append(
+        self,
+        keyframe_id: int,
+        session: int,
+        stamp_ns: int,
+        T_map_base: np.ndarray | None = None,
+        T_odom_base: np.ndarray | None = None,
+    ) -> int:
         """Adds one keyframe at the end of its session's path; returns its row."""
         nan = np.full((4, 4), np.nan)
         T_map = nan if T_map_base is None else np.asarray(T_map_base, dtype=np.float64)
@@ -69,23 +125,24 @@ class Topology:
         kind = MAP if map_ok else ODOM if odom_ok else FRAMES
         self._reserve(self.n + 1)
         row, last = self.n, self.n - 1
-        f = self._fields
-        joined = last >= 0 and f["sessions"][last] == session and f["kinds"][last] == kind
+        c = self._columns
+        joined = last >= 0 and bool(c.sessions[last] == session and c.kinds[last] == kind)
         step = 1.0
         if joined and kind != FRAMES:
-            if odom_ok and np.isfinite(f["T_odom_base"][last]).all():
-                step = float(motion_between(f["T_odom_base"][last], T_odom, self.turn_weight_m))
+            if odom_ok and np.isfinite(c.T_odom_base[last]).all():
+                step = float(motion_between(c.T_odom_base[last], T_odom, self.turn_weight_m))
             else:
-                step = float(motion_between(f["T_map_base"][last], T_map, self.turn_weight_m))
+                step = float(motion_between(c.T_map_base[last], T_map, self.turn_weight_m))
             joined = step <= MAX_STEP_M
-        segment = f["segments"][last] if joined else (f["segments"][last] + 1 if last >= 0 else 0)
-        start = f["coordinates"][last] if last >= 0 else 0.0
-        f["ids"][row], f["sessions"][row], f["stamps_ns"][row] = keyframe_id, session, stamp_ns
-        f["T_map_base"][row], f["T_odom_base"][row] = T_map, T_odom
-        f["kinds"][row], f["segments"][row] = kind, segment
-        f["coordinates"][row] = start + (max(step, MIN_STEP_M) if joined else SEGMENT_GAP)
-        f["groups"][row] = 0 if kind == MAP else 1 + segment
+        segment = c.segments[last] if joined else (c.segments[last] + 1 if last >= 0 else 0)
+        start = c.coordinates[last] if last >= 0 else 0.0
+        c.ids[row], c.sessions[row], c.stamps_ns[row] = keyframe_id, session, stamp_ns
+        c.T_map_base[row], c.T_odom_base[row] = T_map, T_odom
+        c.kinds[row], c.segments[row] = kind, segment
+        c.coordinates[row] = start + (max(step, MIN_STEP_M) if joined else SEGMENT_GAP)
+        c.groups[row] = 0 if kind == MAP else 1 + segment
         self.n += 1
+        self._show()
         self._place(row, row + 1)
         self._measure(max(last, 0), row + 1)
         self._hash(row, row + 1)
@@ -93,7 +150,7 @@ class Topology:
             self.update_spacing()
         return row
 
-    def near(self, row: int, distance: float) -> np.ndarray:
+    def near(self, row: int, distance: float) -> Integers:
         """Rows (M,) of the same group whose position is within `distance` of this row's, itself included."""
         p, group = self.positions[row], int(self.groups[row])
         reach = math.ceil(distance / self._cell_size)
@@ -105,13 +162,13 @@ class Topology:
         rows = np.sort(np.array(found, dtype=np.int64))
         return rows[np.linalg.norm(self.positions[rows] - p, axis=1) <= distance]
 
-    def distinct(self, rows: np.ndarray, distance: float) -> np.ndarray:
+    def distinct(self, rows: Integers, distance: float) -> NDArray[np.bool_]:
         """Booleans (M, M): known to lie further apart than `distance`. Rows of different groups are never known to."""
         p, groups = self.positions[rows], self.groups[rows]
-        apart = np.linalg.norm(p[:, None] - p[None], axis=-1) > distance
-        return apart & (groups[:, None] == groups[None])
+        farther = np.linalg.norm(p[:, None] - p[None], axis=-1) > distance
+        return farther & (groups[:, None] == groups[None])
 
-    def colocated(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+    def colocated(self, row: int) -> tuple[Integers, Floats]:
         """Keyframes of other passes at the same place seen in the same direction: rows (M,) and weights (M,) summing
         to 1.
 
@@ -135,75 +192,53 @@ class Topology:
         self._colocated[row] = rows, weights / weights.sum() if len(rows) else weights
         return self._colocated[row]
 
-    def _build(self, keyframes: Any) -> None:
-        n = len(keyframes.ids)
+    def _build(self, keyframes: Keyframes) -> None:
+        n = len(keyframes)
         self._reserve(n)
         self.n = n
-        f = self._fields
-        _, codes = np.unique(np.asarray(keyframes.sessions), return_inverse=True)
-        sessions = np.asarray(keyframes.sessions)
-        f["sessions"][:n] = sessions if np.issubdtype(sessions.dtype, np.integer) else codes
-        f["ids"][:n], f["stamps_ns"][:n] = keyframes.ids, keyframes.stamps_ns
-        f["T_map_base"][:n], f["T_odom_base"][:n] = keyframes.T_map_base, keyframes.T_odom_base
-        map_ok = np.isfinite(f["T_map_base"][:n]).all(axis=(1, 2))
-        odom_ok = np.isfinite(f["T_odom_base"][:n]).all(axis=(1, 2))
-        first = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        self._show()
+        self.ids[:], self.sessions[:], self.stamps_ns[:] = keyframes.ids, keyframes.sessions, keyframes.stamps_ns
+        self.T_map_base[:], self.T_odom_base[:] = keyframes.T_map_base, keyframes.T_odom_base
+        map_ok = np.isfinite(self.T_map_base).all(axis=(1, 2))
+        odom_ok = np.isfinite(self.T_odom_base).all(axis=(1, 2))
+        first = np.flatnonzero(np.r_[True, self.sessions[1:] != self.sessions[:-1]])
         all_map = np.logical_and.reduceat(map_ok, first)
         all_odom = np.logical_and.reduceat(odom_ok, first)
         lengths = np.diff(np.r_[first, n])
         # One missing pose makes a whole session count frames or fall back to the other pose: its path is not known
         # there.
-        f["kinds"][:n] = np.repeat(np.where(all_map, MAP, np.where(all_odom, ODOM, FRAMES)), lengths)
+        self.kinds[:] = np.repeat(np.where(all_map, MAP, np.where(all_odom, ODOM, FRAMES)), lengths)
         by_odom = np.repeat(all_odom, lengths)
         steps = np.ones(n)
-        for source, use in (("T_odom_base", by_odom), ("T_map_base", ~by_odom & (f["kinds"][:n] == MAP))):
+        for poses, use in ((self.T_odom_base, by_odom), (self.T_map_base, ~by_odom & (self.kinds == MAP))):
             i = np.flatnonzero(use[1:] & use[:-1]) + 1
-            steps[i] = np.maximum(motion_between(f[source][i - 1], f[source][i], self.turn_weight_m), MIN_STEP_M)
-        breaks = np.zeros(n, dtype=bool)
+            steps[i] = np.maximum(motion_between(poses[i - 1], poses[i], self.turn_weight_m), MIN_STEP_M)
+        breaks = np.zeros(n, dtype=np.bool_)
         breaks[first] = True
         breaks |= steps > MAX_STEP_M
-        f["segments"][:n] = np.cumsum(breaks) - 1
-        f["coordinates"][:n] = np.cumsum(np.where(breaks, SEGMENT_GAP, steps))
-        f["groups"][:n] = np.where(f["kinds"][:n] == MAP, 0, 1 + f["segments"][:n])
+        self.segments[:] = np.cumsum(breaks) - 1
+        self.coordinates[:] = np.cumsum(np.where(breaks, SEGMENT_GAP, steps))
+        self.groups[:] = np.where(self.kinds == MAP, 0, 1 + self.segments)
         self._place(0, n)
         self._measure(0, n)
         self._hash(0, n)
         self.update_spacing()
 
     def _reserve(self, size: int) -> None:
-        if size <= self._capacity:
-            return
-        capacity = max(size, 2 * self._capacity, 64)
-        shapes = {
-            "ids": "i8",
-            "sessions": "i8",
-            "stamps_ns": "i8",
-            "kinds": "i8",
-            "segments": "i8",
-            "groups": "i8",
-            "coordinates": "f8",
-            "widths": "f8",
-            "gaps": "f8",
-            "yaws": "f8",
-        }
-        fields: dict[str, Any] = {name: np.zeros(capacity, dtype=kind) for name, kind in shapes.items()}
-        fields["positions"] = np.zeros((capacity, 3))
-        fields["T_map_base"] = np.full((capacity, 4, 4), np.nan)
-        fields["T_odom_base"] = np.full((capacity, 4, 4), np.nan)
-        for name, old in self._fields.items():
-            fields[name][: self.n] = old[: self.n]
-        self._fields, self._capacity = fields, capacity
+        if size > len(self._columns):
+            self._columns = self._columns.grown(max(size, 2 * len(self._columns)))
+            self._show()
 
     def _place(self, lo: int, hi: int) -> None:
-        f, rows = self._fields, slice(lo, hi)
-        kinds = f["kinds"][rows, None]
+        rows = slice(lo, hi)
+        kinds = self.kinds[rows, None]
         frames = np.zeros((hi - lo, 3))
-        frames[:, 0] = f["coordinates"][rows]
-        f["positions"][rows] = np.select(
-            [kinds == MAP, kinds == ODOM], [f["T_map_base"][rows, :3, 3], f["T_odom_base"][rows, :3, 3]], frames
+        frames[:, 0] = self.coordinates[rows]
+        self.positions[rows] = np.select(
+            [kinds == MAP, kinds == ODOM], [self.T_map_base[rows, :3, 3], self.T_odom_base[rows, :3, 3]], frames
         )
-        pose = np.where(kinds[:, :, None] == MAP, f["T_map_base"][rows], f["T_odom_base"][rows])
-        f["yaws"][rows] = np.where(kinds[:, 0] == FRAMES, 0.0, np.nan_to_num(yaw_of(pose)))
+        pose = np.where(kinds[:, :, None] == MAP, self.T_map_base[rows], self.T_odom_base[rows])
+        self.yaws[rows] = np.where(kinds[:, 0] == FRAMES, 0.0, np.nan_to_num(yaw_of(pose)))
 
     def _measure(self, lo: int, hi: int) -> None:
         """Cell widths and local gaps of rows lo..hi, which may have gained a neighbour."""
@@ -216,8 +251,8 @@ class Topology:
         left, right = np.where(np.isnan(left), 1.0, left), np.where(np.isnan(right), 1.0, right)
         # A hole longer than the place radius is no part of the map: the belief leaves there instead of smearing across.
         limit = max(self.radius, 1.0)
-        self._fields["gaps"][lo:hi] = np.minimum(np.maximum(left, right), limit)
-        self._fields["widths"][lo:hi] = 0.5 * (np.minimum(left, limit) + np.minimum(right, limit))
+        self.gaps[lo:hi] = np.minimum(np.maximum(left, right), limit)
+        self.widths[lo:hi] = 0.5 * (np.minimum(left, limit) + np.minimum(right, limit))
 
     def _hash(self, lo: int, hi: int) -> None:
         cells = np.floor(self.positions[lo:hi, :2] / self._cell_size).astype(np.int64)
@@ -227,7 +262,7 @@ class Topology:
             for row in self.near(lo, self.radius).tolist():
                 self._colocated.pop(row, None)
 
-    def _cell_of(self, p: np.ndarray) -> tuple[int, int]:
+    def _cell_of(self, p: Floats) -> tuple[int, int]:
         return math.floor(p[0] / self._cell_size), math.floor(p[1] / self._cell_size)
 
     def update_spacing(self) -> None:

@@ -1,10 +1,15 @@
 """What recognition answers: distinct places with calibrated probabilities, and a decision with its reason."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 RETRIEVAL_LOGGED = 25
+Status = Literal["accepted", "rejected", "unknown"]
+Reason = Literal[
+    "accepted", "off_map", "ambiguous", "low_probability", "unsupported", "unconfirmed", "too_recent", "no_map"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class Recognition:
     stamp_ns: int
     hypotheses: tuple[Hypothesis, ...]
     p_unknown: float
-    status: str  # accepted | rejected | unknown
-    reason: str
+    status: Status
+    reason: Reason
     message: str
     retrieval: tuple[tuple[int, float], ...]
     note: str = ""  # what happened to the filter before this frame: a reset, a jump of the odometry
@@ -46,7 +51,7 @@ class Recognition:
         """The place that was accepted; None otherwise."""
         return self.best if self.status == "accepted" else None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """One line of `matches.jsonl`: plain JSON types; `keyframe_id` and `probability` are null without a place."""
         best = self.best
         return {
