@@ -12,11 +12,10 @@ from simulated_run import simulate
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.matches import RunInfo
-from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders
 from vpr_ros.evaluation.report import curves, plots
 from vpr_ros.evaluation.report.examples import choose_examples
-from vpr_ros.evaluation.report.folder_report import write_folder_report
-from vpr_ros.evaluation.report.page import as_picture_bytes, percent
+from vpr_ros.evaluation.report.gallery import as_picture_bytes
+from vpr_ros.evaluation.report.rendering import TEMPLATES, percent
 from vpr_ros.evaluation.report.run_report import ReportInput, Table, render_report, write_report
 from vpr_ros.evaluation.summary import evaluate
 
@@ -229,30 +228,23 @@ def test_pictures_differ_where_the_data_differ(run):
     assert dark[0, 0].max() < 60 < pixels(both)[0, 0].min()
 
 
-def test_folder_report_compares_methods(tmp_path):
-    rng = np.random.default_rng(0)
-    for folder, noise in (("day", 0), ("dusk", 25)):
-        (tmp_path / folder).mkdir()
-        for i in range(6):
-            image = cv2.resize(np.random.default_rng(i).uniform(30, 200, (5, 6, 3)), (120, 90))
-            noisy = np.clip(image + rng.normal(0, noise, image.shape), 0, 255).astype(np.uint8)
-            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), noisy)
-    results = [
-        evaluate_folders(PixelBaseline(s), tmp_path / "day", tmp_path / "dusk", FolderConfig(truth="frames:0"))
-        for s in ((48, 64), (8, 8))
-    ]
-    write_folder_report(tmp_path / "report.html", results)
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert all(a.startswith("data:image/") for a in page.addresses)
-    assert percent(results[0].recall[1]) in page.text and percent(results[1].recall[1]) in page.text
-    with pytest.raises(VprError):
-        write_folder_report(tmp_path / "none.html", [])
-
-
 def test_importing_the_package_does_not_load_matplotlib():
     code = (
-        "import sys, json, vpr_ros.evaluation.report.run_report, vpr_ros.evaluation.report.folder_report;"
+        "import sys, json, vpr_ros.evaluation.report.run_report;"
         "print(json.dumps([m for m in ('matplotlib', 'rclpy', 'open3d', 'torch') if m in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_a_text_that_a_template_lacks_is_an_error_and_every_template_is_in_the_package():
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+    from setuptools import find_packages
+
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined)
+    with pytest.raises(UndefinedError):
+        environment.get_template("cards.html.j2").render()
+    setup = (TEMPLATES.parents[3] / "setup.py").read_text(encoding="utf-8")
+    assert '"evaluation/report/templates/*"' in setup
+    assert "vpr_ros.evaluation.report" in find_packages(str(TEMPLATES.parents[3]), include=["vpr_ros.*"])
+    assert {path.name for path in TEMPLATES.iterdir()} >= {"page.html.j2", "style.css"}

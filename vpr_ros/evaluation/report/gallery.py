@@ -5,16 +5,24 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from vpr_ros import pictures
+from vpr_ros.errors import FrameError
 from vpr_ros.evaluation import summary
-from vpr_ros.evaluation.report import page
 from vpr_ros.evaluation.report.examples import Example, choose_examples
 from vpr_ros.evaluation.report.inputs import ImageLike, ReportInput
+from vpr_ros.evaluation.report.page import Comparison, Gallery, Section, Shot, Tone
 from vpr_ros.evaluation.summary import Evaluation
 
-TONE = {summary.CORRECT: "good", "accepted": "good", summary.WRONG: "bad", summary.FALSE_ACCEPT: "bad"}
+TONES: dict[str, Tone] = {
+    summary.CORRECT: "good",
+    "accepted": "good",
+    summary.WRONG: "bad",
+    summary.FALSE_ACCEPT: "bad",
+}
 
 
-def galleries(report: ReportInput, e: Evaluation | None) -> list[str]:
+def galleries(report: ReportInput, e: Evaluation | None) -> list[Section]:
+    """Sections with the best and the worst matches; none where the report has no pictures."""
     if not report.examples or (report.query_images is None and report.keyframe_image is None):
         return []
     chosen = choose_examples(report.records, report.truth, e, report.examples)
@@ -36,39 +44,52 @@ def galleries(report: ReportInput, e: Evaluation | None) -> list[str]:
         )
     )
     return [
-        page.section(title, intro, f'<div class="pairs">{"".join(_pair(report, x, images) for x in part)}</div>')
+        Section(title, intro, [Gallery([_comparison(report, x, images) for x in part])])
         for (title, intro), part in zip(titles, (chosen.best, chosen.worst), strict=True)
         if part
     ]
 
 
-def _pair(report: ReportInput, example: Example, images: Mapping[int, ImageLike]) -> str:
+def _comparison(report: ReportInput, example: Example, images: Mapping[int, ImageLike]) -> Comparison:
     record = report.records[example.row]
-    query = page.as_picture_bytes(images.get(record.stamp_ns))
-    keyframe = report.keyframe_image or (lambda _: None)
-    seconds = (record.stamp_ns - report.records[0].stamp_ns) / 1e9
+    query = as_picture_bytes(images.get(record.stamp_ns))
     aspect = _aspect(query)
-    shots = [page.shot(query, aspect, "Query", f"frame {example.row}, at {seconds:.1f} s")]
+    seconds = (record.stamp_ns - report.records[0].stamp_ns) / 1e9
+    shots = [Shot(query, aspect, "Query", f"frame {example.row}, at {seconds:.1f} s")]
+
+    def add(keyframe_id: int, word: str, caption: str) -> None:
+        image = None if report.keyframe_image is None else report.keyframe_image(keyframe_id)
+        shots.append(Shot(as_picture_bytes(image), aspect, f"{word}: keyframe {keyframe_id}", caption))
+
     if example.chosen is not None and record.best is not None:
         caption = f"probability {record.best.probability:.3f}, similarity {record.best.similarity:.3f}"
-        shots.append(
-            page.shot(
-                page.as_picture_bytes(keyframe(example.chosen)), aspect, f"Answer: keyframe {example.chosen}", caption
-            )
-        )
+        add(example.chosen, "Answer", caption)
     if example.right is not None:
-        shots.append(
-            page.shot(
-                page.as_picture_bytes(keyframe(example.right)),
-                aspect,
-                f"Right: keyframe {example.right}",
-                "the true place in the map",
-            )
-        )
-    tone = TONE.get(example.kind, "warn")
-    return page.comparison(shots, tone, example.tag, example.verdict)
+        add(example.right, "Right", "the true place in the map")
+    return Comparison(shots, TONES.get(example.kind, "warn"), example.tag, example.verdict)
+
+
+def as_picture_bytes(image: ImageLike, max_side: int = 360) -> bytes | None:
+    """JPEG of an (H, W, 3) uint8 RGB array, or JPEG/PNG bytes that can be decoded; None for anything unusable."""
+    if image is None:
+        return None
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        data = bytes(image)
+        if not data.startswith((b"\xff\xd8", b"\x89PNG")):
+            return None
+        return None if pictures.decode(data) is None else data
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        return None
+    scale = max_side / max(image.shape[:2])
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    try:
+        return pictures.encode(image, quality=86)
+    except FrameError:
+        return None
 
 
 def _aspect(data: bytes | None) -> float:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    image = pictures.decode(data)
     return 4 / 3 if image is None else min(max(image.shape[1] / image.shape[0], 0.5), 4.0)

@@ -6,10 +6,11 @@ import numpy as np
 
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.matches import RunInfo
-from vpr_ros.evaluation.report import curves, page, plots
+from vpr_ros.evaluation.report import curves, plots
 from vpr_ros.evaluation.report.drawing import LIGHT, MARKS
 from vpr_ros.evaluation.report.inputs import ReportInput, series
-from vpr_ros.evaluation.report.page import percent
+from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
+from vpr_ros.evaluation.report.rendering import percent
 from vpr_ros.evaluation.summary import Evaluation
 from vpr_ros.evaluation.truth import Truth
 
@@ -31,74 +32,74 @@ def verdict(e: Evaluation) -> str:
     return " ".join(parts)
 
 
-def cards(e: Evaluation, run: RunInfo) -> str:
+def cards(e: Evaluation, run: RunInfo) -> Section:
     first = int(((e.ranks == 1) & np.isin(e.outcomes, [summary.CORRECT, summary.WRONG, summary.MISSED])).sum())
     counted = e.on_map if e.recall_mode == "skip" else e.on_map + e.off_map
     more = ", ".join(f"@{n}: {percent(v)}" for n, v in e.recall.items() if n > 1)
     items = [
-        (
+        Card(
             "Recall@1",
             percent(e.recall.get(1, float("nan"))),
             f"{first} of {counted} frames; {more}",
             "How often the single most similar image of the map shows the right place, frame by frame, with no help from "  # noqa: E501
             "the frames before.",
         ),
-        (
+        Card(
             "Accepted precision",
             percent(e.accepted_precision),
             f"{e.accepted_correct} right of {e.accepted} accepted",
             "Of the answers it stood by, how many were right. A robot acts on these.",
         ),
-        (
+        Card(
             "Answered on the map",
             percent(e.accepted_share),
             f"{e.on_map} frames on the map; {percent(e.accepted_recall)} answered and right",
             "How often it dared to answer where an answer exists.",
         ),
-        (
+        Card(
             "False accepts off the map",
             percent(e.offmap_false_accepts),
             f"{e.offmap_accepted} of {e.off_map} frames" if e.off_map else "no frame lay outside the map",
             "Where the robot is somewhere new, every answer is wrong. Lower is better.",
         ),
-        (
+        Card(
             "Recall at 100 % precision",
             percent(e.recall_at_full_precision),
             "" if e.full_precision_threshold is None else f"at a threshold of {e.full_precision_threshold:.3f}",
             "The share of on-map frames it could answer if the threshold were just high enough to make no mistake here.",  # noqa: E501
         ),
-        (
+        Card(
             "Calibration error",
             percent(e.calibration_error),
             f"Brier score {e.brier:.3f}",
             "The average distance between a stated probability and how often it came true. Near 0, the numbers can be "
             "believed.",
         ),
-        (
+        Card(
             "Best guess right",
             percent(e.filtered_recall),
             f"on {e.on_map} frames on the map, accepted or not",
             "How often the most probable place was right once all frames so far were weighed together.",
         )
         if math.isnan(e.error_median_m)
-        else (
+        else Card(
             "Median position error",
             f"{e.error_median_m:.1f} m",
             f"90 % within {e.error_p90_m:.1f} m, largest {e.error_max_m:.1f} m",
             "Distance from the true position to the keyframe that was chosen; without verification it cannot be finer "
             "than the spacing of the keyframes.",
         ),
-        (
+        Card(
             "Longest gap",
             "–" if math.isnan(e.longest_gap_s) else f"{e.longest_gap_s:.1f} s",
             "" if run.fps is None else f"processed at {run.fps:.1f} frames per second",
             "The longest time on the map without a right answer: how long the robot has to live on odometry.",
         ),
     ]
-    return page.cards([page.card(*item) for item in items])
+    return Section("", "", [Cards(items)])
 
 
-def outcome_bar(e: Evaluation, truth: Truth) -> str:
+def outcome_bar(e: Evaluation, truth: Truth) -> Section:
     order = (
         summary.CORRECT,
         summary.WRONG,
@@ -107,22 +108,22 @@ def outcome_bar(e: Evaluation, truth: Truth) -> str:
         summary.CORRECT_UNKNOWN,
         summary.NO_TRUTH,
     )
-    parts = [(MARKS[o].label, int((e.outcomes == o).sum()), MARKS[o].colour(LIGHT)) for o in order]
-    return page.section(f"What became of {e.queries} frames", truth.rule, page.stacked_bar(parts))
+    parts = [BarPart(MARKS[o].label, int((e.outcomes == o).sum()), MARKS[o].colour(LIGHT)) for o in order]
+    return Section(f"What became of {e.queries} frames", truth.rule, [Bar(parts)])
 
 
-def pictures(report: ReportInput, e: Evaluation) -> str:
+def pictures(report: ReportInput, e: Evaluation) -> Section | None:
     truth = report.truth
     assert truth is not None
     if not e.queries:
-        return ""
+        return None
     answer = summary.best_ids(report.records)
     figures = []
     if truth.query_xy is not None and truth.keyframe_xy is not None:
         matched = summary.positions_of(answer, truth.keyframe_ids, truth.keyframe_xy)
         assert matched is not None
         figures.append(
-            page.figure(
+            Figure(
                 plots.trajectory_plot(truth.keyframe_xy, truth.query_xy, matched, e.outcomes),
                 "The drive from above",
                 "Grey is the map; each dot is a query frame at its true position. A line leads from an accepted frame to "  # noqa: E501
@@ -137,7 +138,7 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
         pairs = [(q, row[int(k)]) for q, ks in enumerate(truth.positives) for k in ks if int(k) in row]
         band = np.array(pairs, dtype=float).reshape(-1, 2)
         figures.append(
-            page.figure(
+            Figure(
                 plots.index_plot(matched, e.outcomes, band, len(order)),
                 "Query against map",
                 "Each dot is a query frame and the keyframe that was its best answer. On the grey band it is right; "
@@ -147,7 +148,7 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
         )
     time_s, probability, similarity = series(report.records)
     figures.append(
-        page.figure(
+        Figure(
             plots.timeline_plot(time_s, probability, similarity, e.outcomes),
             "Over time",
             "Above, how probable the best place was after weighing all frames so far; below, how similar the best single "  # noqa: E501
@@ -159,7 +160,7 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
     full = (e.recall_at_full_precision, e.full_precision_threshold)
     if len(e.curve.recall) and e.on_map:
         figures.append(
-            page.figure(
+            Figure(
                 curves.pr_plot(e.curve, operating, full),
                 "Precision and recall",
                 "What other acceptance thresholds would have given, from strict (left) to lenient (right). "
@@ -167,7 +168,7 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
             )
         )
     figures.append(
-        page.figure(
+        Figure(
             curves.reliability_plot(e.reliability),
             "Can the probabilities be believed?",
             "Of all frames that were given, say, 0.8, eight in ten should be right: then the dots lie on the dashed line. "  # noqa: E501
@@ -175,7 +176,7 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
         )
     )
     figures.append(
-        page.figure(
+        Figure(
             curves.recall_plot({"this run": e.recall, **report.recall_series}),
             "Recall@N",
             "How often the right place is among the N most similar images of the map, frame by frame.",
@@ -184,10 +185,10 @@ def pictures(report: ReportInput, e: Evaluation) -> str:
     placed = e.errors_m[np.isin(e.outcomes, [summary.CORRECT, summary.WRONG])]
     if np.isfinite(placed).any():
         figures.append(
-            page.figure(
+            Figure(
                 curves.error_plot(placed),
                 "Position error",
                 "Share of accepted answers on the map whose keyframe is at most this far from the truth.",
             )
         )
-    return page.section("Pictures of the run", "", page.figures(figures))
+    return Section("Pictures of the run", "", [Figures.centred(figures)])

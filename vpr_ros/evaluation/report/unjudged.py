@@ -5,10 +5,11 @@ from collections import Counter
 import numpy as np
 
 from vpr_ros.evaluation import summary
-from vpr_ros.evaluation.report import page, plots
+from vpr_ros.evaluation.report import plots
 from vpr_ros.evaluation.report.drawing import GREEN, LIGHT, ORANGE
 from vpr_ros.evaluation.report.inputs import ReportInput, series
-from vpr_ros.evaluation.report.page import percent
+from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
+from vpr_ros.evaluation.report.rendering import percent
 
 STATUS_COLOURS = {"accepted": GREEN, "rejected": ORANGE, "unknown": LIGHT.blue}
 
@@ -23,62 +24,62 @@ def verdict(report: ReportInput) -> str:
     )
 
 
-def cards(report: ReportInput) -> str:
+def cards(report: ReportInput) -> Section:
     n, counts = len(report.records), Counter(r.status for r in report.records)
     sure = [r.probability for r in report.records if r.probability is not None]
     share = {s: counts[s] / n if n else float("nan") for s in ("accepted", "rejected", "unknown")}
     fps = report.run.fps
     skipped = sum(report.run.skipped.values())
     items = [
-        (
+        Card(
             "Accepted",
             percent(share["accepted"]),
             f"{counts['accepted']} of {n} frames",
             "Frames with an answer it stands by.",
         ),
-        (
+        Card(
             "Rejected",
             percent(share["rejected"]),
             f"{counts['rejected']} of {n} frames",
             "A place was in sight, but something spoke against it; the reasons are listed below.",
         ),
-        (
+        Card(
             "Unknown",
             percent(share["unknown"]),
             f"{counts['unknown']} of {n} frames",
             "Most likely not in the map: an honest 'I have not been here'.",
         ),
-        (
+        Card(
             "Mean probability",
             percent(float(np.mean(sure)) if sure else float("nan")),
             "of accepted answers",
             "The share of accepted answers that should be right if the map's calibration fits this drive.",
         ),
-        (
+        Card(
             "Speed",
             "–" if fps is None else f"{fps:.1f} fps",
             "frames per second, end to end",
             "Decoding, describing, searching and deciding.",
         ),
-        (
+        Card(
             "Skipped messages",
             str(skipped),
             ", ".join(f"{k}: {v}" for k, v in report.run.skipped.items()),
             "Unusable messages were left out; the run went on.",
         ),
     ]
-    return page.cards([page.card(*item) for item in items], columns=3)
+    return Section("", "", [Cards(items, columns=3)])
 
 
-def status_bar(report: ReportInput) -> str:
+def status_bar(report: ReportInput) -> Section:
     counts = Counter(r.status for r in report.records)
-    parts = [(s, counts[s], STATUS_COLOURS[s]) for s in ("accepted", "rejected", "unknown")]
-    return page.section(f"What became of {len(report.records)} frames", "", page.stacked_bar(parts))
+    parts = [BarPart(s, counts[s], STATUS_COLOURS[s]) for s in ("accepted", "rejected", "unknown")]
+    return Section(f"What became of {len(report.records)} frames", "", [Bar(parts)])
 
 
-def pictures(report: ReportInput) -> str:
+def pictures(report: ReportInput) -> Section | None:
     if not report.records:
-        return ""
+        return None
     figures = []
     accepted = np.array([r.keyframe_id if r.keyframe_id is not None else -1 for r in report.records])
     time_s, probability, similarity = series(report.records)
@@ -86,7 +87,7 @@ def pictures(report: ReportInput) -> str:
         matched = summary.positions_of(accepted, report.keyframe_ids, report.keyframe_xy)
         assert matched is not None
         figures.append(
-            page.figure(
+            Figure(
                 plots.probability_trajectory_plot(report.keyframe_xy, matched, probability),
                 "Where it placed itself",
                 "Grey is the map, each dot a keyframe that was accepted as the robot's place. Answers that jump across the "  # noqa: E501
@@ -96,7 +97,7 @@ def pictures(report: ReportInput) -> str:
         )
     status = np.array([r.status for r in report.records])
     figures.append(
-        page.figure(
+        Figure(
             plots.status_timeline_plot(time_s, probability, similarity, status),
             "Over time",
             "Above, how probable the best place was after weighing all frames so far; below, how similar the best single "  # noqa: E501
@@ -104,4 +105,4 @@ def pictures(report: ReportInput) -> str:
             wide=True,
         )
     )
-    return page.section("Pictures of the run", "", page.figures(figures))
+    return Section("Pictures of the run", "", [Figures.centred(figures)])
