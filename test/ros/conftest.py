@@ -39,7 +39,7 @@ def drives(tmp_path_factory):
     and, from its start, again."""
     import ros_drives
 
-    from training.synthetic.bags import write_drive_bag
+    from vpr_ros.training.synthetic.bags import write_drive_bag
 
     folder = tmp_path_factory.mktemp("drives")
     write_drive_bag(folder / "first", ros_drives.first_drive())

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from training.synthetic.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
 
-from training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, named_conditions
-from training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.sensors import Bag, BagWriter
+from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, named_conditions
+from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
+from vpr_ros.training.synthetic.world.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
 
 IMAGE, INFO, POINTS, ODOM = "/camera/image/compressed", "/camera/camera_info", "/points", "/odom"
 LENGTH_M, SPACING_M, OFFMAP_M = 60.0, 1.5, 30.0

@@ -1,58 +1,30 @@
-"""/diagnostics of the vpr node: one task per stage, each naming what starves and what to do about it."""
+"""/diagnostics of the node `vpr`: input, inference, index, decision, map."""
 
+from collections.abc import Callable
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
-from diagnostic_updater import Updater
-from rclpy.clock import Clock, ClockType
-
+from vpr_ros.nodes.diagnostics.base import ERROR, OK, SENTENCE_AGE_S, WARN, Diagnostics, with_counts
 from vpr_ros.runtime.health import Health
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 DROPPED_TOO_MANY = 0.2  # share of the images of the last period from which the machine is called too slow
-NEWS_S = 10.0  # how long a sentence about a bad message stays the headline
 WIDER = 1.2  # ratio of fields of view from which two cameras see places differently
 
 
-class Diagnostics:
-    """Reads the node's parts once a second; never touches the network or the map's file."""
-
-    stages: tuple[str, ...] = ("input", "inference", "index", "decision", "map")
+class VprDiagnostics(Diagnostics):
+    """The stages that an image passes in the node `vpr`."""
 
     def __init__(self, node: Any, health: Health):
-        self._node, self._health = node, health
         self._received = self._dropped = 0
-        self.updater = Updater(node)
-        # The updater's own timer stands still with simulated time: just when a bag is over and nothing comes any more.
-        self.updater.timer.cancel()
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(self.updater.period, self.updater.force_update, clock=steady)
-        self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
-        for stage in self.stages:
-            self.updater.add(stage, getattr(self, f"_{stage}"))
+        super().__init__(node, health)
 
-    def _input(self, status):
-        node, health = self._node, self._health
-        if not node.active:
-            status.summary(OK, "not active: the node listens to nothing")
-            return status
-        age, limit = health.age_s("image"), node.get_parameter("image_timeout_s").value
-        problems = node.inputs.problems()
-        silent = node.active_for_s if age is None else min(age, node.active_for_s)
-        if silent > limit:
-            status.summary(ERROR, "; ".join([f"no image for {silent:.0f} s", *problems]))
-        elif problems:
-            status.summary(WARN, "; ".join(problems))
-        elif news := health.newest("input", NEWS_S):
-            status.summary(WARN, news)
-        else:
-            status.summary(OK, f"{health.rate_hz('image'):.1f} images/s")
-        for what in ("image", "odom", "points"):
-            status.add(f"{what} rate (Hz)", f"{health.rate_hz(what):.1f}")
-        status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
-        status.add("received", str(node.inputs.received))
-        status.add("dropped (newer came first)", str(node.inputs.dropped))
-        return with_counts(status, health, "input")
+    def tasks(self) -> dict[str, Callable[[Any], Any]]:
+        """What fills the status of each stage."""
+        return super().tasks() | {
+            "inference": self._inference,
+            "index": self._index,
+            "decision": self._decision,
+            "map": self._map,
+        }
 
     def _inference(self, status):
         node, health = self._node, self._health
@@ -60,8 +32,8 @@ class Diagnostics:
         received, dropped = node.inputs.received if node.inputs else 0, node.inputs.dropped if node.inputs else 0
         came, lost = received - self._received, dropped - self._dropped
         self._received, self._dropped = received, dropped
-        if news := health.newest("inference", NEWS_S):
-            status.summary(ERROR, news)
+        if sentences := health.newest("inference", SENTENCE_AGE_S):
+            status.summary(ERROR, sentences)
         elif timing is None or total is None:
             status.summary(OK, "no image described yet")
         else:
@@ -107,8 +79,8 @@ class Diagnostics:
             status.summary(WARN, f"no place accepted in the last {sum(recent.values())} answers: {reasons}")
         if pipeline is not None and pipeline.calibration:
             status.add("probabilities from", pipeline.calibration)
-        if news := self._health.newest("decision"):
-            status.add("last note", news)
+        if sentences := self._health.newest("decision"):
+            status.add("last note", sentences)
         for reason, n in self._health.counts("verification").items():
             status.add(f"verification: {reason}", str(n))
         return with_counts(status, self._health, "decision")
@@ -119,8 +91,8 @@ class Diagnostics:
             status.summary(ERROR if node.last_error else WARN, node.last_error or "no map: the node is not configured")
             return status
         place_map, wrong_lens = pipeline.place_map, self._other_lens()
-        if news := self._health.newest("map", NEWS_S):
-            status.summary(ERROR, news)
+        if sentences := self._health.newest("map", SENTENCE_AGE_S):
+            status.summary(ERROR, sentences)
         elif wrong_lens:
             status.summary(WARN, wrong_lens)
         elif pipeline.mode != "localize" and not pipeline.mapping:
@@ -150,9 +122,3 @@ class Diagnostics:
             f"this camera sees {camera.hfov_deg:.0f} degrees and the map's saw {mapped[-1]:.0f}: places look "
             "different, expect fewer matches"
         )
-
-
-def with_counts(status, health: Health, task: str):
-    for event, n in sorted(health.counts(task).items()):
-        status.add(event, str(n))
-    return status

@@ -1,0 +1,62 @@
+"""What /diagnostics of both nodes share: the updater and the stage `input`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_updater import Updater
+from rclpy.clock import Clock, ClockType
+
+from vpr_ros.runtime.health import Health
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+SENTENCE_AGE_S = 10.0  # how long the sentence about a bad message stays the headline
+
+
+class Diagnostics:
+    """Reads the node's parts once a second; never touches the network or the map's file."""
+
+    def __init__(self, node: Any, health: Health):
+        self._node, self._health = node, health
+        self.updater = Updater(node)
+        # The updater's own timer stands still with simulated time: just when a bag is over and nothing comes any more.
+        self.updater.timer.cancel()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(self.updater.period, self.updater.force_update, clock=steady)
+        self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
+        for stage, task in self.tasks().items():
+            self.updater.add(stage, task)
+
+    def tasks(self) -> dict[str, Callable[[Any], Any]]:
+        """What fills the status of each stage, in the order in which they are shown."""
+        return {"input": self._input}
+
+    def _input(self, status):
+        node, health = self._node, self._health
+        if not node.active:
+            status.summary(OK, "not active: the node listens to nothing")
+            return status
+        age, limit = health.age_s("image"), node.get_parameter("image_timeout_s").value
+        problems = node.inputs.problems()
+        silent = node.active_for_s if age is None else min(age, node.active_for_s)
+        if silent > limit:
+            status.summary(ERROR, "; ".join([f"no image for {silent:.0f} s", *problems]))
+        elif problems:
+            status.summary(WARN, "; ".join(problems))
+        elif sentences := health.newest("input", SENTENCE_AGE_S):
+            status.summary(WARN, sentences)
+        else:
+            status.summary(OK, f"{health.rate_hz('image'):.1f} images/s")
+        for what in ("image", "odom", "points"):
+            status.add(f"{what} rate (Hz)", f"{health.rate_hz(what):.1f}")
+        status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
+        status.add("received", str(node.inputs.received))
+        status.add("dropped (newer came first)", str(node.inputs.dropped))
+        return with_counts(status, health, "input")
+
+
+def with_counts(status: Any, health: Health, task: str) -> Any:
+    """The status with the number of each event of a task."""
+    for event, n in sorted(health.counts(task).items()):
+        status.add(event, str(n))
+    return status
