@@ -78,6 +78,13 @@ def take_name(finished: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def move_whole(source: Path, path: Path) -> None:
+    """Give a finished file of the same file system its final name; content and name survive a power cut."""
+    sync(source)
+    os.replace(source, path)
+    sync(path.parent)
+
+
 def is_draft(name: str) -> bool:
     """Whether a file's name is one that a killed `whole_file` leaves behind."""
     return name.startswith(".") and name.endswith(".part")

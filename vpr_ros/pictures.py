@@ -41,6 +41,19 @@ def read(path: str | Path, reading: Reading = "rgb") -> np.ndarray | None:
         return None
 
 
+def read_png(path: Path, reading: Reading = "rgb") -> np.ndarray:
+    """Pixels of a PNG of a data set; FrameError where the file is missing or torn."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FrameError(f"picture {path} cannot be read ({error.strerror})") from None
+    # A decoder fills a missing part with black, silently.
+    pixels = decode(data, reading) if is_whole(data) else None
+    if pixels is None:
+        raise FrameError(f"picture {path} is torn or no PNG; fetch it again")
+    return pixels
+
+
 def encode(image: np.ndarray, format: Literal["jpeg", "png"] = "jpeg", quality: int = 90) -> bytes:
     """A file's bytes of pixels (H, W, 3) uint8 RGB or (H, W) uint8 or uint16; `quality` (1 to 100) is JPEG's.
 

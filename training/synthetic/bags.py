@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from vpr_ros.geometry import interpolate
@@ -51,8 +50,7 @@ def write_drive_bag(
             for k, T in odometry_between(drive, i):
                 bag.write(ODOM_TOPIC, odometry_msg(T, k), k)
                 bag.write("/tf", tf_msg([("odom", "base_link", T)], k), k)
-            ok, jpeg = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])
-            bag.write(IMAGE_TOPIC, compressed_image_msg(jpeg.tobytes(), stamp), stamp)
+            bag.write(IMAGE_TOPIC, compressed_image_msg(frame.image, stamp, quality=camera.jpeg_quality), stamp)
             bag.write(INFO_TOPIC, camera_info_msg(camera.K, camera.width, camera.height, stamp), stamp)
             if frame.cloud is not None:
                 bag.write(POINTS_TOPIC, cloud_msg(frame.cloud, stamp), stamp)

@@ -15,6 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vpr_ros.pictures import encode
+
 PLACES_PER_CITY = 200  # a "city" is what one batch draws its negatives from
 SPACING_M = 1000.0  # places of one city never share a view
 
@@ -247,4 +249,4 @@ def _render_place(job: tuple) -> None:
     scene = make_place(rng)
     for view in range(views):
         image = render_view(scene, size, rng)
-        cv2.imwrite(str(out / "images" / f"{place:05d}_{view}.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        (out / "images" / f"{place:05d}_{view}.jpg").write_bytes(encode(image, quality=92))

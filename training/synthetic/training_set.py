@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -12,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import yaw_of
+from vpr_ros.pictures import encode
 from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
@@ -184,7 +185,7 @@ def _render_city(job) -> int:
             if frame.cloud is not None and not len(frame.cloud):
                 continue  # a drive beside the lane can lead through a post, from inside which a LiDAR sees nothing
             image = f"images/{name}/{frame.index:06d}.jpg"
-            cv2.imwrite(str(out / image), frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, drive.camera.jpeg_quality])
+            (out / image).write_bytes(encode(frame.image, quality=drive.camera.jpeg_quality))
             cloud = ""
             if frame.cloud is not None:
                 cloud = f"clouds/{name}/{frame.index:06d}.npy"
@@ -204,10 +205,8 @@ def _render_city(job) -> int:
                     cloud,
                 ]
             )
-        part = _part(out, city_seed, number)
-        with open(part.with_suffix(".tmp"), "w", newline="") as stream:
+        with whole_text(_part(out, city_seed, number)) as stream:
             csv.writer(stream).writerows(rows)
-        os.replace(part.with_suffix(".tmp"), part)
     return len(numbers)
 
 
@@ -258,12 +257,11 @@ def render_training_set(
         done += count
         if progress:
             progress(done, total)
-    with open(out / "frames.tmp", "w", newline="") as stream:
+    with whole_text(out / "frames.csv") as stream:
         csv.writer(stream).writerow(COLUMNS)
         for seed in config.seeds:
             for number in numbers:
                 stream.write(_part(out, seed, number).read_text())
-    os.replace(out / "frames.tmp", out / "frames.csv")
     return out
 
 

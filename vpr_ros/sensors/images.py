@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import FrameError
 from vpr_ros.sensors.payload import payload, rows_of
 
@@ -115,21 +116,15 @@ def decode_compressed(data: np.ndarray, format: str = "") -> np.ndarray:
         raise FrameError("compressedDepth carries distances, not a picture; choose the colour camera's topic")
     if data.size == 0:
         raise FrameError("compressed image has zero bytes; the camera driver sent an empty message")
-    if data.size > 2 and data[0] == 0xFF and data[1] == 0xD8 and not _jpeg_ends(data):
+    if data.size > 2 and data[0] == 0xFF and data[1] == 0xD8 and not pictures.is_whole(data):
         raise FrameError(f"JPEG of {data.size} bytes is cut short; its lower part is missing")
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    pixels = pictures.decode(data, "deep_rgb")
     if pixels is None:
         raise FrameError(f"compressed image of {data.size} bytes (format '{format}') is no readable JPEG or PNG")
     pixels = to_uint8(pixels) if pixels.dtype == np.uint16 else pixels
     if pixels.dtype != np.uint8:
         raise FrameError(f"compressed image holds {pixels.dtype} pixels; only 8 and 16 bits are pictures")
     # "rgb8; jpeg compressed rgb8": the publisher gave RGB to an encoder that takes BGR, so red and blue are swapped
-    # in the file and what OpenCV returns is RGB already.
+    # in the file and have to be swapped back.
     fed = format.lower().partition("compressed")[2].strip()
-    return pixels if fed.startswith("rgb") else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def _jpeg_ends(data: np.ndarray) -> bool:
-    """Whether the end-of-image marker stands near the end; libjpeg would fill a missing part with grey, silently."""
-    tail = data[-4096:].tobytes().rstrip(b"\0")
-    return b"\xff\xd9" in tail[-1024:]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if fed.startswith("rgb") else pixels

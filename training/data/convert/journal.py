@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from vpr_ros.atomic import is_draft, move_whole, write_whole
 from vpr_ros.errors import VprError
 
 NAME, FORMAT, VERSION = "conversion.jsonl", "vpr_ros conversion", 1
@@ -43,6 +44,9 @@ class Journal:
             self._lock()
             self._lines = self._read()
             shutil.rmtree(self.workspace, ignore_errors=True)
+            for entry in self.folder.iterdir():
+                if is_draft(entry.name) and entry.is_file():  # of a kill in the last moment
+                    entry.unlink()
             self.workspace.mkdir()
             if not self._lines:
                 self._append({"format": FORMAT, "version": VERSION, "identity": self._identity})
@@ -51,10 +55,7 @@ class Journal:
             raise
         except OSError as error:
             self._release()
-            raise VprError(
-                f"bag folder {self.folder} cannot be written ({error.strerror}); check its rights and the "
-                "space on the disk"
-            ) from None
+            raise self._unwritable(error) from None
         return self
 
     def __exit__(self, *_) -> None:
@@ -76,7 +77,6 @@ class Journal:
 
         metadata = yaml.safe_load((written / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
         source = written / metadata["relative_file_paths"][0]
-        _sync(source)
         record = {
             "part": part,
             "file": source.name,
@@ -85,8 +85,7 @@ class Journal:
             "skipped": dict(skipped),
             "first_errors": dict(errors),
         }
-        os.replace(source, self.folder / source.name)
-        _sync(self.folder)
+        move_whole(source, self.folder / source.name)
         self._append(record)
         shutil.rmtree(written)
         return record
@@ -95,13 +94,14 @@ class Journal:
         """Write metadata.yaml over all parts, then remove the journal."""
         import yaml
 
-        partial = self.folder / "metadata.yaml.partial"
         text = yaml.safe_dump({"rosbag2_bagfile_information": bag_metadata(records)}, sort_keys=False)
-        partial.write_text(text)
-        _sync(partial)
-        os.replace(partial, self.folder / "metadata.yaml")
-        _sync(self.folder)
+        write_whole(self.folder / "metadata.yaml", text, explain=self._unwritable)
         (self.folder / NAME).unlink()
+
+    def _unwritable(self, error: OSError) -> VprError:
+        return VprError(
+            f"bag folder {self.folder} cannot be written ({error.strerror}); check its rights and the space on the disk"
+        )
 
     def _read(self) -> list[dict]:
         self._file.seek(0)
@@ -179,12 +179,3 @@ def _differences(old: dict, new: dict, keys: list[str]) -> str:
         else:
             told.append(f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}")
     return "; ".join(told)
-
-
-def _sync(path: Path) -> None:
-    """Force a file or folder onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,12 +2,12 @@
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import matrix_to_quaternion
+from vpr_ros.pictures import encode
 
 
 @lru_cache(maxsize=1)
@@ -56,14 +56,10 @@ def compressed_image_msg(
     """
     if isinstance(image, (bytes, bytearray)):
         data = np.frombuffer(image, np.uint8)
-    elif format not in ("jpeg", "png"):
-        raise VprError(f"compressed images are written as 'jpeg' or 'png', not '{format}'")
+    elif format == "jpeg" or format == "png":
+        data = np.frombuffer(encode(np.asarray(image), format, quality), np.uint8)
     else:
-        pixels = np.asarray(image)
-        if pixels.ndim == 3:
-            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        options = [cv2.IMWRITE_JPEG_QUALITY, quality] if format == "jpeg" else []
-        data = cv2.imencode(".jpg" if format == "jpeg" else ".png", pixels, options)[1].reshape(-1)
+        raise VprError(f"compressed images are written as 'jpeg' or 'png', not '{format}'")
     return make("sensor_msgs/msg/CompressedImage", header=header_msg(stamp_ns, frame_id), format=format, data=data)
 
 

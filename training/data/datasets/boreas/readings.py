@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
@@ -138,16 +137,3 @@ def read_scan(path: Path) -> np.ndarray:
             f"scan {path} has {len(data)} bytes, no multiple of the {unit} of a point; it is torn or no Velodyne scan"
         )
     return np.frombuffer(data, "<f4").reshape(-1, len(POINT_COLUMNS)).astype(np.float32)
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Picture (H, W, 3) uint8 RGB; raises FrameError where the file is missing or torn."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FrameError(f"picture {path} cannot be read ({error.strerror})") from None
-    # A decoder fills a missing part with black, silently.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if b"IEND" in data[-64:] else None
-    if image is None:
-        raise FrameError(f"picture {path} is torn or no PNG; fetch it again")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

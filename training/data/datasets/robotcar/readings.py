@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training.data.datasets.robotcar.models import T_map_base
@@ -170,7 +170,7 @@ def read_scan(path: Path, sensor: str) -> np.ndarray:
 
 
 def _read_raw(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    image = pictures.read(path, "stored")
     if image is None or image.ndim != 2 or image.dtype != np.uint8 or image.shape[0] < 98:
         raise FrameError(f"raw scan {path} is missing, torn or not an 8-bit image of 98 rows or more")
     return image

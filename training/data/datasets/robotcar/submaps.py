@@ -1,7 +1,6 @@
 """A raw RobotCar traversal as a run of the PointNetVLAD benchmark: submaps, their table, and MinkLoc++'s pictures."""
 
 import csv
-import os
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.pictures import encode
 from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.pointnetvlad.samples import INDEX_NAME, LAYOUT, read_index
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import SubmapConfig, make_submap, windows
@@ -51,6 +52,10 @@ def write_submaps(
     clouds, name = LAYOUT["oxford", kind]
     folder = Path(root) / "oxford" / traversal.name
     rows = []
+
+    def unwritable(error: OSError) -> VprError:
+        return VprError(f"submaps cannot be written to {folder} ({error.strerror}); check space and rights")
+
     try:
         (folder / clouds).mkdir(parents=True, exist_ok=True)
         for done, (start, stop) in enumerate(ranges, 1):
@@ -65,11 +70,10 @@ def write_submaps(
             rows.append([stamp, f"{MAP_ORIGIN[0] + north:.6f}", f"{MAP_ORIGIN[1] + east:.6f}"])
             if progress:
                 progress(done, len(ranges))
-        with (folder / f"{name}.partial").open("w", newline="") as stream:
+        with whole_text(folder / name, explain=unwritable) as stream:
             csv.writer(stream).writerows([["timestamp", "northing", "easting"], *rows])
-        os.replace(folder / f"{name}.partial", folder / name)
     except OSError as error:
-        raise VprError(f"submaps cannot be written to {folder} ({error.strerror}); check space and rights") from None
+        raise unwritable(error) from None
     return len(rows)
 
 
@@ -90,10 +94,23 @@ def write_pictures(
     near = stamps[nearest(submaps, stamps, NEAREST)]
     wanted, there = np.unique(near), set()
     folder, index_path = images / traversal.name, images / INDEX_NAME
+
+    def unwritable(error: OSError) -> VprError:
+        return VprError(f"pictures cannot be written to {images} ({error.strerror}); check space and rights")
+
+    def write_picture(stamp_us: int) -> bool:
+        try:
+            rgb = traversal.image(camera, stamp_us * US)
+        except FrameError:
+            return False
+        small = cv2.resize(rgb, (rgb.shape[1] // SHRINK, rgb.shape[0] // SHRINK), interpolation=cv2.INTER_AREA)
+        write_whole(folder / f"{stamp_us}.png", encode(small, "png"), durable=False, explain=unwritable)
+        return True
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for done, stamp in enumerate(wanted.tolist(), 1):
-            if (folder / f"{stamp}.png").is_file() or _write_picture(traversal, camera, stamp, folder):
+            if (folder / f"{stamp}.png").is_file() or write_picture(stamp):
                 there.add(stamp)
             if progress:
                 progress(done, len(wanted))
@@ -102,23 +119,7 @@ def write_pictures(
             index[submap] = [stamp for stamp in row if stamp in there]
             if not index[submap]:
                 raise VprError(f"{traversal.folder}: no picture of {camera} around submap {submap} can be read")
-        partial = index_path.with_name(f"{INDEX_NAME}.partial")
-        partial.write_bytes(pickle.dumps(index, protocol=2))
-        os.replace(partial, index_path)
+        write_whole(index_path, pickle.dumps(index, protocol=2), explain=unwritable)
     except OSError as error:
-        raise VprError(f"pictures cannot be written to {images} ({error.strerror}); check space and rights") from None
+        raise unwritable(error) from None
     return len(there)
-
-
-def _write_picture(traversal: Traversal, camera: str, stamp_us: int, folder: Path) -> bool:
-    try:
-        rgb = traversal.image(camera, stamp_us * US)
-    except FrameError:
-        return False
-    size = rgb.shape[1] // SHRINK, rgb.shape[0] // SHRINK
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    png = cv2.imencode(".png", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]
-    partial = folder / f"{stamp_us}.partial"
-    partial.write_bytes(png.tobytes())
-    os.replace(partial, folder / f"{stamp_us}.png")
-    return True

@@ -12,10 +12,10 @@ import re
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.pictures import read_png
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training.data.datasets.robotcar.models import (
     CAMERAS,
@@ -169,14 +169,7 @@ def _model(camera: str, folder: Path, size: tuple[int, int], _changed_ns: tuple[
 
 
 def _read_bayer(path: Path) -> np.ndarray:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FrameError(f"picture {path} cannot be read ({error.strerror})") from None
-    # A decoder fills a missing part with black, silently.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if b"IEND" in data[-64:] else None
-    if image is None:
-        raise FrameError(f"picture {path} is torn or no PNG; fetch it again")
+    image = read_png(path, "stored")
     if image.ndim != 2 or image.dtype != np.uint8:
         raise FrameError(
             f"picture {path} is no 8-bit Bayer image (one channel) but has shape {image.shape} and type "
