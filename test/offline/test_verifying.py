@@ -10,6 +10,9 @@ from vpr_ros.observation import Observation
 from vpr_ros.offline.verifying import FILE, loop_closures
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.recognition import Hypothesis, Recognition
+from vpr_ros.runtime.answer import Answer
+from vpr_ros.runtime.verification import verify_match
+from vpr_ros.verification import Verified
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 
@@ -47,9 +50,12 @@ def test_agreement_gives_the_relative_pose_and_disagreement_none(place_map, tmp_
     T_keyframe_query = planar_transform(0.8, -0.4, 0.06)
     T = invert(T_keyframe_query)
     seen = (street(1) @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
-    with loop_closures(tmp_path, place_map, True) as closures:
-        closures.check(Observation(5, IMAGE, cloud=seen), recognition(1))
-        closures.check(Observation(5, IMAGE, cloud=seen), recognition(2))
+    observation = Observation(5, IMAGE, cloud=seen)
+    with loop_closures(tmp_path, True) as closures:
+        for found in (recognition(1), recognition(2)):
+            verified = verify_match(place_map, observation, found)
+            assert isinstance(verified, Verified)
+            closures.write(Answer(observation, found, verified=verified))
     assert (closures.tried, closures.agreed) == (2, 1)
     good, bad = (json.loads(line) for line in (tmp_path / FILE).read_text().splitlines())
     assert good["accepted"] and not bad["accepted"]
@@ -60,10 +66,13 @@ def test_agreement_gives_the_relative_pose_and_disagreement_none(place_map, tmp_
 
 
 def test_nothing_is_registered_without_an_accepted_match_and_two_clouds(place_map, tmp_path):
-    with loop_closures(tmp_path, place_map, True) as closures:
-        closures.check(Observation(5, IMAGE, cloud=street(1)), recognition(1, "rejected"))
-        closures.check(Observation(5, IMAGE), recognition(1))
-        closures.check(Observation(5, IMAGE, cloud=street(1)), recognition(3))
+    seen = Observation(5, IMAGE, cloud=street(1))
+    assert verify_match(place_map, seen, recognition(1, "rejected")) == "no match"
+    assert verify_match(place_map, seen, None) == "no match"
+    assert verify_match(place_map, Observation(5, IMAGE), recognition(1)) == "the image has no cloud"
+    assert verify_match(place_map, seen, recognition(3)) == "the keyframe has no cloud"
+    with loop_closures(tmp_path, True) as closures:
+        closures.write(Answer(seen, recognition(1)))
     assert closures.tried == 0 and (tmp_path / FILE).read_text() == ""
-    with loop_closures(tmp_path, place_map, False) as closures:
+    with loop_closures(tmp_path, False) as closures:
         assert closures is None

@@ -3,48 +3,14 @@
 import cv2
 import numpy as np
 import pytest
+from pixel_street import SIZE, PixelExtractor, observations, panorama, take
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import GateConfig, PlaceMap
 from vpr_ros.recognition import Calibration, Localizer, Mapper, MapperConfig, RecognitionConfig
-
-SIZE = (48, 64)
-
-
-class PixelExtractor:
-    """The interface of DescriptorExtractor over 12 x 16 normalised grey values."""
-
-    dim, fingerprint, calibration, preprocessing = 192, "a1" * 32, None, {"kind": "pixels"}
-
-    def prepare(self, image):
-        return cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA)
-
-    def describe(self, images):
-        rows = []
-        for image in images:
-            if image.std() == 0:
-                raise FrameError("the image shows nothing: the frame is skipped")
-            small = cv2.resize(cv2.cvtColor(self.prepare(image), cv2.COLOR_RGB2GRAY), (16, 12)).astype(np.float64)
-            small = (small - small.mean()).ravel()
-            rows.append(small / np.linalg.norm(small))
-        return np.array(rows).astype(np.float16)
-
-
-def panorama(seed, length=3000):
-    noise = np.random.default_rng(seed).normal(size=(60, length, 3))
-    smooth = cv2.GaussianBlur(noise, (0, 0), 6)
-    return np.clip(128 + smooth / smooth.std() * 45, 0, 255).astype(np.uint8)
-
-
-def observations(wall, metres, light=1.0, start_ns=10**9, odometry=True, noise=0.0, seed=0):
-    rng = np.random.default_rng(seed)
-    for i, x in enumerate(metres):
-        left = int(round(10 * x))
-        image = wall[:, left : left + 80].astype(np.float64) * light + rng.normal(0, 1 + noise, (60, 80, 3))
-        T = planar_transform(x, 0, 0)
-        yield Observation(start_ns + i * 100_000_000, np.clip(image, 0, 255).astype(np.uint8), T if odometry else None)
+from vpr_ros.recognition.describing import described
 
 
 @pytest.fixture
@@ -74,7 +40,7 @@ CONFIG = MapperConfig(gate=GateConfig(distance_m=1.0))
 def test_a_drive_is_mapped_and_found_again(make_map):
     wall, extractor, place_map = panorama(0), PixelExtractor(), make_map()
     mapper = Mapper(extractor, place_map, "first", CONFIG)
-    results = [mapper.process(o) for o in observations(wall, np.arange(0, 200, 0.5))]
+    results = [take(mapper, extractor, o) for o in observations(wall, np.arange(0, 200, 0.5))]
     kept = [r for r in results if r.keyframe_id is not None]
     assert len(kept) == 200 == len(place_map) and all(r.recognition is None for r in results)
     frames = place_map.keyframes()
@@ -83,33 +49,29 @@ def test_a_drive_is_mapped_and_found_again(make_map):
     assert image.shape[:2] == SIZE
 
     localizer = Localizer(extractor, place_map)
-    assert localizer.calibration.source == "default"
+    assert localizer.recogniser.calibration.source == "default"
     metres = np.arange(20, 180, 0.5)
     queries = list(observations(wall, metres, light=0.6, start_ns=10**12, noise=8, seed=1))
-    answers = [localizer.process(o) for o in queries]
+    answers = [take(localizer, extractor, o) for o in queries]
     found = [r.best.T_map_base[0, 3] if r.best else np.inf for r in answers]
     errors = np.abs(np.array(found) - metres)
     assert (errors[20:] <= 4).mean() > 0.97
     assert np.mean([r.status == "accepted" for r in answers[60:]]) > 0.8
     assert all(e <= 4 for r, e in zip(answers, errors, strict=True) if r.match)
 
-    batched = Localizer(extractor, place_map)
-    again = [r for i in range(0, len(queries), 7) for r in batched.process_batch(queries[i : i + 7])]
-    assert [r.to_dict() for r in again] == [r.to_dict() for r in answers]
-
 
 def test_true_map_poses_of_queries_are_never_looked_at(make_map):
     wall, extractor, place_map = panorama(1), PixelExtractor(), make_map()
     mapper = Mapper(extractor, place_map, "first", CONFIG)
     for o in observations(wall, np.arange(0, 60, 0.5)):
-        mapper.process(o)
+        take(mapper, extractor, o)
     queries = list(observations(wall, np.arange(10, 50, 0.5), light=0.7, start_ns=10**12))
     lies = [
         Observation(o.stamp_ns, o.image, o.T_odom_base, T_map_base=planar_transform(-i, 5, 2))
         for i, o in enumerate(queries)
     ]
     plain, lied = (Localizer(extractor, place_map) for _ in range(2))
-    assert [plain.process(o).to_dict() for o in queries] == [lied.process(o).to_dict() for o in lies]
+    assert [take(plain, extractor, o).to_dict() for o in queries] == [take(lied, extractor, o).to_dict() for o in lies]
 
 
 def test_slam_finds_the_loop_and_not_itself(make_map):
@@ -121,26 +83,21 @@ def test_slam_finds_the_loop_and_not_itself(make_map):
     results = []
     for i, o in enumerate(observations(wall, metres)):
         T = planar_transform(0.5 * i, 0, 0)  # odometry that goes on and on
-        results.append(mapper.process(Observation(o.stamp_ns, o.image, T)))
+        results.append(take(mapper, extractor, Observation(o.stamp_ns, o.image, T)))
     first, second = results[:200], results[200:]
     assert first[0].recognition.reason == "no_map" and not any(r.recognition.match for r in first)
     hits = [(metres[200 + i], r.recognition.match) for i, r in enumerate(second) if r.recognition.match]
     assert len(hits) > 40 and all(abs(h.T_map_base[0, 3] - x) <= 4 for x, h in hits)
 
 
-def test_unusable_frames_are_skipped_one_by_one(make_map):
-    wall, extractor, place_map = panorama(3), PixelExtractor(), make_map()
-    frames = list(observations(wall, np.arange(0, 20, 1.0)))
-    frames[4] = Observation(frames[4].stamp_ns, np.zeros((60, 80, 3), np.uint8), frames[4].T_odom_base)
-    frames[7] = Observation(frames[7].stamp_ns, frames[7].image, np.full((4, 4), np.nan))
-    mapper = Mapper(extractor, place_map, "first", MapperConfig(gate=GateConfig(every_n=1)))
-    results = list(mapper.process_batch(frames))
-    assert [i for i, r in enumerate(results) if isinstance(r, FrameError)] == [4]
-    assert len(place_map) == 19 and np.isnan(place_map.keyframes().T_odom_base[6]).all()
-    answers = list(Localizer(extractor, place_map).process_batch(frames))
-    assert [i for i, r in enumerate(answers) if isinstance(r, FrameError)] == [4]
-    with pytest.raises(FrameError):
-        mapper.process(frames[4])
+def test_a_bad_image_fails_alone(make_map):
+    wall, extractor = panorama(3), PixelExtractor()
+    frames = list(observations(wall, np.arange(0, 5, 1.0)))
+    frames[2] = Observation(frames[2].stamp_ns, np.zeros((60, 80, 3), np.uint8), frames[2].T_odom_base)
+    pairs = list(described(extractor, frames))
+    assert [o for o, _ in pairs] == frames
+    assert [i for i, (_, d) in enumerate(pairs) if isinstance(d, FrameError)] == [2]
+    assert np.array_equal(pairs[3][1], extractor.describe([frames[3].image])[0])
 
 
 def test_a_second_drive_without_map_poses_keeps_its_own_frame(make_map):
@@ -148,7 +105,7 @@ def test_a_second_drive_without_map_poses_keeps_its_own_frame(make_map):
     for name in ("first", "second"):
         mapper = Mapper(extractor, place_map, name, CONFIG)
         for o in observations(wall, np.arange(0, 10, 1.0)):
-            mapper.process(o)
+            take(mapper, extractor, o)
     frames = place_map.keyframes()
     assert np.isfinite(frames.T_map_base[frames.sessions == frames.sessions[0]]).all()
     assert np.isnan(frames.T_map_base[frames.sessions == frames.sessions[-1]]).all()

@@ -20,7 +20,7 @@ from vpr_ros.nodes.outputs.messages import time_of
 from vpr_ros.nodes.outputs.publishers import TOPICS, Outputs
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.runtime.pipeline import Answer
+from vpr_ros.runtime.answer import Answer
 from vpr_ros.verification import Verified
 
 KINDS = {

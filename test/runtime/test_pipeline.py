@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from pixel_street import PixelExtractor, panorama
+from pixel_street import observations as pixel_frames
 from street import SECOND_NS, START_NS, STEP_M, drive_images
 
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
@@ -9,8 +11,10 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert, make_transform, planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import MountedCamera, PlaceMap, merge
+from vpr_ros.runtime.answer import place_covariance
 from vpr_ros.runtime.health import Health
-from vpr_ros.runtime.pipeline import Pipeline, place_covariance
+from vpr_ros.runtime.opening import DriveFacts
+from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.verification import Verified
 
@@ -116,6 +120,49 @@ def test_a_map_without_poses_counts_places_in_frames(tmp_path):
         pipeline.process(observation)
     assert pipeline.place_map.place_radius_m == 2.0 and pipeline.keyframe_count == 3
     pipeline.close()
+
+
+def pixels(path, mode, **changes):
+    return Pipeline.open(PipelineConfig(map_path=path, mode=mode, **changes), Health(), PixelExtractor())
+
+
+def test_a_batch_gives_the_answers_of_single_frames(tmp_path):
+    path, wall = tmp_path / "wall.vpr", panorama(0)
+    with pixels(path, "map", gate=GateConfig(distance_m=1.0)) as pipeline:
+        for o in pixel_frames(wall, np.arange(0, 200, 0.5)):
+            pipeline.process(o)
+    queries = list(pixel_frames(wall, np.arange(20, 180, 0.5), light=0.6, start_ns=10**12, noise=8, seed=1))
+    with pixels(path, "localize") as single, pixels(path, "localize") as batched:
+        alone = [single.process(o) for o in queries]
+        again = [a for i in range(0, len(queries), 7) for a in batched.process_batch(queries[i : i + 7])]
+    assert [a.recognition.to_dict() for a in again] == [a.recognition.to_dict() for a in alone]
+
+
+def test_unusable_frames_are_skipped_one_by_one(tmp_path):
+    path, wall = tmp_path / "wall.vpr", panorama(3)
+    frames = list(pixel_frames(wall, np.arange(0, 20, 1.0)))
+    frames[4] = Observation(frames[4].stamp_ns, np.zeros((60, 80, 3), np.uint8), frames[4].T_odom_base)
+    frames[7] = Observation(frames[7].stamp_ns, frames[7].image, np.full((4, 4), np.nan))
+    with pixels(path, "map", gate=GateConfig(every_n=1)) as mapping:
+        results = list(mapping.process_batch(frames))
+        assert [i for i, r in enumerate(results) if isinstance(r, FrameError)] == [4]
+        assert mapping.keyframe_count == 19 and np.isnan(mapping.place_map.keyframes().T_odom_base[6]).all()
+        with pytest.raises(FrameError):
+            mapping.process(frames[4])
+    with pixels(path, "localize") as localising:
+        answers = list(localising.process_batch(frames))
+    assert [i for i, r in enumerate(answers) if isinstance(r, FrameError)] == [4]
+
+
+def test_what_is_known_of_a_drive_goes_into_its_new_map(tmp_path):
+    config, datum = PipelineConfig(map_path=tmp_path / "known.vpr", mode="map"), (48.0, 9.0, 400.0)
+    with Pipeline.open(config, Health(), PixelExtractor(), DriveFacts(datum, has_poses=True)) as pipeline:
+        first = next(pixel_frames(panorama(1), [0.0], odometry=False))
+        pipeline.process(first)  # the drive has poses, though its first frame has none
+        assert pipeline.place_map.place_radius_m == 10.0 and pipeline.place_map.datum == datum
+    config = PipelineConfig(map_path=tmp_path / "blind.vpr", mode="map")
+    with Pipeline.open(config, Health(), PixelExtractor(), DriveFacts(has_poses=False)) as pipeline:
+        assert pipeline.place_map.place_radius_m == 2.0
 
 
 def test_a_new_map_that_stays_empty_leaves_no_file(tmp_path):

@@ -58,6 +58,7 @@ class VprNode(WorkerNode):
         if values["stamps_log"]:
             self._stamps = _opened(values["stamps_log"])
         self.pipeline = Pipeline.open(pipeline_config(values), self.health)
+        self.pipeline.warm_up()
         clouds = values["verify"] or values["keep_clouds"]
         inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
         self._outputs = Outputs(self, self.pipeline)

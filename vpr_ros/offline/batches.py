@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
+from vpr_ros.runtime.opening import Extractor
+
 GPU_BATCH = 16
 T = TypeVar("T")
 
 
-def batch_size_for(extractor, asked: int = 0) -> int:
+def batch_size_for(extractor: Extractor, asked: int = 0) -> int:
     """Images per forward pass: `asked`, or one on a CPU and several on a GPU when 0.
 
     One at a time is what a robot does live, so a CPU run gives the robot's answers to the last bit; a GPU needs the

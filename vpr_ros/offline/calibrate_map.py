@@ -13,7 +13,7 @@ from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.recognition import LabelledSequence, choose_calibration, fit_calibration, self_matches
-from vpr_ros.recognition.mapper import described
+from vpr_ros.recognition.describing import described
 from vpr_ros.sensors import Drive, DriveTopics
 
 

@@ -3,16 +3,20 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
 from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.verifying import loop_closures
-from vpr_ros.place_map import PlaceMap
-from vpr_ros.recognition import Localizer, RecognitionConfig
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.opening import Extractor
+from vpr_ros.runtime.pipeline import Pipeline
+from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 
 
@@ -70,7 +74,7 @@ def localize_bag(
     bag: str | Path,
     map_path: str | Path,
     out: str | Path,
-    extractor,
+    extractor: Extractor,
     config: LocalizeBagConfig | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> LocalizeBagResult:
@@ -82,24 +86,26 @@ def localize_bag(
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
-    skipped, errors, interrupted = Counter(), {}, False
-    model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
-    drive_config = DriveConfig(load_clouds=config.verify)
-    with PlaceMap.open(map_path, **model) as place_map, Drive(bag, config.topics, drive_config) as drive:
-        localizer = Localizer(extractor, place_map, config.recognition)
+    skipped, errors, interrupted = Counter[str](), dict[str, str](), False
+    pipeline_config = PipelineConfig(
+        map_path=map_path, mode="localize", recognition=config.recognition, verify=config.verify
+    )
+    with ExitStack() as stack:
+        pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
+        drive = stack.enter_context(Drive(bag, config.topics, DriveConfig(load_clouds=config.verify)))
         started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
-        closures = loop_closures(out, place_map, config.verify)
-        with match_writer(out / "matches.jsonl") as writer, closures as verifier:
+        with match_writer(out / "matches.jsonl") as writer, loop_closures(out, config.verify) as closures:
             try:
                 for batch in batches(_chosen(drive, config.only_stamps), size):
-                    for observation, answer in zip(batch, localizer.process_batch(batch), strict=True):
+                    for answer in pipeline.process_batch(batch):
                         if isinstance(answer, FrameError):
                             skipped["frame unusable"] += 1
                             errors.setdefault("frame unusable", str(answer))
                             continue
-                        if verifier is not None:
-                            verifier.check(observation, answer)
-                        records.append(MatchRecord.from_recognition(answer))
+                        if closures is not None:
+                            closures.write(answer)
+                        assert answer.recognition is not None
+                        records.append(MatchRecord.from_recognition(answer.recognition))
                         writer.write(records[-1])
                     if progress is not None:
                         progress(len(records))
@@ -115,12 +121,12 @@ def localize_bag(
             dict(drive.skipped + skipped),
             {**drive.first_errors, **errors},
             dict(drive.notes),
-            localizer.calibration.source,
-            (verifier.agreed, verifier.tried) if verifier else None,
+            pipeline.calibration,
+            (closures.agreed, closures.tried) if closures else None,
         )
         run = RunInfo(
             map=str(Path(map_path).absolute()),
-            map_id=place_map.map_id,
+            map_id=pipeline.place_map.map_id,
             bag=str(Path(bag).absolute()),
             checkpoint=extractor.name,
             fingerprint=extractor.fingerprint,

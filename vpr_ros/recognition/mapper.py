@@ -1,19 +1,23 @@
 """Mapping: observations in, keyframes of a place map out; in slam mode also what the drive recognises of the map and
 itself."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Literal
 
-import cv2
 import numpy as np
 
-from vpr_ros.errors import FrameError, VprError
+from vpr_ros.configuration import GateConfig, RecognitionConfig
+from vpr_ros.errors import FrameError
 from vpr_ros.observation import Observation
-from vpr_ros.place_map.gating import GateConfig, KeyframeGate
+from vpr_ros.pictures import encode
+from vpr_ros.place_map import Describer, KeyframeGate, PlaceMap
+from vpr_ros.place_map.gating import GateReason
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
-from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.recognition.describing import require_same_model
+from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition
+
+FrameReason = Literal[GateReason, "mapping is paused"]
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,23 @@ class MapperResult:
 
     stamp_ns: int
     keyframe_id: int | None
-    reason: str
+    reason: FrameReason
     recognition: Recognition | None
 
 
 class Mapper:
     """One drive into one map.
 
-    `extractor` describes images (see DescriptorExtractor), `place_map` is a writable PlaceMap. `process` is for one
-    thread and in stamp order. A frame is searched before it is inserted, so it never finds itself. The drive's session
+    `extractor` is the model that makes the descriptors, `place_map` is open for writing. `take` is for one thread and
+    in stamp order. A frame is searched before it is inserted, so it never finds itself. The drive's session
     begins with its first keyframe: a drive without one leaves nothing in the map. With `paused`, frames are recognised
     (slam) but none becomes a keyframe.
     """
 
     def __init__(
         self,
-        extractor: Any,
-        place_map: Any,
+        extractor: Describer,
+        place_map: PlaceMap,
         session_name: str,
         config: MapperConfig | None = None,
         *,
@@ -65,30 +69,13 @@ class Mapper:
         self.recogniser: Recogniser | None = None
         if self.config.slam:
             if calibration is None:
-                own, shipped = place_map.get_calibration(), getattr(extractor, "calibration", None)
+                own, shipped = place_map.get_calibration(), extractor.calibration
                 calibration = choose_calibration(own, shipped, place_map.place_radius_m)
             self.recogniser = Recogniser.of_map(place_map, calibration, self.config.recognition)
         self.session: int | None = None
         self.paused = False
         self._session = session_name, source
         self._gate = KeyframeGate(self.config.gate)
-
-    def process(self, observation: Observation) -> MapperResult:
-        """Takes in one frame. Raises FrameError for one that is unusable; the map is then unchanged."""
-        return self.take(observation, self.extractor.describe([observation.image])[0])
-
-    def process_batch(self, observations: Sequence[Observation]) -> Iterator[MapperResult | FrameError]:
-        """Results in order; images are described together, everything after runs as in `process`.
-
-        A frame that `process` would refuse yields its FrameError instead, so that the rest of the batch goes on.
-        """
-        for observation, descriptor in described(self.extractor, observations):
-            try:
-                if isinstance(descriptor, FrameError):
-                    raise descriptor
-                yield self.take(observation, descriptor)
-            except FrameError as error:
-                yield error
 
     def begin_session(self, session_name: str) -> None:
         """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised."""
@@ -98,7 +85,10 @@ class Mapper:
             self.recogniser.end_session()
 
     def take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
-        """As `process`, for an image described already: `descriptor` (dim,)."""
+        """Takes in one frame, of which `descriptor` (dim,) is the image's.
+
+        Raises FrameError for one that is unusable; the map is then unchanged.
+        """
         recognition = None
         if self.recogniser is not None:
             recognition = self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
@@ -120,7 +110,7 @@ class Mapper:
             T_odom_base=observation.T_odom_base,
             T_map_base=observation.T_map_base,
             covariance=observation.covariance,
-            thumbnail=thumbnail_of(self.extractor.prepare(observation.image), self.config.jpeg_quality),
+            thumbnail=encode(self.extractor.prepare(observation.image), quality=self.config.jpeg_quality),
             cloud=observation.cloud,
         )
         if self.recogniser is not None:
@@ -137,45 +127,11 @@ class Mapper:
         return observation
 
 
-def described(
-    extractor: Any, observations: Sequence[Observation]
-) -> Iterator[tuple[Observation, np.ndarray | FrameError]]:
-    """Observations with their descriptors, or with the FrameError of an image that cannot be described."""
-    try:
-        descriptors = extractor.describe([observation.image for observation in observations])
-    except FrameError:
-        # One bad image spoils a batch; alone, only the bad one fails.
-        descriptors = [_alone(extractor, observation) for observation in observations]
-    yield from zip(observations, descriptors, strict=True)
-
-
-def thumbnail_of(image: np.ndarray, quality: int = 90) -> bytes:
-    """JPEG of an RGB image (H, W, 3) uint8."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise FrameError("the image cannot be written as JPEG: the frame is skipped")
-    return data.tobytes()
-
-
-def require_same_model(extractor: Any, place_map: Any) -> None:
-    """VprError where the map was made by other weights, projection or preprocessing."""
-    if extractor.fingerprint != place_map.fingerprint or extractor.dim != place_map.dim:
-        raise VprError(
-            f"map {place_map.path} was made with model {place_map.fingerprint[:12]} ({place_map.dim} numbers), "
-            f"not with {extractor.fingerprint[:12]} ({extractor.dim}): use that checkpoint or run `vpr_ros redescribe`"
-        )
-
-
-def _alone(extractor: Any, observation: Observation) -> np.ndarray | FrameError:
-    try:
-        return extractor.describe([observation.image])[0]
-    except FrameError as error:
-        return error
-
-
 def _without_bad_poses(observation: Observation) -> Observation:
-    for name in ("T_odom_base", "T_map_base"):
-        T = getattr(observation, name)
-        if T is not None and not np.isfinite(T).all():
-            observation = replace(observation, **{name: None})
-    return observation
+    return replace(
+        observation, T_odom_base=_finite(observation.T_odom_base), T_map_base=_finite(observation.T_map_base)
+    )
+
+
+def _finite(T: np.ndarray | None) -> np.ndarray | None:
+    return T if T is not None and np.isfinite(T).all() else None

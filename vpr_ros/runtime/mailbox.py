@@ -14,7 +14,7 @@ class Mailbox:
         self.dropped = 0  # overwritten before they were taken
 
     def put(self, item: Any) -> bool:
-        """Leaves an item; True when it pushed out another one."""
+        """Leaves an item; True when it replaced another one."""
         with self._condition:
             dropped = self._item is not None
             self._item = item
@@ -32,7 +32,7 @@ class Mailbox:
             return item
 
     def clear(self) -> None:
-        """Throws away what nobody took, and sends away who waits."""
+        """Discards the item that was not taken; a `take` that waits returns None."""
         with self._condition:
             self._item = None
             self._condition.notify_all()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.evaluation.report.drawing import DARK, GREEN, ORANGE
+from vpr_ros.pictures import decode, encode
 from vpr_ros.recognition.types import Recognition
 
 # As on the report's map: green is accepted, orange is on the map but not accepted, blue is off the map.
@@ -33,14 +34,16 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-def match_picture(image: np.ndarray, recognition: Recognition | None, partner: Partner | None, reason: str) -> bytes:
+def match_picture(
+    image: np.ndarray, recognition: Recognition | None, partner: Partner | None, reason: str | None
+) -> bytes:
     """JPEG, 640 pixels wide, of the query (H, W, 3) uint8 RGB beside its partner.
 
     `partner` is None where the map has nothing to offer. `recognition` is None while mapping; then `reason` tells what
     became of the frame.
     """
     width, height = _tile_size(image)
-    message = recognition.message if recognition is not None else reason
+    message = recognition.message if recognition is not None else reason or ""
     lines = _wrapped(message, WIDTH - 2 * MARGIN)
     top, bottom = HEAD, HEAD + height + CAPTION
     canvas = np.full((bottom + LINE * len(lines) + MARGIN, WIDTH, 3), rgb(DARK.surface), np.uint8)
@@ -56,10 +59,7 @@ def match_picture(image: np.ndarray, recognition: Recognition | None, partner: P
         _text(canvas, caption, right, top + height + 17, DARK.muted)
     for i, line in enumerate(lines):
         _text(canvas, line, MARGIN, bottom + LINE * i + 15, DARK.ink)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise ValueError("OpenCV cannot write JPEG")
-    return data.tobytes()
+    return encode(canvas, quality=QUALITY)
 
 
 def _head(canvas: np.ndarray, recognition: Recognition | None) -> None:
@@ -88,7 +88,7 @@ def _head(canvas: np.ndarray, recognition: Recognition | None) -> None:
 
 
 def _partner_tile(partner: Partner | None, recognition: Recognition | None, width: int, height: int) -> np.ndarray:
-    picture = _decoded(partner.thumbnail) if partner is not None else None
+    picture = decode(partner.thumbnail) if partner is not None else None
     if picture is not None:
         # Thumbnails have the network's input size, not the camera's proportions: both sides are shown in the query's.
         return _shrunk(picture, width, height)
@@ -103,17 +103,12 @@ def _partner_tile(partner: Partner | None, recognition: Recognition | None, widt
 
 
 def _tile_size(image: np.ndarray) -> tuple[int, int]:
-    """Width and height that keep the image's proportions within the tile, extremes apart."""
+    """Width and height that keep the image's proportions within the tile, except where they are extreme."""
     low, high = TILE_HEIGHTS
     height = round(TILE_WIDTH * image.shape[0] / image.shape[1])
     if height > high:
         return max(round(TILE_WIDTH * high / height), TILE_WIDTH // 3), high
     return TILE_WIDTH, max(height, low)
-
-
-def _decoded(data: bytes | None) -> np.ndarray | None:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def _shrunk(image: np.ndarray, width: int, height: int) -> np.ndarray:

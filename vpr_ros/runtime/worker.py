@@ -13,7 +13,6 @@ class Worker:
 
     `step` waits for its work itself, for at most a fraction of a second, so that `stop` need not wait long. An
     exception that leaves `step` is handed to `failed(error)`, and the loop goes on: one bad frame never ends it.
-    `finished()`, if given, runs at the end of the thread (a CUDA context is best freed by the thread that used it).
     """
 
     def __init__(
@@ -21,15 +20,14 @@ class Worker:
         name: str,
         step: Callable[[], object],
         failed: Callable[[Exception], object],
-        finished: Callable[[], object] | None = None,
     ):
-        self.name, self._step, self._failed, self._finished = name, step, failed, finished
+        self.name, self._step, self._failed = name, step, failed
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     @property
     def running(self) -> bool:
-        """Whether the thread is alive, be it that it was told to stop and is still busy."""
+        """Whether the thread is alive, also where it was told to stop and is still busy."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
@@ -61,13 +59,8 @@ class Worker:
 
     def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
-            self._guarded(self._step, stop)
-        if self._finished is not None:
-            self._guarded(self._finished, stop)
-
-    def _guarded(self, call: Callable[[], object], stop: threading.Event) -> None:
-        try:
-            call()
-        except Exception as error:  # whatever it is: the thread must outlive it, and the caller names it
-            self._failed(error)
-            stop.wait(_PAUSE_S)
+            try:
+                self._step()
+            except Exception as error:  # whatever it is: the thread must outlive it, and the caller names it
+                self._failed(error)
+                stop.wait(_PAUSE_S)

@@ -16,6 +16,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.nodes.outputs import messages
 from vpr_ros.nodes.outputs.markers import markers_of
 from vpr_ros.recognition.types import Hypothesis
+from vpr_ros.runtime.answer import place_covariance
 from vpr_ros.runtime.match_picture import Partner, match_picture
 
 
@@ -109,10 +110,6 @@ class Outputs:
             )
 
     def _publish_recognition(self, answer: Any, T_map_query: Any, initial: bool) -> None:
-        from vpr_ros.runtime.pipeline import (
-            place_covariance,
-        )
-
         recognition, match = answer.recognition, answer.recognition.match
         radius_m = self._radius_m()
         self._send(

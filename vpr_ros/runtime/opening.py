@@ -1,0 +1,83 @@
+"""Opening what a pipeline works with: the network, and the map, which is made where it is missing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vpr_ros.place_map import Describer, PlaceMap
+from vpr_ros.runtime.settings import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M, PipelineConfig
+
+
+class Extractor(Describer, Protocol):
+    """A network on a device, such as `vpr_ros.student.DescriptorExtractor`."""
+
+    @property
+    def device(self) -> object:
+        """The device; its `str` is "cpu", "cuda:0" ..."""
+        ...
+
+    @property
+    def precision(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class DriveFacts:
+    """What is known of a drive before its first frame: of a bag much, of a live robot nothing."""
+
+    datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude (m) of the poses' origin
+    has_poses: bool | None = None  # None: the first frame tells
+
+
+@dataclass(frozen=True)
+class OpenedMap:
+    """A map, and whether it was made by this opening."""
+
+    place_map: PlaceMap
+    created: bool
+
+    def close(self) -> None:
+        """Saves and closes the map; a map that was made here and stayed empty is removed again."""
+        try:
+            self.place_map.close()
+        finally:
+            if self.created and not self.place_map.saved_up_to():
+                self.place_map.path.unlink(missing_ok=True)
+
+
+def load_extractor(config: PipelineConfig) -> Extractor:
+    """The configured network on its device; raises VprError for a checkpoint that cannot be read."""
+    import torch
+
+    from vpr_ros.student import DescriptorExtractor
+
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return DescriptorExtractor.from_checkpoint(config.checkpoint, config.device, config.precision)
+
+
+def open_map(config: PipelineConfig, extractor: Describer, facts: DriveFacts) -> OpenedMap:
+    """The configured map: to read in mode localize, else to write, and made of `facts` where it is missing.
+
+    Raises VprError for a map of another model and for whatever is wrong with the file.
+    """
+    path, writable = Path(config.map_path).expanduser(), config.mode != "localize"
+    fingerprint, dim, name = extractor.fingerprint, extractor.dim, extractor.name
+    if path.exists() or not writable:
+        opened = PlaceMap.open(path, fingerprint=fingerprint, dim=dim, model_name=name, writable=writable)
+        return OpenedMap(opened, created=False)
+    made = PlaceMap.create(
+        path,
+        fingerprint=fingerprint,
+        dim=dim,
+        model_name=name,
+        preprocessing=extractor.preprocessing,
+        place_radius_m=new_place_radius(config, facts.has_poses is not False),
+        frame_id=config.map_frame,
+        datum=facts.datum,
+    )
+    return OpenedMap(made, created=True)
+
+
+def new_place_radius(config: PipelineConfig, has_poses: bool) -> float:
+    """Place radius of a new map, in metres, or in frames where its drive has no poses."""
+    return config.place_radius or (PLACE_RADIUS_M if has_poses else PLACE_RADIUS_FRAMES)
