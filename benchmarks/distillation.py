@@ -42,8 +42,8 @@ from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
-from vpr_ros.training.data.sample import FrameTableSamples
-from vpr_ros.training_set.reader import FrameTable, read_frame_table
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.sample import SampleSet
 
 MAP, QUERIES = "0", {"winter": "1", "dusk": "2", "night": "3"}  # numbers of the drives
 
@@ -64,7 +64,7 @@ def run_teacher(job: tuple[Path, str, int]) -> str:
 
     torch.set_num_threads(1)
     folder, started, config = folder_of(out, row, seed), time.process_time(), teacher_config(row, seed)
-    samples = {name: FrameTableSamples(read_frame_table(out / "world" / name)) for name in SETS}
+    samples = {name: TrainingSetSamples(out / "world" / name) for name in SETS}
     teacher = load_teacher(
         config.teacher, train_teacher(config, folder, samples=samples["train"]), sparse=config.sparse
     )
@@ -85,7 +85,7 @@ def run_student(job: tuple[Path, str, int, float]) -> str:
     torch.set_num_threads(1)
     folder, started = student_folder(*job), time.process_time()
     config = student_config(row, seed, factor)
-    samples = {name: FrameTableSamples(read_frame_table(out / "world" / name)) for name in SETS}
+    samples = {name: TrainingSetSamples(out / "world" / name) for name in SETS}
     taught = np.load(folder_of(out, "teacher, fused", TAUGHT_BY) / "train.npy") if config.distil is not None else None
     student = load_checkpoint(train(config, folder, samples=samples["train"], teacher=taught, finish=False))
     for name in ("validation", "test") if seed else ("validation",):
@@ -103,7 +103,7 @@ def best(out: Path, row: str) -> float:
     if len(tried(row)) == 1:
         return tried(row)[0]
     row = row if row in METHODS else PARENT[row]
-    frames = read_frame_table(out / "world" / "validation")
+    frames = TrainingSetSamples(out / "world" / "validation")
     paths = {factor: student_folder(out, row, SEARCH_SEED, factor) / "validation.npy" for factor in tried(row)}
     found = {
         factor: float(np.mean([f.ar1 for f in from_map(np.load(path), frames, "cosine").values()]))
@@ -113,9 +113,9 @@ def best(out: Path, row: str) -> float:
     return max(found, key=lambda factor: found[factor])
 
 
-def from_map(embeddings: np.ndarray, table: FrameTable, measure: str) -> dict[str, PairRecalls]:
+def from_map(embeddings: np.ndarray, samples: SampleSet, measure: str) -> dict[str, PairRecalls]:
     """By city: its summer day as the map against its other drives."""
-    found = recalls(embeddings, table, measure)
+    found = recalls(embeddings, samples, measure)
     return {city: pairs.select(lambda p: p.database_run == MAP) for city, pairs in found.items()}
 
 
@@ -133,7 +133,7 @@ def figures(found: dict[str, PairRecalls]) -> dict[str, dict[str, float]]:
 
 def table_of(out: Path, rows: list[str], seeds: list[int], against: str, split: str = "test") -> str:
     """The table of rows, and each row's paired difference to the row `against`, from the cached embeddings."""
-    frames = read_frame_table(out / "world" / split)
+    frames = TrainingSetSamples(out / "world" / split)
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         measure = "euclidean" if row in TEACHERS else "cosine"  # teachers rank as they were trained

@@ -25,10 +25,10 @@ from synthetic_tables import cells, recalls, render, save
 from teachers import SETS, WORLD, figures
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.student.config import DistilConfig, TrainConfig
 from vpr_ros.training.student.rules import check
-from vpr_ros.training_set.reader import read_frame_table
 
 CHECKPOINT = "student.safetensors"
 DIM = 128  # of a region's vector, in student and teacher alike
@@ -190,8 +190,8 @@ def as_teacher(out: Path, seed: int):
     return Wide(load_checkpoint(folder_of(out, TEACHER_ROW, seed) / "student.safetensors"))
 
 
-def images(world: Path, split: str) -> FrameTableSamples:
-    return FrameTableSamples(read_frame_table(world / split), split, ("image",))
+def images(world: Path, split: str) -> SampleSet:
+    return TrainingSetSamples(world / split, name=split).select(sees=("image",))
 
 
 def embed_row(out: Path, world: Path, name: str, seed: int, split: str) -> None:
@@ -239,7 +239,7 @@ def phases(out: Path, world: Path, rows: list[str], seeds: list[int], split: str
 
 def table_of(out: Path, world: Path, rows: list[str], seeds: list[int], split: str) -> str:
     """The table and the paired differences, from the cached embeddings."""
-    frames = read_frame_table(world / split)
+    frames = TrainingSetSamples(world / split)
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         paths = [folder_of(out, row, seed) / f"{split}.npy" for seed in seeds]
@@ -248,7 +248,7 @@ def table_of(out: Path, world: Path, rows: list[str], seeds: list[int], split: s
     lines = [f"| row | seeds | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for row, found in by_row.items():
         lines.append(f"| {row} | {len(found)} | {' | '.join(cells(found, names))} |")
-    if len(set(frames.cities)) < FEWEST_AREAS:
+    if len(set(frames.areas)) < FEWEST_AREAS:
         return "\n".join(lines)
     lines += ["", "| difference | AR@1 | AR@1 backwards |", "|---|---|---|"]
     for one, other in COMPARED:

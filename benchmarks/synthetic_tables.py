@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
-from vpr_ros.training_set.reader import FrameTable
+from vpr_ros.training.data.sample import SampleSet
 
 IMAGE_SIZE = (72, 96)
 RADIUS_M = 10.0
@@ -30,19 +30,19 @@ def save(path: Path, embeddings: np.ndarray) -> None:
     os.replace(partial, path)
 
 
-def recalls(embeddings: np.ndarray, table: FrameTable, measure: str) -> dict[str, PairRecalls]:
+def recalls(embeddings: np.ndarray, samples: SampleSet, measure: str) -> dict[str, PairRecalls]:
     """By city: its queries against whole runs, each a drive of the same number through all cities."""
-    cities = sorted(set(table.cities.tolist()))
-    shift = np.searchsorted(cities, table.cities) * 1e6  # metres between cities
-    numbers = np.array([str(drive).split("-")[1] for drive in table.drives])
+    cities = sorted(set(samples.areas.tolist()))
+    shift = np.searchsorted(cities, samples.areas) * 1e6  # metres between cities
+    numbers = np.array([str(drive).split("-")[1] for drive in samples.drives])
     return {
         city: run_pairs(
             embeddings,
-            table.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
+            samples.positions_m + np.column_stack([shift, np.zeros(len(shift))]),
             numbers,
             radius_m=RADIUS_M,
-            conditions=table.conditions,
-            queries=table.cities == city,
+            conditions=samples.conditions,
+            queries=samples.areas == city,
             measure=measure,
         )
         for city in cities

@@ -26,9 +26,8 @@ from synthetic_tables import cells, recalls, render, save
 from vpr_ros.evaluation.paired import paired_difference
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.teacher.config import TeacherConfig, check, measure_of
-from vpr_ros.training_set.reader import read_frame_table
 
 TEST_CONDITIONS = (
     ("summer", "day", "clear"),
@@ -121,10 +120,10 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
         return f"{row}, seed {seed}: done before"
     model = build_teacher(config)
     if trained:
-        path = train_teacher(config, folder, samples=FrameTableSamples(read_frame_table(out / "world" / "train")))
+        path = train_teacher(config, folder, samples=TrainingSetSamples(out / "world" / "train"))
         model = load_teacher(config.teacher, path, sparse=config.sparse)
         model = AdaFusionBranch(model, config.branch) if config.branch else model
-    embeddings = embed(model.eval(), FrameTableSamples(read_frame_table(out / "world" / "test")))
+    embeddings = embed(model.eval(), TrainingSetSamples(out / "world" / "test"))
     save(target, embeddings)
     seconds = time.process_time() - started
     (folder / f"{target.stem}.json").write_text(json.dumps({"cpu_seconds": round(seconds, 1)}))
@@ -155,7 +154,7 @@ def figures(found: dict[str, PairRecalls]) -> dict[str, dict[str, float]]:
 
 def table_of(out: Path, rows: list[str], seeds: list[int]) -> str:
     """The table and the paired differences, from the cached embeddings."""
-    frames = read_frame_table(out / "world" / "test")
+    frames = TrainingSetSamples(out / "world" / "test")
     by_row: dict[str, list[dict]] = {}
     for row in rows:
         measure = measure_of(config_of(row, 1, SETTINGS["epochs"]))

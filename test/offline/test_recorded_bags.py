@@ -21,7 +21,7 @@ from vpr_ros.sensors import (
     pose_msg,
     tf_msg,
 )
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training_set import read_frame_table
 
 SECOND, START = 10**9, 1_700_000_000 * 10**9
@@ -67,8 +67,7 @@ def test_a_frame_every_so_many_metres_with_its_cloud_and_pose(bag, tmp_path):
     result = bag_to_frames(bag, tmp_path / "set", FramesConfig(condition="summer/day", spacing_m=2.0, max_width=32))
     # Cloud i stands 0.02 s after image i: image 1 is within 0.1 s of it, too. Every image is complete.
     assert (result.drives, result.images, result.poses, result.interrupted) == (("monday",), 20, "map", False)
-    table = read_frame_table(tmp_path / "set")
-    samples = FrameTableSamples(table)
+    samples = TrainingSetSamples(tmp_path / "set")
     kept = [0, 4, 8, 12, 16]
     assert result.frames == len(samples) == len(kept)
     assert result.reasons == {"recorded": 5, "close to the last frame": 15}
@@ -161,7 +160,7 @@ def test_pictures_alone(tmp_path):
     with pytest.raises(VprError, match="has no LiDAR .* --no-require-cloud"):
         bag_to_frames(bag, tmp_path / "set")
     assert bag_to_frames(bag, tmp_path / "set", FramesConfig(require_cloud=False)).frames == 10
-    assert FrameTableSamples(read_frame_table(tmp_path / "set"))[0].cloud is None
+    assert TrainingSetSamples(tmp_path / "set")[0].cloud is None
 
 
 def test_bags_that_cannot_teach_are_refused(tmp_path):

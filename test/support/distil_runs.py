@@ -6,10 +6,9 @@ import dataclasses
 import torch
 
 from vpr_ros.student import read_checkpoint
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.student.config import DistilConfig, TrainConfig
 from vpr_ros.training.teachers import load_teacher, save_teacher
-from vpr_ros.training_set import read_frame_table
 
 TEACHER = {
     "cloud_dim": 8,
@@ -46,7 +45,7 @@ def settings(folder, checkpoint, *, distil=None, **changes):
 
 
 def samples_of(folder):
-    return FrameTableSamples(read_frame_table(folder), "tiny")
+    return TrainingSetSamples(folder, name="tiny")
 
 
 def weights(path):

@@ -4,10 +4,9 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training_set.reader import FrameTable
 
 
-def check_apart(training: FrameTable | SampleSet, validation: FrameTable | SampleSet) -> list[str]:
+def check_apart(training: SampleSet, validation: SampleSet) -> list[str]:
     """Areas that both sets name, which may be the same streets; VprError where a frame is in both.
 
     Frames are compared by area, drive and stamp, so a set's copy or link is found, too.
@@ -22,6 +21,6 @@ def check_apart(training: FrameTable | SampleSet, validation: FrameTable | Sampl
     return sorted({key[0] for key in known} & set(np.unique(validation.areas).tolist()))
 
 
-def _keys(frames: FrameTable | SampleSet) -> list[tuple[str, str, int]]:
+def _keys(frames: SampleSet) -> list[tuple[str, str, int]]:
     columns = (frames.areas, frames.drives, frames.stamps_ns)
     return list(zip(*(np.asarray(column).tolist() for column in columns), strict=True))

@@ -12,7 +12,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, resize
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
 from vpr_ros.training.data.augment.variation import Variation, vary
-from vpr_ros.training.data.sample import Sample, SampleSet, seeing
+from vpr_ros.training.data.sample import Sample, SampleSet
 
 if TYPE_CHECKING:
     from vpr_ros.training.teachers import TeacherInputs
@@ -39,8 +39,8 @@ class TrainingFrames(Dataset):
         cache: bool = False,
     ):
         sees = ("image",) if teacher is None else tuple(dict.fromkeys(("image", *teacher.sees)))
-        self.samples, self.image_size, self.config = seeing(samples, sees), image_size, config
-        self.teacher, self.cloud, self.sees = teacher, cloud or CloudAugmentConfig(), sees
+        self.samples, self.image_size, self.config = samples.select(sees=sees), image_size, config
+        self.teacher, self.cloud = teacher, cloud or CloudAugmentConfig()
         shown = image_size if teacher is None or teacher.image_size is None else teacher.image_size
         self.drawn_size = (max(image_size[0], shown[0]), max(image_size[1], shown[1]))
         self._kept: dict[int, Sample] | None = {} if cache else None
@@ -57,7 +57,6 @@ class TrainingFrames(Dataset):
             raise VprError(
                 f"the sample at {sample.stamp_ns} ns of drive '{sample.drive}' has no image: a student needs one."
             )
-        sample = sample if "cloud" in self.sees else replace(sample, cloud=None)
         if self._kept is not None:
             self._kept[row] = sample
         return sample

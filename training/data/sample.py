@@ -1,23 +1,23 @@
-"""The one sample that every data set yields, what a data set is, and the project's own sets as one.
+"""The one sample that every data set yields, and the one model of a data set.
 
 Nothing here imports torch, open3d or rosbags.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Literal
 
-import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import planar_transform
 
-if TYPE_CHECKING:
-    from vpr_ros.training_set.reader import FrameTable
-
-METRES, NORMALISED = "m", "normalised"  # SampleSet.cloud_unit
+CloudUnit = Literal["m", "normalised"]
+METRES: CloudUnit = "m"
+NORMALISED: CloudUnit = "normalised"
+BOTH = ("image", "cloud")  # what a sample may hold
 
 
 @dataclass(frozen=True)
@@ -33,88 +33,72 @@ class Sample:
     drive: str = ""
 
 
-@runtime_checkable
-class SampleSet(Protocol):
-    """What every loader is: light columns that cost no file access, and samples that are read when asked for.
+class SampleSet(ABC):
+    """Every data set: light columns that cost no file access, and samples that are read when asked for.
 
     Positions of one area share one metric frame; samples of different areas are never positives of one another.
-    `__getitem__` raises VprError, one sentence, for a file that is missing or torn.
     """
 
     name: str
-    cloud_unit: str  # "m" or "normalised"
+    cloud_unit: CloudUnit
     positions_m: np.ndarray  # (N, 2) x, y
     areas: np.ndarray  # (N,) str
     drives: np.ndarray  # (N,) str
     conditions: np.ndarray  # (N,) str
     stamps_ns: np.ndarray  # (N,) int64
-
-    @property
-    def headings_rad(self) -> np.ndarray | None:
-        """(N,) counter-clockwise from x; None where the set knows none."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, i: int) -> Sample: ...
-
-
-class FrameTableSamples:
-    """A training-set folder (rendered, recorded or converted) as a SampleSet.
-
-    Clouds are in metres in the base frame, as recorded, converted and rendered sets store them.
-    `sees` names what is read of a sample: "image", "cloud" or both; the rest is None.
-    """
-
-    cloud_unit = METRES
-    headings_rad: np.ndarray | None
-
-    def __init__(self, table: "FrameTable", name: str = "frames", sees: Sequence[str] = ("image", "cloud")):
-        self.table, self.name, self.sees = table, name, tuple(sees)
-        self.positions_m, self.headings_rad = table.positions_m, table.headings_rad
-        self.areas, self.drives = table.cities.astype(str), table.drives.astype(str)
-        self.conditions, self.stamps_ns = table.conditions.astype(str), table.stamps_ns
+    headings_rad: np.ndarray | None = None  # (N,) counter-clockwise from x; None where the set knows none
+    places: np.ndarray | None = None  # (N,) int, numbers of the places where the set defines some (GSV-Cities)
 
     def __len__(self) -> int:
-        return len(self.table)
+        return len(self.stamps_ns)
 
-    def __getitem__(self, i: int) -> Sample:
-        x, y = self.positions_m[i]
-        cloud = self.table.clouds[i] if "cloud" in self.sees else None
-        return Sample(
-            image=read_rgb(self.table.images[i]) if "image" in self.sees else None,
-            cloud=None if cloud is None else read_npy_cloud(cloud),
-            T_world_base=planar_transform(float(x), float(y), float(self.table.headings_rad[i])),
-            stamp_ns=int(self.stamps_ns[i]),
-            condition=str(self.conditions[i]),
-            drive=str(self.drives[i]),
-        )
+    @abstractmethod
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        """Sample `row` with what `sees` names of "image" and "cloud"; the rest is None and not read from the disk.
 
+        Raises VprError, one sentence, for a file that is missing or torn.
+        """
 
-def seeing(samples: SampleSet, sees: Sequence[str], rows: np.ndarray | None = None) -> SampleSet:
-    """The same set, or the given rows of it, with only what `sees` names read from the disk.
+    def __getitem__(self, row: int) -> Sample:
+        """Sample `row` with all that it holds."""
+        return self.read(row, BOTH)
 
-    A set that cannot leave something out is given back as it is: `holding` never asks for a part of it.
-    """
-    if isinstance(samples, FrameTableSamples):
-        table = samples.table if rows is None else samples.table.select(rows)
-        return FrameTableSamples(table, samples.name, sees)
-    return samples
+    def select(self, rows: np.ndarray | Sequence[int] | None = None, sees: Collection[str] = BOTH) -> "SampleSet":
+        """The samples of the given rows or boolean mask (None: all) in that order; of each only what `sees` names."""
+        return SelectedSamples(self, np.arange(len(self)) if rows is None else np.asarray(rows), tuple(sees))
+
+    def holding(self, sees: Collection[str]) -> np.ndarray:
+        """Rows (M,) of the samples that hold what `sees` names; all rows where only reading them would tell."""
+        return np.arange(len(self))
 
 
-def holding(samples: SampleSet, sees: Sequence[str]) -> np.ndarray:
-    """Rows (M,) of the samples that hold what `sees` names; all rows where the set cannot say without reading them."""
-    if isinstance(samples, FrameTableSamples) and "cloud" in sees:
-        return np.flatnonzero([cloud is not None for cloud in samples.table.clouds])
-    return np.arange(len(samples))
+class SelectedSamples(SampleSet):
+    """Some samples of another set, of which only a part may be read; see `SampleSet.select`."""
+
+    def __init__(self, samples: SampleSet, rows: np.ndarray, sees: tuple[str, ...]):
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        self._samples, self._rows, self._sees = samples, rows, sees
+        self.name, self.cloud_unit = samples.name, samples.cloud_unit
+        self.positions_m, self.stamps_ns = samples.positions_m[rows], samples.stamps_ns[rows]
+        self.areas, self.drives, self.conditions = samples.areas[rows], samples.drives[rows], samples.conditions[rows]
+        self.headings_rad = None if samples.headings_rad is None else samples.headings_rad[rows]
+        self.places = None if samples.places is None else samples.places[rows]
+
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        return self._samples.read(int(self._rows[row]), [name for name in sees if name in self._sees])
+
+    def holding(self, sees: Collection[str]) -> np.ndarray:
+        if set(sees) - set(self._sees):
+            return np.arange(0)
+        return np.flatnonzero(np.isin(self._rows, self._samples.holding(sees)))
 
 
 def read_rgb(path: Path) -> np.ndarray:
     """The picture as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
+    pixels = pictures.read(path)
+    if pixels is None:
         raise VprError(f"cannot read the image {path}: missing or torn; fetch, convert or render it again")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return pixels
 
 
 def read_npy_cloud(path: Path) -> np.ndarray:

@@ -34,7 +34,7 @@ class TeacherTuples(Dataset):
         image_size: tuple[int, int] | None = None,
     ):
         self.image_size = image_size
-        self.samples, self.sees, self.cloud, self.image = samples, tuple(sees), cloud, image
+        self.samples, self.cloud, self.image = samples.select(sees=sees), cloud, image
         self._kept: dict[int, Sample] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -45,7 +45,6 @@ class TeacherTuples(Dataset):
         if self._kept is not None and row in self._kept:
             return self._kept[row]
         sample = self.samples[row]
-        sample = replace(sample, **{name: None for name in ("image", "cloud") if name not in self.sees})
         if sample.image is not None and self.image_size is not None:
             sample = replace(sample, image=resize(sample.image, self.image_size))
         if self._kept is not None:

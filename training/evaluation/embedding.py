@@ -1,6 +1,6 @@
 """Embeddings of a whole sample set by any model: a teacher, the student, or the student as a robot runs it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,14 +8,15 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, normalise, resize
-from vpr_ros.training.data.sample import Sample, SampleSet
+from vpr_ros.training.data.sample import BOTH, Sample, SampleSet
 from vpr_ros.training.teachers import Teacher, check_unit, collate
 
 Embedder = Callable[[Sequence[Sample], np.random.Generator], np.ndarray]
 
 
 def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[int], None] | None = None) -> np.ndarray:
-    """Embeddings (N, D) float32 as the model gives them, in the set's order; samples are read batch by batch.
+    """Embeddings (N, D) float32 as the model gives them, in the set's order; samples are read batch by batch,
+    and of each only what the model looks at.
 
     model: a `Teacher`, a `D2VPR`, anything with `describe_raw(images)`, or a function of samples. Networks run in eval
     mode on the device they are on, and their mode is given back. Random thinning of clouds is seeded by the batch's
@@ -28,13 +29,13 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
     training = network is not None and network.training
     if isinstance(model, Teacher):
         check_unit(model, samples)
-    rows, one = [], embedder_of(model)
+    rows, (one, sees) = [], embedder_of(model)
     if network is not None:
         network.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(samples), batch):
-                chosen = [samples[i] for i in range(start, min(start + batch, len(samples)))]
+                chosen = [samples.read(i, sees) for i in range(start, min(start + batch, len(samples)))]
                 rows.append(np.asarray(one(chosen, np.random.default_rng(start)), dtype=np.float32))
                 if progress:
                     progress(start + len(chosen))
@@ -48,18 +49,18 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
     return found
 
 
-def embedder_of(model: Any) -> Embedder:
-    """What turns a batch of samples into (B, D) embeddings, by the kind of the model."""
+def embedder_of(model: Any) -> tuple[Embedder, Collection[str]]:
+    """What turns a batch of samples into (B, D) embeddings, and what of a sample it looks at, by the model's kind."""
     if isinstance(model, Teacher):
-        return lambda samples, rng: _teacher(model, samples, rng)
+        return (lambda samples, rng: _teacher(model, samples, rng)), model.inputs.sees
     if isinstance(model, D2VPR):
-        return lambda samples, rng: _student(model, samples)
+        return (lambda samples, rng: _student(model, samples)), ("image",)
     describe: Any = getattr(model, "describe_raw", None)
     if describe is not None:
-        return lambda samples, rng: describe(_images(samples))
+        return (lambda samples, rng: describe(_images(samples))), ("image",)
     if callable(model) and not isinstance(model, torch.nn.Module):
         function: Callable[..., Any] = model
-        return lambda samples, rng: function(samples)
+        return (lambda samples, rng: function(samples)), BOTH
     raise VprError(f"a {type(model).__name__} is no model that samples can be given to: use a teacher or a student.")
 
 

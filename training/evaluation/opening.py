@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vpr_ros.errors import VprError
-from vpr_ros.training.data.sample import FrameTableSamples, SampleSet
-from vpr_ros.training_set.reader import read_frame_table
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.sample import SampleSet
 
 
 def open_drives(folders: Sequence[str | Path]) -> SampleSet:
@@ -23,7 +23,7 @@ def open_drives(folders: Sequence[str | Path]) -> SampleSet:
         raise VprError(f"drives of one kind can be compared at a time: {told}.")
     kind = kinds[paths[0]]
     if kind == "a training set":
-        return FrameTableSamples(read_frame_table(*paths), "+".join(path.name for path in paths))
+        return TrainingSetSamples(*paths)
     if kind == "a RobotCar traversal":
         from vpr_ros.training.data.datasets.robotcar.samples import RobotCar
 

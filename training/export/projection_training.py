@@ -2,24 +2,21 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import D2VPR, Projection
+from vpr_ros.student import Projection
 from vpr_ros.training.data.datasets.gsv_cities import PlaceVisits
 from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.data.sampling.masks import masks_by_place, masks_by_pose
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
-from vpr_ros.training.evaluation.embedding import embed
-from vpr_ros.training.evaluation.retrieval import describe_frames
-from vpr_ros.training.losses import contrastive_loss, place_pairs
-from vpr_ros.training_set.reader import FrameTable
+from vpr_ros.training.losses import contrastive_loss
 
 PLACES, IMAGES_PER_PLACE, CITIES_PER_BATCH = 32, 4, 4
 POSITIVE_M, POSITIVE_RAD, NEGATIVE_M = 3.0, 0.5, 15.0
+DRAWN_RAD = 0.35  # turn of the frames that are drawn for one place
 CELL_M = 30.0  # frames are taken by squares of this side, so that a place keeps all its drives
 LEAST_FRAMES = 8000  # described for a trained projection, where there are so many
 # Masks (B, B) of positive and of negative pairs among the rows (B,) of a batch.
@@ -78,43 +75,35 @@ def train_projection(
     return Projection(fitted.mean, (weight.detach() * scale).numpy().astype(np.float32), fitted.whiten)
 
 
-def pair_rows(frames: FrameTable | SampleSet, least: int, seed: int = 0) -> np.ndarray:
+def pair_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray:
     """Rows to train a projection on: all, or whole places until there are enough of them, from every area alike."""
     wanted = max(least, LEAST_FRAMES)
-    if len(frames) <= wanted:
-        return np.arange(len(frames))
-    columns = _columns(frames)
-    if columns.places is None:
-        cells = np.floor(columns.positions_m / CELL_M).astype(np.int64)
-        keys = np.column_stack([np.unique(columns.areas, return_inverse=True)[1], cells])
+    if len(samples) <= wanted:
+        return np.arange(len(samples))
+    if samples.places is None:
+        cells = np.floor(samples.positions_m / CELL_M).astype(np.int64)
+        keys = np.column_stack([np.unique(samples.areas, return_inverse=True)[1], cells])
     else:
-        keys = np.asarray(columns.places)[:, None]
+        keys = samples.places[:, None]
     _, cell_of, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(sizes))
     taken = order[: 1 + int(np.searchsorted(np.cumsum(sizes[order]), wanted))]
     return np.flatnonzero(np.isin(cell_of.ravel(), taken))
 
 
-def place_batches(
-    frames: FrameTable | SampleSet, rows: np.ndarray, config: ProjectionTraining
-) -> tuple[Iterable[list[int]], Masks]:
-    """Batches of places among `rows` (their indices count from 0), and which of their pairs show one place.
+def place_batches(samples: SampleSet, config: ProjectionTraining) -> tuple[Iterable[list[int]], Masks]:
+    """Batches of rows by places, and which of their pairs show one place.
 
-    Places are those of the set where it has some (GSV-Cities), else frames within a few metres of another drive.
+    Places are those of the set where it has some (GSV-Cities), else frames within a few metres of another drive. A set
+    without headings cannot tell two directions of one street apart: all count as one.
     """
-    columns = _columns(frames, rows)
-    positions, areas = torch.from_numpy(columns.positions_m), torch.from_numpy(columns.area_numbers)
-    headings = torch.from_numpy(columns.headings_rad)
-    if columns.places is not None:
-        places, visits = torch.from_numpy(columns.places), PlaceVisits(columns.places, columns.areas, PLACES)
-
-        def by_place(of: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            same = places[of][:, None] == places[of][None]
-            return same & ~torch.eye(len(of), dtype=torch.bool), ~same
-
-        return (_rows(batch) for epoch in range(config.steps) for batch in _epoch(visits, epoch)), by_place
+    if samples.places is not None:
+        places, visits = torch.from_numpy(samples.places), PlaceVisits(samples.places, samples.areas, PLACES)
+        batches = (_rows(batch) for epoch in range(config.steps) for batch in _epoch(visits, epoch))
+        return batches, lambda rows: masks_by_place(places[rows], rows)
+    known = samples.headings_rad is not None
     sampler = PlaceBatchSampler(
-        columns,
+        samples,
         PLACES,
         IMAGES_PER_PLACE,
         config.steps,
@@ -122,56 +111,24 @@ def place_batches(
         seed=config.seed,
         cities_per_batch=CITIES_PER_BATCH,
         positive_m=POSITIVE_M,
+        positive_rad=DRAWN_RAD if known else None,
         negative_m=NEGATIVE_M,
     )
+    positions, areas = torch.from_numpy(samples.positions_m), np.unique(samples.areas, return_inverse=True)[1]
+    numbers = torch.from_numpy(areas)
+    headings = None if samples.headings_rad is None else torch.from_numpy(samples.headings_rad)
 
-    def by_pose(of: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return place_pairs(
-            positions[of],
-            headings[of],
-            areas[of],
+    def by_pose(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return masks_by_pose(
+            positions[rows],
+            None if headings is None else headings[rows],
+            numbers[rows],
             positive_m=POSITIVE_M * 1.5,
             positive_rad=POSITIVE_RAD,
             negative_m=NEGATIVE_M,
         )
 
     return (_rows(batch) for batch in sampler if batch), by_pose
-
-
-def describe(student: D2VPR, frames: FrameTable | SampleSet, rows: np.ndarray | None = None) -> np.ndarray:
-    """Raw descriptors (N, K) float32 of a table's or a sample set's frames, of all or of `rows`, in that order."""
-    if isinstance(frames, FrameTable):
-        return describe_frames(student, frames if rows is None else frames.select(rows))[0]
-    return embed(student, frames if rows is None else _Some(frames, rows))  # type: ignore[arg-type]
-
-
-class _Some:
-    """A few samples of a set, for `embed`."""
-
-    def __init__(self, samples: SampleSet, rows: np.ndarray):
-        self.samples, self.rows, self.name = samples, rows, samples.name
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, i: int):
-        return self.samples[int(self.rows[i])]
-
-
-def _columns(frames: FrameTable | SampleSet, rows: np.ndarray | None = None) -> Any:
-    """What batches are drawn by, of either kind of set."""
-    chosen = np.arange(len(frames)) if rows is None else rows
-    cities = np.asarray(frames.cities if isinstance(frames, FrameTable) else frames.areas)[chosen]
-    places, headings = getattr(frames, "places", None), frames.headings_rad
-    return SimpleNamespace(
-        areas=cities,
-        area_numbers=np.unique(cities, return_inverse=True)[1],
-        drives=np.asarray(frames.drives)[chosen],
-        positions_m=np.asarray(frames.positions_m)[chosen],
-        # a set without headings cannot tell two directions of one street apart: all count as one
-        headings_rad=np.zeros(len(chosen)) if headings is None else np.asarray(headings)[chosen],
-        places=None if places is None else np.asarray(places)[chosen],
-    )
 
 
 def _epoch(visits: PlaceVisits, epoch: int) -> Iterable:

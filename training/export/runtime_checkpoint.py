@@ -14,20 +14,20 @@ from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
 from vpr_ros.student import D2VPR, fit_projection, save_checkpoint
 from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
 from vpr_ros.training.export.projection_training import (
     ProjectionTraining,
-    describe,
     pair_rows,
     place_batches,
     train_projection,
 )
-from vpr_ros.training_set.reader import FrameTable
 
 CHECKPOINT = "student.safetensors"  # what a run ends with, in its folder
 SAMPLES_PER_DIM = 8  # of the projection's fit, where there are so many
 LEAST_PER_DIM = 4  # fewer never
 PLACE_RADIUS_M = 10.0
+DESCRIBED_AT_ONCE = 64
 PROJECTIONS = ("fitted", "trained")
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Finished:
 
 def finish_student(
     student: D2VPR,
-    training: FrameTable | SampleSet,
-    validation: FrameTable | None,
+    training: SampleSet,
+    validation: SampleSet | None,
     out: str | Path,
     provenance: dict,
     *,
@@ -64,10 +64,11 @@ def finish_student(
     """Fit what a robot needs beside the weights and write the checkpoint `out`.
 
     The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed
-    by a drive of another city, which is off the map. Without validation frames, or with too few for a calibration, the
-    checkpoint carries none. `projection` "trained" goes on from the fitted one with pairs of training frames. Where the
-    frames are fewer than 4 per dimension, `shrink` lowers `dim`, so that a long training is not lost; without it this
-    is a VprError. What the reader should know is told to `warn`.
+    by a drive of another city, which is off the map. Without validation frames, with too few for a calibration, or with
+    a set that has no drives to follow (numbered places, no headings), the checkpoint carries none. `projection`
+    "trained" goes on from the fitted one with pairs of training frames. Where the frames are fewer than 4 per
+    dimension, `shrink` lowers `dim`, so that a long training is not lost; without it this is a VprError. Warnings for
+    the user go to `warn`.
     """
     if projection not in PROJECTIONS:
         raise VprError(f"the projection is '{projection}': choose {' or '.join(PROJECTIONS)}.")
@@ -75,19 +76,19 @@ def finish_student(
     rng = np.random.default_rng(seed)
     if projection == "trained":
         rows = pair_rows(training, SAMPLES_PER_DIM * dim)
-        raw = describe(student, training, rows)
+        raw = embed(student, training.select(rows), DESCRIBED_AT_ONCE)
         some = rng.choice(len(rows), min(len(rows), SAMPLES_PER_DIM * dim), replace=False)
         samples = raw[np.sort(some)]
     else:
         rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
-        samples = raw = describe(student, training, rows)
+        samples = raw = embed(student, training.select(rows), DESCRIBED_AT_ONCE)
     found = {"fitted": fit_projection(samples, min(dim, samples.shape[1]), whiten=whiten)}
     if projection == "trained":
         config = ProjectionTraining(seed=seed)
-        found["trained"] = train_projection(found["fitted"], raw, *place_batches(training, rows, config), config)
+        found["trained"] = train_projection(found["fitted"], raw, *place_batches(training.select(rows), config), config)
     chosen, recalls, calibration = found[projection], {}, None
-    if validation is not None:
-        seen = describe(student, validation)
+    if validation is not None and validation.places is None and validation.headings_rad is not None:
+        seen = embed(student, validation, DESCRIBED_AT_ONCE)
         recalls = {"full": recall_by_condition(seen, validation)}
         recalls |= {name: recall_by_condition(one.apply(seen), validation) for name, one in found.items()}
         calibration = _calibration(chosen.apply(seen), validation, warn)
@@ -111,9 +112,9 @@ def possible_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None
     return most
 
 
-def _calibration(descriptors: np.ndarray, table: FrameTable, warn: Callable[[str], None]) -> dict | None:
+def _calibration(descriptors: np.ndarray, samples: SampleSet, warn: Callable[[str], None]) -> dict | None:
     try:
-        return fit_calibration(labelled_drives(descriptors, table), PLACE_RADIUS_M, source="checkpoint").to_dict()
+        return fit_calibration(labelled_drives(descriptors, samples), PLACE_RADIUS_M, source="checkpoint").to_dict()
     except VprError as error:
         warn(
             f"no calibration in this checkpoint, the validation drives are not enough ({error}); fit one to the map "
@@ -122,41 +123,43 @@ def _calibration(descriptors: np.ndarray, table: FrameTable, warn: Callable[[str
         return None
 
 
-def _keyframes(descriptors: np.ndarray, table: FrameTable, rows: np.ndarray) -> Keyframes:
+def _keyframes(descriptors: np.ndarray, samples: SampleSet, rows: np.ndarray) -> Keyframes:
     """Frames of one drive as the map; its poses are its odometry."""
-    poses = _poses(table, rows)
+    poses = _poses(samples, rows)
     return Keyframes(
         ids=np.arange(1, len(rows) + 1),
         sessions=np.ones(len(rows), dtype=np.int64),
-        stamps_ns=table.stamps_ns[rows],
+        stamps_ns=samples.stamps_ns[rows],
         T_map_base=poses,
         T_odom_base=poses,
         descriptors=descriptors[rows].astype(np.float16),
     )
 
 
-def _poses(table: FrameTable, rows: np.ndarray) -> np.ndarray:
-    planar = np.column_stack([table.positions_m, table.headings_rad])
+def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
+    if samples.headings_rad is None:
+        raise VprError(f"the drives of {samples.name} have no headings")
+    planar = np.column_stack([samples.positions_m, samples.headings_rad])
     return np.array([planar_transform(*pose) for pose in planar[rows].tolist()])
 
 
-def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[LabelledSequence]:
+def labelled_drives(descriptors: np.ndarray, samples: SampleSet) -> list[LabelledSequence]:
     """Each city's first drive as the map; every other one as queries that go on into the next city."""
     drives_of = {
-        city: [np.flatnonzero(table.drives == d) for d in sorted(set(table.drives[table.cities == city]))]
-        for city in np.unique(table.cities)
+        city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
+        for city in np.unique(samples.areas)
     }
     cities = list(drives_of)
     sequences = []
     for position, city in enumerate(cities):
         mapped, *queries = drives_of[city]
-        keyframes = _keyframes(descriptors, table, mapped)
+        keyframes = _keyframes(descriptors, samples, mapped)
         elsewhere = drives_of[cities[(position + 1) % len(cities)]] if len(cities) > 1 else []
         for number, on_map in enumerate(queries):
             if len(on_map) < 2:
                 continue  # no time between frames to go on with
             off_map = elsewhere[(number + 1) % len(elsewhere)] if elsewhere else np.empty(0, dtype=np.int64)
-            T_on, T_off = _poses(table, on_map), _poses(table, off_map)
+            T_on, T_off = _poses(samples, on_map), _poses(samples, off_map)
             truth = label_by_pose(keyframes, T_on, PLACE_RADIUS_M, max_heading_deg=60)
             T_odom = T_on
             if len(off_map):
@@ -164,8 +167,8 @@ def labelled_drives(descriptors: np.ndarray, table: FrameTable) -> list[Labelled
                 T_off = T_on[-1] @ np.linalg.inv(T_off[0]) @ T_off
                 T_odom = np.concatenate([T_on, T_off])
             rows = np.concatenate([on_map, off_map])
-            step_ns = int(np.median(np.diff(table.stamps_ns[on_map])))
-            stamps = table.stamps_ns[on_map[0]] + step_ns * np.arange(len(rows))
+            step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
+            stamps = samples.stamps_ns[on_map[0]] + step_ns * np.arange(len(rows))
             sequences.append(
                 LabelledSequence(
                     keyframes,

@@ -12,9 +12,9 @@ from vpr_ros.student.checkpoints import WEIGHTS_DIR
 from vpr_ros.tensor_files import fill, read_tensors
 from vpr_ros.training.common.run_folder import WRITTEN, without_places
 from vpr_ros.training.data.datasets.gsv_cities import GSVCities
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
-from vpr_ros.training_set.reader import FrameTable, read_frame_table
 
 AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is the better one
 
@@ -112,7 +112,7 @@ def _lacking(folder: Path, path: Path) -> str:
     return f"the run {folder} has no whole epoch yet: the same 'vpr_ros train' command goes on with it."
 
 
-def open_training(folders: tuple[str, ...], layout: str) -> FrameTable | SampleSet:
+def open_training(folders: tuple[str, ...], layout: str) -> SampleSet:
     """The frames that the projection may see; VprError where there are none."""
     if not folders:
         raise VprError("no training frames to fit the projection on: name their folders with --train.")
@@ -120,7 +120,7 @@ def open_training(folders: tuple[str, ...], layout: str) -> FrameTable | SampleS
     if absent:
         raise VprError(f"the training set {absent[0]} is not there: name the folders with --train.")
     if layout != "gsv-cities":
-        return read_frame_table(*folders)
+        return TrainingSetSamples(*folders)
     root, *more = folders
     if more:
         raise VprError("GSV-Cities is one folder: name one with --train.")

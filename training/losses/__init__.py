@@ -4,7 +4,6 @@ from vpr_ros.training.losses.contrastive import contrastive_loss
 from vpr_ros.training.losses.distillation import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS, Distillation
 from vpr_ros.training.losses.distilvpr import cross_terms, distilvpr_terms, self_terms
 from vpr_ros.training.losses.multi_similarity import multi_similarity_loss
-from vpr_ros.training.losses.pairs import place_pairs
 
 LOSSES = {"multi_similarity": multi_similarity_loss, "contrastive": contrastive_loss}
 
@@ -18,6 +17,5 @@ __all__ = [
     "cross_terms",
     "distilvpr_terms",
     "multi_similarity_loss",
-    "place_pairs",
     "self_terms",
 ]

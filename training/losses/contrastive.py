@@ -8,7 +8,7 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Mean over positive pairs (i, p) of -log(e^{s_ip/t} / (e^{s_ip/t} + sum over negatives n of e^{s_in/t})).
 
-    `descriptors` (B, D) unit vectors; masks (B, B) as from `place_pairs`. Other positives of an anchor are left out
+    `descriptors` (B, D) unit vectors; masks (B, B) as from `masks_by_pose`. Other positives of an anchor are left out
     of the denominator, so that they never repel one another. Every anchor counts the same. Without pairs the loss is
     0 with a gradient.
     """

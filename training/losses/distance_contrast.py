@@ -8,9 +8,9 @@ def distance_contrast(embeddings: Tensor, positives: Tensor, negatives: Tensor) 
     """Mean over positive pairs (i, p) of -log(e^{-d_ip²} / (e^{-d_ip²} + sum over negatives n of e^{-d_in²})).
 
     d is the Euclidean distance of `embeddings` (B, D), which are not normalised; masks (B, B) as from
-    `neighbour_masks`. As in neighbourhood component analysis (Goldberger et al., NIPS 2004) the network finds the scale
-    itself, which stands for a temperature. In a joined embedding squared distances add up, so each part's scale says
-    how much it is to be believed; a loss on unit vectors leaves that open, and one part can drown the other. Every
+    `masks_by_position`. As in neighbourhood component analysis (Goldberger et al., NIPS 2004) the network finds the
+    scale itself, which stands for a temperature. In a joined embedding squared distances add up, so each part's scale
+    says how much it is to be believed; a loss on unit vectors leaves that open, and one part can drown the other. Every
     anchor counts the same. Without pairs the loss is 0 with a gradient.
     """
     x = embeddings.float()

@@ -11,7 +11,7 @@ def pairwise_margin(
 
     METHODS section 5 gives the term; it does not say how pairs are joined: here the mean over the positive and the mean
     over the negative pairs of a batch count the same, since a batch holds far more negatives. `embeddings` (B, D) are
-    not normalised; masks (B, B) as from `neighbour_masks`. Without pairs the loss is 0 with a gradient.
+    not normalised; masks (B, B) as from `masks_by_position`. Without pairs the loss is 0 with a gradient.
     """
     distance = torch.cdist(embeddings.float(), embeddings.float(), p=1)
     parts = []

@@ -24,7 +24,7 @@ def multi_similarity_loss(
 ) -> torch.Tensor:
     """Mean over anchors of log(1 + sum_P e^{-alpha(s - base)})/alpha + log(1 + sum_N e^{beta(s - base)})/beta.
 
-    `descriptors` (B, D) unit vectors, s their cosine; masks (B, B) as from `place_pairs`. P and N are the mined
+    `descriptors` (B, D) unit vectors, s their cosine; masks (B, B) as from `masks_by_pose`. P and N are the mined
     pairs. Anchors without a mined pair count as 0, as in the public metric-learning library. Without pairs the loss
     is 0 with a gradient.
     """

@@ -1,25 +1,10 @@
-"""Batch-hard triplets with anchor swap on raw embeddings, and the masks that say which pairs are the same place."""
+"""Batch-hard triplets with anchor swap on raw embeddings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-
-def neighbour_masks(
-    positions_m: Tensor, areas: Tensor, rows: Tensor, *, positive_m: float = 10.0, non_negative_m: float = 50.0
-) -> tuple[Tensor, Tensor]:
-    """Masks (B, B) of positive and negative pairs by position alone, as PointNetVLAD's benchmark has them.
-
-    positions_m (B, 2) in one frame per area; areas (B,) and rows (B,) whole numbers. Positive: same area and at most
-    `positive_m` apart, but never two copies of one row. Negative: everything else in the batch that is not within
-    `non_negative_m` in the same area.
-    """
-    distance = torch.cdist(positions_m.double(), positions_m.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    same_area = areas[:, None] == areas[None]
-    positive = same_area & (distance <= positive_m) & (rows[:, None] != rows[None])
-    return positive, ~(same_area & (distance <= non_negative_m))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
@@ -75,12 +74,11 @@ def _drawn(samples: SampleSet, config: TrainConfig) -> PlaceBatchSampler | PairB
             areas_per_batch=config.cities_per_batch,
         )
     if config.batches == "visits":
-        places = getattr(samples, "places", None)
-        if places is None:
+        if samples.places is None:
             raise VprError(f"batches: visits need numbered places, which {samples.name} has not; take places or pairs")
         return PlaceVisits(
-            np.asarray(places),
-            np.asarray(samples.areas),
+            samples.places,
+            samples.areas,
             config.places_per_batch,
             config.images_per_place,
             seed=config.seed,

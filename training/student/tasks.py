@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.losses import LOSSES, place_pairs
-from vpr_ros.training.losses.triplet import batch_hard_triplet, neighbour_masks
+from vpr_ros.training.data.sampling.masks import masks_by_place, masks_by_pose, masks_by_position
+from vpr_ros.training.losses import LOSSES
+from vpr_ros.training.losses.triplet import batch_hard_triplet
 from vpr_ros.training.student.config import TrainConfig
 
 POSITIVE_SLACK, POSITIVE_RAD = 1.5, 0.5  # two frames of one drawn place may lie on both sides of its anchor
@@ -35,24 +36,23 @@ class PlaceMasks(nn.Module):
         if config.batches == "places":
             columns["headings_rad"] = samples.headings_rad
         if config.batches == "visits":
-            columns["places"] = getattr(samples, "places")  # not every sample set has them  # noqa: B009
+            columns["places"] = samples.places
         for name, column in columns.items():
             self.register_buffer(name, torch.from_numpy(np.asarray(column)), persistent=False)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         if config.batches == "visits":
-            same = self.places[rows][:, None] == self.places[rows][None]
-            return same & (rows[:, None] != rows[None]), ~same
+            return masks_by_place(self.places[rows], rows)
         if config.batches == "pairs":
-            return neighbour_masks(
+            return masks_by_position(
                 self.positions_m[rows],
                 self.areas[rows],
                 rows,
                 positive_m=config.positive_m,
                 non_negative_m=config.negative_m,
             )
-        return place_pairs(
+        return masks_by_pose(
             self.positions_m[rows],
             self.headings_rad[rows],
             self.areas[rows],

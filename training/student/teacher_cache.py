@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.augment.variation import Variation
 from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
-from vpr_ros.training.data.sample import SampleSet, holding, seeing
+from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.student.config import DistilConfig
 from vpr_ros.training.teachers import Teacher, check_unit, load_teacher
@@ -93,7 +93,7 @@ def cached_embeddings(
     if teacher.embeddings is not None:
         return teacher.embeddings
     assert teacher.network is not None
-    seen = holding(samples, teacher.network.inputs.sees)
+    seen = samples.holding(teacher.network.inputs.sees)
     if not len(seen):
         raise VprError(f"distil: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one")
     described = _description(teacher, samples, seen, config, augment, seed)
@@ -104,7 +104,7 @@ def cached_embeddings(
     if config.teacher_view == "frozen":
         shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
-        shown = embed(teacher.network, seeing(samples, teacher.network.inputs.sees, seen), BATCH)
+        shown = embed(teacher.network, samples.select(seen, teacher.network.inputs.sees), BATCH)
     found = np.full((len(samples), shown.shape[1]), np.nan, dtype=np.float32)
     found[seen] = shown
     note.unlink(missing_ok=True)

@@ -14,9 +14,10 @@ from vpr_ros.training.common.curves import draw_curves
 from vpr_ros.training.common.run_folder import claim, without_places
 from vpr_ros.training.common.trainer import make_trainer, one_sentence, quiet
 from vpr_ros.training.data.datasets.gsv_cities import GSVCities
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.disjoint import check_apart
 from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
-from vpr_ros.training.data.sample import FrameTableSamples, SampleSet, holding, seeing
+from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
@@ -27,7 +28,6 @@ from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import Student, build_student, freeze, image_size_of, save_student
 from vpr_ros.training.student.rules import check
 from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
-from vpr_ros.training_set.reader import read_frame_table
 
 DESCRIBED_AT_ONCE = 64
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def train(
     freeze(student, config)
     samples = samples if samples is not None else _samples(config)
     if validation is None and config.validation:
-        validation = FrameTableSamples(read_frame_table(*config.validation), "validation", ("image",))
+        validation = TrainingSetSamples(*config.validation, name="validation")
     check_judged(config, validation)
     if validation is not None:
         _warn_of_shared(samples, validation)
@@ -77,7 +77,7 @@ def train(
     def validate() -> dict:
         if validation is None:
             return {}
-        described = embed(module.best_student, seeing(validation, ("image",)), DESCRIBED_AT_ONCE)
+        described = embed(module.best_student, validation.select(sees=("image",)), DESCRIBED_AT_ONCE)
         return recall_by_condition(described, validation)
 
     trainer = make_trainer(config, out, validate)
@@ -128,20 +128,27 @@ def _warn_of_unseen(source: RunTeacher, samples: SampleSet, config: TrainConfig)
     """The user should know what share of the set the teacher teaches; the online view refuses such samples."""
     if source.network is None or (config.distil is not None and config.distil.teacher_view == "online"):
         return
-    unseen = len(samples) - len(holding(samples, source.network.inputs.sees))
+    unseen = len(samples) - len(samples.holding(source.network.inputs.sees))
     if 0 < unseen < len(samples):
         log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))
 
 
-def _finish(config: TrainConfig, student: Student, samples, validation, path: Path, provenance: dict) -> None:
+def _finish(
+    config: TrainConfig,
+    student: Student,
+    samples: SampleSet,
+    validation: SampleSet | None,
+    path: Path,
+    provenance: dict,
+) -> None:
     """Projection and calibration where the network is one that a robot runs; else the weights."""
     if not isinstance(student, D2VPR):
         save_student(path, student, provenance)
         return
     finish_student(
         student,
-        getattr(samples, "table", samples),
-        getattr(validation, "table", None),
+        samples,
+        validation,
         path,
         provenance,
         dim=config.projection_dim,
@@ -156,7 +163,7 @@ def _samples(config: TrainConfig) -> SampleSet:
         if more:
             raise VprError("train: name one GSV-Cities folder, which holds all its cities")
         return GSVCities(root)
-    return FrameTableSamples(read_frame_table(*config.train), "+".join(Path(folder).name for folder in config.train))
+    return TrainingSetSamples(*config.train)
 
 
 def _assemble(

@@ -9,11 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.data.sampling.masks import masks_by_position
 from vpr_ros.training.data.sampling.pairs import PairBatchSampler
 from vpr_ros.training.data.tuples import TeacherTuples, TupleBatches
 from vpr_ros.training.losses.distance_contrast import distance_contrast
 from vpr_ros.training.losses.margin import pairwise_margin
-from vpr_ros.training.losses.triplet import Triplets, neighbour_masks, weighted_heads
+from vpr_ros.training.losses.triplet import Triplets, weighted_heads
 from vpr_ros.training.teacher.config import TeacherConfig
 from vpr_ros.training.teachers import Teacher, collate
 
@@ -71,7 +72,7 @@ class TeacherTraining(L.LightningModule):
 
     def training_step(self, batch: dict, _index: int) -> torch.Tensor:
         rows, config = batch["rows"], self.config
-        positives, negatives = neighbour_masks(
+        positives, negatives = masks_by_position(
             self.positions_m[rows],
             self.areas[rows],
             rows,

@@ -14,14 +14,14 @@ from vpr_ros.evaluation.protocols.run_pairs import run_pairs
 from vpr_ros.training.common.checkpoint_io import WholeCheckpointIO
 from vpr_ros.training.common.run_folder import claim, without_places
 from vpr_ros.training.common.trainer import one_sentence, quiet, trainer_of
-from vpr_ros.training.data.sample import FrameTableSamples, SampleSet
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.teacher.branches import AdaFusionBranch
 from vpr_ros.training.teacher.config import TeacherConfig, measure_of
 from vpr_ros.training.teacher.module import TeacherTraining
 from vpr_ros.training.teacher.progress import TeacherProgress
 from vpr_ros.training.teachers import Teacher, load_teacher, save_teacher
-from vpr_ros.training_set.reader import read_frame_table
 
 CHECKPOINT = "teacher.safetensors"
 
@@ -117,7 +117,7 @@ def folder_samples(folders: tuple[str, ...], what: str) -> SampleSet:
     """Training-set folders (`vpr_ros render`, the recorder, converters) as one sample set."""
     if not folders:
         raise VprError(f"{what}: name at least one training-set folder")
-    return FrameTableSamples(read_frame_table(*folders), "+".join(Path(folder).name for folder in folders))
+    return TrainingSetSamples(*folders)
 
 
 def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: TeacherConfig) -> dict[str, float]:

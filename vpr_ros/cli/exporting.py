@@ -106,10 +106,10 @@ def _is_map(path: Path) -> bool:
 def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
     if weights not in (None, "last", "best"):
         raise VprError(f"--weights is '{weights}': choose last or best.")
+    from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
     from vpr_ros.training.data.disjoint import check_apart
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
     from vpr_ros.training.export.sources import open_trained, open_training
-    from vpr_ros.training_set.reader import read_frame_table
 
     trained = open_trained(source, weights)
     output = output or (source / CHECKPOINT if source.is_dir() else None)
@@ -120,7 +120,7 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     folders = trained.train if data is None else tuple(map(str, data))
     training = open_training(folders, trained.layout if data is None else layout_of(folders))
     checks = trained.validation if validation is None else tuple(map(str, validation))
-    judged = read_frame_table(*checks) if checks else None
+    judged = TrainingSetSamples(*checks) if checks else None
 
     def warn(text):
         return say(text, "yellow")

@@ -166,10 +166,11 @@ def test_from_the_folder_through_a_teacher_to_an_evaluation(folders):
     """One training batch of a small MinkLoc++ on pairs of the two drives, then AR@1 by the benchmark's rule."""
     from vpr_ros.training.data.augment.clouds import CLOUD_AUGMENTS
     from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
+    from vpr_ros.training.data.sampling.masks import masks_by_position
     from vpr_ros.training.data.sampling.pairs import PairBatchSampler
     from vpr_ros.training.data.tuples import TeacherTuples, TupleBatches
     from vpr_ros.training.evaluation import run_pairs
-    from vpr_ros.training.losses.triplet import batch_hard_triplet, neighbour_masks
+    from vpr_ros.training.losses.triplet import batch_hard_triplet
     from vpr_ros.training.teachers.inputs import collate
     from vpr_ros.training.teachers.registry import load_teacher
 
@@ -192,7 +193,7 @@ def test_from_the_folder_through_a_teacher_to_an_evaluation(folders):
     batch = batches([tuples[key] for key in keys])
     rows = batch["rows"]
     areas = torch.zeros(len(rows), dtype=torch.long)
-    positive, negative = neighbour_masks(
+    positive, negative = masks_by_position(
         torch.from_numpy(samples.positions_m)[rows], areas, rows, positive_m=6.0, non_negative_m=12.0
     )
     assert positive.any(1).all() and negative.any()

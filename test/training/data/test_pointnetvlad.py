@@ -8,6 +8,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
@@ -25,7 +26,7 @@ from vpr_ros.training.data.datasets.pointnetvlad.splits import (
     oxford_test_runs,
 )
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sampling.masks import masks_by_distance, masks_by_lists, within
+from vpr_ros.training.data.sampling.masks import masks_by_lists, masks_by_position, within
 
 HOME = np.array([5735300.0, 620300.0])  # around the test squares
 
@@ -37,21 +38,6 @@ def places(n, seed, spread=400.0):
 # -- masks and neighbours ----------------------------------------------------------------------------------------------
 
 
-def test_masks_by_distance_are_those_of_two_loops():
-    rng = np.random.default_rng(0)
-    at, areas = rng.uniform(0, 90, (40, 2)), rng.choice(["a", "b"], 40)
-    at[1] = at[0] + [10.0, 0.0]  # exactly on both bounds, which count as near
-    at[2] = at[0] - [0.0, 50.0]
-    areas[:3] = "a"
-    positives, negatives = masks_by_distance(at, areas)
-    for i in range(40):
-        for j in range(40):
-            d = np.hypot(*(at[i] - at[j]))
-            assert positives[i, j] == (i != j and areas[i] == areas[j] and d <= 10.0)
-            assert negatives[i, j] == (areas[i] != areas[j] or d > 50.0)
-    assert positives[0, 1] and not negatives[0, 2] and positives.any() and not (positives & negatives).any()
-
-
 def test_masks_by_lists_are_those_of_two_loops():
     split = TrainingSplit.build([f"oxford/r/f/{i}.bin" for i in range(60)], places(60, 1, 60.0), squares=())
     rows = [3, 17, 17, 40, 8, 59, 21]
@@ -60,9 +46,9 @@ def test_masks_by_lists_are_those_of_two_loops():
         for j, b in enumerate(rows):
             assert positives[i, j] == (b in split.positives[a] and a != b)
             assert negatives[i, j] == (b not in split.non_negatives[a] and a != b)
-    by_distance = masks_by_distance(split.positions[rows], np.array(["x"] * len(rows)))
-    different = ~np.equal.outer(rows, rows)
-    assert (positives == (by_distance[0] & different)).all() and (negatives == by_distance[1]).all()
+    at = torch.from_numpy(split.positions[rows])
+    by_position = masks_by_position(at, torch.zeros(len(rows), dtype=torch.long), torch.tensor(rows))
+    assert (positives == by_position[0].numpy()).all() and (negatives == by_position[1].numpy()).all()
     same = masks_by_lists([0, 1], [np.array([0, 1]), np.array([])], [np.array([]), np.array([])])
     assert same[0].tolist() == [[False, True], [False, False]] and not same[1].diagonal().any()
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.training.data.sample import FrameTableSamples, SampleSet, read_npy_cloud
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.sample import SampleSet, read_npy_cloud, read_rgb
 from vpr_ros.training_set import read_frame_table
-from vpr_ros.training_set.reader import read_image
 
 
 def give_cloud(folder, row, points):
@@ -26,12 +26,12 @@ def test_a_training_set_as_samples(folder):
     points = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float16)
     give_cloud(folder, 35, points)
     table = read_frame_table(folder)
-    samples = FrameTableSamples(table, "toy")
+    samples = TrainingSetSamples(folder, name="toy")
     assert isinstance(samples, SampleSet) and len(samples) == 180 and samples.name == "toy"
     assert samples.cloud_unit == "m" and set(samples.areas) == {"a", "b"} and samples.drives[35] == "a1"
     np.testing.assert_array_equal(samples.positions_m, table.positions_m)
     sample = samples[35]
-    np.testing.assert_array_equal(sample.image, read_image(table.images[35]))
+    np.testing.assert_array_equal(sample.image, read_rgb(table.images[35]))
     np.testing.assert_array_equal(sample.cloud, points.astype(np.float32))
     assert sample.cloud.dtype == np.float32 and samples[34].cloud is None
     T = sample.T_world_base
@@ -57,7 +57,7 @@ class Evil:
 
 def test_missing_torn_and_malicious_files_are_told(folder):
     give_cloud(folder, 0, np.zeros((4, 3), np.float16))
-    samples = FrameTableSamples(read_frame_table(folder))
+    samples = TrainingSetSamples(folder)
     (folder / "00001.jpg").unlink()
     with pytest.raises(VprError, match=r"00001\.jpg"):
         _ = samples[1]

@@ -9,31 +9,31 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.data.augment.images import AugmentConfig, augment
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
 from vpr_ros.training.data.augment.variation import RandAugmentConfig
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.frames import TrainingFrames
-from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
 from vpr_ros.training_set import read_frame_table
 
 
 def test_batches_hold_places_far_apart_seen_by_different_drives(folder):
-    table = read_frame_table(folder)
+    table = TrainingSetSamples(folder)
     sampler = PlaceBatchSampler(table, places=6, images_per_place=3, steps=5, epochs=2, seed=3, cities_per_batch=2)
     batches = list(sampler)
     assert len(batches) == len(sampler) == 5
     for batch in batches:
         rows = np.array([key[0] for key in batch]).reshape(6, 3)
         for place in rows:
-            assert len(set(table.drives[place])) == 3 and len(set(table.cities[place])) == 1
+            assert len(set(table.drives[place])) == 3 and len(set(table.areas[place])) == 1
             assert np.ptp(table.positions_m[place], axis=0).max() <= 6
         anchors = rows[:, 0]
         for i in range(6):
             for j in range(i):
-                if table.cities[anchors[i]] == table.cities[anchors[j]]:
+                if table.areas[anchors[i]] == table.areas[anchors[j]]:
                     assert np.linalg.norm(table.positions_m[anchors[i]] - table.positions_m[anchors[j]]) >= 15
 
 
 def test_batches_depend_on_seed_and_epoch_alone(folder):
-    table = read_frame_table(folder)
+    table = TrainingSetSamples(folder)
 
     def make(seed):
         return PlaceBatchSampler(table, 4, 2, steps=3, epochs=2, seed=seed)
@@ -48,7 +48,7 @@ def test_batches_depend_on_seed_and_epoch_alone(folder):
 
 
 def test_augmentation_strength_ramps_to_its_end(folder):
-    sampler = PlaceBatchSampler(read_frame_table(folder), 4, 2, steps=10, epochs=10, ramp=(0.0, 0.8), ramp_until=0.5)
+    sampler = PlaceBatchSampler(TrainingSetSamples(folder), 4, 2, steps=10, epochs=10, ramp=(0.0, 0.8), ramp_until=0.5)
     assert sampler.strength(0) == 0
     sampler.set_epoch(5)
     assert sampler.strength(0) == pytest.approx(0.8)
@@ -57,7 +57,7 @@ def test_augmentation_strength_ramps_to_its_end(folder):
 
 
 def test_a_key_always_gives_the_same_sample(folder):
-    frames = TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 42), AugmentConfig())
+    frames = TrainingFrames(TrainingSetSamples(folder), (28, 42), AugmentConfig())
     a, b, c = frames[(3, 77, 1.0)], frames[(3, 77, 1.0)], frames[(3, 78, 1.0)]
     assert a["image"].shape == (3, 28, 42) and a["row"] == 3
     assert (a["image"] == b["image"]).all() and not (a["image"] == c["image"]).all()
@@ -105,12 +105,12 @@ def test_a_broken_folder_is_told_in_one_sentence(folder, break_it, words):
 def test_a_torn_image_is_named(folder):
     (folder / "00003.jpg").write_bytes(b"")
     with pytest.raises(VprError, match="00003.jpg"):
-        TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 28), AugmentConfig())[(3, 1, 0.0)]
+        TrainingFrames(TrainingSetSamples(folder), (28, 28), AugmentConfig())[(3, 1, 0.0)]
 
 
 @pytest.mark.parametrize("how", [ImageAugmentConfig(), RandAugmentConfig(3, 15)], ids=["jitter", "rand_augment"])
 def test_published_variations_are_drawn_by_the_key_and_leave_torchs_numbers_alone(folder, how):
-    frames = TrainingFrames(FrameTableSamples(read_frame_table(folder)), (28, 42), how)
+    frames = TrainingFrames(TrainingSetSamples(folder), (28, 42), how)
     torch.manual_seed(0)
     a, b = frames[(3, 77, 1.0)]["image"], frames[(3, 77, 1.0)]["image"]
     drawn = torch.rand(1)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, save_checkpoint
-from vpr_ros.training.data.sample import METRES, NORMALISED, Sample
+from vpr_ros.training.data.sample import METRES, NORMALISED, Sample, SampleSet
 from vpr_ros.training.evaluation import embed, evaluate_model, fit_on_samples, open_drives, write_evaluation
 from vpr_ros.training.evaluation.writing import thinned
 from vpr_ros.training.teachers import load_teacher, save_teacher
@@ -29,7 +29,7 @@ WEATHER = ("summer/day", "winter/day", "summer/night")
 
 
 @dataclass
-class Memory:
+class Memory(SampleSet):
     """A sample set in memory: two cities, three drives of a condition each, ten places 20 m apart."""
 
     name: str = "town"
@@ -58,8 +58,9 @@ class Memory:
     def __len__(self):
         return len(self.samples)
 
-    def __getitem__(self, i):
-        return self.samples[i]
+    def read(self, row, sees):
+        sample = self.samples[row]
+        return replace(sample, **{name: None for name in ("image", "cloud") if name not in sees})
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from vpr_ros.training.data.sampling.masks import masks_by_position
 from vpr_ros.training.losses.distance_contrast import distance_contrast
 from vpr_ros.training.losses.margin import pairwise_margin
-from vpr_ros.training.losses.triplet import batch_hard_triplet, neighbour_masks, weighted_heads
+from vpr_ros.training.losses.triplet import batch_hard_triplet, weighted_heads
 
 
 def batch(seed, count=14, dim=5, spread=1.0):
@@ -52,7 +53,7 @@ def test_masks_are_those_of_a_loop(seed):
     _, positions, areas, rows = batch(seed)
     rows[3] = rows[2]  # one element twice in a batch
     positions[3] = positions[2]
-    found = neighbour_masks(positions, areas, rows, positive_m=10, non_negative_m=50)
+    found = masks_by_position(positions, areas, rows, positive_m=10, non_negative_m=50)
     expected = naive_masks(positions, areas, rows, 10, 50)
     assert all((a.numpy() == b).all() for a, b in zip(found, expected, strict=True))
     assert found[0].any() and found[1].any() and not found[0][2, 3]
@@ -61,10 +62,10 @@ def test_masks_are_those_of_a_loop(seed):
 def test_the_limits_of_the_masks():
     positions = torch.tensor([[0.0, 0], [10, 0], [10.01, 0], [50, 0], [50.01, 0]], dtype=torch.float64)
     areas = torch.zeros(5, dtype=torch.long)
-    positive, negative = neighbour_masks(positions, areas, torch.arange(5))
+    positive, negative = masks_by_position(positions, areas, torch.arange(5))
     assert positive[0].tolist() == [False, True, False, False, False]
     assert negative[0].tolist() == [False, False, False, False, True]
-    _, elsewhere = neighbour_masks(positions, torch.arange(5), torch.arange(5))
+    _, elsewhere = masks_by_position(positions, torch.arange(5), torch.arange(5))
     assert elsewhere[0].tolist() == [False, True, True, True, True], "other areas are negatives however near"
 
 
@@ -72,7 +73,7 @@ def test_the_limits_of_the_masks():
 @pytest.mark.parametrize("spread", [0.05, 1.0])
 def test_the_triplet_loss_is_that_of_a_loop(seed, spread):
     embeddings, positions, areas, rows = batch(seed, spread=spread)
-    masks = neighbour_masks(positions, areas, rows)
+    masks = masks_by_position(positions, areas, rows)
     loss, count, active = naive_triplet(embeddings, *[m.numpy() for m in masks], 0.2)
     found = batch_hard_triplet(embeddings, *masks, margin=0.2)
     assert (found.count, found.active) == (count, active) and count > 0
@@ -130,7 +131,7 @@ def test_equal_embeddings_give_the_margin_and_finite_gradients():
 
 def test_heads_are_weighed_and_a_head_of_no_weight_gets_no_gradient():
     embeddings, positions, areas, rows = batch(1)
-    masks = neighbour_masks(positions, areas, rows)
+    masks = masks_by_position(positions, areas, rows)
     heads = {name: (embeddings + k).requires_grad_() for k, name in enumerate(("final", "cloud", "image"))}
     heads = {name: value.detach().mul(1 + k).requires_grad_() for k, (name, value) in enumerate(heads.items())}
     total, found = weighted_heads(heads, {"final": 0.5, "cloud": 0.25, "image": 0.0, "depth": 9.0}, *masks, margin=0.2)
@@ -145,7 +146,7 @@ def test_heads_are_weighed_and_a_head_of_no_weight_gets_no_gradient():
 @pytest.mark.parametrize("seed", range(4))
 def test_adafusions_pairs_are_those_of_a_loop(seed):
     embeddings, positions, areas, rows = batch(seed, dim=20, spread=1.3)
-    positive, negative = neighbour_masks(positions, areas, rows)
+    positive, negative = masks_by_position(positions, areas, rows)
     terms = {1: [], -1: []}
     for i in range(len(rows)):
         for j in range(len(rows)):
@@ -173,7 +174,7 @@ def test_no_pairs_no_loss():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_distance_contrast_is_that_of_a_loop(seed):
     embeddings, positions, areas, rows = batch(seed, spread=0.6)
-    positive, negative = neighbour_masks(positions, areas, rows)
+    positive, negative = masks_by_position(positions, areas, rows)
 
     def d2(i, j):
         return sum((a - b) ** 2 for a, b in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True))

@@ -20,7 +20,6 @@ from vpr_ros.training.common.curves import draw_curves
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.data.augment.images import AugmentConfig
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
-from vpr_ros.training.data.sample import FrameTableSamples
 from vpr_ros.training.data.sampling.pairs import PairBatchSampler
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
@@ -196,7 +195,8 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_
     with pytest.raises(VprError, match="name a validation folder"):
         train(config, tmp_path / "other", finish=False)
     drives = np.array([drive.endswith("0") for drive in samples.drives])
-    one_drive = FrameTableSamples(samples.table.select(np.flatnonzero(drives)), "one drive")
+    one_drive = samples.select(drives)
+    one_drive.name = "one drive"
     with pytest.raises(VprError, match="one drive has no query"):
         train(config, tmp_path / "other", validation=one_drive, finish=False)
 

@@ -11,7 +11,7 @@ import torch
 from vpr_ros.errors import VprError
 from vpr_ros.student import read_checkpoint
 from vpr_ros.training.common.run_folder import claim, without_places
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.export.runtime_checkpoint import labelled_drives
 from vpr_ros.training.student.config import TrainConfig
 from vpr_ros.training.student.module import MetricLearning
@@ -116,7 +116,7 @@ def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tm
 
 
 def test_labelled_drives_end_off_the_map(folder):
-    table = read_frame_table(folder)
+    table = TrainingSetSamples(folder)
     descriptors = np.eye(len(table), 32, dtype=np.float32)
     sequences = labelled_drives(descriptors, table)
     assert len(sequences) == 4
@@ -167,8 +167,8 @@ def test_no_path_of_the_training_machine_is_told():
 
 
 def test_frames_without_a_pair_and_machines_without_a_gpu_are_told(folder, tmp_path):
-    table = read_frame_table(folder)
-    alone = FrameTableSamples(table.select(np.flatnonzero((table.drives == "a0") | (table.drives == "b0"))), "alone")
+    samples = TrainingSetSamples(folder)
+    alone = samples.select((samples.drives == "a0") | (samples.drives == "b0"))
     with pytest.raises(VprError, match="none of the 60 samples lies within 3 m of another"):
         train(settings(folder), tmp_path / "run", samples=alone, finish=False)
     with pytest.raises(VprError, match="accelerator 'hamster'.* does not work here"):

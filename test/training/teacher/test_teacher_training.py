@@ -16,7 +16,7 @@ import yaml
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.augment.clouds import CLOUD_AUGMENTS
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
-from vpr_ros.training.data.sample import FrameTableSamples
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.tuples import TeacherTuples
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses.triplet import batch_hard_triplet
@@ -25,7 +25,6 @@ from vpr_ros.training.teacher.config import TeacherConfig, check, read_teacher_c
 from vpr_ros.training.teacher.module import TeacherTraining, grown
 from vpr_ros.training.teacher.train import build_teacher, folder_samples, train_teacher
 from vpr_ros.training.teachers import load_teacher
-from vpr_ros.training_set import read_frame_table
 
 GRID = {"lower": [-10.0, -10.0, -2.0], "upper": [10.0, 10.0, 6.0], "shape": [8, 8, 8], "turned": False}
 MINKLOC = {
@@ -255,7 +254,7 @@ def test_a_branch_alone_sees_one_modality_and_trains_nothing_else(folder):
 
 
 def test_tuples_read_only_what_is_seen_and_keep_it_when_asked(folder):
-    samples = FrameTableSamples(read_frame_table(folder))
+    samples = TrainingSetSamples(folder)
     none, still = CLOUD_AUGMENTS["none"], ImageAugmentConfig(0, 0, 0, 0, 0)
     clouds = TeacherTuples(samples, ["cloud"], none, still)
     row, shared, sample = clouds[3, 11, 22]

@@ -9,7 +9,7 @@ A place's pictures show one street in about one direction in several years; plac
 import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import geodetic_to_enu, planar_transform
-from vpr_ros.training.data.sample import METRES, Sample, read_rgb
+from vpr_ros.training.data.sample import METRES, Sample, SampleSet, read_rgb
 from vpr_ros.training.data.sampling.pairs import Key
 
 CITY_STRIDE = 100_000  # between the numbers of one city's places and the next one's
@@ -31,7 +31,7 @@ _NAME = re.compile(
 )
 
 
-class GSVCities:
+class GSVCities(SampleSet):
     """Pictures of places with at least `min_images` of them, city after city, as a SampleSet with place numbers.
 
     `places` (N,): place_id + 100000 * number of the city in `cities` (all tables by name where None is given).
@@ -67,8 +67,9 @@ class GSVCities:
         if not self._files_of:
             raise VprError(f"{self.root} has no place with {min_images} pictures in {', '.join(self.cities)}")
         self._city = columns["city"]
-        self.places = columns["place"] + CITY_STRIDE * self._city
-        self.positions_m, self.headings_rad = columns["xy"], columns["heading"]
+        self.places = self._places = columns["place"] + CITY_STRIDE * self._city
+        self.positions_m = columns["xy"]
+        self.headings_rad = self._headings_rad = columns["heading"]
         self.areas = np.array(self.cities)[self._city]
         self.drives = np.char.add(np.char.add(self.areas, " "), columns["month"])
         self.conditions = np.full(len(self), "")
@@ -77,15 +78,16 @@ class GSVCities:
     def __len__(self) -> int:
         return len(self._files_of)
 
-    def __getitem__(self, i: int) -> Sample:
-        x, y = self.positions_m[i]
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        x, y = self.positions_m[row]
+        file = self.root / "Images" / str(self.areas[row]) / self._files_of[row]
         return Sample(
-            image=read_rgb(self.root / "Images" / str(self.areas[i]) / self._files_of[i]),
+            image=read_rgb(file) if "image" in sees else None,
             cloud=None,
-            T_world_base=planar_transform(float(x), float(y), float(self.headings_rad[i])),
-            stamp_ns=int(self.stamps_ns[i]),
-            place=int(self.places[i]),
-            drive=str(self.drives[i]),
+            T_world_base=planar_transform(float(x), float(y), float(self._headings_rad[row])),
+            stamp_ns=int(self.stamps_ns[row]),
+            place=int(self._places[row]),
+            drive=str(self.drives[row]),
         )
 
     def _files(self, city: str, table: dict[str, np.ndarray]) -> list[str | None]:

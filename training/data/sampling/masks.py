@@ -1,29 +1,71 @@
-"""Which elements of a batch are positives and which are negatives of one another, for metric-learning losses.
+"""Which samples show the same place, which do not, and which pairs are left out, for sampling and losses.
 
-What is neither lies between the two radii and teaches nothing. The published radii (METHODS §6.1): positives within
-10 m (12.5 m in the refined sets), negatives farther than 50 m, both bounds counted as near.
+Masks (B, B) are of the pairs of a batch. What is neither a positive nor a negative pair is not learnt from. The
+published radii of PointNetVLAD's benchmark (METHODS section 6.1): positives within 10 m (12.5 m in the refined sets),
+negatives farther than 50 m.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from vpr_ros.geometry import turn_between
+from vpr_ros.training.data.sample import SampleSet
 
 POSITIVE_M, REFINED_POSITIVE_M, NON_NEGATIVE_M = 10.0, 12.5, 50.0
 
 
-def masks_by_distance(
-    positions_m: np.ndarray, areas: np.ndarray, positive_m: float = POSITIVE_M, non_negative_m: float = NON_NEGATIVE_M
-) -> tuple[np.ndarray, np.ndarray]:
-    """Masks (B, B) bool: positives[i, j] within `positive_m` of i in its area, j != i; negatives: not within the other.
+def masks_by_place(places: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks of positive and negative pairs by numbers of places (B,); two copies of a row (B,) are neither."""
+    same = places[:, None] == places[None]
+    return same & (rows[:, None] != rows[None]), ~same
 
-    positions_m (B, 2), areas (B,): elements of different areas are negatives at any distance.
+
+def masks_by_position(
+    positions_m: Tensor,
+    areas: Tensor,
+    rows: Tensor,
+    *,
+    positive_m: float = POSITIVE_M,
+    non_negative_m: float = NON_NEGATIVE_M,
+) -> tuple[Tensor, Tensor]:
+    """Masks of positive and negative pairs by position alone, as PointNetVLAD's benchmark has them.
+
+    positions_m (B, 2) in one frame per area; areas (B,) and rows (B,) whole numbers. Positive: same area and at most
+    `positive_m` apart, but never two copies of one row. Negative: everything else in the batch that is not within
+    `non_negative_m` in the same area.
     """
-    xy, areas = np.asarray(positions_m, np.float64), np.asarray(areas)
-    distance = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
-    same = areas[:, None] == areas[None]
-    positives = same & (distance <= positive_m)
-    np.fill_diagonal(positives, False)
-    return positives, ~(same & (distance <= non_negative_m))
+    distance, same_area = _distances(positions_m), areas[:, None] == areas[None]
+    positive = same_area & (distance <= positive_m) & (rows[:, None] != rows[None])
+    return positive, ~(same_area & (distance <= non_negative_m))
+
+
+def masks_by_pose(
+    positions_m: Tensor,
+    headings_rad: Tensor | None,
+    areas: Tensor,
+    *,
+    positive_m: float,
+    positive_rad: float,
+    negative_m: float,
+    negative_rad: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Masks of positive and negative pairs by position (B, 2) and heading (B,); without headings by position alone.
+
+    Positive: same area, at most `positive_m` apart and turned by at most `positive_rad`; never a frame with itself.
+    Negative: another area, `negative_m` or more apart, or looking another way by `negative_rad` or more. Pairs
+    between the two are neither: a camera sees much of the same street from there.
+    """
+    distance, same_area = _distances(positions_m), areas[:, None] == areas[None]
+    positive, negative = same_area & (distance <= positive_m), ~same_area | (distance >= negative_m)
+    if headings_rad is not None:
+        gap = headings_rad[:, None] - headings_rad[None]
+        turn = torch.remainder(gap + torch.pi, 2 * torch.pi).sub(torch.pi).abs()
+        positive, negative = positive & (turn <= positive_rad), negative | (turn >= negative_rad)
+    return positive.fill_diagonal_(False), negative
 
 
 def masks_by_lists(
@@ -38,21 +80,37 @@ def masks_by_lists(
     return is_positive & ~itself, is_negative & ~itself
 
 
+def same_place(
+    samples: SampleSet, a: np.ndarray, b: np.ndarray, radius_m: float, heading_rad: float | None
+) -> np.ndarray:
+    """Whether rows `a` and `b` of one area, of shapes that broadcast, are at most `radius_m` and `heading_rad` apart.
+
+    Without a limit on headings, or where the set knows none, the position alone decides.
+    """
+    gap = samples.positions_m[a] - samples.positions_m[b]
+    near = np.hypot(gap[..., 0], gap[..., 1]) <= radius_m
+    if samples.headings_rad is None or heading_rad is None:
+        return near
+    return near & (turn_between(samples.headings_rad[a], samples.headings_rad[b]) <= heading_rad)
+
+
 def within(positions_m: np.ndarray, radius_m: float, of: np.ndarray | None = None) -> list[np.ndarray]:
     """For each position (N, 2) the sorted indices of those `of` (M, 2; default: the same) at most `radius_m` away.
 
-    A position is among its own neighbours. Memory is bounded: candidates are found along the first axis, by sorting.
+    A position is among its own neighbours.
     """
     queries = np.asarray(positions_m, np.float64).reshape(-1, 2)
     targets = queries if of is None else np.asarray(of, np.float64).reshape(-1, 2)
-    order = np.argsort(targets[:, 0], kind="stable")
-    ordered = targets[order]
-    # A little wider than the radius: the exact test below decides, not the rounding of the bounds.
-    slack = radius_m * (1 + 1e-9) + 1e-6
-    low = np.searchsorted(ordered[:, 0], queries[:, 0] - slack)
-    high = np.searchsorted(ordered[:, 0], queries[:, 0] + slack)
+    # The tree's radius is a little wider: the exact test below decides, not the rounding inside the tree.
+    candidates = KDTree(targets).query_ball_point(queries, radius_m * (1 + 1e-9) + 1e-6, return_sorted=True)
     found = []
-    for query, a, b in zip(queries, low, high, strict=True):
-        near = np.sqrt(((ordered[a:b] - query) ** 2).sum(axis=1)) <= radius_m
-        found.append(np.sort(order[a:b][near]))
+    for query, near in zip(queries, candidates, strict=True):
+        rows = np.array(near, dtype=np.int64)
+        found.append(rows[np.sqrt(((targets[rows] - query) ** 2).sum(axis=1)) <= radius_m])
     return found
+
+
+def _distances(positions_m: Tensor) -> Tensor:
+    """Exact distances (B, B) between positions (B, 2)."""
+    xy = positions_m.double()
+    return torch.cdist(xy, xy, compute_mode="donot_use_mm_for_euclid_dist")

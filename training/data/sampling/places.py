@@ -9,9 +9,8 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import turn_between
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training_set.reader import FrameTable
+from vpr_ros.training.data.sampling.masks import same_place
 
 
 class PlaceBatchSampler(Sampler):
@@ -23,7 +22,7 @@ class PlaceBatchSampler(Sampler):
 
     def __init__(
         self,
-        table: FrameTable | SampleSet,
+        samples: SampleSet,
         places: int,
         images_per_place: int,
         steps: int,
@@ -32,16 +31,15 @@ class PlaceBatchSampler(Sampler):
         seed: int = 0,
         cities_per_batch: int = 2,
         positive_m: float = 3.0,
-        positive_rad: float = 0.35,
+        positive_rad: float | None = 0.35,
         negative_m: float = 15.0,
         ramp: tuple[float, float] = (0.0, 1.0),
         ramp_until: float = 0.7,
     ):
-        if table.headings_rad is None:
+        if positive_rad is not None and samples.headings_rad is None:
             raise VprError("places are drawn by position and heading, and these frames have no headings")
-        self.headings_rad = table.headings_rad
-        self.table, self.places, self.images_per_place, self.steps, self.epochs = (
-            table,
+        self.samples, self.places, self.images_per_place, self.steps, self.epochs = (
+            samples,
             places,
             images_per_place,
             steps,
@@ -49,7 +47,7 @@ class PlaceBatchSampler(Sampler):
         )
         self.seed, self.cities_per_batch, self.ramp, self.ramp_until = seed, cities_per_batch, ramp, ramp_until
         self.positive_m, self.positive_rad, self.negative_m = positive_m, positive_rad, negative_m
-        self.rows_of_city = {c: np.flatnonzero(table.areas == c) for c in np.unique(table.areas)}
+        self.rows_of_city = {c: np.flatnonzero(samples.areas == c) for c in np.unique(samples.areas)}
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -89,16 +87,16 @@ class PlaceBatchSampler(Sampler):
 
     def _rows_of_city(self, candidates: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
         """`count` places at least `negative_m` apart, as far as the city has them, each by several drives."""
-        xy, heading = self.table.positions_m[candidates], self.headings_rad[candidates]
-        drives = self.table.drives[candidates]
+        xy, drives = self.samples.positions_m[candidates], self.samples.drives[candidates]
         anchors: list[int] = []
         rows: list[int] = []
         for anchor in rng.permutation(len(candidates)):
             if len(anchors) == count:
                 break
             far = [np.hypot(*(xy[anchor] - xy[other])) >= self.negative_m for other in anchors]
-            turn = turn_between(heading, heading[anchor])
-            near = np.flatnonzero((np.hypot(*(xy - xy[anchor]).T) <= self.positive_m) & (turn <= self.positive_rad))
+            near = np.flatnonzero(
+                same_place(self.samples, candidates, candidates[anchor], self.positive_m, self.positive_rad)
+            )
             near = near[near != anchor]
             if not all(far) or not len(near):
                 continue

@@ -1,7 +1,7 @@
 """Boreas as a sample set: raw sequences, and the folders that were prepared for DistilVPR's benchmark."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,14 @@ from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.boreas.calibration import MAP_ORIGIN, UTM, kind_of
 from vpr_ros.training.data.datasets.boreas.readings import US, stamp_to_ns
 from vpr_ros.training.data.datasets.boreas.sequence import CONDITIONS, BoreasSequence
-from vpr_ros.training.data.sample import METRES, Sample, read_npy_cloud, read_rgb
+from vpr_ros.training.data.sample import METRES, Sample, SampleSet, read_npy_cloud, read_rgb
 
 SENSORS = ("camera", "lidar")
 CLOUDS, PICTURES = "lidar_1_4096_interval10", "camera_lidar_interval10"  # of a prepared sequence
 TABLE = "pointcloud_locations_interval10.csv"
 
 
-class BoreasSamples:
+class BoreasSamples(SampleSet):
     """Sequences as one set: every n-th picture, with the LiDAR scan nearest in time as the car saw it at the picture's.
 
     A sample's stamp and pose are the picture's (without "camera" in `sensors`: the scan's). Readings without a pose and
@@ -79,14 +79,12 @@ class BoreasSamples:
         self.conditions = np.array([q.condition for q in self.sequences])[self._sequence]
         self.areas = np.full(len(self.stamps_ns), "boreas")
 
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    def __getitem__(self, i: int) -> Sample:
-        sequence, stamp = self.sequences[self._sequence[i]], int(self.stamps_ns[i])
-        image = sequence.image(stamp, self._reduce) if self._has_images else None
-        cloud = None if self._scans is None else self._cloud(sequence, int(self._scans[i]), i)
-        return Sample(image, cloud, self._T[i].copy(), stamp, condition=sequence.condition, drive=sequence.name)
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        sequence, stamp = self.sequences[self._sequence[row]], int(self.stamps_ns[row])
+        image = sequence.image(stamp, self._reduce) if self._has_images and "image" in sees else None
+        scans = self._scans if "cloud" in sees else None
+        cloud = None if scans is None else self._cloud(sequence, int(scans[row]), row)
+        return Sample(image, cloud, self._T[row].copy(), stamp, condition=sequence.condition, drive=sequence.name)
 
     def _cloud(self, sequence: BoreasSequence, stamp: int, i: int) -> np.ndarray:
         points = sequence.scan(stamp)[:, :3]
@@ -130,7 +128,7 @@ def apart(positions_m: np.ndarray, spacing_m: float) -> np.ndarray:
     return np.array(taken, np.int64)
 
 
-class BoreasPrepared:
+class BoreasPrepared(SampleSet):
     """Sequences as they were prepared for DistilVPR's benchmark (FORMATS section 2.5).
 
         boreas-YYYY-MM-DD-HH-MM/
@@ -142,7 +140,7 @@ class BoreasPrepared:
     the size of UTM coordinates. The folders hold no heading, so samples have no pose. Raises VprError, one sentence.
     """
 
-    name, cloud_unit, headings_rad = "boreas", METRES, None
+    name, cloud_unit = "boreas", METRES
 
     def __init__(self, folders: Sequence[str | Path]):
         tables = [_prepared(Path(folder)) for folder in folders]
@@ -164,17 +162,14 @@ class BoreasPrepared:
         self.conditions = np.array([CONDITIONS.get(str(d), "") for d in self.drives])
         self.areas = np.full(len(self.drives), "boreas")
 
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    def __getitem__(self, i: int) -> Sample:
+    def read(self, row: int, sees: Collection[str]) -> Sample:
         return Sample(
-            read_rgb(self._pictures[i]),
-            read_npy_cloud(self._clouds[i]),
+            read_rgb(self._pictures[row]) if "image" in sees else None,
+            read_npy_cloud(self._clouds[row]) if "cloud" in sees else None,
             None,
-            int(self.stamps_ns[i]),
-            condition=str(self.conditions[i]),
-            drive=str(self.drives[i]),
+            int(self.stamps_ns[row]),
+            condition=str(self.conditions[row]),
+            drive=str(self.drives[row]),
         )
 
 

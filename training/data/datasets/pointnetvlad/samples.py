@@ -8,7 +8,7 @@ IMAGES/<run>/<t>.png  and  IMAGES/lidar2image_ndx.pickle  (submap stamp -> the 2
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
 from vpr_ros.training.data.datasets.pointnetvlad.splits import EvaluationSplit, RunTable, TrainingSplit
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
-from vpr_ros.training.data.sample import NORMALISED, Sample, read_rgb
+from vpr_ros.training.data.sample import BOTH, NORMALISED, Sample, SampleSet, read_rgb
 
 POINTS = 4096
 # (set, kind) -> folder of the clouds, table of their centroids
@@ -79,7 +79,7 @@ def read_submap(path: Path) -> np.ndarray:
     return np.frombuffer(data, "<f8").reshape(-1, 3).astype(np.float32)
 
 
-class PointNetVLAD:
+class PointNetVLAD(SampleSet):
     """Submaps by path as a SampleSet in normalised units; `images` adds the picture of each.
 
     `paths` are relative to `root`; positions (N, 2) are northing, easting, and come from the runs' own tables where
@@ -114,7 +114,6 @@ class PointNetVLAD:
         self.utm = self._positions() if positions is None else np.asarray(positions, np.float64).reshape(-1, 2)
         origin = np.array([ORIGINS[area] for area in self.areas]).reshape(-1, 2)
         self.positions_m = (self.utm - origin)[:, ::-1]  # x east, y north
-        self.headings_rad = None
         self.images = None if images is None else Path(images)
         self._index = {} if self.images is None else read_index(self.images / INDEX_NAME)
         lacking = [int(t) for t in self.stamps if int(t) not in self._index] if self.images is not None else []
@@ -142,19 +141,19 @@ class PointNetVLAD:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, i: int) -> Sample:
-        return self.get(i)
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        return self.get(row, sees=sees)
 
-    def get(self, i: int, rng: np.random.Generator | None = None) -> Sample:
+    def get(self, i: int, rng: np.random.Generator | None = None, sees: Collection[str] = BOTH) -> Sample:
         """Sample i with the picture nearest in time, or, with `rng`, one of its nearest 20 at random (training)."""
         image = None
-        if self.images is not None:
+        if self.images is not None and "image" in sees:
             near = self._index[int(self.stamps[i])]
             stamp = near[0 if rng is None else int(rng.integers(len(near)))]
             image = read_rgb(self.images / str(self.drives[i]) / f"{stamp}.png")
         return Sample(
             image,
-            read_submap(self.root / self.paths[i]),
+            read_submap(self.root / self.paths[i]) if "cloud" in sees else None,
             None,
             int(self.stamps_ns[i]),
             condition=str(self.conditions[i]),

@@ -3,7 +3,7 @@
 The clouds are 20 m of the push-broom laser, `lms_front`, around the picture's time, or the nearest Velodyne scan.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, T_base_lidar
 from vpr_ros.training.data.datasets.robotcar.readings import US
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
-from vpr_ros.training.data.sample import METRES, Sample
+from vpr_ros.training.data.sample import METRES, Sample, SampleSet
 
 PAIRED_S = 0.1  # a Velodyne scan (20 Hz) this far from the picture is still its own
 
@@ -54,7 +54,7 @@ class ScanTrack:
         return assembled(scans, invert(T_map_base) @ self.T_map_base[start:stop] @ T_base_lidar(self.lidar))
 
 
-class RobotCar:
+class RobotCar(SampleSet):
     """Pictures every `every_m` metres of travel with their clouds, of one or several traversals, as a SampleSet.
 
     `lidar`: "lms_front", "lms_rear" or "ldmrs" (submaps of 4096 points in metres without the ground), a Velodyne (the
@@ -95,18 +95,15 @@ class RobotCar:
         self.areas = np.full(len(self), self.name)
         self.conditions = np.array([(conditions or {}).get(str(d), "") for d in self.drives], dtype=str)
 
-    def __len__(self) -> int:
-        return len(self.stamps_ns)
-
-    def __getitem__(self, i: int) -> Sample:
-        traversal, model, stamp = self.traversals[self._of[i]], self._models[self._of[i]], int(self.stamps_ns[i])
+    def read(self, row: int, sees: Collection[str]) -> Sample:
+        traversal, model, stamp = self.traversals[self._of[row]], self._models[self._of[row]], int(self.stamps_ns[row])
         return Sample(
-            traversal.image(self.camera, stamp, model),
-            self._cloud(i),
-            self.T[i].copy(),
+            traversal.image(self.camera, stamp, model) if "image" in sees else None,
+            self._cloud(row) if "cloud" in sees else None,
+            self.T[row].copy(),
             stamp,
-            condition=str(self.conditions[i]),
-            drive=str(self.drives[i]),
+            condition=str(self.conditions[row]),
+            drive=str(self.drives[row]),
         )
 
     def _plan(self, traversal: Traversal, trajectory: Trajectory, every_m: float) -> tuple[np.ndarray, ...]:
