@@ -22,7 +22,7 @@ _FLAGS: dict[Reading, int] = {
 def decode(data: bytes | np.ndarray | None, reading: Reading = "rgb") -> np.ndarray | None:
     """Pixels of a JPEG or PNG file in memory; None where there are no bytes or they are no picture.
 
-    What is missing of a torn JPEG is filled with grey by the decoder: `is_whole` tells.
+    Of a torn picture a decoder may fill the missing part with grey or black: `is_whole` tells.
     """
     if data is None or len(data) == 0:
         return None
