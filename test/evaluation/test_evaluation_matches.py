@@ -16,7 +16,6 @@ from vpr_ros.evaluation.matches import (
     read_matches,
     read_run,
     write_csv,
-    write_matches,
     write_run,
 )
 
@@ -39,6 +38,12 @@ def recognition(status="accepted", probability=0.75, stamp=1_700_000_000_123_456
 def records():
     unknown = SimpleNamespace(stamp_ns=3, status="unknown", reason="", p_unknown=1.0, hypotheses=[], retrieval=[])
     return [MatchRecord.from_recognition(r) for r in (recognition(), recognition("rejected"), unknown)]
+
+
+def write_matches(path, records):
+    with match_writer(path) as writer:
+        for record in records:
+            writer.write(record)
 
 
 def test_only_an_accepted_answer_names_a_keyframe():

@@ -84,8 +84,6 @@ def judged(run):
         query_images=query_images,
         keyframe_image=lambda k: jpeg(k % 200),
         tables=[Table("By condition", ["condition", "recall@1"], [["night", 0.5], ["none", float("nan")]], "A note.")],
-        recall_series={"pixels": {1: 0.25, 5: 0.5}},
-        training={"loss": (range(60), np.linspace(3, 1, 60))},
     )
     return render_report(report), asked
 
@@ -223,7 +221,7 @@ def test_pictures_differ_where_the_data_differ(run):
         )
     )
     assert (np.abs(fine.astype(int) - red).max(axis=2) < 8).sum() == 0
-    both = curves.training_plot({"loss": ([0, 1, 2], [3.0, 2.0, 1.0])})
+    both = curves.recall_plot({1: 0.25, 5: 0.5})
     dark = cv2.imdecode(np.frombuffer(both.dark, np.uint8), cv2.IMREAD_COLOR)
     assert dark[0, 0].max() < 60 < pixels(both)[0, 0].min()
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import FolderConfig, evaluate_folders, list_images, read_image
+from vpr_ros.evaluation.protocols.folders import FolderConfig, evaluate_folders, list_images
 from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
 from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, drawn, fit_reduction
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, save_checkpoint
@@ -54,7 +55,7 @@ def folders(tmp_path_factory):
 
 def test_the_fit_sees_training_images_only_and_tells_which(student, folders):
     got = fit_on_folder(student, folders / "train", 6, evaluated=(folders / "database", folders / "queries"))
-    raw = student.describe_raw([read_image(p) for p in list_images(folders / "train")], project=False)
+    raw = student.describe_raw([pictures.read(p) for p in list_images(folders / "train")], project=False)
     expected = fit_projection(raw, 6)
     np.testing.assert_allclose(got.projection.matrix, expected.matrix, atol=1e-5)
     assert got.fitted_on == str(folders / "train") and len(got.seen) == 40
@@ -91,7 +92,8 @@ def test_evaluation_itself_refuses_a_projection_that_saw_its_images(student, fol
     result = evaluate_folders(
         protocol.descriptors(student, clean), folders / "database", folders / "queries", protocol.config(FolderConfig())
     )
-    assert result.reduction == str(clean) and result.measure == "euclidean"
+    assert result.queries == 12 and (result.similarity <= 0).all()  # negative distances
+    assert protocol.statement(student, clean) == f"Descriptors: {clean}; as it comes, Euclidean distance."
     with pytest.raises(VprError, match="too few"):
         fit_on_folder(student, folders / "train", 11)
 
@@ -127,7 +129,7 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     )
     described = {}
     for folder in ("train", "database", "queries"):
-        images = [read_image(p) for p in list_images(folders / folder)]
+        images = [pictures.read(p) for p in list_images(folders / folder)]
         described[folder] = student.describe_raw(images, project=False).astype(np.float64)
     mean = described["train"].mean(axis=0)
     directions = np.linalg.svd(described["train"] - mean, full_matrices=False)[2][:6]
@@ -136,7 +138,7 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     np.testing.assert_array_equal(result.top[:, 0], gaps.argmin(axis=1))
     np.testing.assert_allclose(-result.similarity[:, 0], gaps.min(axis=1), rtol=1e-3)
     robot = ImageProtocol("pitts30k")
-    unit = robot.descriptors(student, reduction).describe([read_image(list_images(folders / "queries")[0])])
+    unit = robot.descriptors(student, reduction).describe([pictures.read(list_images(folders / "queries")[0])])
     assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-5)
     assert robot.descriptors(student, None) is student
 

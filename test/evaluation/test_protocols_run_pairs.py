@@ -5,7 +5,6 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.run_pairs import Run, recall_over_pairs, run_pairs
-from vpr_ros.evaluation.protocols.union_pairs import union_recall
 from vpr_ros.evaluation.ranking import distances, first_ranks, mask_of
 
 
@@ -236,28 +235,3 @@ def test_bad_lists():
         recall_over_pairs([one, one])
     with pytest.raises(VprError, match="row -1"):
         mask_of([np.array([-1])], 3)
-
-
-def test_union_of_two_runs_against_double_loops(world):
-    """AdaFusion's R@1: L1, both runs together, the frame itself left out, every unordered pair once."""
-    expected = []
-    for area in ("a", "b"):
-        runs = sorted(set(world["runs"][world["areas"] == area]))
-        for i in range(3):
-            for j in range(i):
-                frames = [k for k in range(len(world["runs"])) if world["runs"][k] in (runs[i], runs[j])]
-                hits = asked = 0
-                for q in frames:
-                    others = [k for k in frames if k != q]
-                    right = {n for n, k in enumerate(others) if np.hypot(*(world["xy"][q] - world["xy"][k])) <= 13}
-                    if right:
-                        asked += 1
-                        hits += naive_rank(world["x"][q], world["x"][others], right, "l1") == 1
-                expected.append(hits / asked)
-    got = union_recall(world["x"], world["xy"], world["runs"], world["areas"], radius_m=13)
-    assert sorted(p.recall(1) for p in got.pairs) == pytest.approx(sorted(expected), abs=1e-12)
-    assert got.ar1 == pytest.approx(np.mean(expected))
-    assert "L1" in got.statement() and "6 unordered run pairs" in got.statement()
-    alone = np.arange(4)[:, None] * 1000.0 + [[0.0, 0.0]]
-    with pytest.raises(VprError, match="no frame has another one"):
-        union_recall(np.eye(4), alone, np.array(["a", "a", "b", "b"]))

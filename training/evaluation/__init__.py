@@ -2,7 +2,6 @@
 
 from vpr_ros.evaluation.paired import PairedDifference, paired_difference
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, PairResult, Run, recall_over_pairs, run_pairs
-from vpr_ros.evaluation.protocols.union_pairs import union_recall
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.evaluate import ModelEvaluation, evaluate_model, fit_on_samples
 from vpr_ros.training.evaluation.opening import open_drives
@@ -25,6 +24,5 @@ __all__ = [
     "recall_over_pairs",
     "run_pairs",
     "split_recalls",
-    "union_recall",
     "write_evaluation",
 ]

@@ -147,9 +147,10 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
 
 def _write_picture(folder: Path, config, rendered) -> None:
     """places.jpg: five places as the first drive saw them, as the second did, at night, and in winter."""
-    import cv2
     import numpy as np
 
+    from vpr_ros import pictures
+    from vpr_ros.atomic import write_whole
     from vpr_ros.offline.reporting import bag_images
     from vpr_ros.training.synthetic.demo import map_drive, places_picture, query_drive
 
@@ -162,8 +163,7 @@ def _write_picture(folder: Path, config, rendered) -> None:
         images = bag_images(folder / "bags" / name, None)(stamps)
         rows.append([images[stamp] for stamp in stamps])
     rows += [[thinned[name][i] for i in picks] for name in ("night", "winter")]
-    picture = cv2.cvtColor(places_picture(rows), cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(folder / "places.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    write_whole(folder / "places.jpg", pictures.encode(places_picture(rows), quality=90))
 
 
 def _beside_the_map(evaluated):

@@ -158,13 +158,6 @@ def match_writer(path: str | Path) -> Iterator[MatchWriter]:
         yield MatchWriter(stream)
 
 
-def write_matches(path: str | Path, records: Iterable[MatchRecord]) -> None:
-    """Write matches.jsonl, one record per line, whole or not at all."""
-    with match_writer(path) as writer:
-        for record in records:
-            writer.write(record)
-
-
 class MatchFile(NamedTuple):
     """Records of a matches.jsonl in file order, and how many torn last lines were left out (0 or 1)."""
 

@@ -11,9 +11,9 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from vpr_ros.errors import VprError
 
@@ -90,35 +90,8 @@ def expanded_tail(count: int, confidence: float = 0.95) -> float:
     Means of resamples scatter by sqrt((n - 1) / n) too little, and the normal law ignores that the spread itself was
     estimated from n values.
     """
-    t = student_t_quantile(0.5 + confidence / 2, count - 1)
-    return NormalDist().cdf(-math.sqrt(count / (count - 1)) * t)
-
-
-def student_t_quantile(p: float, dof: int) -> float:
-    """Quantile of Student's t, 0.5 <= p < 1, whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-
-    def within(t: float) -> float:
-        """P(|T| < t)."""
-        theta = math.atan(t / math.sqrt(dof))
-        cosine, term, total = math.cos(theta), 1.0, 0.0
-        if dof % 2:
-            term = cosine
-            for k in range(1, dof - 1, 2):
-                total += term
-                term *= cosine**2 * (k + 1) / (k + 2)
-            return 2 / math.pi * (theta + math.sin(theta) * total)
-        for k in range(0, dof - 1, 2):
-            total += term
-            term *= cosine**2 * (k + 1) / (k + 2)
-        return math.sin(theta) * total
-
-    low, high = 0.0, 1.0
-    while within(high) < 2 * p - 1:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) < 2 * p - 1 else (low, middle)
-    return (low + high) / 2
+    t = stdtrit(count - 1, 0.5 + confidence / 2)  # quantile of Student's t
+    return float(ndtr(-math.sqrt(count / (count - 1)) * t))
 
 
 def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:

@@ -7,6 +7,7 @@ The measure is part of a protocol: on the same embeddings, Euclidean distance of
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import turn_between
@@ -19,6 +20,7 @@ MEASURES = {
 # Rows that are equal come out of a matrix product with distances that differ in the last bits: what lies this near,
 # relative to the squared lengths, is a tie. Far below what single-precision embeddings resolve.
 TIE = 1e-12
+HEADING_TOLERANCE_RAD = 1e-9  # a turn of exactly the limit still counts, whatever its last bits
 
 
 def checked(embeddings: np.ndarray, what: str = "the embeddings") -> np.ndarray:
@@ -90,6 +92,22 @@ def mask_of(lists: Sequence[np.ndarray], size: int) -> np.ndarray:
     return mask
 
 
+def rows_within(query_xy: np.ndarray, database_xy: np.ndarray, radius_m: float) -> list[np.ndarray]:
+    """For each query position (Q, 2) the database rows, ascending, of (K, 2) within `radius_m` of it, inclusive.
+
+    Positions with NaN are far from everything.
+    """
+    queries, database = np.asarray(query_xy, float), np.asarray(database_xy, float)
+    usable = np.flatnonzero(np.isfinite(database).all(axis=1))
+    found = [np.zeros(0, np.int64)] * len(queries)
+    asking = np.flatnonzero(np.isfinite(queries).all(axis=1))
+    if len(usable) and len(asking):
+        lists = KDTree(database[usable]).query_ball_point(queries[asking], radius_m, return_sorted=True)
+        for q, rows in zip(asking, lists, strict=True):
+            found[q] = usable[np.asarray(rows, np.int64)]
+    return found
+
+
 def near(
     query_xy: np.ndarray,
     database_xy: np.ndarray,
@@ -100,11 +118,10 @@ def near(
 ) -> np.ndarray:
     """(Q, K) bool: positions (N, 2) within `radius_m` of each other, inclusive, and looking the same way within
     `heading_rad` where it is given. NaN is far from everything."""
-    delta = np.asarray(query_xy, float)[:, None, :] - np.asarray(database_xy, float)[None, :, :]
-    result = np.einsum("qkc,qkc->qk", delta, delta) <= radius_m**2
+    result = mask_of(rows_within(query_xy, database_xy, radius_m), len(database_xy))
     if heading_rad is not None:
         if query_heading is None or database_heading is None:
             raise VprError("a limit on the heading needs the headings of all frames; leave the limit out.")
         turn = turn_between(np.asarray(query_heading, float)[:, None], np.asarray(database_heading, float))
-        result &= turn <= heading_rad + 1e-9
+        result &= turn <= heading_rad + HEADING_TOLERANCE_RAD
     return result

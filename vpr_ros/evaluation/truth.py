@@ -13,9 +13,8 @@ from pathlib import PurePath
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.ranking import HEADING_TOLERANCE_RAD, rows_within
 from vpr_ros.geometry import planar_transform, turn_between, yaw_of
-
-CHUNK = 1024  # query rows per distance block: bounds memory at 1024 x K
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,15 @@ def truth_from_poses(
     if not radius_m > 0:
         raise VprError(f"the radius must be positive, not {radius_m} m")
     query_xy, keyframe_xy = query_poses[:, :2, 3], keyframe_poses[:, :2, 3]
-    positives = []
-    for start in range(0, len(query_xy), CHUNK):
-        rows = slice(start, start + CHUNK)
-        delta = query_xy[rows, None, :] - keyframe_xy[None, :, :]
-        near = np.einsum("qkc,qkc->qk", delta, delta) <= radius_m**2  # NaN compares as far
-        if max_heading_deg is not None:
-            turn = turn_between(yaw_of(query_poses[rows])[:, None], yaw_of(keyframe_poses))
-            near &= turn <= np.radians(max_heading_deg) + 1e-9
-        positives.extend(np.sort(ids[row]) for row in near)
+    positives = rows_within(query_xy, keyframe_xy, radius_m)
+    if max_heading_deg is not None:
+        limit = np.radians(max_heading_deg) + HEADING_TOLERANCE_RAD
+        query_yaw, keyframe_yaw = yaw_of(query_poses), yaw_of(keyframe_poses)
+        turns = [turn_between(query_yaw[q], keyframe_yaw[rows]) for q, rows in enumerate(positives)]
+        positives = [rows[turn <= limit] for rows, turn in zip(positives, turns, strict=True)]
     heading = "" if max_heading_deg is None else f" and looks the same way within {max_heading_deg:g}°"
     return Truth(
-        positives=tuple(positives),
+        positives=tuple(np.sort(ids[rows]) for rows in positives),
         known=np.asarray(np.isfinite(query_xy).all(axis=1)),
         keyframe_ids=ids,
         rule=f"A match is right when its keyframe lies within {radius_m:g} m of the query's true position{heading}.",

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import SUFFIXES, list_images, read_image
+from vpr_ros.evaluation.protocols.folders import SUFFIXES, list_images
 from vpr_ros.offline.map_images import map_images
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import Drive, DriveTopics
@@ -30,7 +31,7 @@ def images_of(path: str | Path, at_most: int, image_topic: str | None = None) ->
     elif path.is_dir():
         files = list_images(path)
         for file in files[:: -(-len(files) // at_most)]:
-            image = read_image(file)
+            image = pictures.read(file)
             if image is not None:
                 yield image
     elif path.suffix.lower() in SUFFIXES:

@@ -9,10 +9,11 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols import image_sets
-from vpr_ros.evaluation.protocols.reduction import content_keys
+from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
@@ -87,11 +88,8 @@ class FolderResult:
     ranks: np.ndarray
     top: np.ndarray
     similarity: np.ndarray
-    query_files: list[Path] = field(repr=False)
     database_files: list[Path] = field(repr=False)
     truth: Truth = field(repr=False)
-    measure: str = "cosine"
-    reduction: str = ""  # what the descriptors were reduced by, and what that was fitted on
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -103,16 +101,6 @@ def list_images(folder: str | Path) -> list[Path]:
     if not files:
         raise VprError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     return files
-
-
-def read_image(path: Path) -> np.ndarray | None:
-    """(H, W, 3) uint8 RGB, or None for a file that is not a readable image."""
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError:
-        return None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    return None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 @dataclass(frozen=True)
@@ -135,7 +123,7 @@ def describe_files(
     for start in range(0, len(files), batch_size):
         images = []
         for row in range(start, min(start + batch_size, len(files))):
-            image = read_image(files[row])
+            image = pictures.read(files[row])
             if image is None:
                 unreadable += 1
                 continue
@@ -212,7 +200,7 @@ def evaluate_folders(
         if config.image_set
         else truth_for_folders(config.truth, *names)
     )
-    reduction = getattr(extractor, "reduction", None)
+    reduction = extractor.reduction if isinstance(extractor, ReducedExtractor) else None
     if reduction is not None:
         for folder, files in ((database_dir, database_files), (query_dir, query_files)):
             reduction.refuse(content_keys(files), str(folder))
@@ -249,10 +237,7 @@ def evaluate_folders(
         top=top,
         similarity=similarity,
         truth=truth,
-        query_files=[query_files[r] for r in q_rows],
         database_files=[database_files[r] for r in d_rows],
-        measure=config.measure,
-        reduction="" if reduction is None else str(reduction),
     )
 
 

@@ -70,7 +70,6 @@ class PairRecalls:
     pairs: tuple[PairResult, ...]
     measure: str
     rule: str  # one sentence: when does a match count as right
-    kind: str = "ordered"
 
     def ar(self, n: int = 1) -> float:
         """AR@n: the unweighted mean of Recall@n over pairs."""
@@ -170,7 +169,7 @@ class PairRecalls:
         """The protocol in words, to be printed beside the figures."""
         empty = f" {self.empty_pairs} pairs without any true match were left out." if self.empty_pairs else ""
         return (
-            f"{MEASURES[self.measure]}; mean over {len(self.pairs) - self.empty_pairs} {self.kind} run pairs; "
+            f"{MEASURES[self.measure]}; mean over {len(self.pairs) - self.empty_pairs} ordered run pairs; "
             f"{self.counted} queries, {self.skipped} without a true match skipped. {self.rule}{empty}"
         )
 

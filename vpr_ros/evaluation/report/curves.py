@@ -1,11 +1,11 @@
-"""How good: precision and recall, reliability, Recall@N, position error, and training curves."""
+"""How good: precision and recall, reliability, Recall@N and position error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from vpr_ros.evaluation.metrics import PrecisionRecall, Reliability, wilson_interval
-from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Picture, Theme, picture
+from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, Picture, Theme, picture
 
 
 def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full: tuple[float, float | None]) -> Picture:
@@ -76,39 +76,34 @@ def reliability_plot(bins: Reliability) -> Picture:
     return picture(draw, (5.4, 4.4), "Reliability diagram: stated probability against observed share of right answers")
 
 
-def recall_plot(series: Mapping[str, Mapping[int, float]]) -> Picture:
-    """Recall@N of one or several methods: name -> {N: recall}."""
+def recall_plot(recall: Mapping[int, float]) -> Picture:
+    """Recall@N of the run: {N: recall}."""
 
     def draw(figure, theme: Theme) -> None:
         axes = figure.add_subplot()
-        ns = sorted({n for curve in series.values() for n in curve})
-        looks = [(theme.blue, "o", "-"), (ORANGE, "s", "--"), (GREEN, "D", "-."), (PURPLE, "^", ":"), (RED, "v", "-")]
-        for i, (name, curve) in enumerate(series.items()):
-            colour, shape, dash = looks[i % len(looks)]
-            xs = [ns.index(n) for n in sorted(curve)]
-            ys = [curve[n] for n in sorted(curve)]
-            axes.plot(
-                xs,
-                ys,
-                dash,
-                marker=shape,
-                color=colour,
-                linewidth=1.8,
-                markersize=6,
-                clip_on=False,
-                label=f"{name} ({100 * ys[0]:.1f} % at N = {ns[xs[0]]})" if xs else name,
+        ns = sorted(recall)
+        shares = [recall[n] for n in ns]
+        axes.plot(
+            range(len(ns)),
+            shares,
+            "-",
+            marker="o",
+            color=theme.blue,
+            linewidth=1.8,
+            markersize=6,
+            clip_on=False,
+            label=f"this run ({100 * shares[0]:.1f} % at N = {ns[0]})",
+        )
+        for x, share in enumerate(shares):
+            axes.annotate(
+                f"{100 * share:.1f}",
+                (x, share),
+                (0, -13),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=theme.muted,
             )
-            if i == 0:
-                for x, y in zip(xs, ys, strict=True):
-                    axes.annotate(
-                        f"{100 * y:.1f}",
-                        (x, y),
-                        (0, -13),
-                        textcoords="offset points",
-                        ha="center",
-                        fontsize=8,
-                        color=theme.muted,
-                    )
         axes.set_xticks(range(len(ns)), [str(n) for n in ns])
         axes.set_xlim(-0.25, len(ns) - 0.75)
         axes.set_ylim(0, 1.04)
@@ -138,24 +133,3 @@ def error_plot(errors_m: np.ndarray) -> Picture:
         axes.set_ylabel("share of accepted matches")
 
     return picture(draw, (5.4, 4.4), "Cumulative localisation error")
-
-
-def training_plot(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str = "loss") -> Picture:
-    """Training curves: name -> (steps, values); noisy curves are drawn faint under a running mean."""
-
-    def draw(figure, theme: Theme) -> None:
-        axes = figure.add_subplot()
-        for i, (name, (steps, values)) in enumerate(curves.items()):
-            x, y = np.asarray(steps, float), np.asarray(values, float)
-            colour = (theme.blue, ORANGE, GREEN, PURPLE, RED)[i % 5]
-            window = max(1, len(y) // 25)
-            if window > 1:
-                axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.35)
-                sums = np.convolve(np.nan_to_num(y), np.ones(window), "same")
-                y = sums / np.convolve(np.isfinite(y), np.ones(window), "same").clip(1)
-            axes.plot(x, y, color=colour, linewidth=1.8, label=name)
-        axes.set_xlabel("training step")
-        axes.set_ylabel(ylabel)
-        axes.legend()
-
-    return picture(draw, (10.6, 4.6), f"Training curves: {', '.join(curves)}")

@@ -32,8 +32,6 @@ class ReportInput:
     query_images: Callable[[Sequence[int]], Mapping[int, ImageLike]] | None = None
     keyframe_image: Callable[[int], ImageLike] | None = None
     tables: Sequence[Table] = ()
-    recall_series: Mapping[str, Mapping[int, float]] = field(default_factory=dict)  # further methods beside this run
-    training: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     examples: int = 6
 
 

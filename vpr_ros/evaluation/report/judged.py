@@ -177,7 +177,7 @@ def pictures(report: ReportInput, e: Evaluation) -> Section | None:
     )
     figures.append(
         Figure(
-            curves.recall_plot({"this run": e.recall, **report.recall_series}),
+            curves.recall_plot(e.recall),
             "Recall@N",
             "How often the right place is among the N most similar images of the map, frame by frame.",
         )

@@ -1,18 +1,11 @@
 """Where and when: the drive from above, query against map, and the run over time."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.report.drawing import GREEN, MARKS, ORANGE, Picture, Theme, picture
 
 WIDE_IN = 10.6
-RETRIEVAL_LABELS = {
-    summary.CORRECT: "right place first",
-    summary.WRONG: "wrong place first",
-    summary.NO_TRUTH: "no right answer exists",
-}
 LEGEND = {"handletextpad": 0.4, "columnspacing": 1.6}
 
 
@@ -27,15 +20,12 @@ def _even(legend) -> None:
             handle.set_sizes([44])
 
 
-def _scatter_outcomes(
-    axes, theme: Theme, x: np.ndarray, y: np.ndarray, outcomes: np.ndarray, labels: Mapping[str, str] | None = None
-) -> None:
+def _scatter_outcomes(axes, theme: Theme, x: np.ndarray, y: np.ndarray, outcomes: np.ndarray) -> None:
     for layer, name in enumerate(summary.OUTCOMES):
         rows = (outcomes == name) & np.isfinite(x) & np.isfinite(y)
         total = int((outcomes == name).sum())
         if total:
             mark = MARKS[name]
-            label = (labels or {}).get(name, mark.label)
             axes.scatter(
                 x[rows],
                 y[rows],
@@ -45,7 +35,7 @@ def _scatter_outcomes(
                 zorder=4 + layer,
                 linewidths=0.6 if mark.size > 20 else 0,
                 edgecolors=theme.surface,
-                label=f"{label} ({total})",
+                label=f"{mark.label} ({total})",
             )
 
 
@@ -136,20 +126,14 @@ def _finish_map(axes, theme: Theme, query_xy: np.ndarray | None) -> None:
     _legend_below(axes)
 
 
-def index_plot(
-    matched_row: np.ndarray,
-    outcomes: np.ndarray,
-    truth_pairs: np.ndarray,
-    keyframes: int,
-    labels: Mapping[str, str] | None = None,
-) -> Picture:
+def index_plot(matched_row: np.ndarray, outcomes: np.ndarray, truth_pairs: np.ndarray, keyframes: int) -> Picture:
     """Query number against the map's keyframe number (Q,), NaN = no answer; truth_pairs (P, 2) is the true band."""
 
     def draw(figure, theme: Theme) -> None:
         axes = figure.add_subplot()
         if len(truth_pairs):
             axes.scatter(*truth_pairs.T, s=9, marker="s", color=theme.track, linewidths=0, label="true place")
-        _scatter_outcomes(axes, theme, np.arange(len(matched_row), dtype=float), matched_row, outcomes, labels)
+        _scatter_outcomes(axes, theme, np.arange(len(matched_row), dtype=float), matched_row, outcomes)
         axes.set_xlabel("number of the query image")
         axes.set_ylabel("number of the matched image in the map")
         axes.set_xlim(-0.02 * len(matched_row) - 1, 1.02 * len(matched_row) + 1)

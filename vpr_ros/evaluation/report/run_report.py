@@ -8,10 +8,10 @@ from pathlib import Path
 from vpr_ros import __version__
 from vpr_ros.atomic import write_whole
 from vpr_ros.evaluation import summary
-from vpr_ros.evaluation.report import curves, judged, unjudged
+from vpr_ros.evaluation.report import judged, unjudged
 from vpr_ros.evaluation.report.gallery import galleries
 from vpr_ros.evaluation.report.inputs import ReportInput
-from vpr_ros.evaluation.report.page import Facts, Figure, Page, Section, Table
+from vpr_ros.evaluation.report.page import Facts, Page, Section, Table
 from vpr_ros.evaluation.report.rendering import render
 
 __all__ = ["ReportInput", "Table", "render_report", "write_report"]
@@ -41,7 +41,7 @@ def render_report(report: ReportInput) -> str:
             judged.pictures(report, evaluation),
         ]
     sections += [Section(table.title, table.note, [table]) for table in report.tables]
-    sections += [_reasons(report), *galleries(report, evaluation), _training(report), _run_info(report)]
+    sections += [_reasons(report), *galleries(report, evaluation), _run_info(report)]
     subtitle = report.subtitle or " → ".join(Path(p).name for p in (report.run.bag, report.run.map) if p)
     footer = f"Written by vpr_ros {__version__}."
     return render(Page(report.title, subtitle, verdict, [s for s in sections if s is not None], footer))
@@ -63,13 +63,6 @@ def _reasons(report: ReportInput) -> Section | None:
         "The most frequent reasons, as the recogniser gave them.",
         [Table("", ["reason", "status", "frames", "share of all"], rows)],
     )
-
-
-def _training(report: ReportInput) -> Section | None:
-    if not report.training:
-        return None
-    meaning = "Each curve should fall (losses) or rise (recall) and then level out."
-    return Section("Training", "", [Figure(curves.training_plot(report.training), "Training curves", meaning)])
 
 
 def _run_info(report: ReportInput) -> Section:
