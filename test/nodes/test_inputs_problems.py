@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vpr_ros.nodes.inputs.publisher_problems import (
+from vpr_ros.nodes.inputs.publishers import (
     COMPRESSED,
     IMAGE,
     compatibility,

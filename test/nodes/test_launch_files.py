@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vpr_ros.nodes import parameters
-from vpr_ros.nodes.launching import description as launching
+from vpr_ros.nodes.launching.arguments import ARGUMENTS, COMMON
+from vpr_ros.nodes.launching.arguments import markdown as launch_markdown
+from vpr_ros.nodes.launching.description import RVIZ_TOPICS
+from vpr_ros.nodes.parameters import documents
+from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("map", "localize", "record")
-TABLES = {"vpr": parameters.VPR_PARAMETERS, "recorder": parameters.RECORDER_PARAMETERS}
+TABLES = {"vpr": VPR_PARAMETERS, "recorder": RECORDER_PARAMETERS}
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 SCRIPTS = dict(re.findall(r'"(\w+) = ([\w.]+:\w+)"', SETUP))
 DOCS = (ROOT / "docs" / "ros.md").read_text(encoding="utf-8")
@@ -36,7 +39,7 @@ def between(mark):
 @pytest.mark.parametrize("name", TABLES)
 def test_the_shipped_file_has_every_parameter_at_its_default(name):
     text = (ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8")
-    assert text == parameters.yaml(TABLES[name]), f"python3 -m vpr_ros.nodes.parameters yaml {name}"
+    assert text == documents.yaml(TABLES[name]), f"python3 -m vpr_ros.nodes.parameters yaml {name}"
     values = yaml.safe_load(text)["/**"]["ros__parameters"]
     assert values == {p.name: p.default for p in TABLES[name]}
     assert {n: type(v) for n, v in values.items()} == {p.name: type(p.default) for p in TABLES[name]}
@@ -45,11 +48,11 @@ def test_the_shipped_file_has_every_parameter_at_its_default(name):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_documentation_lists_every_parameter(name):
-    assert between(f"parameters {name}") == parameters.markdown(TABLES[name])
+    assert between(f"parameters {name}") == documents.markdown(TABLES[name])
 
 
 def test_the_documentation_lists_every_launch_argument(nodes):
-    assert between("launch arguments") == launching.markdown(nodes)
+    assert between("launch arguments") == launch_markdown(nodes)
 
 
 def test_links_inside_the_documentation_lead_somewhere():
@@ -75,14 +78,14 @@ def test_launch_files_start_what_is_installed_and_configured(nodes):
             "pose_source": "pose_source",
         }
         assert {own[a] for a in node.arguments if a in own} <= declared
-        assert all(description.endswith(".") for _, description in launching.ARGUMENTS.values())
-        assert set(node.arguments) <= set(launching.ARGUMENTS) - set(launching.COMMON)
+        assert all(description.endswith(".") for _, description in ARGUMENTS.values())
+        assert set(node.arguments) <= set(ARGUMENTS) - set(COMMON)
 
 
 def test_arguments_that_map_to_parameters_default_to_nothing(nodes):
     # A default would silently win over the user's parameter file.
     for name in ("mode", "checkpoint", "device", "verify", "compressed", "pose_source", "use_sim_time"):
-        assert launching.ARGUMENTS[name][0] == "", name
+        assert ARGUMENTS[name][0] == "", name
 
 
 def test_launch_files_find_their_package_by_name():
@@ -100,7 +103,7 @@ def test_every_executable_has_a_function():
 
 def test_rviz_is_remapped_for_every_topic_that_it_shows():
     text = (ROOT / "config" / "vpr.rviz").read_text(encoding="utf-8")
-    assert set(re.findall(r"Value: /vpr/([\w/]+)", text)) == set(launching.RVIZ_TOPICS)
+    assert set(re.findall(r"Value: /vpr/([\w/]+)", text)) == set(RVIZ_TOPICS)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -111,8 +114,8 @@ def test_every_argument_is_declared_with_its_description(file):
 
     description = get_launch_description_from_python_launch_file(str(ROOT / "launch" / f"{file}.launch.py"))
     declared = {argument.name: argument for argument in description.get_launch_arguments()}
-    assert set(launching.COMMON) < set(declared)
+    assert set(COMMON) < set(declared)
     for name, argument in declared.items():
-        default, words = launching.ARGUMENTS[name]
+        default, words = ARGUMENTS[name]
         assert argument.description == words
         assert "".join(part.perform(LaunchContext()) for part in argument.default_value) == default

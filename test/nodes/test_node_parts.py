@@ -6,10 +6,16 @@ import time
 import pytest
 import yaml
 
-from vpr_ros.nodes import parameters
-from vpr_ros.nodes.parameters import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.nodes.inputs.settings import InputSettings
+from vpr_ros.nodes.parameters.declaration import unusable
+from vpr_ros.nodes.parameters.documents import markdown
+from vpr_ros.nodes.parameters.documents import yaml as yaml_of
+from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.nodes.settings import pipeline_config, recording_config
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.mailbox import Mailbox
+from vpr_ros.runtime.settings import PipelineConfig, RecordingConfig
+from vpr_ros.sensors import DriveConfig
 
 DEFAULTS = {p.name: p.default for p in VPR_PARAMETERS}
 
@@ -69,14 +75,27 @@ def test_tables_are_complete_and_their_defaults_allowed(table):
     names = [p.name for p in table]
     assert len(set(names)) == len(names)
     values = {p.name: p.default for p in table}
-    assert parameters.unusable(values, table) is None
+    assert unusable(values, table) is None
     for p in table:
         assert p.description.endswith(".") and p.type_name
         assert (p.minimum is None) == isinstance(p.default, (bool, str))
         if p.minimum is not None:
             assert p.minimum <= p.default and (p.maximum is None or p.default <= p.maximum)
-        assert f"| `{p.name}` |" in parameters.markdown(table)
-    assert yaml.safe_load(parameters.yaml(table)) == {"/**": {"ros__parameters": values}}
+        assert f"| `{p.name}` |" in markdown(table)
+    assert yaml.safe_load(yaml_of(table)) == {"/**": {"ros__parameters": values}}
+
+
+@pytest.mark.parametrize("table", [VPR_PARAMETERS, RECORDER_PARAMETERS])
+def test_the_defaults_of_the_tables_are_those_of_the_configurations(table):
+    values = {p.name: p.default for p in table}
+    if table is VPR_PARAMETERS:
+        assert pipeline_config(values) == PipelineConfig()
+    else:
+        assert recording_config(values) == RecordingConfig()
+    inputs = InputSettings.from_values(values, clouds=False, mapping=False)
+    assert inputs == InputSettings()
+    for name in ("base_frame", "odom_frame", "map_frame", "max_gap_s", "max_cloud_gap_s"):
+        assert getattr(inputs, name) == getattr(DriveConfig(), name)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +110,4 @@ def test_tables_are_complete_and_their_defaults_allowed(table):
     ],
 )
 def test_values_that_do_not_go_together_are_refused_with_the_reason(changes, word):
-    assert word in parameters.unusable({**DEFAULTS, **changes}, VPR_PARAMETERS)
+    assert word in unusable({**DEFAULTS, **changes}, VPR_PARAMETERS)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes import parameters
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.parameters import Parameter
+from vpr_ros.nodes.parameters.declaration import declare, unusable, values_of
+from vpr_ros.nodes.parameters.parameter import Parameter
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.worker import Worker
 
@@ -33,7 +33,7 @@ class WorkerNode(LifecycleNode):
 
     def __init__(self, name: str, **kwargs: Any):
         super().__init__(name, **kwargs)
-        parameters.declare(self, self.table)
+        declare(self, self.table)
         self.health = Health()
         self.inputs: Inputs | None = None
         self.last_error = ""
@@ -75,7 +75,7 @@ class WorkerNode(LifecycleNode):
 
     def on_configure(self, state) -> TransitionCallbackReturn:
         """Open what the parameters name; fails with the reason in the log and in /diagnostics."""
-        values = parameters.values(self, self.table)
+        values = values_of(self, self.table)
         self.health.clear()
         self.last_error = ""
         try:
@@ -83,7 +83,7 @@ class WorkerNode(LifecycleNode):
                 raise VprError(
                     f"the last image of the run before is still being {self.busy_action}: try again in a few seconds"
                 )
-            if reason := parameters.unusable(values, self.table):
+            if reason := unusable(values, self.table):
                 raise VprError(reason)
             self.inputs = self.open_resources(values)
         except Exception as error:

@@ -5,9 +5,10 @@ from typing import Any
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.recorder import RecorderDiagnostics
-from vpr_ros.nodes.inputs.inputs import Inputs, InputSettings
+from vpr_ros.nodes.inputs.inputs import Inputs
+from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
-from vpr_ros.nodes.parameters import RECORDER_PARAMETERS
+from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS
 from vpr_ros.runtime.recording import Recording
 
 

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes import parameters
 from vpr_ros.nodes.main import run
-from vpr_ros.nodes.parameters import Parameter
+from vpr_ros.nodes.parameters.declaration import declare, values_of
+from vpr_ros.nodes.parameters.parameter import Parameter
 
 try:
     from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -45,8 +45,8 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
 
     def __init__(self, **kwargs):
         super().__init__("amcl_handover", **kwargs)
-        parameters.declare(self, PARAMETERS)
-        self._values = parameters.values(self, PARAMETERS)
+        declare(self, PARAMETERS)
+        self._values = values_of(self, PARAMETERS)
         self.outcome: bool | None = None  # handed over, given up, or neither yet
         self._asked = False
         self._ready_for = 0

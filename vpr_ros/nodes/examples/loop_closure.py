@@ -14,9 +14,9 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, make_transform
-from vpr_ros.nodes import parameters
 from vpr_ros.nodes.main import run
-from vpr_ros.nodes.parameters import Parameter
+from vpr_ros.nodes.parameters.declaration import declare, unusable, values_of
+from vpr_ros.nodes.parameters.parameter import Parameter
 from vpr_ros.runtime.loop_stamps import NANO, StampIndex, seconds_of
 from vpr_ros.sensors.poses.buffer import PoseBuffer
 
@@ -70,9 +70,9 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
 
     def __init__(self, **kwargs):
         super().__init__("loop_closure_example", **kwargs)
-        parameters.declare(self, PARAMETERS)
-        values = parameters.values(self, PARAMETERS)
-        if reason := parameters.unusable(values, PARAMETERS):
+        declare(self, PARAMETERS)
+        values = values_of(self, PARAMETERS)
+        if reason := unusable(values, PARAMETERS):
             raise VprError(reason)
         self._distance_m = values["keyframe_distance_m"]
         self._tolerance_ns = round(values["tolerance_us"] * 1000)

@@ -1,1 +1,1 @@
-"""What the nodes hear: images, poses, clouds and TF of their times. `links` and `publisher_problems` need no ROS."""
+"""Inputs of the nodes: images, and poses, clouds and TF of their times. `settings` and `publishers` need no ROS."""

@@ -38,18 +38,18 @@ class CloudTopic:
         self._arrivals, self.qos = arrivals, qos
         self._subscription = None
         self._clouds: deque[_Cloud] = deque(maxlen=_KEPT)
-        self._heard_at = -np.inf
+        self._received_at = -np.inf
 
     def start(self) -> None:
         """Subscribe."""
         self._tf.listen()
-        self._subscription = self._node.create_subscription(PointCloud2, self.name, self._take, self.qos)
+        self._subscription = self._node.create_subscription(PointCloud2, self.name, self._on_message, self.qos)
 
     def stop(self) -> None:
         """Unsubscribe and forget."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-        self._subscription, self._heard_at = None, -np.inf
+        self._subscription, self._received_at = None, -np.inf
         with self._arrivals:
             self._clouds.clear()
 
@@ -64,7 +64,7 @@ class CloudTopic:
 
         Waits for the cloud after the stamp while clouds flow. What cannot be used is counted.
         """
-        if time.monotonic() - self._heard_at < _FLOWING_S:
+        if time.monotonic() - self._received_at < _FLOWING_S:
             self._arrivals.wait_until(
                 lambda: bool(self._clouds) and self._clouds[-1].stamp_ns >= stamp, expired, timeout_s
             )
@@ -100,10 +100,10 @@ class CloudTopic:
             f"({self._settings.max_cloud_gap_s:g} s)",
         )
 
-    def _take(self, msg) -> None:
+    def _on_message(self, msg) -> None:
         self._health.seen(self.name)
         stamp = stamp_ns(msg) or self._node.get_clock().now().nanoseconds  # as with a bag: better than no cloud
-        self._heard_at = time.monotonic()
+        self._received_at = time.monotonic()
         with self._arrivals:
             if self._clouds and stamp < self._clouds[-1].stamp_ns - JUMP_NS:
                 self._clouds.clear()

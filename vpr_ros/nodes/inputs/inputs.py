@@ -1,7 +1,6 @@
-"""What the nodes hear: the newest image, and what was known at its time, as a Drive tells it of a bag."""
+"""The inputs of the nodes: the newest image with the poses and the cloud of its time, as a Drive has them of a bag."""
 
 import time
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.inputs.clouds import CloudTopic
-from vpr_ros.nodes.inputs.pose_topics import PoseTopic
 from vpr_ros.nodes.inputs.poses import Poses
-from vpr_ros.nodes.inputs.publisher_problems import compatibility, compressed_twin, publisher_problems
+from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
+from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
@@ -27,36 +26,6 @@ from vpr_ros.sensors.stamps import JUMP_NS, StampOrder
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
 _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still
-
-
-@dataclass(frozen=True)
-class InputSettings:
-    """What is heard and how long it is waited for; the names are those of the parameters."""
-
-    compressed: bool = False
-    image_reliability: str = "best_effort"
-    image_depth: int = 5
-    points_reliability: str = "best_effort"
-    odom_reliability: str = "best_effort"
-    odom_source: str = "auto"
-    pose_source: str = "tf"
-    base_frame: str = "base_link"
-    odom_frame: str = "odom"
-    map_frame: str = "map"
-    max_gap_s: float = 1.0
-    pose_wait_s: float = 0.3
-    max_cloud_gap_s: float = 0.1
-    cloud_wait_s: float = 0.15
-    clouds: bool = False  # observations carry clouds
-    clouds_needed: bool = True  # nobody publishing them is a problem
-    mapping: bool = False  # observations carry T_map_base
-    mount: bool = True  # T_base_camera will be asked for
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool, **more) -> "InputSettings":
-        """Settings of a node's parameters; those of other concerns are passed over."""
-        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        return cls(**(known | {"clouds": clouds, "mapping": mapping, **more}))
 
 
 class Inputs:
@@ -91,7 +60,7 @@ class Inputs:
         self._clock_jumped = False
         self._camera_msg: CameraInfo | None = None
         self._camera: Camera | None = None
-        self._told_mount = False
+        self._mount_reported = False
 
     @property
     def received(self) -> int:
@@ -125,7 +94,7 @@ class Inputs:
         return self._camera
 
     def start(self) -> None:
-        """Subscribe; what was left from before is gone."""
+        """Subscribe."""
         create = self._node.create_subscription
         self._tf.open()
         if self.settings.mount:
@@ -134,14 +103,14 @@ class Inputs:
         if self._clouds:
             self._clouds.start()
         self._subscriptions = [
-            create(CameraInfo, "camera_info", self._take_camera, _qos("best_effort", 1)),
-            create(self._image_type, self._image_name, self._take_image, self._image_qos),
+            create(CameraInfo, "camera_info", self._on_camera_info, _qos("best_effort", 1)),
+            create(self._image_type, self._image_name, self._on_image, self._image_qos),
         ]
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
         self._jump_handle = self._node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def stop(self) -> None:
-        """Unsubscribe, forget what was heard, and end what the worker waits for."""
+        """Unsubscribe, drop what was received, and end the worker's waits."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -155,11 +124,11 @@ class Inputs:
         self._mailbox.clear()
         self._arrivals.wake()
         self._order.reset()
-        self._told_mount = False
+        self._mount_reported = False
         self._camera_msg = self._camera = None
 
     def next(self, timeout_s: float) -> Any | None:
-        """The newest image message nobody took yet, or None when none came in time."""
+        """The newest image message that was not taken yet, or None when none came in time."""
         return self._mailbox.take(timeout_s)
 
     def observe(self, msg) -> Observation:
@@ -196,53 +165,32 @@ class Inputs:
         try:
             return self._tf.lookup(self._poses.base_frame, frame_of(msg), stamp_ns(msg))
         except VprError as error:
-            told, self._told_mount = self._told_mount, True  # a robot without TF is told once
-            self._health.count("input", "camera frame unknown", "" if told else str(error))
+            reported, self._mount_reported = self._mount_reported, True  # a robot without TF gets one sentence
+            self._health.count("input", "camera frame unknown", "" if reported else str(error))
             return None
 
     def problems(self) -> list[str]:
         """Why something that is needed cannot arrive, one sentence each."""
         if not self._subscriptions:
             return []
-        topic, msgtype = self.image_topic, _type_name(self._image_type)
-        advice = compressed_twin(topic, msgtype, self._types_of)
-        sentences = self._topic_problems(
-            "image", topic, msgtype, self._image_qos, True, advice or "check image_topic (the remapping of image)"
-        )
-        needed: list[tuple[PoseTopic | CloudTopic, bool]] = [(t, True) for t in self._poses.topics]
-        needed += [(t, False) for t in self._poses.optional_topics]
+        topics = [ExpectedTopic(self._image_name, self._image_type, self._image_qos, True, "image_reliability")]
+        topics += [ExpectedTopic(t.name, t.msgtype, t.qos, True, "odom_reliability") for t in self._poses.topics]
+        topics += [
+            ExpectedTopic(t.name, t.msgtype, t.qos, False, "odom_reliability") for t in self._poses.optional_topics
+        ]
         if self._clouds:
-            needed.append((self._clouds, self.settings.clouds_needed))
-        for heard, required in needed:
-            sentences += self._heard_problems(heard, required)
-        return sentences
+            needed = self.settings.clouds_needed
+            topics.append(
+                ExpectedTopic(self._clouds.name, self._clouds.msgtype, self._clouds.qos, needed, "points_reliability")
+            )
+        return topic_problems(self._node, topics)
 
-    def _heard_problems(self, heard: PoseTopic | CloudTopic, required: bool) -> list[str]:
-        topic = self._node.resolve_topic_name(heard.name)
-        advice = f"check {heard.name}_topic (the remapping of {heard.name})"
-        name = "points" if heard.name == "points" else "odom"
-        return self._topic_problems(name, topic, _type_name(heard.msgtype), heard.qos, required, advice)
-
-    def _topic_problems(self, name, topic, msgtype, qos, required, advice) -> list[str]:
-        return publisher_problems(
-            topic,
-            msgtype,
-            self._node.get_publishers_info_by_topic(topic),
-            lambda publisher: compatibility(publisher.qos_profile, qos),
-            required,
-            advice,
-            f"set {name}_reliability to best_effort" if qos.reliability == ReliabilityPolicy.RELIABLE else "",
-        )
-
-    def _types_of(self, topic: str) -> list[str]:
-        return [info.topic_type for info in self._node.get_publishers_info_by_topic(topic)]
-
-    def _take_image(self, msg) -> None:
+    def _on_image(self, msg) -> None:
         self._mailbox.put(msg)
         self._health.seen("image")
 
-    def _take_camera(self, msg) -> None:
-        self._camera_msg = msg  # decoded when somebody asks
+    def _on_camera_info(self, msg) -> None:
+        self._camera_msg = msg  # decoded when it is asked for
 
     def _on_jump(self, _) -> None:
         self._clock_jumped = True  # handled by the worker: a clock's callback must be quick
@@ -274,8 +222,3 @@ class Inputs:
 def _qos(reliability: str, depth: int) -> QoSProfile:
     policy = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=policy)
-
-
-def _type_name(msgtype: Any) -> str:
-    package, _, kind = msgtype.__module__.split(".")[0], "msg", msgtype.__name__
-    return f"{package}/msg/{kind}"

@@ -26,7 +26,7 @@ class PoseTopic:
     def _forget(self) -> None:
         self.poses = PoseBuffer(arrivals=self._arrivals)
         self.child = ""  # child_frame_id of the first message
-        self._stamped, self._heard_at = False, -np.inf
+        self._stamped, self._received_at = False, -np.inf
 
     @property
     def subscribed(self) -> bool:
@@ -36,16 +36,16 @@ class PoseTopic:
     @property
     def flowing(self) -> bool:
         """Whether messages came in the last seconds."""
-        return time.monotonic() - self._heard_at < _FLOWING_S
+        return time.monotonic() - self._received_at < _FLOWING_S
 
     @property
-    def heard(self) -> bool:
+    def received(self) -> bool:
         """Whether any usable message came since the start."""
-        return self._heard_at > -np.inf
+        return self._received_at > -np.inf
 
     def start(self) -> None:
         """Subscribe."""
-        self._subscription = self._node.create_subscription(self.msgtype, self.name, self._take, self.qos)
+        self._subscription = self._node.create_subscription(self.msgtype, self.name, self._on_message, self.qos)
 
     def stop(self) -> None:
         """Unsubscribe and forget."""
@@ -54,8 +54,8 @@ class PoseTopic:
         self._subscription = None
         self._forget()
 
-    def announced(self) -> bool:
-        """Whether somebody publishes on it."""
+    def has_publisher(self) -> bool:
+        """Whether the topic has a publisher."""
         return self._node.count_publishers(self._node.resolve_topic_name(self.name)) > 0
 
     def newest_ns(self) -> int | None:
@@ -75,7 +75,7 @@ class PoseTopic:
         """Covariance (6, 6) of the sample nearest in time, if it has one."""
         return self.poses.covariance_at(stamp)
 
-    def _take(self, msg) -> None:
+    def _on_message(self, msg) -> None:
         self._health.seen(self.name)
         try:
             T, covariance = pose_of(msg)
@@ -92,13 +92,13 @@ class PoseTopic:
             stamp = self._node.get_clock().now().nanoseconds
             self._health.count("input", f"{self.name} without stamps")
         self.child = self.child or str(getattr(msg, "child_frame_id", "")).lstrip("/")
-        self._heard_at = time.monotonic()
+        self._received_at = time.monotonic()
         if self.poses.add(stamp, T, covariance):
             self._health.count("input", f"{self.name} clock jumped back")
 
 
 class TfPoses:
-    """Poses of one frame in another by TF, with the face of a PoseTopic."""
+    """Poses of one frame in another by TF, with the interface of a PoseTopic."""
 
     def __init__(self, tf: TransformInput, target: str, source: str):
         self._tf, self._target, self._source = tf, target.strip("/"), source.strip("/")

@@ -13,7 +13,7 @@ from vpr_ros.sensors.arrivals import Arrivals
 
 POSE_TYPES = {"pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped, "odometry": Odometry}
 
-_PATIENCE_S = 2.0  # after the start: what a publisher has announced but not yet sent may still come
+_START_S = 2.0  # after the start: what a publisher has announced but not yet sent may still come
 _OTHER_CLOCK_NS = 10_000_000_000  # stamps this far apart are of two clocks: no wait brings them together
 
 
@@ -34,12 +34,12 @@ class Poses:
     def _forget(self) -> None:
         self._started_at = time.monotonic()
         self._T_child_base: np.ndarray | None = None
-        self._told_child = False
+        self._child_reported = False
 
     @property
     def topics(self) -> list[PoseTopic]:
         """Topics that must have a publisher."""
-        topics = [self._odom] if self._settings.odom_source == "topic" or self._odom.heard else []
+        topics = [self._odom] if self._settings.odom_source == "topic" or self._odom.received else []
         return [*topics, self._map] if isinstance(self._map, PoseTopic) else topics
 
     @property
@@ -61,7 +61,7 @@ class Poses:
             self._odom.start()
         if isinstance(self._map, PoseTopic):
             self._map.start()
-        if isinstance(self._map, TfPoses) or source == "tf" or (source == "auto" and not self._odom.announced()):
+        if isinstance(self._map, TfPoses) or source == "tf" or (source == "auto" and not self._odom.has_publisher()):
             self._tf.listen()
 
     def stop(self) -> None:
@@ -77,11 +77,11 @@ class Poses:
                 topic.poses.clear()
 
     def wait(self, stamp: int, expired: Callable[[], bool], timeout_s: float) -> None:
-        """Wait, while poses flow, until they cover a stamp; tells why where that was in vain."""
-        sources = [s for s in (self._odometry(), self._map) if s is not None and self._worth(s, stamp)]
+        """Wait, while poses flow, until they cover a stamp; counts why where they did not."""
+        sources = [s for s in (self._odometry(), self._map) if s is not None and self._worth_waiting(s, stamp)]
 
         def link_may_come():
-            return bool(self._child()) and self._link() is None and self._fresh()
+            return bool(self._child()) and self._link() is None and self._just_started()
 
         def ready() -> bool:
             return all(s.reached(stamp) for s in sources) and not link_may_come()
@@ -107,8 +107,8 @@ class Poses:
         T_child_base = self._link()
         if T_child_base is not None:
             return T @ T_child_base
-        if not self._told_child:
-            self._told_child = True
+        if not self._child_reported:
+            self._child_reported = True
             self._health.count(
                 "input",
                 "odometry about another frame",
@@ -123,19 +123,21 @@ class Poses:
         return T, self._map.covariance_at(stamp) if self._map and T is not None else None
 
     def _odometry(self) -> PoseTopic | TfPoses | None:
-        """The source in use. With 'auto' the topic, once it was heard, is kept: two sources differ by a jump."""
+        """The source in use. With 'auto' the topic, once a message came, is kept: two sources differ by a jump."""
         source = self._settings.odom_source
         if source == "none":
             return None
-        if source == "topic" or (source == "auto" and (self._odom.heard or self._fresh() and self._odom.announced())):
+        if source == "topic" or (
+            source == "auto" and (self._odom.received or self._just_started() and self._odom.has_publisher())
+        ):
             return self._odom
         self._tf.listen()
         return self._odom_tf
 
-    def _fresh(self) -> bool:
-        return time.monotonic() - self._started_at < _PATIENCE_S
+    def _just_started(self) -> bool:
+        return time.monotonic() - self._started_at < _START_S
 
-    def _worth(self, source: PoseTopic | TfPoses, stamp: int) -> bool:
+    def _worth_waiting(self, source: PoseTopic | TfPoses, stamp: int) -> bool:
         """Whether waiting for a source may help."""
         newest = source.newest_ns()
         if newest is None or not source.flowing:

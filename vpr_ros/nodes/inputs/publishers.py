@@ -1,4 +1,4 @@
-"""Why nothing arrives on a topic, told from its publishers' types and QoS. ROS-free but for `compatibility`."""
+"""Why nothing arrives on a topic, from its publishers' types and QoS. Only `compatibility` uses rclpy."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,11 +15,11 @@ def publisher_problems(
     advice: str = "",
     remedy: str = "",
 ) -> list[str]:
-    """Sentences about the publishers of one topic; empty when one of them can be heard, or none is required.
+    """Sentences about the publishers of one topic; empty when one of them reaches this node, or none is required.
 
     topic: the name after remapping. msgtype: what we subscribe. publishers: TopicEndpointInfo objects.
-    incompatible(publisher): why its QoS does not reach us, '' when it does. advice: what to do when nobody publishes;
-    remedy: what to do about QoS.
+    incompatible(publisher): why its QoS does not reach us, '' when it does. advice: what to do when the topic has no
+    publisher; remedy: what to do about QoS.
     """
     publishers = list(publishers)
     if not publishers:
@@ -34,12 +34,12 @@ def publisher_problems(
             )
         elif reason := incompatible(publisher):
             sentences.append(f"QoS of {who} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}")
-    # One publisher that can be heard is enough; the others only matter while nothing arrives.
+    # One publisher that reaches this node is enough; the others matter only while nothing arrives.
     return sentences if len(sentences) == len(publishers) else []
 
 
 def compressed_twin(topic: str, msgtype: str, types_of: Callable[[str], Iterable[str]]) -> str:
-    """Advice when nobody publishes an image topic but its raw or compressed twin is there; '' otherwise.
+    """Advice for an image topic without publisher whose raw or compressed twin is there; '' otherwise.
 
     types_of(topic) gives the message types of a topic's publishers.
     """

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes import parameters
 from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
-from vpr_ros.nodes.launching.plan import ask_bag, log_arguments, make_plan, truth
+from vpr_ros.nodes.launching.settings import ask_bag, launch_settings
+from vpr_ros.nodes.launching.values import log_arguments, truth_value
+from vpr_ros.nodes.parameters import documents
+from vpr_ros.nodes.parameters.tables import VPR_PARAMETERS
 from vpr_ros.sensors import BagWriter
 from vpr_ros.sensors.bags.messages import (
     camera_info_msg,
@@ -22,6 +24,7 @@ from vpr_ros.sensors.bags.messages import (
     pose_msg,
 )
 
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 EYE, PIXELS = np.eye(4), np.zeros((4, 6, 3), np.uint8)
 MESSAGES = {
     "Image": lambda: image_msg(PIXELS, 1),
@@ -63,42 +66,44 @@ def write_bag(tmp_path):
     return write
 
 
-def plan_of(tmp_path, mode="", **given):
-    """The plan of map.launch.py; `map` is a file that can be made."""
+def settings_of(tmp_path, mode="", **given):
+    """The settings of map.launch.py; `map` is a file that can be made."""
     arguments = dict.fromkeys(MAP_ARGUMENTS, "")
     arguments.update({"map": str(tmp_path / "town.vpr"), "rate": "1.0", "mode": mode}, **given)
-    return make_plan(arguments, {"mode": "map"}, bag_topics)
+    return launch_settings(arguments, {"mode": "map"}, CONFIG, bag_topics)
 
 
 def test_arguments_left_empty_change_nothing(tmp_path):
-    plan = plan_of(tmp_path)
-    assert plan.parameters == {"map_path": str(tmp_path / "town.vpr"), "mode": "map"}
-    assert plan.remappings == [] and plan.play == [] and plan.notes == []
+    settings = settings_of(tmp_path)
+    assert settings.parameters == {"map_path": str(tmp_path / "town.vpr"), "mode": "map"}
+    assert settings.remappings == [] and settings.play == [] and settings.notes == []
 
 
 def test_given_arguments_become_typed_parameters(tmp_path):
-    plan = plan_of(tmp_path, verify="true", device="cuda:1", checkpoint="nano", use_sim_time="0", compressed="yes")
+    settings = settings_of(
+        tmp_path, verify="true", device="cuda:1", checkpoint="nano", use_sim_time="0", compressed="yes"
+    )
     expected = {"verify": True, "device": "cuda:1", "checkpoint": "nano", "use_sim_time": False, "compressed": True}
-    assert expected.items() <= plan.parameters.items()
+    assert expected.items() <= settings.parameters.items()
 
 
 def test_live_topics_are_remapped_for_raw_and_compressed_images_alike(tmp_path):
-    plan = plan_of(tmp_path, image_topic="/front/image_raw", odom_topic="/odom", points_topic="/lidar")
-    assert dict(plan.remappings) == {
+    settings = settings_of(tmp_path, image_topic="/front/image_raw", odom_topic="/odom", points_topic="/lidar")
+    assert dict(settings.remappings) == {
         "image": "/front/image_raw",
         "image/compressed": "/front/image_raw",
         "camera_info": "/front/camera_info",
         "odom": "/odom",
         "points": "/lidar",
     }
-    assert "compressed" not in plan.parameters
+    assert "compressed" not in settings.parameters
 
 
 @pytest.mark.parametrize(("said", "expected"), [("", True), ("false", False)])
 def test_a_name_ending_in_compressed_says_the_type_unless_told_otherwise(tmp_path, said, expected):
-    plan = plan_of(tmp_path, image_topic="/front/image_raw/compressed", compressed=said)
-    assert plan.parameters["compressed"] is expected
-    assert ("camera_info", "/front/camera_info") in plan.remappings
+    settings = settings_of(tmp_path, image_topic="/front/image_raw/compressed", compressed=said)
+    assert settings.parameters["compressed"] is expected
+    assert ("camera_info", "/front/camera_info") in settings.remappings
 
 
 @pytest.mark.parametrize(
@@ -116,19 +121,19 @@ def test_calibration_lies_beside_the_image(image, info):
 
 
 def test_none_silences_odometry_and_poses(tmp_path):
-    plan = plan_of(tmp_path, odom_topic="none", pose_topic="none")
-    assert plan.parameters["odom_source"] == "none" and plan.parameters["pose_source"] == "none"
-    assert plan.remappings == []
+    settings = settings_of(tmp_path, odom_topic="none", pose_topic="none")
+    assert settings.parameters["odom_source"] == "none" and settings.parameters["pose_source"] == "none"
+    assert settings.remappings == []
 
 
 def test_a_live_pose_topic_needs_its_type(tmp_path):
     with pytest.raises(VprError, match="pose_source:=odometry"):
-        plan_of(tmp_path, pose_topic="/pose")
-    plan = plan_of(tmp_path, pose_topic="/pose", pose_source="odometry")
-    assert plan.parameters["pose_source"] == "odometry" and ("pose", "/pose") in plan.remappings
+        settings_of(tmp_path, pose_topic="/pose")
+    settings = settings_of(tmp_path, pose_topic="/pose", pose_source="odometry")
+    assert settings.parameters["pose_source"] == "odometry" and ("pose", "/pose") in settings.remappings
     file = tmp_path / "own.yaml"
     file.write_text("vpr:\n  ros__parameters:\n    pose_source: pose\n")
-    assert "pose_source" not in plan_of(tmp_path, pose_topic="/pose", params_file=str(file)).parameters
+    assert "pose_source" not in settings_of(tmp_path, pose_topic="/pose", params_file=str(file)).parameters
 
 
 def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
@@ -140,10 +145,10 @@ def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
         lidar="PointCloud2",
         ground_truth__pose="PoseStamped",
     )
-    plan = plan_of(tmp_path, bag=str(bag), rate="2")
-    assert plan.parameters["use_sim_time"] is True and plan.parameters["compressed"] is True
-    assert plan.parameters["pose_source"] == "pose"
-    assert dict(plan.remappings) == {
+    settings = settings_of(tmp_path, bag=str(bag), rate="2")
+    assert settings.parameters["use_sim_time"] is True and settings.parameters["compressed"] is True
+    assert settings.parameters["pose_source"] == "pose"
+    assert dict(settings.remappings) == {
         "image": "/cam/image/compressed",
         "image/compressed": "/cam/image/compressed",
         "odom": "/wheel",
@@ -151,100 +156,100 @@ def test_a_bag_brings_time_types_and_topics(tmp_path, write_bag):
         "points": "/lidar",
         "camera_info": "/cam/camera_info",
     }
-    assert plan.play[:4] == ["ros2", "bag", "play", str(bag)]
-    options = dict(zip(plan.play[4::2], plan.play[5::2], strict=False))
+    assert settings.play[:4] == ["ros2", "bag", "play", str(bag)]
+    options = dict(zip(settings.play[4::2], settings.play[5::2], strict=False))
     assert options["--clock"] == "100" and options["--rate"] == "2" and float(options["--delay"]) >= 1.0
-    assert "/wheel" in plan.notes[0] and "/ground_truth" not in plan.notes[0]
+    assert "/wheel" in settings.notes[0] and "/ground_truth" not in settings.notes[0]
 
 
 def test_a_bag_is_played_and_heard_reliably_and_fixed_transforms_are_latched(tmp_path, write_bag):
-    plan = plan_of(tmp_path, bag=str(write_bag(camera="Image", wheel="Odometry")))
-    assert plan.parameters["image_reliability"] == plan.parameters["odom_reliability"] == "reliable"
-    assert set(plan.qos) == {"/camera", "/wheel", "/tf", "/tf_static"}
-    assert {profile["reliability"] for profile in plan.qos.values()} == {"reliable"}
-    assert [t for t, profile in plan.qos.items() if profile["durability"] == "transient_local"] == ["/tf_static"]
+    settings = settings_of(tmp_path, bag=str(write_bag(camera="Image", wheel="Odometry")))
+    assert settings.parameters["image_reliability"] == settings.parameters["odom_reliability"] == "reliable"
+    assert set(settings.qos) == {"/camera", "/wheel", "/tf", "/tf_static"}
+    assert {profile["reliability"] for profile in settings.qos.values()} == {"reliable"}
+    assert [t for t, profile in settings.qos.items() if profile["durability"] == "transient_local"] == ["/tf_static"]
 
 
 def test_a_raw_camera_in_a_bag_overrides_what_a_file_says(tmp_path, write_bag):
     bag = write_bag(camera="Image")
-    assert plan_of(tmp_path, bag=str(bag)).parameters["compressed"] is False
+    assert settings_of(tmp_path, bag=str(bag)).parameters["compressed"] is False
 
 
 def test_ground_truth_serves_as_pose_only_by_name(tmp_path, write_bag):
     bag = write_bag(camera="Image", ground_truth__pose="PoseStamped")
-    assert "pose_source" not in plan_of(tmp_path, bag=str(bag)).parameters
-    named = plan_of(tmp_path, bag=str(bag), pose_topic="/ground_truth/pose")
+    assert "pose_source" not in settings_of(tmp_path, bag=str(bag)).parameters
+    named = settings_of(tmp_path, bag=str(bag), pose_topic="/ground_truth/pose")
     assert named.parameters["pose_source"] == "pose" and ("pose", "/ground_truth/pose") in named.remappings
 
 
 def test_the_pose_source_of_a_parameter_file_stands_against_one_found_in_the_bag(tmp_path, write_bag):
     bag, file = write_bag(camera="Image", filtered="PoseStamped"), tmp_path / "own.yaml"
     file.write_text("/**:\n  ros__parameters:\n    pose_source: none\n")
-    assert "pose_source" not in plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters
+    assert "pose_source" not in settings_of(tmp_path, bag=str(bag), params_file=str(file)).parameters
     file.write_text("/**:\n  ros__parameters:\n    top_k: 10\n")
-    assert plan_of(tmp_path, bag=str(bag), params_file=str(file)).parameters["pose_source"] == "pose"
+    assert settings_of(tmp_path, bag=str(bag), params_file=str(file)).parameters["pose_source"] == "pose"
 
 
 def test_a_copy_of_the_shipped_file_tells_nothing(tmp_path, write_bag):
     bag, file = write_bag(camera="Image", filtered="PoseStamped"), tmp_path / "own.yaml"
-    file.write_text(parameters.yaml(parameters.VPR_PARAMETERS))
-    plan = plan_of(tmp_path, bag=str(bag), params_file=str(file))
-    assert plan.parameters["pose_source"] == "pose" and plan.parameters["image_reliability"] == "reliable"
-    assert plan.parameters["mode"] == "map"
+    file.write_text(documents.yaml(VPR_PARAMETERS))
+    settings = settings_of(tmp_path, bag=str(bag), params_file=str(file))
+    assert settings.parameters["pose_source"] == "pose" and settings.parameters["image_reliability"] == "reliable"
+    assert settings.parameters["mode"] == "map"
     with pytest.raises(VprError, match="say map:=PATH"):
-        plan_of(tmp_path, map="", params_file=str(file))
+        settings_of(tmp_path, map="", params_file=str(file))
 
 
 def test_the_mode_of_a_parameter_file_stands_until_an_argument_says_otherwise(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("/**:\n  ros__parameters:\n    mode: slam\n")
-    assert "mode" not in plan_of(tmp_path, params_file=str(file)).parameters
-    assert plan_of(tmp_path, params_file=str(file), mode="map").parameters["mode"] == "map"
+    assert "mode" not in settings_of(tmp_path, params_file=str(file)).parameters
+    assert settings_of(tmp_path, params_file=str(file), mode="map").parameters["mode"] == "map"
 
 
 def test_a_satellite_position_is_left_to_the_offline_mapper(tmp_path, write_bag):
     bag = write_bag(camera="Image", gps="NavSatFix")
-    plan = plan_of(tmp_path, bag=str(bag))
-    assert "pose_source" not in plan.parameters and "/gps" not in dict(plan.remappings).values()
+    settings = settings_of(tmp_path, bag=str(bag))
+    assert "pose_source" not in settings.parameters and "/gps" not in dict(settings.remappings).values()
 
 
 def test_a_second_lidar_matters_only_where_clouds_are_used(tmp_path, write_bag):
     bag = write_bag(camera="Image", front="PointCloud2", rear="PointCloud2")
-    assert "points" not in dict(plan_of(tmp_path, bag=str(bag)).remappings)
+    assert "points" not in dict(settings_of(tmp_path, bag=str(bag)).remappings)
     with pytest.raises(VprError, match="pass points_topic:=NAME or 'points_topic:=none' to do without"):
-        plan_of(tmp_path, bag=str(bag), verify="true")
-    assert ("points", "/rear") in plan_of(tmp_path, bag=str(bag), verify="1", points_topic="/rear").remappings
+        settings_of(tmp_path, bag=str(bag), verify="true")
+    assert ("points", "/rear") in settings_of(tmp_path, bag=str(bag), verify="1", points_topic="/rear").remappings
 
 
 def test_several_cameras_are_refused_in_the_words_of_the_launch_file(tmp_path, write_bag):
     bag = write_bag(left="Image", right="Image")
     with pytest.raises(VprError, match=r"/left .*/right .*pass image_topic:=NAME$"):
-        plan_of(tmp_path, bag=str(bag))
-    assert ("image", "/right") in plan_of(tmp_path, bag=str(bag), image_topic="/right").remappings
+        settings_of(tmp_path, bag=str(bag))
+    assert ("image", "/right") in settings_of(tmp_path, bag=str(bag), image_topic="/right").remappings
 
 
 def test_a_single_storage_file_and_a_folder_without_metadata_are_played(tmp_path, write_bag):
     bag = write_bag("lite", "sqlite3", camera="Image")
     file = next(bag.glob("*.db3"))
-    plan = plan_of(tmp_path, bag=str(file))
-    assert plan.play[3] == str(file) and plan.play[-2:] == ["--storage", "sqlite3"]
+    settings = settings_of(tmp_path, bag=str(file))
+    assert settings.play[3] == str(file) and settings.play[-2:] == ["--storage", "sqlite3"]
     (bag / "metadata.yaml").unlink()
-    assert plan_of(tmp_path, bag=str(bag)).play[3] == str(file)
+    assert settings_of(tmp_path, bag=str(bag)).play[3] == str(file)
     (bag / "second.db3").write_bytes(file.read_bytes())
     with pytest.raises(VprError, match="ros2 bag reindex"):
-        plan_of(tmp_path, bag=str(bag))
+        settings_of(tmp_path, bag=str(bag))
 
 
 def test_the_time_of_a_bag_does_not_fight_the_time_of_the_player(tmp_path, write_bag):
     bag = write_bag(camera="Image", clock="Odometry")
-    assert plan_of(tmp_path, bag=str(bag)).play[-2:] == ["--remap", "/clock:=/clock_of_the_bag"]
+    assert settings_of(tmp_path, bag=str(bag)).play[-2:] == ["--remap", "/clock:=/clock_of_the_bag"]
 
 
 def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(tmp_path):
     bag = tmp_path / "old.bag"
     bag.write_bytes(b"#ROSBAG V2.0\n")
     with pytest.raises(VprError, match=f"rosbags-convert --src {bag} --dst {tmp_path / 'old'} "):
-        plan_of(tmp_path, bag=str(bag))
+        settings_of(tmp_path, bag=str(bag))
 
 
 @pytest.mark.parametrize(
@@ -260,14 +265,14 @@ def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(tmp_path):
 )
 def test_what_cannot_be_launched_is_one_sentence(tmp_path, given, sentence):
     with pytest.raises(VprError, match=sentence) as caught:
-        plan_of(tmp_path, **given)
+        settings_of(tmp_path, **given)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "nan", "inf"])
 def test_a_rate_must_be_a_speed(tmp_path, write_bag, rate):
     with pytest.raises(VprError, match=f"rate:={rate} is not a speed"):
-        plan_of(tmp_path, bag=str(write_bag(camera="Image")), rate=rate)
+        settings_of(tmp_path, bag=str(write_bag(camera="Image")), rate=rate)
 
 
 @pytest.mark.parametrize("text", ["", "[", "vpr: 3", "vpr:\n  map_path: x\n", "\xff"])
@@ -275,14 +280,14 @@ def test_a_parameter_file_that_sets_nothing_is_refused(tmp_path, text):
     file = tmp_path / "own.yaml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(VprError, match="own.yaml"):
-        plan_of(tmp_path, params_file=str(file))
+        settings_of(tmp_path, params_file=str(file))
 
 
 def test_a_map_named_in_the_parameter_file_is_enough(tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text("robot:\n  vpr:\n    ros__parameters:\n      map_path: town.vpr\n")
-    plan = plan_of(tmp_path, map="", params_file=str(file))
-    assert "map_path" not in plan.parameters and plan.params_file == str(file)
+    settings = settings_of(tmp_path, map="", params_file=str(file))
+    assert "map_path" not in settings.parameters and settings.params_file == str(file)
 
 
 def test_the_look_into_a_bag_from_another_interpreter_says_the_same(write_bag, monkeypatch):
@@ -314,5 +319,14 @@ def test_the_log_level_is_the_nodes_alone():
 
 
 def test_truth_knows_what_people_type():
-    assert [truth("x", t) for t in ("true", "True", "1", "on", "yes")] == [True] * 5
-    assert [truth("x", t) for t in ("false", "FALSE", "0", "off", "no")] == [False] * 5
+    assert [truth_value("x", t) for t in ("true", "True", "1", "on", "yes")] == [True] * 5
+    assert [truth_value("x", t) for t in ("false", "FALSE", "0", "off", "no")] == [False] * 5
+
+
+def test_launch_files_need_no_numpy():
+    program = (
+        "import sys\nfor name in ('numpy', 'cv2', 'torch', 'rosbags'): sys.modules[name] = None\n"
+        "import vpr_ros.nodes.launching.description"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CONFIG.parent)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,43 @@
+"""What the nodes subscribe and how long an image waits for its poses and its cloud."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from vpr_ros.sensors.bags.config import DriveConfig
+
+Reliability = Literal["best_effort", "reliable"]
+OdomSource = Literal["auto", "topic", "tf", "none"]
+PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none"]
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """The fields before `clouds` are parameters of the nodes, by the same names; those after it follow from others.
+
+    Frames and gaps are those with which a bag is read, so that live and offline give the same poses.
+    """
+
+    compressed: bool = False
+    image_reliability: Reliability = "best_effort"
+    image_depth: int = 5
+    points_reliability: Reliability = "best_effort"
+    odom_reliability: Reliability = "best_effort"
+    odom_source: OdomSource = "auto"
+    pose_source: PoseSource = "tf"
+    base_frame: str = DriveConfig.base_frame
+    odom_frame: str = DriveConfig.odom_frame
+    map_frame: str = DriveConfig.map_frame
+    max_gap_s: float = DriveConfig.max_gap_s
+    pose_wait_s: float = 0.3
+    max_cloud_gap_s: float = DriveConfig.max_cloud_gap_s
+    cloud_wait_s: float = 0.15
+    clouds: bool = False  # observations carry clouds
+    clouds_needed: bool = True  # a topic `points` without publisher is reported
+    mapping: bool = False  # observations carry T_map_base
+    mount: bool = True  # T_base_camera will be asked for
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool, **more: Any) -> "InputSettings":
+        """Settings of a node's parameters; other parameters are ignored."""
+        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls(**(known | {"clouds": clouds, "mapping": mapping, **more}))

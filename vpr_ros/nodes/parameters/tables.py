@@ -1,0 +1,225 @@
+"""The tables of the nodes `vpr` and `recorder`.
+
+A default that a configuration has is read from there. The range of a parameter and its sentence stand here.
+"""
+
+from typing import get_args
+
+from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
+from vpr_ros.nodes.inputs.settings import InputSettings, OdomSource, PoseSource, Reliability
+from vpr_ros.nodes.parameters.parameter import LARGE, Parameter
+from vpr_ros.runtime.settings import Mode, PipelineConfig, Precision, RecordingConfig
+
+_IMAGE_TIMEOUT = Parameter(
+    "image_timeout_s",
+    5.0,
+    "Diagnostics complain after so many seconds without an image.",
+    0.1,
+    3600.0,
+    dynamic=True,
+)
+
+SENSOR_PARAMETERS = (
+    Parameter(
+        "compressed", InputSettings.compressed, "Subscribe image/compressed (CompressedImage) instead of image (Image)."
+    ),
+    Parameter(
+        "image_reliability",
+        InputSettings.image_reliability,
+        "QoS asked of the camera; best_effort hears every publisher.",
+        choices=get_args(Reliability),
+    ),
+    Parameter(
+        "image_depth",
+        InputSettings.image_depth,
+        "Images that the middleware may hold for us. The node answers the newest in any case; "
+        "a depth above 1 lets it count what it drops.",
+        1,
+        100,
+    ),
+    Parameter(
+        "points_reliability", InputSettings.points_reliability, "QoS asked of the LiDAR.", choices=get_args(Reliability)
+    ),
+    Parameter(
+        "odom_reliability", InputSettings.odom_reliability, "QoS asked of odometry.", choices=get_args(Reliability)
+    ),
+    Parameter(
+        "odom_source",
+        InputSettings.odom_source,
+        "Where odometry comes from: the topic when messages come, else TF (auto), one of both, or nowhere.",
+        choices=get_args(OdomSource),
+    ),
+    Parameter(
+        "pose_source",
+        InputSettings.pose_source,
+        "Where poses in the map frame come from, for mapping and recording: TF, or the "
+        "topic pose with this message type.",
+        choices=get_args(PoseSource),
+    ),
+    Parameter("base_frame", InputSettings.base_frame, "The robot's frame; all poses are its poses."),
+    Parameter("odom_frame", InputSettings.odom_frame, "Odometry's frame, for TF."),
+    Parameter("map_frame", InputSettings.map_frame, "Frame of the poses in a new map; an existing map keeps its own."),
+    Parameter(
+        "max_gap_s",
+        InputSettings.max_gap_s,
+        "Poses are interpolated between samples at most this far apart, in seconds.",
+        0.001,
+        3600.0,
+    ),
+    Parameter(
+        "pose_wait_s",
+        InputSettings.pose_wait_s,
+        "How long an image waits for odometry of its time, in seconds.",
+        0.0,
+        10.0,
+    ),
+    Parameter(
+        "max_cloud_gap_s",
+        InputSettings.max_cloud_gap_s,
+        "A cloud belongs to an image at most this far away in time, in seconds.",
+        0.0,
+        10.0,
+    ),
+    Parameter(
+        "cloud_wait_s",
+        InputSettings.cloud_wait_s,
+        "How long an image waits for a cloud of its time, in seconds.",
+        0.0,
+        10.0,
+    ),
+)
+
+VPR_PARAMETERS = (
+    Parameter(
+        "mode",
+        PipelineConfig.mode,
+        "localize: recognise a finished map. map: write one. slam: write one and recognise "
+        "it and the drive's own past.",
+        choices=get_args(Mode),
+    ),
+    Parameter("map_path", PipelineConfig.map_path, "The map file. In the modes map and slam a missing one is made."),
+    Parameter(
+        "checkpoint", PipelineConfig.checkpoint, "The network: the name of a shipped one, or a .safetensors file."
+    ),
+    Parameter("device", PipelineConfig.device, "auto, cpu, cuda or cuda:N.", read_only=True),
+    Parameter(
+        "precision",
+        PipelineConfig.precision,
+        "auto is fp16 on CUDA and fp32 on a CPU.",
+        choices=get_args(Precision),
+        read_only=True,
+    ),
+    Parameter(
+        "threads", PipelineConfig.threads, "Threads of the network on a CPU; 0: torch decides.", 0, 256, read_only=True
+    ),
+    *SENSOR_PARAMETERS,
+    Parameter(
+        "session", PipelineConfig.session, "Name of this drive in the map; empty: the time of the first configure."
+    ),
+    Parameter(
+        "place_radius",
+        RecognitionConfig.place_radius or 0.0,
+        "Size of a place in metres (in frames without poses); 0: the map's own, 10 for a new map.",
+        0.0,
+        LARGE,
+    ),
+    Parameter(
+        "keyframe_distance_m", GateConfig.distance_m, "With poses: a keyframe every so many metres.", 0.01, LARGE
+    ),
+    Parameter(
+        "keyframe_heading_deg", GateConfig.heading_deg, "With poses: and after turning by so many degrees.", 0.1, 360.0
+    ),
+    Parameter(
+        "keyframe_novelty",
+        GateConfig.novelty_similarity,
+        "Without poses: a keyframe when the view is less similar than this to the last one.",
+        -1.0,
+        1.0,
+    ),
+    Parameter(
+        "keyframe_every",
+        GateConfig.every_n or 0,
+        "A keyframe every so many frames, whatever else; 0: by distance or novelty.",
+        0,
+        1_000_000,
+    ),
+    Parameter("keep_clouds", False, "Keep the LiDAR cloud of each keyframe, so that matches can be verified."),
+    Parameter(
+        "accept_probability",
+        DecisionConfig.accept_probability,
+        "A place is accepted from this probability on.",
+        0.0,
+        1.0,
+        dynamic=True,
+    ),
+    Parameter(
+        "min_margin",
+        DecisionConfig.min_margin,
+        "And when it leads the second place by this much.",
+        0.0,
+        1.0,
+        dynamic=True,
+    ),
+    Parameter(
+        "unknown_probability",
+        DecisionConfig.unknown_probability,
+        "The answer is unknown from this probability of being off the map on.",
+        0.0,
+        1.0,
+        dynamic=True,
+    ),
+    Parameter(
+        "min_consistent_frames",
+        DecisionConfig.min_consistent_frames,
+        "Frames in a row that must agree before a place is accepted.",
+        1,
+        1000,
+        dynamic=True,
+    ),
+    Parameter("top_k", RecognitionConfig.top_k, "Keyframes that the search returns.", 1, 10_000),
+    Parameter("max_places", RecognitionConfig.max_places, "Places that an answer lists.", 1, 1000),
+    Parameter(
+        "loop_min_gap_s",
+        RecognitionConfig.loop_min_gap_s,
+        "slam: keyframes of this drive younger than this are not searched, in seconds.",
+        0.0,
+        LARGE,
+    ),
+    Parameter(
+        "loop_min_travel_m",
+        RecognitionConfig.loop_min_travel_m,
+        "slam: nor those left behind by less than this, in metres.",
+        0.0,
+        LARGE,
+    ),
+    Parameter(
+        "verify",
+        PipelineConfig.verify,
+        "Register accepted matches by LiDAR and publish those that agree as loop closures. "
+        "Needs points and a map with clouds.",
+    ),
+    Parameter(
+        "rate_limit_hz",
+        0.0,
+        "Answer at most so many images a second; 0: as many as the machine can.",
+        0.0,
+        1000.0,
+        dynamic=True,
+    ),
+    _IMAGE_TIMEOUT,
+    Parameter("stamps_log", "", "File for the stamps of the answered images, for `vpr_ros localize --only-stamps`."),
+)
+
+RECORDER_PARAMETERS = (
+    Parameter("output", "", "Folder of the training set; an existing recorded one gets another drive."),
+    Parameter("drive", RecordingConfig.drive, "Name of this drive; empty: the time of configure."),
+    Parameter("city", RecordingConfig.city, "Name of the area; drives of one area share one map frame."),
+    Parameter("condition", RecordingConfig.condition, "Light, season, weather in your words, for example night/rain."),
+    *SENSOR_PARAMETERS,
+    Parameter("require_cloud", RecordingConfig.require_cloud, "Skip images that have no LiDAR cloud."),
+    Parameter("spacing_m", RecordingConfig.spacing_m, "Record after so many metres.", 0.0, LARGE),
+    Parameter("heading_deg", RecordingConfig.heading_deg, "Or after turning by so many degrees.", 0.1, 360.0),
+    Parameter("jpeg_quality", RecordingConfig.jpeg_quality, "Quality of the recorded JPEG images.", 1, 100),
+    Parameter("max_width", RecordingConfig.max_width, "Wider images are shrunk to this width in pixels.", 16, 100_000),
+    _IMAGE_TIMEOUT,
+)
