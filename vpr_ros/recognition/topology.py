@@ -52,10 +52,21 @@ class _Columns:
 
     @classmethod
     def empty(cls, capacity: int) -> "_Columns":
-        integers = [np.zeros(capacity, dtype=np.int64) for _ in range(6)]
-        floats = [np.zeros(capacity) for _ in range(4)]
-        poses = [np.full((capacity, 4, 4), np.nan) for _ in range(2)]
-        return cls(*integers, *floats, np.zeros((capacity, 3)), *poses)
+        return cls(
+            ids=np.zeros(capacity, dtype=np.int64),
+            sessions=np.zeros(capacity, dtype=np.int64),
+            stamps_ns=np.zeros(capacity, dtype=np.int64),
+            kinds=np.zeros(capacity, dtype=np.int64),
+            segments=np.zeros(capacity, dtype=np.int64),
+            groups=np.zeros(capacity, dtype=np.int64),
+            coordinates=np.zeros(capacity),
+            widths=np.zeros(capacity),
+            gaps=np.zeros(capacity),
+            yaws=np.zeros(capacity),
+            positions=np.zeros((capacity, 3)),
+            T_map_base=np.full((capacity, 4, 4), np.nan),
+            T_odom_base=np.full((capacity, 4, 4), np.nan),
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
