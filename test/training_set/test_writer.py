@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.training_set import TrainingSetWriter, read_frame_table
-from vpr_ros.training_set.reader import read_image
 
 SECOND = 10**9
 
@@ -42,7 +42,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     assert np.allclose(table.positions_m, [[0, -2], [1.5, -2], [3, -2]])
     assert np.allclose(table.headings_rad, [0, 0.1, 0.2])
     for i in range(3):
-        assert np.abs(read_image(table.images[i]).astype(int) - picture(i)).mean() < 6
+        assert np.abs(pictures.read(table.images[i]).astype(int) - picture(i)).mean() < 6
         cloud = np.load(table.clouds[i])
         assert cloud.dtype == np.float16
         assert np.allclose(cloud, np.random.default_rng(i).normal(size=(40, 3)) * 30, rtol=1e-3, atol=1e-3)
@@ -70,7 +70,7 @@ def test_wide_images_are_shrunk_and_the_camera_is_noted(tmp_path):
         writer.set_camera(camera)
         writer.add(1, picture(height=100, width=200), np.eye(4))
         writer.set_camera(camera)
-    assert read_image(read_frame_table(tmp_path).images[0]).shape == (32, 64, 3)
+    assert pictures.read(read_frame_table(tmp_path).images[0]).shape == (32, 64, 3)
     noted = json.loads((tmp_path / "meta.json").read_text())["drives"][0]["camera"]
     assert noted["width"] == 200 and noted["K"][0][0] == 50
 
@@ -124,10 +124,12 @@ def test_kill_9_loses_at_most_the_frame_in_work(tmp_path):
     table = read_frame_table(tmp_path / "set")
     count = int((table.drives == "a").sum())
     assert told <= count <= told + 1
-    assert all(read_image(path).shape == (240, 320, 3) for path in table.images[:count:17])
+    assert all(pictures.read(path).shape == (240, 320, 3) for path in table.images[:count:17])
 
 
-@pytest.mark.parametrize("left", [[], ["frames.csv"], ["meta.json.partial"], ["frames.csv", "meta.json.partial"]])
+@pytest.mark.parametrize(
+    "left", [[], ["frames.csv"], ["meta.json.partial"], ["frames.csv", "meta.json.partial"], [".meta.json.7.part"]]
+)
 def test_a_kill_in_the_first_moments_leaves_a_folder_that_can_be_used(tmp_path, left):
     for name in left:
         (tmp_path / name).write_text("frame,dri")

@@ -6,13 +6,9 @@ Nothing here imports torch, open3d or rosbags.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-
-from vpr_ros import pictures
-from vpr_ros.errors import VprError
 
 CloudUnit = Literal["m", "normalised"]
 METRES: CloudUnit = "m"
@@ -91,28 +87,3 @@ class SelectedSamples(SampleSet):
         if set(sees) - set(self._sees):
             return np.arange(0)
         return np.flatnonzero(np.isin(self._rows, self._samples.holding(sees)))
-
-
-def read_rgb(path: Path) -> np.ndarray:
-    """The picture as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
-    pixels = pictures.read(path)
-    if pixels is None:
-        raise VprError(f"cannot read the image {path}: missing or torn; fetch, convert or render it again")
-    return pixels
-
-
-def read_npy_cloud(path: Path) -> np.ndarray:
-    """Points (N, 3) float32 of an `.npy` file with at least three columns; never runs a pickle inside it.
-
-    Raises VprError for a file that is missing, torn or holds something else.
-    """
-    try:
-        points = np.load(path, allow_pickle=False)
-        if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
-            raise ValueError(f"an array of shape {points.shape} and type {points.dtype}")
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VprError(
-            f"cannot read the cloud {path} ({reason}): an .npy array (N, 3) is needed; fetch or convert it again"
-        ) from None
-    return points[:, :3].astype(np.float32)

@@ -2,15 +2,13 @@
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros import __version__
-from vpr_ros.atomic import whole_text
-from vpr_ros.errors import VprError
+from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.evaluation.metrics import PrecisionRecall
 from vpr_ros.evaluation.report.condition_plots import conditions_picture
 from vpr_ros.training.evaluation.evaluate import ModelEvaluation
@@ -54,7 +52,7 @@ def write_evaluation(folder: str | Path, evaluation: ModelEvaluation) -> list[Pa
         json.dump(_plain(facts), stream, indent=1, allow_nan=False)
         stream.write("\n")
     title = f"{evaluation.model} on {evaluation.data}: AR@1 {recalls.ar1:.3f}, AR@1 % {recalls.ar1_percent:.3f}"
-    _bytes(folder / "conditions.png", conditions_picture(recalls, title).light)
+    write_whole(folder / "conditions.png", conditions_picture(recalls, title).light)
     names = ("evaluation.json", "conditions.csv", "run_pairs.csv", "precision_recall.csv", "conditions.png")
     return [folder / name for name in names]
 
@@ -72,16 +70,6 @@ def _csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([[f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows])
-
-
-def _bytes(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise VprError(f"cannot write {path}: {error.strerror or error}; choose another output folder") from error
 
 
 def _plain(value):

@@ -15,7 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.pictures import encode
+from vpr_ros.training_set.format import COLUMNS, META, TABLE
 
 PLACES_PER_CITY = 200  # a "city" is what one batch draws its negatives from
 SPACING_M = 1000.0  # places of one city never share a view
@@ -217,9 +219,9 @@ def render_cardboard_set(
     jobs = [(out, seed, place, views, size) for place in range(places)]
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(_render_place, jobs, chunksize=32))
-    with (out / "frames.csv").open("w", newline="") as stream:
+    with whole_text(out / TABLE) as stream:
         writer = csv.writer(stream)
-        writer.writerow("frame drive city x_m y_m heading_rad condition stamp_ns image cloud".split())
+        writer.writerow(COLUMNS)
         for place in range(places):
             city = f"cardboard{seed}-{place // PLACES_PER_CITY}"
             for view in range(views):
@@ -237,9 +239,8 @@ def render_cardboard_set(
                         "",
                     ]
                 )
-    (out / "meta.json").write_text(
-        json.dumps({"kind": "cardboard", "seed": seed, "places": places, "views": views, "size": size})
-    )
+    meta = {"kind": "cardboard", "seed": seed, "places": places, "views": views, "size": size}
+    write_whole(out / META, json.dumps(meta))
     return out
 
 

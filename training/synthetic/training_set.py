@@ -13,14 +13,13 @@ import numpy as np
 
 from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import yaw_of
 from vpr_ros.pictures import encode
 from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
+from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, encode_cloud, table_row
 
 CLOUD_FRAME = "base_link"
-COLUMNS = ("frame", "drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
 
 # A drive takes one entry of its group; groups go round, so that every city has bright, snowy and dark drives to pair.
 GROUPS = (
@@ -147,7 +146,7 @@ def stored_cloud(points: np.ndarray, drive: Drive, config: TrainingSetConfig) ->
 
 def _meta(config: TrainingSetConfig) -> dict:
     """What meta.json says of a set; sets with LiDAR name the frame of their clouds."""
-    meta = {"format": "vpr_ros training set", "version": 1, "world": WORLD_VERSION, **asdict(config)}
+    meta = {"format": FORMAT, "version": VERSION, "world": WORLD_VERSION, **asdict(config)}
     return json.loads(json.dumps(meta | ({"cloud_frame": CLOUD_FRAME} if config.with_lidar else {})))
 
 
@@ -156,7 +155,7 @@ def _require_same(out: Path, meta: dict) -> None:
 
     One that does not name its clouds' frame has them in base_link where they lack the ground, else in lidar_link.
     """
-    found = json.loads((out / "meta.json").read_text())
+    found = json.loads((out / META).read_text())
     found = json.loads(json.dumps(asdict(TrainingSetConfig(tuple(meta["seeds"]))))) | found
     if found["with_lidar"]:
         found.setdefault("cloud_frame", CLOUD_FRAME if found["above_ground_m"] > 0 else "lidar_link")
@@ -189,22 +188,10 @@ def _render_city(job) -> int:
             cloud = ""
             if frame.cloud is not None:
                 cloud = f"clouds/{name}/{frame.index:06d}.npy"
-                np.save(out / cloud, stored_cloud(frame.cloud, drive, config).astype(np.float16))
-            T = drive.T_map_base[frame.index]
-            rows.append(
-                [
-                    frame.index,
-                    f"{city_seed}-{number}",
-                    city_seed,
-                    f"{T[0, 3]:.3f}",
-                    f"{T[1, 3]:.3f}",
-                    f"{float(yaw_of(T)):.5f}",
-                    drive.conditions.label,
-                    frame.stamp_ns,
-                    image,
-                    cloud,
-                ]
-            )
+                (out / cloud).write_bytes(encode_cloud(stored_cloud(frame.cloud, drive, config)))
+            T, condition = drive.T_map_base[frame.index], drive.conditions.label
+            drive_name = f"{city_seed}-{number}"
+            rows.append(table_row(frame.index, drive_name, city_seed, T, condition, frame.stamp_ns, image, cloud))
         with whole_text(_part(out, city_seed, number)) as stream:
             csv.writer(stream).writerows(rows)
     return len(numbers)
@@ -239,10 +226,10 @@ def render_training_set(
     meta = _meta(config)
     try:
         (out / "parts").mkdir(parents=True, exist_ok=True)
-        if (out / "meta.json").exists():
+        if (out / META).exists():
             _require_same(out, meta)
         else:
-            (out / "meta.json").write_text(json.dumps(meta, indent=1))
+            (out / META).write_text(json.dumps(meta, indent=1))
     except (OSError, ValueError) as error:
         raise VprError(f"{out} cannot hold a training set ({error}); choose another folder") from None
     numbers = range(config.first_drive, config.first_drive + drives_per_city)
@@ -257,7 +244,7 @@ def render_training_set(
         done += count
         if progress:
             progress(done, total)
-    with whole_text(out / "frames.csv") as stream:
+    with whole_text(out / TABLE) as stream:
         csv.writer(stream).writerow(COLUMNS)
         for seed in config.seeds:
             for number in numbers:

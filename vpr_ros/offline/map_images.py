@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PlaceMap
 
@@ -13,9 +13,8 @@ def map_images(place_map: PlaceMap, ids: Iterable[int]) -> list[np.ndarray]:
     """Thumbnails (H, W, 3) uint8 RGB of keyframes. Raises VprError naming a keyframe that has none."""
     images = []
     for keyframe_id in ids:
-        jpeg = place_map.thumbnail(int(keyframe_id))
-        image = None if jpeg is None else cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        image = pictures.decode(place_map.thumbnail(int(keyframe_id)))
         if image is None:
             raise VprError(f"keyframe {keyframe_id} of map {place_map.path} has no readable thumbnail.")
-        images.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        images.append(image)
     return images

@@ -1,25 +1,25 @@
 """The origins of GNSS poses in a training set: all drives of a city have to stand in one frame."""
 
 import json
-import os
 from pathlib import Path
 
+from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.training_set.format import META, ORIGINS
 
-NAME = "gnss_origins.json"
 Datum = tuple[float, float, float]  # latitude, longitude in degrees, altitude in metres
 
 
 class Origins:
-    """What a set's folder knows of the origin of one city's poses.
+    """The origin of one city's poses, as a set's folder records it.
 
-    A bag with satellite fixes has poses relative to its first fix unless it is told another origin. The first such
+    A bag with satellite fixes has poses relative to its first fix unless another origin is given. The first such
     drive of a city writes its origin here, and every later one is read with it. Poses in the map frame that do not
-    come from fixes have an origin that nobody knows: the two kinds are not mixed. VprError for a damaged file.
+    come from fixes have an unknown origin: the two kinds are not mixed. VprError for a damaged file.
     """
 
     def __init__(self, folder: Path, city: str):
-        self._path, self._city = folder / NAME, city
+        self._path, self._city = folder / ORIGINS, city
         self._all: dict[str, Datum] = {}
         self._folder = folder
         try:
@@ -54,18 +54,18 @@ class Origins:
         if datum is None or self.datum is not None:
             return
         self._all[self._city] = _datum(datum)
-        partial = self._path.with_name(NAME + ".partial")
-        try:
-            partial.write_text(json.dumps(self._all, indent=1), encoding="utf-8")
-            os.replace(partial, self._path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise VprError(f"{self._path} cannot be written ({error.strerror}); check space and rights") from None
+        write_whole(
+            self._path,
+            json.dumps(self._all, indent=1),
+            explain=lambda error: VprError(
+                f"{self._path} cannot be written ({error.strerror}); check space and rights"
+            ),
+        )
 
     def _others(self) -> bool:
         """Whether the city has drives with poses in the map frame."""
         try:
-            drives = json.loads((self._folder / "meta.json").read_text(encoding="utf-8"))["drives"]
+            drives = json.loads((self._folder / META).read_text(encoding="utf-8"))["drives"]
             return any(entry["city"] == self._city and entry["poses"] == "map" for entry in drives)
         except (OSError, ValueError, KeyError, TypeError):
             return False

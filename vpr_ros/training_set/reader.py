@@ -1,22 +1,14 @@
-"""The training set on disk: `meta.json`, `frames.csv`, JPEG images and fp16 `.npy` clouds.
-
-Bags, public data sets and synthetic drives are all converted to this form, so that training needs neither
-rosbags nor a renderer. Columns of `frames.csv`: frame, drive, city, x_m, y_m, heading_rad, condition, stamp_ns,
-image, cloud (paths relative to the folder; `cloud` may be empty). Poses of one city share one frame; cities are far
-from one another.
-"""
+"""Reading training sets: the tables of one or several folders as aligned columns."""
 
 import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vpr_ros.errors import VprError
-
-REQUIRED = ("drive", "city", "x_m", "y_m", "heading_rad", "condition", "stamp_ns", "image", "cloud")
+from vpr_ros.training_set.format import COLUMNS, META, TABLE
 
 
 @dataclass(frozen=True)
@@ -59,18 +51,18 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
     """Read the frame tables of training-set folders into one; raises VprError for a folder of another layout."""
     rows: list[tuple[Path, dict]] = []
     for folder in map(Path, folders):
-        table = folder / "frames.csv"
-        if not (folder / "meta.json").is_file() or not table.is_file():
+        table = folder / TABLE
+        if not (folder / META).is_file() or not table.is_file():
             raise VprError(
                 f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'"
             )
         try:
-            json.loads((folder / "meta.json").read_text())
+            json.loads((folder / META).read_text())
         except ValueError as error:
             raise VprError(f"{folder}/meta.json is not valid JSON ({error}); convert or render the set again") from None
         with table.open(newline="") as stream:
             reader = csv.DictReader(stream)
-            missing = [c for c in REQUIRED if c not in (reader.fieldnames or [])]
+            missing = [c for c in COLUMNS[1:] if c not in (reader.fieldnames or [])]
             if missing:
                 raise VprError(f"{table} lacks the columns {', '.join(missing)}; convert or render the set again")
             rows += [(folder, row) for row in reader]
@@ -98,11 +90,3 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
         folder, row = rows[int(np.argmax(lost))]
         raise VprError(f"{folder}/frames.csv: frame {row.get('frame', '')} of drive {row['drive']} has no finite pose")
     return table
-
-
-def read_image(path: Path) -> np.ndarray:
-    """The image as (H, W, 3) uint8 RGB; raises VprError where the file is missing or torn."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise VprError(f"cannot read the training image {path}: missing or torn; convert or render the set again")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

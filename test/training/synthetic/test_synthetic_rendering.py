@@ -17,7 +17,8 @@ from vpr_ros.training.synthetic.conditions import CameraConfig, LidarConfig, nam
 from vpr_ros.training.synthetic.drive import plan_drive
 from vpr_ros.training.synthetic.rendering.camera import render_depth
 from vpr_ros.training.synthetic.rendering.lidar import render_scan
-from vpr_ros.training.synthetic.training_set import COLUMNS, render_training_set
+from vpr_ros.training.synthetic.training_set import render_training_set
+from vpr_ros.training_set.format import COLUMNS
 
 CAMERA = CameraConfig(width=64, height=48)
 LIDAR = LidarConfig(beams=16, azimuths=240, noise_m=0.0, dropout=0.0)

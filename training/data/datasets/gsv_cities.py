@@ -18,8 +18,9 @@ from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import geodetic_to_enu, planar_transform
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet, read_rgb
+from vpr_ros.training.data.sample import METRES, Sample, SampleSet
 from vpr_ros.training.data.sampling.pairs import Key
+from vpr_ros.training.data.sensor_files import read_rgb
 
 CITY_STRIDE = 100_000  # between the numbers of one city's places and the next one's
 MISSING_TOLERATED = 0.02  # of a city's pictures

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.geometry import planar_transform
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet, read_npy_cloud, read_rgb
+from vpr_ros.training.data.sample import METRES, Sample, SampleSet
+from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
 from vpr_ros.training_set.reader import read_frame_table
 
 

@@ -17,7 +17,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
 from vpr_ros.training.data.datasets.pointnetvlad.splits import EvaluationSplit, RunTable, TrainingSplit
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
-from vpr_ros.training.data.sample import BOTH, NORMALISED, Sample, SampleSet, read_rgb
+from vpr_ros.training.data.sample import BOTH, NORMALISED, Sample, SampleSet
+from vpr_ros.training.data.sensor_files import read_rgb
 
 POINTS = 4096
 # (set, kind) -> folder of the clouds, table of their centroids
