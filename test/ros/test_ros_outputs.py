@@ -15,9 +15,10 @@ from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from vpr_ros.geometry import planar_transform
-from vpr_ros.nodes.outputs import publishers as outputs_module
+from vpr_ros.nodes.outputs import outputs as outputs_module
 from vpr_ros.nodes.outputs.messages import time_of
-from vpr_ros.nodes.outputs.publishers import TOPICS, Outputs
+from vpr_ros.nodes.outputs.outputs import Outputs
+from vpr_ros.nodes.outputs.publishers import TOPICS
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.runtime.answer import Answer
@@ -74,7 +75,7 @@ def listeners(robot, bench, names=tuple(KINDS)):
     for name in names:
         profile = qos(latched=name in ("keyframes", "vision_info"), reliable="image" not in name)
         heard[name] = robot.listen(f"/vpr/{name}", KINDS[name], profile)
-    wait_until(lambda: all(bench.outputs._publishers[name].get_subscription_count() for name in names))
+    wait_until(lambda: all(bench.outputs.publishers.subscriptions(name) for name in names))
     return heard
 
 
@@ -209,7 +210,7 @@ def test_publishing_after_a_shutdown_is_silent_with_a_reason(bench):
     bench.outputs.publish(answer(ACCEPTED), POSE, initial=True)
     bench.outputs.publish_keyframes()
     bench.outputs.publish_vision_info()
-    assert "shut down" in bench.outputs.silence
+    assert "shut down" in bench.outputs.publishers.silence
 
 
 def test_every_topic_is_heard_here():

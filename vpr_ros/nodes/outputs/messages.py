@@ -31,11 +31,12 @@ def time_of(stamp_ns: int) -> Time:
 
 
 def header_of(stamp_ns: int, frame_id: str) -> Header:
+    """A header with an exact stamp."""
     return Header(stamp=time_of(stamp_ns), frame_id=frame_id)
 
 
 def class_id(map_id: str, keyframe_id: int) -> str:
-    """Name of a keyframe wherever a message has room for a word: `<map_id>/<keyframe id>`."""
+    """Name of a keyframe in the string fields of messages: `<map_id>/<keyframe id>`."""
     return f"{map_id}/{keyframe_id}"
 
 
@@ -59,7 +60,9 @@ def pose_with_covariance(T: np.ndarray | None, covariance: np.ndarray | None) ->
     return message
 
 
-def stamped_pose(T: np.ndarray, covariance: np.ndarray, stamp_ns: int, frame_id: str) -> PoseWithCovarianceStamped:
+def stamped_pose(
+    T: np.ndarray | None, covariance: np.ndarray | None, stamp_ns: int, frame_id: str
+) -> PoseWithCovarianceStamped:
     """The pose of something at `stamp_ns`, seen in the frame `frame_id`."""
     return PoseWithCovarianceStamped(header=header_of(stamp_ns, frame_id), pose=pose_with_covariance(T, covariance))
 
@@ -109,6 +112,7 @@ def vision_info(*, method: str, location: str, version: int, frame_id: str) -> V
 
 
 def jpeg(data: bytes, stamp_ns: int, frame_id: str) -> CompressedImage:
+    """The bytes of a JPEG file as a message."""
     return CompressedImage(header=header_of(stamp_ns, frame_id), format="jpeg", data=array("B", data))
 
 
