@@ -8,10 +8,10 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import Projection
-from vpr_ros.training.data.datasets.gsv_cities import PlaceVisits
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.masks import masks_by_place, masks_by_pose
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
+from vpr_ros.training.data.sampling.visits import PlaceVisits
 from vpr_ros.training.losses import contrastive_loss
 
 PLACES, IMAGES_PER_PLACE, CITIES_PER_BATCH = 32, 4, 4

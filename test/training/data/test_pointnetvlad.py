@@ -1,4 +1,4 @@
-"""Splits, masks and folders of the PointNetVLAD benchmark, and its pickles read without running them."""
+"""Splits and folders of the PointNetVLAD benchmark, and its pickles read without running them."""
 
 import os
 import pickle
@@ -8,7 +8,6 @@ import types
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
@@ -26,42 +25,12 @@ from vpr_ros.training.data.datasets.pointnetvlad.splits import (
     oxford_test_runs,
 )
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sampling.masks import masks_by_lists, masks_by_position, within
 
 HOME = np.array([5735300.0, 620300.0])  # around the test squares
 
 
 def places(n, seed, spread=400.0):
     return HOME + np.random.default_rng(seed).uniform(-spread, spread, (n, 2))
-
-
-# -- masks and neighbours ----------------------------------------------------------------------------------------------
-
-
-def test_masks_by_lists_are_those_of_two_loops():
-    split = TrainingSplit.build([f"oxford/r/f/{i}.bin" for i in range(60)], places(60, 1, 60.0), squares=())
-    rows = [3, 17, 17, 40, 8, 59, 21]
-    positives, negatives = split.masks(rows)
-    for i, a in enumerate(rows):
-        for j, b in enumerate(rows):
-            assert positives[i, j] == (b in split.positives[a] and a != b)
-            assert negatives[i, j] == (b not in split.non_negatives[a] and a != b)
-    at = torch.from_numpy(split.positions[rows])
-    by_position = masks_by_position(at, torch.zeros(len(rows), dtype=torch.long), torch.tensor(rows))
-    assert (positives == by_position[0].numpy()).all() and (negatives == by_position[1].numpy()).all()
-    same = masks_by_lists([0, 1], [np.array([0, 1]), np.array([])], [np.array([]), np.array([])])
-    assert same[0].tolist() == [[False, True], [False, False]] and not same[1].diagonal().any()
-
-
-def test_neighbours_are_those_of_two_loops():
-    a, b = places(150, 2, 50.0), places(90, 3, 50.0)
-    b[0] = a[0] + [0.0, 25.0]
-    for queries, targets in [(a, None), (a, b)]:
-        for i, found in enumerate(within(queries, 25.0, of=targets)):
-            others = queries if targets is None else targets
-            assert found.tolist() == [j for j, p in enumerate(others) if np.linalg.norm(p - queries[i]) <= 25.0]
-    assert 0 in within(a, 25.0, of=b)[0]
-    assert within(np.empty((0, 2)), 5.0) == []
 
 
 # -- splits from positions ---------------------------------------------------------------------------------------------

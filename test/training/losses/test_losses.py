@@ -2,13 +2,11 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning import losses as oracle
 from pytorch_metric_learning import miners
 
-from vpr_ros.training.data.sampling.masks import masks_by_pose
 from vpr_ros.training.losses import LOSSES, contrastive_loss, multi_similarity_loss
 
 
@@ -98,13 +96,3 @@ def test_a_gradient_step_pulls_a_place_together(name):
         return float((y @ y.T)[positives].mean() - (y @ y.T)[negatives].mean())
 
     assert gap(moved) > gap(x)
-
-
-def test_masks_by_pose_follow_distance_heading_and_city():
-    xy = torch.tensor([[0.0, 0], [2, 0], [8, 0], [20, 0], [0, 0], [0, 0]])
-    heading = torch.tensor([0.0, 2 * np.pi - 0.1, 0, 0, np.pi, 0])
-    city = torch.tensor([0, 0, 0, 0, 0, 1])
-    positives, negatives = masks_by_pose(xy, heading, city, positive_m=3, positive_rad=0.35, negative_m=15)
-    assert positives[0].tolist() == [False, True, False, False, False, False]
-    assert negatives[0].tolist() == [False, False, False, True, True, True]
-    assert not (positives & negatives).any() and (positives == positives.T).all()

@@ -21,18 +21,6 @@ def batch(seed, count=14, dim=5, spread=1.0):
     return embeddings, positions, areas, torch.arange(count)
 
 
-def naive_masks(positions, areas, rows, positive_m, non_negative_m):
-    n = len(rows)
-    positive, negative = np.zeros((n, n), bool), np.zeros((n, n), bool)
-    for i in range(n):
-        for j in range(n):
-            gap = math.dist(positions[i].tolist(), positions[j].tolist())
-            inside = bool(areas[i] == areas[j])
-            positive[i, j] = inside and gap <= positive_m and bool(rows[i] != rows[j])
-            negative[i, j] = not (inside and gap <= non_negative_m)
-    return positive, negative
-
-
 def naive_triplet(embeddings, positive, negative, margin):
     def d(i, j):
         return math.dist(embeddings[i].tolist(), embeddings[j].tolist())
@@ -46,27 +34,6 @@ def naive_triplet(embeddings, positive, negative, margin):
             terms.append(max(0.0, d(a, p) - min(d(a, q), d(p, q)) + margin))
     active = [t for t in terms if t > 0]
     return (sum(active) / len(active) if active else 0.0), len(terms), len(active)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_masks_are_those_of_a_loop(seed):
-    _, positions, areas, rows = batch(seed)
-    rows[3] = rows[2]  # one element twice in a batch
-    positions[3] = positions[2]
-    found = masks_by_position(positions, areas, rows, positive_m=10, non_negative_m=50)
-    expected = naive_masks(positions, areas, rows, 10, 50)
-    assert all((a.numpy() == b).all() for a, b in zip(found, expected, strict=True))
-    assert found[0].any() and found[1].any() and not found[0][2, 3]
-
-
-def test_the_limits_of_the_masks():
-    positions = torch.tensor([[0.0, 0], [10, 0], [10.01, 0], [50, 0], [50.01, 0]], dtype=torch.float64)
-    areas = torch.zeros(5, dtype=torch.long)
-    positive, negative = masks_by_position(positions, areas, torch.arange(5))
-    assert positive[0].tolist() == [False, True, False, False, False]
-    assert negative[0].tolist() == [False, False, False, False, True]
-    _, elsewhere = masks_by_position(positions, torch.arange(5), torch.arange(5))
-    assert elsewhere[0].tolist() == [False, True, True, True, True], "other areas are negatives however near"
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -15,7 +15,7 @@ from vpr_ros.geometry import invert
 from vpr_ros.training.synthetic.bags import odometry_between, write_drive_bag
 from vpr_ros.training.synthetic.conditions import CameraConfig, LidarConfig, named_conditions
 from vpr_ros.training.synthetic.drive import plan_drive
-from vpr_ros.training.synthetic.rendering.camera import render_depth
+from vpr_ros.training.synthetic.rendering.camera import camera_rays
 from vpr_ros.training.synthetic.rendering.lidar import render_scan
 from vpr_ros.training.synthetic.training_set import render_training_set
 from vpr_ros.training_set.format import COLUMNS
@@ -26,6 +26,12 @@ LIDAR = LidarConfig(beams=16, azimuths=240, noise_m=0.0, dropout=0.0)
 
 def _drive(name="day", seed=1, length_m=80.0, **changes):
     return plan_drive(7, named_conditions(name, seed=seed), CAMERA, LIDAR, length_m=length_m, spacing_m=10, **changes)
+
+
+def ray_lengths(scene, camera, T_city_base):
+    """Distance along each pixel's ray (H, W) in metres, inf for sky."""
+    origin, directions = camera_rays(replace(camera, supersample=1), T_city_base)
+    return scene.cast(origin, directions)["t_hit"].reshape(camera.height, camera.width)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +53,7 @@ def test_scan_points_project_onto_the_depth_of_the_picture(day):
     drive, frames = day
     compared = 0
     for index in (1, 4, 6):
-        depth = render_depth(drive.scene(7), replace(CAMERA, width=320, height=240), drive.T_city_base[index])
+        depth = ray_lengths(drive.scene(7), replace(CAMERA, width=320, height=240), drive.T_city_base[index])
         K = replace(CAMERA, width=320, height=240).K
         T = invert(drive.T_base_cameralink @ drive.T_cameralink_optical) @ drive.T_base_lidar
         p = frames[index].cloud @ T[:3, :3].T + T[:3, 3]
@@ -78,7 +84,7 @@ def test_axes_follow_rep_103(day):
 
 def test_sky_is_above_and_road_below(day):
     drive, _ = day
-    depth = np.stack([render_depth(drive.scene(7), CAMERA, T) for T in drive.T_city_base])
+    depth = np.stack([ray_lengths(drive.scene(7), CAMERA, T) for T in drive.T_city_base])
     assert np.isinf(depth[:, :16]).mean() > 0.02
     assert depth[:, -6:].max() < 12  # the lowest rows see the road or a car, never a hole
 
@@ -117,7 +123,7 @@ def test_no_crown_swallows_the_camera():
     for seed in (7, 12):
         drive = plan_drive(seed, camera=CAMERA, length_m=240, spacing_m=8)
         scene = drive.scene(seed)
-        near = [np.median(render_depth(scene, CAMERA, T)) for T in drive.T_city_base]
+        near = [np.median(ray_lengths(scene, CAMERA, T)) for T in drive.T_city_base]
         assert np.mean(np.array(near) < 2.0) < 0.02
 
 

@@ -43,15 +43,6 @@ def camera_rays(camera: CameraConfig, T_city_base: np.ndarray) -> tuple[np.ndarr
     return T[:3, 3], d.astype(np.float32)
 
 
-def render_depth(scene: Scene, camera: CameraConfig, T_city_base: np.ndarray) -> np.ndarray:
-    """Distance along each pixel's ray (H, W) float32 metres, inf for sky; no supersampling."""
-    from dataclasses import replace
-
-    camera = replace(camera, supersample=1)
-    origin, d = camera_rays(camera, T_city_base)
-    return scene.cast(origin, d)["t_hit"].reshape(camera.height, camera.width)
-
-
 def render_image(scene: Scene, light: Light, camera: CameraConfig, T_city_base: np.ndarray, seed) -> np.ndarray:
     """(height, width, 3) uint8 RGB; `seed` (ints) decides noise and falling snow or rain."""
     rng = np.random.default_rng(seed)
