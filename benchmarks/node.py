@@ -1,7 +1,7 @@
-"""The vpr node as a robot sees it: stamp-to-match latency at camera rates, and answers to parameter calls meanwhile.
+"""The vpr node from the robot's side: stamp-to-match latency at camera rates, and answers to parameter calls meanwhile.
 
 A real node, a camera in a process of its own (640x480, stamped by the system's clock when an image leaves) and a
-listener here, all on this machine. The yardstick is the bare network: `describe` of the same pictures, decoded, with
+subscriber here, all on this machine. The reference is the bare network: `describe` of the same pictures, decoded, with
 the same threads, timed in this process while nothing else runs. Needs a sourced ROS 2.
 
     python benchmarks/node.py --repeats 3
@@ -102,7 +102,7 @@ def camera(rate_hz: float, seconds: float, folder: str, raw: bool) -> None:
 
 
 class Bench:
-    """The node under test and the listener."""
+    """The node under test and its subscriber."""
 
     def __init__(self, folder: Path, settings: argparse.Namespace):
         import rclpy
@@ -122,13 +122,13 @@ class Bench:
         rclpy.init()
         self.node = rclpy.create_node("bench")
         self.latencies_ms: list[float] = []
-        self.node.create_subscription(Detection3D, "/vpr/matches", self._hear, 100)
+        self.node.create_subscription(Detection3D, "/vpr/matches", self._on_match, 100)
 
     def _python(self, code: str, *arguments: str, output: Any = None) -> subprocess.Popen:
         command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}", *arguments]
         return subprocess.Popen(command, stdout=output or self.log, stderr=self.log)
 
-    def _hear(self, msg) -> None:
+    def _on_match(self, msg) -> None:
         stamp_ns = msg.header.stamp.sec * SECOND_NS + msg.header.stamp.nanosec
         self.latencies_ms.append((time.time_ns() - stamp_ns) / 1e6)
 

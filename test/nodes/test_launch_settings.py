@@ -9,7 +9,7 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
-from vpr_ros.nodes.launching.settings import ask_bag, launch_settings
+from vpr_ros.nodes.launching.settings import launch_settings, topics_of_bag
 from vpr_ros.nodes.launching.values import log_arguments, truth_value
 from vpr_ros.nodes.parameters import documents
 from vpr_ros.nodes.parameters.tables import VPR_PARAMETERS
@@ -295,9 +295,9 @@ def test_the_look_into_a_bag_from_another_interpreter_says_the_same(write_bag, m
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     asked = {"image": "", "odom": "", "points": "none"}
-    assert ask_bag(str(bag), asked, ("image", "odom")) == bag_topics(str(bag), asked, ("image", "odom"))
+    assert topics_of_bag(str(bag), asked, ("image", "odom")) == bag_topics(str(bag), asked, ("image", "odom"))
     with pytest.raises(VprError, match="has no topic /left; it has /camera"):
-        ask_bag(str(bag), {"image": "/left"}, ("image",))
+        topics_of_bag(str(bag), {"image": "/left"}, ("image",))
 
 
 def test_an_interpreter_without_the_libraries_is_told_of_in_one_sentence(write_bag):

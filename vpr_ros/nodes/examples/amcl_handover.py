@@ -1,4 +1,4 @@
-"""Gives AMCL (or whoever listens on `initialpose`) its start: asks the node vpr where the robot is, once.
+"""Gives AMCL (or another subscriber of `initialpose`) its start: asks the node vpr where the robot is, once.
 
 AMCL scatters its particles anew with every initial pose, so a pose is handed over once and never streamed. It carries
 the pose forward by odometry from the header's stamp, which therefore stays the image's.
@@ -37,7 +37,7 @@ PARAMETERS = (
     Parameter("timeout_s", 0.0, "Give up after so many seconds, with exit code 1; 0: never.", 0.0, 1e9, read_only=True),
 )
 TICK_S = 0.25
-TELL_EVERY_S = 5.0
+REPORT_PERIOD_S = 5.0
 
 
 class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
@@ -48,10 +48,10 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
         declare(self, PARAMETERS)
         self._values = values_of(self, PARAMETERS)
         self.outcome: bool | None = None  # handed over, given up, or neither yet
-        self._asked = False
+        self._called = False
         self._ready_for = 0
         self._started = time.monotonic()
-        self._told = self._started - TELL_EVERY_S + 2.0
+        self._reported_at = self._started - REPORT_PERIOD_S + 2.0
         self._relocalize = self.create_client(Trigger, "vpr/relocalize")
         self._service = self.resolve_service_name("vpr/relocalize")
         self._subscription = self.create_subscription(PoseWithCovarianceStamped, "vpr/initial_pose", self._on_pose, 1)
@@ -69,17 +69,17 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
         waiting_for = self._missing()
         if timeout_s and now - self._started > timeout_s:
             self._end(False, f"no pose was handed over in {timeout_s:g} s: {waiting_for or 'no place was accepted'}")
-        elif waiting_for is None and not self._asked:
+        elif waiting_for is None and not self._called:
             # Two ticks in a row: what discovery has just found may take a moment until messages get through.
             self._ready_for += 1
             if self._ready_for >= 2:
-                self._ask()
-        elif now - self._told > TELL_EVERY_S:
-            self._told = now
+                self._call()
+        elif now - self._reported_at > REPORT_PERIOD_S:
+            self._reported_at = now
             self.get_logger().info(f"waiting: {waiting_for or 'no place is accepted yet'}")
 
     def _missing(self) -> str | None:
-        """What has to be there before it makes sense to ask; the one message must not be sent to nobody."""
+        """What is missing before the call makes sense; the one message must not be sent without a subscriber."""
         if not self._relocalize.service_is_ready():
             return f"the service {self._service} is not there (is the node vpr running?)"
         if not self.count_publishers(self._subscription.topic_name):
@@ -88,8 +88,8 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
             return f"nobody listens on {self._publisher.topic_name} (is AMCL running?)"
         return None
 
-    def _ask(self) -> None:
-        self._asked = True
+    def _call(self) -> None:
+        self._called = True
         self._relocalize.call_async(Trigger.Request()).add_done_callback(self._on_reply)
 
     def _on_reply(self, future: Any) -> None:
@@ -98,8 +98,8 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
             self._end(False, f"{self._service} refused: {reply.message}")
 
     def _on_pose(self, message: Any) -> None:
-        if not self._asked or self.outcome is not None:
-            return  # asked for by somebody else
+        if not self._called or self.outcome is not None:
+            return  # requested by another node
         frame, wanted = message.header.frame_id, self._values["map_frame"]
         if frame != wanted:
             self._end(
@@ -111,7 +111,7 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
         std_m = max(message.pose.covariance[0], message.pose.covariance[7], 0.0) ** 0.5
         if self._values["max_std_m"] and not std_m <= self._values["max_std_m"]:
             self.get_logger().info(f"a pose with a standard deviation of {std_m:.2f} m is too vague: asking again")
-            self._asked = False
+            self._called = False
             return
         self._publisher.publish(message)
         if hasattr(self._publisher, "wait_for_all_acked"):

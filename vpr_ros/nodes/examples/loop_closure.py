@@ -85,7 +85,7 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self._settled_ns = -1  # the newest image that became a keyframe, or did not
         self._early: deque[tuple[Callable, Any]] = deque(maxlen=WAITING)  # loops of images that are not settled yet
         self._map_stamps: dict[str, int] = {}  # "<map id>/<keyframe id>" -> stamp in ns
-        # Best effort hears every publisher; deep, because here every stamp counts and not only the newest.
+        # Best effort receives from every publisher; deep, because here every stamp counts and not only the newest.
         best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(FRAMES[values["frames"]], values["frames"], self._on_frame, best_effort)
         self.create_subscription(Odometry, "odom", self._on_odometry, best_effort)
@@ -132,7 +132,7 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
             self._poses[stamp_ns] = T
             self._stamps.add(stamp_ns)
 
-    # What vpr_ros says
+    # Outputs of vpr_ros
 
     def _on_candidate(self, message) -> None:
         if len(message.data) != 2 or not np.isfinite(message.data).all():
@@ -149,7 +149,7 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
             self.get_logger().warning(f"candidate {query_s:.6f} -> {keyframe_s:.6f} is not joined: {reasons}")
             return
         self.counts["joined"] += 1
-        self.get_logger().info(f"loop: {_words(query)} is at the place of {_words(keyframe)}")
+        self.get_logger().info(f"loop: {_seconds(query)} is at the place of {_seconds(keyframe)}")
         self._constraints.publish(self._pair(keyframe, self._poses[keyframe], query, self._poses[query]))
 
     def _why(self, seconds: float) -> str:
@@ -172,14 +172,16 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         keyframe = self._map_stamps.get(name)
         if keyframe not in self._poses or query not in self._poses:
             self.counts["closures elsewhere"] += 1
-            self.get_logger().info(f"{_words(query)} was registered with keyframe {name}: not two own keyframes")
+            self.get_logger().info(f"{_seconds(query)} was registered with keyframe {name}: not two own keyframes")
             return
         self.counts["closures"] += 1
         p, q = message.pose.pose.position, message.pose.pose.orientation
         T_keyframe_query = make_transform((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
         measured = self._poses[keyframe] @ T_keyframe_query
         drift_m = np.linalg.norm((invert(measured) @ self._poses[query])[:3, 3])
-        self.get_logger().info(f"verified loop: {_words(query)} with keyframe {name}; odometry is {drift_m:.2f} m off")
+        self.get_logger().info(
+            f"verified loop: {_seconds(query)} with keyframe {name}; odometry is {drift_m:.2f} m off"
+        )
         self._verified.publish(self._pair(keyframe, self._poses[keyframe], query, measured))
 
     def _pair(self, older_ns: int, T_older: np.ndarray, newer_ns: int, T_newer: np.ndarray) -> Any:
@@ -195,7 +197,7 @@ def _stamp_of(message) -> int:
     return message.header.stamp.sec * NANO + message.header.stamp.nanosec
 
 
-def _words(stamp_ns: int) -> str:
+def _seconds(stamp_ns: int) -> str:
     return f"{stamp_ns // NANO}.{stamp_ns % NANO:09d}"
 
 

@@ -190,7 +190,7 @@ class Inputs:
         self._health.seen("image")
 
     def _on_camera_info(self, msg) -> None:
-        self._camera_msg = msg  # decoded when it is asked for
+        self._camera_msg = msg  # decoded on demand
 
     def _on_jump(self, _) -> None:
         self._clock_jumped = True  # handled by the worker: a clock's callback must be quick

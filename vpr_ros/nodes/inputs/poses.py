@@ -54,7 +54,7 @@ class Poses:
         return child if child and self._link() is None else self._settings.base_frame.strip("/")
 
     def start(self) -> None:
-        """Subscribe what the settings ask for."""
+        """Subscribe what the settings name."""
         self._forget()
         source = self._settings.odom_source
         if source in ("auto", "topic"):

@@ -26,14 +26,16 @@ def publisher_problems(
         return [f"nobody publishes {topic} ({msgtype}); {advice or 'check the remapping'}"] if required else []
     sentences = []
     for publisher in publishers:
-        who = _name(publisher)
+        name = _name(publisher)
         if publisher.topic_type != msgtype:
             sentences.append(
-                f"{who} publishes {topic} as {publisher.topic_type}, not {msgtype}"
+                f"{name} publishes {topic} as {publisher.topic_type}, not {msgtype}"
                 f"{_other_type(msgtype, publisher.topic_type)}"
             )
         elif reason := incompatible(publisher):
-            sentences.append(f"QoS of {who} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}")
+            sentences.append(
+                f"QoS of {name} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}"
+            )
     # One publisher that reaches this node is enough; the others matter only while nothing arrives.
     return sentences if len(sentences) == len(publishers) else []
 
@@ -80,11 +82,10 @@ def compatibility(publisher_qos: Any, subscription_qos: Any) -> str:
 
 def _compare(publisher_qos: Any, subscription_qos: Any) -> str:
     reasons = []
-    for policy, strong, weak in (
-        ("reliability", "RELIABLE", "BEST_EFFORT"),
-        ("durability", "TRANSIENT_LOCAL", "VOLATILE"),
+    for policy, offered, asked, strong, weak in (
+        ("reliability", publisher_qos.reliability.name, subscription_qos.reliability.name, "RELIABLE", "BEST_EFFORT"),
+        ("durability", publisher_qos.durability.name, subscription_qos.durability.name, "TRANSIENT_LOCAL", "VOLATILE"),
     ):
-        offered, asked = getattr(publisher_qos, policy).name, getattr(subscription_qos, policy).name
         if (offered, asked) == (weak, strong):
             reasons.append(f"{policy} is {offered.lower()}, {asked.lower()} is asked")
     return " and ".join(reasons)

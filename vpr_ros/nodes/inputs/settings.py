@@ -34,7 +34,7 @@ class InputSettings:
     clouds: bool = False  # observations carry clouds
     clouds_needed: bool = True  # a topic `points` without publisher is reported
     mapping: bool = False  # observations carry T_map_base
-    mount: bool = True  # T_base_camera will be asked for
+    mount: bool = True  # T_base_camera is used
 
     @classmethod
     def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool, **more: Any) -> "InputSettings":

@@ -1,4 +1,4 @@
-"""TF as the nodes use it: tf2 does the mathematics, Links knows when each link was measured."""
+"""TF for the nodes: tf2 computes the poses, Links keeps when each link was measured."""
 
 import threading
 
@@ -17,7 +17,7 @@ _KEPT_S = 30
 
 
 class _Listener(tf2_ros.TransformListener):
-    """Feeds the buffer as its base does, and tells `links` of every link afterwards."""
+    """Feeds the buffer as its base does, and adds every link to `links` afterwards."""
 
     def __init__(self, buffer, node, links: Links):
         self._links = links
@@ -94,7 +94,7 @@ class TransformInput:
         return self._sample(target, source, 0) if self.links.fixed(target, source) else None
 
     def lookup(self, target: str, source: str, stamp: int) -> np.ndarray:
-        """T_target_source (4, 4) at a stamp; VprError that says what TF lacks."""
+        """T_target_source (4, 4) at a stamp; VprError that names what TF lacks."""
         target, source = target.strip("/"), source.strip("/")
         if not target or not source:
             raise VprError("a message names no frame; let its driver set header.frame_id")

@@ -1,4 +1,4 @@
-"""Which topics of a bag a node should listen to, told as JSON: a program, BAG ROLE=NAME ... -> JSON.
+"""Which topics of a bag a node subscribes, as JSON: a program, BAG ROLE=NAME ... -> JSON.
 
 A program of its own, because `ros2 launch` may run in an interpreter that does not see the libraries that read bags.
 ROS-free.

@@ -37,7 +37,7 @@ class LaunchSettings:
     notes: list[str] = field(default_factory=list)  # sentences for the user
 
 
-def ask_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
+def topics_of_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
     """The answer of `bag_topics`, from the `python3` of the environment: the one that the nodes run in, too."""
     roles = [f"{'!' if role in needed else ''}{role}={name}" for role, name in asked.items()]
     command = ["python3", "-m", "vpr_ros.nodes.launching.bag_topics", path, *roles]
@@ -48,7 +48,7 @@ def ask_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
 
 
 def launch_settings(
-    arguments: dict[str, str], fixed: dict[str, str], config: Path, look_into_bag: _LookIntoBag = ask_bag
+    arguments: dict[str, str], fixed: dict[str, str], config: Path, look_into_bag: _LookIntoBag = topics_of_bag
 ) -> LaunchSettings:
     """The settings for the arguments of a launch file as they were typed; one left at '' changes nothing.
 

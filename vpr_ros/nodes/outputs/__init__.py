@@ -1,1 +1,1 @@
-"""What the node says: standard messages, markers and the match image. `pictures` needs no ROS."""
+"""Outputs of the node `vpr`: standard messages, markers and the match image."""

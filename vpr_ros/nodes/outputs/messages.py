@@ -20,7 +20,7 @@ from vpr_ros.geometry import matrix_to_quaternion
 from vpr_ros.recognition.types import Hypothesis, Recognition
 from vpr_ros.runtime.loop_stamps import seconds_of
 
-UNKNOWN_VARIANCE = 1e6  # m^2 and rad^2: "this number says nothing", in a message that has no way to leave it out
+UNKNOWN_VARIANCE = 1e6  # m^2 and rad^2: "unknown", in a message whose fields cannot be left out
 INT32_MAX = 2**31 - 1
 
 

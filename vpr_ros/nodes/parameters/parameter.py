@@ -8,7 +8,7 @@ LARGE = 1e9  # the upper end of a range that has none
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter: its default tells the type."""
+    """One parameter; its type is that of its default."""
 
     name: str
     default: Any
