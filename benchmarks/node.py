@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,9 +62,11 @@ def make_map(path: Path, extractor, images: list[np.ndarray], keyframes: int) ->
 
 def read(file: Path) -> np.ndarray:
     """A picture (H, W, 3) uint8 RGB."""
-    image = cv2.imread(str(file))
+    from vpr_ros.pictures import read as read_picture
+
+    image = read_picture(file)
     assert image is not None
-    return image[..., ::-1].copy()
+    return image
 
 
 def camera(rate_hz: float, seconds: float, folder: str, raw: bool) -> None:
@@ -236,6 +237,7 @@ def main() -> None:
         raise SystemExit("benchmarks/node.py needs ROS 2: rclpy cannot be imported, source its setup file") from None
     import torch
 
+    from vpr_ros.pictures import encode
     from vpr_ros.student import DescriptorExtractor
 
     torch.set_num_threads(settings.threads)
@@ -244,7 +246,7 @@ def main() -> None:
     calls = []
     with tempfile.TemporaryDirectory() as folder:
         for i, image in enumerate(pictures()):
-            cv2.imwrite(f"{folder}/{i:02d}.jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+            Path(folder, f"{i:02d}.jpg").write_bytes(encode(image, quality=90))
         # From the files: what the network gets in the node.
         images = [read(file) for file in sorted(Path(folder).glob("*.jpg"))]
         make_map(Path(folder) / "bench.vpr", extractor, images, settings.keyframes)

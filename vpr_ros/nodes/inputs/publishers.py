@@ -33,9 +33,8 @@ def publisher_problems(
                 f"{_other_type(msgtype, publisher.topic_type)}"
             )
         elif reason := incompatible(publisher):
-            sentences.append(
-                f"QoS of {name} on {topic} does not reach this node: {reason}{'; ' * bool(remedy)}{remedy}"
-            )
+            ending = f"; {remedy}" if remedy else ""
+            sentences.append(f"QoS of {name} on {topic} does not reach this node: {reason}{ending}")
     # One publisher that reaches this node is enough; the others matter only while nothing arrives.
     return sentences if len(sentences) == len(publishers) else []
 
