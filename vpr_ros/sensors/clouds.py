@@ -1,9 +1,12 @@
-"""PointCloud2 messages of any layout to arrays."""
+"""Point clouds: PointCloud2 messages of any layout to arrays, moved between frames and times, and as grid cells."""
+
+from collections.abc import Callable
 
 import numpy as np
 
-from vpr_ros.errors import FrameError
-from vpr_ros.sensors.payload import payload, rows_of
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.geometry import invert
+from vpr_ros.sensors.payload import frame_of, payload, rows_of
 
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # sensor_msgs/PointField
 
@@ -60,3 +63,59 @@ def decode_cloud(msg) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         points = np.stack([fields[axis].astype(np.float32) for axis in "xyz"], axis=1)
     return points[np.isfinite(points).all(axis=1)]
+
+
+def base_cloud(
+    msg, base_frame: str, lookup: Callable[[str, str], np.ndarray], skip: Callable[[str, str], object]
+) -> np.ndarray | None:
+    """Points (N, 3) float32 of a PointCloud2 in the base frame, or None where `skip(reason, sentence)` was told why.
+
+    `lookup(base frame, cloud frame)` gives T_base_lidar (4, 4) at the cloud's time, or raises VprError.
+    """
+    try:
+        points = decode_cloud(msg)
+    except FrameError as error:
+        skip("cloud unusable", str(error))
+        return None
+    frame = frame_of(msg)
+    if frame == base_frame:
+        return points
+    try:
+        return transformed(points, lookup(base_frame, frame))
+    except VprError as error:
+        skip("cloud frame unknown", str(error))
+        return None
+
+
+def transformed(points: np.ndarray, T: np.ndarray) -> np.ndarray:
+    """Points (N, 3) float32 after a transform (4, 4)."""
+    return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+
+
+def moved(points: np.ndarray, T_odom_from: np.ndarray | None, T_odom_to: np.ndarray | None) -> np.ndarray:
+    """Points (N, 3) of the base at one time as the base sees them at another: at 15 m/s half a scan period is 0.75 m.
+
+    Poses (4, 4) of the base at both times; where one is None the points stay as they are. Always a copy.
+    """
+    if T_odom_from is None or T_odom_to is None:
+        return points.copy()
+    return transformed(points, invert(T_odom_to) @ T_odom_from)
+
+
+def cell_numbers(points: np.ndarray, cell_m: float, corner: np.ndarray | float = 0.0) -> np.ndarray:
+    """Number (N,) int64 of the cubic cell of edge `cell_m` that each point (N, 3) lies in, ascending by x, y, z.
+
+    A cell begins at `corner`, (3,) or one value for all axes. The occupied box must have fewer than 2^63 cells.
+    """
+    if not len(points):
+        return np.empty(0, np.int64)
+    index = np.floor((points - corner) / cell_m).astype(np.int64)
+    index -= index.min(axis=0)
+    extent = index.max(axis=0) + 1
+    return (index[:, 0] * extent[1] + index[:, 1]) * extent[2] + index[:, 2]
+
+
+def cell_means(points: np.ndarray, cell_m: float, corner: np.ndarray | float = 0.0) -> np.ndarray:
+    """Mean (M, 3) of the points (N, 3) in each occupied cell of `cell_numbers`, in the order of the numbers."""
+    _, cell, count = np.unique(cell_numbers(points, cell_m, corner), return_inverse=True, return_counts=True)
+    return np.stack([np.bincount(cell, points[:, axis]) / count for axis in range(3)], axis=1)

@@ -1,8 +1,11 @@
 """Stamps of a stream: which of an image may follow the last, and which readings are nearest to given stamps."""
 
+from typing import Literal
+
 import numpy as np
 
 JUMP_NS = 1_000_000_000  # a stamp this far back is a restarted clock or a looped bag, less is disorder
+StampProblem = Literal["image stamp zero", "image stamp repeated", "image stamp went backwards"]
 
 
 def nearest(stamps: np.ndarray, of: np.ndarray, count: int = 1) -> np.ndarray:
@@ -24,15 +27,15 @@ class StampOrder:
     """Follows the stamps of one stream of images.
 
     Zero stamps, repeats and small steps back are refused. A stamp more than one second back is a restarted clock or
-    a looped bag: frames go on from there. `refusal` judges, `take` remembers; between the two an image may turn out
-    to be unreadable, and then it counts for nothing.
+    a looped bag: frames continue from there. `refusal` tests a stamp, `take` stores it; an image that proves
+    unreadable between the two leaves the order as it was.
     """
 
     def __init__(self):
         self.last_ns: int | None = None
 
-    def refusal(self, stamp_ns: int) -> tuple[str, str] | None:
-        """(reason, sentence) of a stamp that cannot be used: the reason is fit for counting. None for a good one."""
+    def refusal(self, stamp_ns: int) -> tuple[StampProblem, str] | None:
+        """(reason, sentence) of a stamp that cannot be used, the reason for counting; None for a usable stamp."""
         last = self.last_ns
         if stamp_ns == 0:
             return "image stamp zero", (
@@ -50,7 +53,7 @@ class StampOrder:
         )
 
     def take(self, stamp_ns: int) -> bool:
-        """Go on from a stamp that was not refused; True when the clock jumped back to it."""
+        """Continue from a stamp that was not refused; True when the clock jumped back to it."""
         jumped = self.last_ns is not None and stamp_ns < self.last_ns
         self.last_ns = stamp_ns
         return jumped

@@ -9,8 +9,8 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
-from vpr_ros.sensors.base_clouds import transformed
 from vpr_ros.sensors.cameras import Camera
+from vpr_ros.sensors.clouds import transformed
 from vpr_ros.sensors.poses.trajectory import travelled
 from vpr_ros.training.data.datasets.boreas.readings import read_poses
 from vpr_ros.training.data.datasets.boreas.samples import apart

@@ -14,7 +14,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.convert.resumable_bag import PART_BYTES, Converted, ResumableBag, Stream
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, CameraModel, T_base_lidar
-from vpr_ros.training.data.datasets.robotcar.readings import US
+from vpr_ros.training.data.datasets.robotcar.readings import US, is_velodyne
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
@@ -168,7 +168,7 @@ def _scans(traversal: Traversal, sensor: str, start: int, end: int) -> Stream:
         stamp = int(stamps[i])
         return [(POINTS_TOPIC, cloud_msg(traversal.scan(sensor, stamp), stamp, sensor))]
 
-    return Stream(f"scans of {sensor}", stamps, messages, 900_000 if sensor.startswith("velodyne") else 9000)
+    return Stream(f"scans of {sensor}", stamps, messages, 900_000 if is_velodyne(sensor) else 9000)
 
 
 def _truth(traversal: Traversal, start: int, end: int) -> Stream:

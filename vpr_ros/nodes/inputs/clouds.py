@@ -11,7 +11,7 @@ from sensor_msgs.msg import PointCloud2
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.base_clouds import base_cloud, moved
+from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.payload import stamp_ns
 from vpr_ros.sensors.stamps import JUMP_NS
 

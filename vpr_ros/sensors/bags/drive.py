@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.pose_sources import PoseSources, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import resolve_topics
-from vpr_ros.sensors.base_clouds import base_cloud, moved
+from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import stamp_ns
-from vpr_ros.sensors.stamps import StampOrder
+from vpr_ros.sensors.stamps import StampOrder, StampProblem
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
+ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
 
 
 @dataclass(slots=True)
@@ -200,7 +202,7 @@ class Drive:
         return bool(stamps) and not any(stamps)
 
     def _no_images(self) -> None:
-        reasons = [(n, r) for r, n in self.skipped.items() if r.startswith(("image", "message"))]
+        reasons = [(n, r) for r, n in self.skipped.items() if r in get_args(ImageProblem)]
         if not reasons:
             raise VprError(
                 f"bag {self.bag.path} delivers none of the {len(self)} images that its index counts on "

@@ -57,8 +57,18 @@ class Trajectory:
 
     def at(self, stamp_ns: int, max_gap_s: float = 1.0) -> np.ndarray | None:
         """Pose (4, 4) at a stamp as `at_many` has it; None where it is not covered."""
-        T, covered = self.at_many([stamp_ns], max_gap_s)
-        return T[0] if covered[0] else None
+        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
+        if after == len(self):
+            return None
+        after_ns = int(self.stamps_ns[after])
+        if after_ns == stamp_ns:
+            return self.T[after].copy()
+        if after == 0:
+            return None
+        before_ns = int(self.stamps_ns[after - 1])
+        if after_ns - before_ns > max_gap_s * 1e9:
+            return None
+        return interpolate(self.T[after - 1], self.T[after], (stamp_ns - before_ns) / (after_ns - before_ns))
 
     def covariance_at(self, stamp_ns: int) -> np.ndarray | None:
         """Covariance (6, 6) of the sample nearest in time, or None when the source has none."""

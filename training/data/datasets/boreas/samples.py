@@ -8,7 +8,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
-from vpr_ros.sensors.base_clouds import transformed
+from vpr_ros.sensors.clouds import transformed
 from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.boreas.calibration import MAP_ORIGIN, UTM, kind_of
 from vpr_ros.training.data.datasets.boreas.readings import US, stamp_to_ns

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.sensors.clouds import cell_means, cell_numbers
 from vpr_ros.sensors.poses.trajectory import travelled
 
 
@@ -103,20 +104,6 @@ def ground_mask(points: np.ndarray, config: SubmapConfig, rng: np.random.Generat
     return np.abs((points - centre) @ fitted) <= config.ground_m
 
 
-def _cells(points: np.ndarray, size: float) -> np.ndarray:
-    """Key (N,) of each point's grid cell; the grid begins at the least coordinates."""
-    index = np.floor((points - points.min(axis=0)) / size).astype(np.int64)
-    extent = index.max(axis=0) + 1
-    return (index[:, 0] * extent[1] + index[:, 1]) * extent[2] + index[:, 2]
-
-
-def cell_means(points: np.ndarray, size: float) -> np.ndarray:
-    """Mean (M, 3) of the points (N, 3) of each occupied grid cell."""
-    _, cell = np.unique(_cells(points, size), return_inverse=True)
-    count = np.bincount(cell)
-    return np.stack([np.bincount(cell, points[:, axis]) / count for axis in range(3)], axis=1)
-
-
 def thinned(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
     """At most `points` cell means: the cell size grows or shrinks in steps from `cell_m` to the largest such number.
 
@@ -124,10 +111,10 @@ def thinned(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
     """
     if len(points) <= config.points:
         return points
-    size = config.cell_m
+    size, corner = config.cell_m, points.min(axis=0)
 
     def count(cell_m: float) -> int:
-        return len(np.unique(_cells(points, cell_m)))
+        return len(np.unique(cell_numbers(points, cell_m, corner)))
 
     if count(size) > config.points:
         while count(size) > config.points:
@@ -135,7 +122,7 @@ def thinned(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
     else:
         while size - config.cell_step_m > 1e-3 and count(size - config.cell_step_m) <= config.points:
             size -= config.cell_step_m
-    return cell_means(points, size)
+    return cell_means(points, size, corner)
 
 
 def above_ground(points: np.ndarray, config: SubmapConfig, rng: np.random.Generator) -> np.ndarray:

@@ -57,6 +57,11 @@ def read_stamps(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return stamps, table[first, 1]
 
 
+def is_velodyne(sensor: str) -> bool:
+    """Whether a laser is a Velodyne (one scan is a whole cloud), not an LMS or LD-MRS (one or four planes)."""
+    return sensor.startswith("velodyne")
+
+
 def find_readings(traversal: Path, sensor: str) -> Readings:
     """Readings of a camera ("stereo/centre", "mono_left") or laser ("lms_front", ...) of a traversal.
 
@@ -64,8 +69,8 @@ def find_readings(traversal: Path, sensor: str) -> Readings:
     missing, and where more than 2 % of a chunk's files are: a download or an unpacking that stopped halfway.
     """
     folder, listing = traversal / sensor, traversal / f"{sensor.split('/')[0]}.timestamps"
-    is_velodyne = sensor.startswith("velodyne")
-    suffixes = (".bin", ".png") if is_velodyne else (".bin",) if sensor.startswith(("lms", "ldmrs")) else (".png",)
+    velodyne = is_velodyne(sensor)
+    suffixes = (".bin", ".png") if velodyne else (".bin",) if sensor.startswith(("lms", "ldmrs")) else (".png",)
     if not listing.is_file():
         raise VprError(
             f"{listing} is missing: a RobotCar traversal lists the readings of {sensor} there; unpack its "
@@ -157,10 +162,10 @@ def read_scan(path: Path, sensor: str) -> np.ndarray:
         data = path.read_bytes()
     except OSError as error:
         raise FrameError(f"scan {path} cannot be read ({error.strerror})") from None
-    unit = 16 if sensor.startswith("velodyne") else 24
+    unit = 16 if is_velodyne(sensor) else 24
     if len(data) % unit:
         raise FrameError(f"scan {path} has {len(data)} bytes, no multiple of the {unit} of a point; it is torn")
-    if sensor.startswith("velodyne"):
+    if is_velodyne(sensor):
         return np.ascontiguousarray(np.frombuffer(data, "<f4").reshape(4, -1).T)
     values = np.frombuffer(data, "<f8").reshape(-1, 3)
     points = np.zeros((len(values), 4), np.float32)

@@ -21,7 +21,7 @@ from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
     taken_scans,
 )
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, T_base_lidar
-from vpr_ros.training.data.datasets.robotcar.readings import US
+from vpr_ros.training.data.datasets.robotcar.readings import US, is_velodyne
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 from vpr_ros.training.data.sample import METRES, Sample, SampleSet
 
@@ -113,7 +113,7 @@ class RobotCar(SampleSet):
         start = np.zeros(len(images), np.int64)
         stop = start.copy()
         track = None
-        if self.lidar is not None and not self.lidar.startswith("velodyne"):
+        if self.lidar is not None and not is_velodyne(self.lidar):
             track = ScanTrack.of(traversal, self.lidar, trajectory, self.config)
             start, stop, filled = windows_around(track, images, self.config)
             usable = usable & filled
@@ -140,7 +140,7 @@ class RobotCar(SampleSet):
         if track is None:
             return None
         points = track.points(int(self._start[i]), int(self._stop[i]), self.T[i])
-        if not track.lidar.startswith("velodyne"):
+        if not is_velodyne(track.lidar):
             rng = np.random.default_rng(int(self.stamps_ns[i]) // US)
             points = exactly(above_ground(points, self.config, rng), self.config, rng)
         return points.astype(np.float32)
