@@ -8,12 +8,12 @@ from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
+from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.training_set import TrainingSetWriter, read_frame_table
 
 SECOND = 10**9
 IMAGE, CLOUD = np.zeros((8, 12, 3), np.uint8), np.ones((5, 3), np.float32)
-VALUES = {"require_cloud": True, "spacing_m": 1.0, "heading_deg": 15.0, "pose_source": "tf"}
 
 
 def frame(t, x=None, map_x=None, yaw=0.0, cloud=CLOUD):
@@ -29,7 +29,7 @@ def recording(tmp_path):
 
     def make(**values):
         health = Health()
-        made.append(Recording({**VALUES, **values}, lambda: TrainingSetWriter(tmp_path, "d"), health))
+        made.append(Recording(RecordingConfig(**values), lambda: TrainingSetWriter(tmp_path, "d"), health))
         return made[-1], lambda: health.counts("recording")
 
     yield make

@@ -9,7 +9,10 @@ from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
 from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS
+from vpr_ros.nodes.settings import recording_config
 from vpr_ros.runtime.recording import Recording
+from vpr_ros.runtime.settings import RecordingConfig
+from vpr_ros.training_set.writer import TrainingSetWriter
 
 
 class RecorderNode(WorkerNode):
@@ -26,7 +29,8 @@ class RecorderNode(WorkerNode):
     def open_resources(self, values: dict[str, Any]) -> Inputs:
         """The training set's next drive."""
         topic = self.resolve_topic_name("image/compressed" if values["compressed"] else "image")
-        self.recording = Recording(values, lambda: _writer(values, topic), self.health)
+        config, folder = recording_config(values), values["output"]
+        self.recording = Recording(config, lambda: _writer(folder, config, topic), self.health)
         settings = InputSettings.from_values(
             values, clouds=True, mapping=True, mount=False, clouds_needed=values["require_cloud"]
         )
@@ -70,19 +74,11 @@ class RecorderNode(WorkerNode):
         self.health.timed("total", time.perf_counter() - started)
 
 
-def _writer(values: dict[str, Any], topic: str):
-    """A drive of the training set that the parameters name."""
-    from vpr_ros.training_set.writer import TrainingSetWriter
-
-    if not values["output"]:
+def _writer(folder: str, config: RecordingConfig, topic: str) -> TrainingSetWriter:
+    """Another drive of the training set."""
+    if not folder:
         raise VprError("output is empty: name the folder of the training set (output:=FOLDER)")
-    drive = values["drive"] or time.strftime("%Y-%m-%d_%H-%M-%S")
+    drive = config.drive or time.strftime("%Y-%m-%d_%H-%M-%S")
     return TrainingSetWriter(
-        values["output"],
-        drive,
-        values["city"],
-        values["condition"],
-        values["jpeg_quality"],
-        values["max_width"],
-        source=topic,
+        folder, drive, config.city, config.condition, config.jpeg_quality, config.max_width, source=topic
     )

@@ -13,6 +13,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
+from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.poses.trajectory import Trajectory
@@ -21,30 +22,12 @@ from vpr_ros.training_set.writer import TrainingSetWriter
 
 
 @dataclass(frozen=True)
-class FramesConfig:
-    """How a bag becomes frames; names and defaults are the recorder node's."""
+class FramesConfig(RecordingConfig):
+    """How a bag becomes frames: what the recorder node keeps, and where it is read. An empty `drive` is the bag's name;
+    `pose_source` follows from the bag."""
 
     topics: DriveTopics = field(default_factory=DriveTopics)
-    drive: str = ""  # name in the set; empty: the bag's
-    city: str = "own"  # poses of one city share one frame
-    condition: str = ""  # such as "winter/day/snow"
-    spacing_m: float = 1.0  # 0 keeps every frame
-    heading_deg: float = 15.0
-    require_cloud: bool = True
-    jpeg_quality: int = 90
-    max_width: int = 640
     trajectory: str = ""  # TUM file of the base's poses in the map frame, in place of the bag's
-
-    def __post_init__(self):
-        rules = (
-            (self.spacing_m >= 0, f"the spacing is 0 m or more, not {self.spacing_m:g}"),
-            (self.heading_deg > 0, f"the heading is more than 0 degrees, not {self.heading_deg:g}"),
-            (1 <= self.jpeg_quality <= 100, f"JPEG quality is 1 to 100, not {self.jpeg_quality}"),
-            (self.max_width >= 16, f"images are at least 16 pixels wide, not {self.max_width}"),
-        )
-        for holds, reason in rules:
-            if not holds:
-                raise VprError(reason)
 
 
 @dataclass(frozen=True)
@@ -54,7 +37,7 @@ class BagFrames:
     drives: tuple[str, ...]  # names in the set; more than one where the bag's clock jumped back
     frames: int
     images: int  # that the bag delivered
-    poses: str  # "map" or "odometry"
+    poses: str  # "map" or "odometry"; empty where no frame was complete
     reasons: dict[str, int]  # what became of the images
     skipped: dict[str, int]  # what could not be used
     first_errors: dict[str, str]
@@ -105,13 +88,7 @@ def bag_to_frames(
             return writer
 
         posed = given is not None or len(drive.poses.pose) > 0
-        values = {
-            "spacing_m": config.spacing_m,
-            "heading_deg": config.heading_deg,
-            "require_cloud": config.require_cloud,
-            "pose_source": "bag" if posed else "none",
-        }
-        recording = Recording(values, begin, health)
+        recording = Recording(replace(config, pose_source="bag" if posed else "none"), begin, health)
         try:
             for observation in drive if given is None else _along(drive, given):
                 images += 1
@@ -134,7 +111,7 @@ def bag_to_frames(
         tuple(names),
         frames,
         images,
-        recording.poses,
+        recording.poses or "",
         reasons,
         dict(drive.skipped),
         dict(drive.first_errors),

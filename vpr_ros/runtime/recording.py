@@ -1,15 +1,21 @@
 """What the recorder keeps of a drive: complete frames, one after so many metres. ROS-free."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Literal, get_args
 
 import numpy as np
 
 from vpr_ros.observation import Observation
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.stamps import JUMP_NS
+from vpr_ros.training_set.meta import PoseKind
+from vpr_ros.training_set.writer import TrainingSetWriter
+
+Lack = Literal["no cloud", "no pose", "no pose in the map frame", "waiting for a pose in the map frame"]
+LACKS: tuple[Lack, ...] = get_args(Lack)  # what an incomplete frame is counted as
 
 _MAP_PATIENCE_NS = 2_000_000_000  # so long a drive waits for its first pose in the map frame before odometry stands in
 
@@ -17,25 +23,25 @@ _MAP_PATIENCE_NS = 2_000_000_000  # so long a drive waits for its first pose in 
 class Recording:
     """Frames into drives of a training set. `make_writer()` begins a drive; `take` and `close` are for one thread.
 
-    `values` are the recorder's parameters. Every frame is counted in health as task "recording", by what became of it.
+    Every frame is counted in health as task "recording", by what became of it.
     VprError of the writer passes through; the set is whole then, and the next frame may be tried.
     """
 
-    def __init__(self, values: dict[str, Any], make_writer: Callable[[], Any], health: Health):
-        self._values, self._make_writer, self._health = values, make_writer, health
-        spacing_m = float(values["spacing_m"])
+    def __init__(self, config: RecordingConfig, make_writer: Callable[[], TrainingSetWriter], health: Health):
+        self._config, self._make_writer, self._health = config, make_writer, health
         # Without spacing every frame is kept.
-        self._gate = KeyframeGate(
-            GateConfig(
-                distance_m=spacing_m or 1.0, heading_deg=float(values["heading_deg"]), every_n=None if spacing_m else 1
-            )
+        gate = GateConfig(
+            distance_m=config.spacing_m or 1.0,
+            heading_deg=config.heading_deg,
+            every_n=None if config.spacing_m else 1,
         )
+        self._gate = KeyframeGate(gate)
         self.writer = make_writer()
         self._begin()
 
     def _begin(self) -> None:
         self._gate.reset()
-        self.poses = ""  # "map" or "odometry", once it is known
+        self.poses: PoseKind | None = None  # until it is known
         self._first_ns: int | None = None
         self._last_ns = 0
 
@@ -48,10 +54,11 @@ class Recording:
             self._begin()
         self._last_ns = stamp
         missing = self._missing(observation)
-        if missing:
+        if missing is not None:
             self._health.count("recording", missing)
             return False
         T = observation.T_map_base if self.poses == "map" else observation.T_odom_base
+        assert T is not None and self.poses is not None  # the frame is complete
         # By the recorded pose: beside odometry, a jump of the pose in the map would go unseen.
         keep, reason = self._gate.decide(T)
         if not keep:
@@ -67,17 +74,17 @@ class Recording:
         """End the drive."""
         self.writer.close()
 
-    def _missing(self, observation: Observation) -> str:
-        """What the frame lacks, '' when nothing."""
-        if self._values["require_cloud"] and _seen(observation) is None:
+    def _missing(self, observation: Observation) -> Lack | None:
+        """What the frame lacks; None when it is complete."""
+        if self._config.require_cloud and _seen(observation) is None:
             return "no cloud"
-        if not self.poses:
+        if self.poses is None:
             self._choose_poses(observation)
         if self.poses == "map":
-            return "" if observation.T_map_base is not None else "no pose in the map frame"
+            return None if observation.T_map_base is not None else "no pose in the map frame"
         if observation.T_odom_base is None:
             return "no pose"
-        return "" if self.poses else "waiting for a pose in the map frame"
+        return "waiting for a pose in the map frame" if self.poses is None else None
 
     def _choose_poses(self, observation: Observation) -> None:
         """A drive has poses of one kind: in the map frame when they come within its first seconds, else odometry's."""
@@ -85,14 +92,14 @@ class Recording:
         if observation.T_map_base is not None:
             self.poses = "map"
         elif observation.T_odom_base is not None and (
-            self._values["pose_source"] == "none" or observation.stamp_ns - self._first_ns >= _MAP_PATIENCE_NS
+            self._config.pose_source == "none" or observation.stamp_ns - self._first_ns >= _MAP_PATIENCE_NS
         ):
             self.poses = "odometry"
             self._health.count(
                 "recording",
                 "poses come from odometry",
                 "no poses in the map frame (pose_source "
-                f"{self._values['pose_source']}): odometry stands in, and other drives do not share it",
+                f"{self._config.pose_source}): odometry stands in, and other drives do not share it",
             )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vpr_ros.nodes.diagnostics.base import ERROR, OK, SENTENCE_AGE_S, WARN, Diagnostics, with_counts
+from vpr_ros.runtime.recording import LACKS
 
 
 class RecorderDiagnostics(Diagnostics):
@@ -19,7 +20,7 @@ class RecorderDiagnostics(Diagnostics):
             status.summary(ERROR if node.last_error else WARN, node.last_error or "the node is not configured")
             return status
         writer, counts = node.recording.writer, health.counts("recording")
-        lacking = {reason: n for reason, n in recent.items() if reason.startswith(("no ", "waiting"))}
+        lacking = {reason: n for reason, n in recent.items() if reason in LACKS}
         if recent["write failed"] or recent["error"]:
             status.summary(ERROR, health.newest("recording"))
         elif lacking and sum(lacking.values()) == sum(recent.values()):
