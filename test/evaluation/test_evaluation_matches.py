@@ -1,15 +1,12 @@
 import csv
 import json
 import os
-from types import SimpleNamespace
 
 import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.matches import (
     CSV_COLUMNS,
-    MAX_RETRIEVED,
-    Hypothesis,
     MatchRecord,
     RunInfo,
     match_writer,
@@ -18,25 +15,27 @@ from vpr_ros.evaluation.matches import (
     write_csv,
     write_run,
 )
+from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition, ScoredKeyframe
 
 
 def recognition(status="accepted", probability=0.75, stamp=1_700_000_000_123_456_789):
-    hypotheses = [
-        SimpleNamespace(keyframe_id=7, probability=probability, similarity=0.5, row=3),
-        SimpleNamespace(keyframe_id=2, probability=0.125, similarity=0.25, row=1),
-    ]
-    return SimpleNamespace(
+    hypotheses = (
+        Hypothesis(keyframe_id=7, probability=probability, similarity=0.5, row=3, T_map_base=None, stamp_ns=1),
+        Hypothesis(keyframe_id=2, probability=0.125, similarity=0.25, row=1, T_map_base=None, stamp_ns=2),
+    )
+    return Recognition(
         stamp_ns=stamp,
         status=status,
         reason='said "so", twice',
+        message="",
         p_unknown=0.125,
         hypotheses=hypotheses,
-        retrieval=[(i, 1.0 - i / 64) for i in range(40)],
+        retrieval=tuple((i, 1.0 - i / 64) for i in range(40)),
     )
 
 
 def records():
-    unknown = SimpleNamespace(stamp_ns=3, status="unknown", reason="", p_unknown=1.0, hypotheses=[], retrieval=[])
+    unknown = Recognition(3, (), 1.0, "unknown", "", "", ())
     return [MatchRecord.from_recognition(r) for r in (recognition(), recognition("rejected"), unknown)]
 
 
@@ -50,9 +49,9 @@ def test_only_an_accepted_answer_names_a_keyframe():
     accepted, rejected, unknown = records()
     assert (accepted.keyframe_id, accepted.probability) == (7, 0.75)
     assert (rejected.keyframe_id, rejected.probability) == (None, None)
-    assert rejected.best == Hypothesis(7, 0.75, 0.5)
+    assert rejected.best == ScoredKeyframe(7, 0.75, 0.5)
     assert unknown.best is None
-    assert len(accepted.retrieval) == MAX_RETRIEVED
+    assert len(accepted.retrieval) == RETRIEVAL_LOGGED
 
 
 def test_jsonl_round_trip_keeps_nanoseconds_and_field_names(tmp_path):
@@ -123,16 +122,14 @@ def test_numbers_that_are_not_finite_are_refused():
 
 
 def test_the_real_recognition_type_round_trips(tmp_path):
-    from vpr_ros.recognition.types import Hypothesis as Place
-    from vpr_ros.recognition.types import Recognition
-
-    place = Place(keyframe_id=4, row=0, probability=0.25, similarity=0.5, T_map_base=None, stamp_ns=1)
+    place = Hypothesis(keyframe_id=4, row=0, probability=0.25, similarity=0.5, T_map_base=None, stamp_ns=1)
     answer = Recognition(9, (place,), 0.75, "rejected", "doubt", "probability 0.25 is too low", ((4, 0.5),), "reset")
     record = MatchRecord.from_recognition(answer)
     write_matches(tmp_path / "m.jsonl", [record])
     assert read_matches(tmp_path / "m.jsonl").records == [record]
     assert record.explanation == "probability 0.25 is too low" and record.note == "reset"
-    assert MatchRecord.from_dict(answer.to_dict()).keyframe_id is None  # that writer names the best guess
+    best_guess = {**record.to_dict(), "keyframe_id": 4, "probability": 0.25}  # as another writer may name it
+    assert MatchRecord.from_dict(best_guess).keyframe_id is None
 
 
 def test_csv_has_one_row_per_frame(tmp_path):

@@ -5,9 +5,10 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
-from vpr_ros.evaluation.matches import Hypothesis, MatchRecord
+from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.evaluation.summary import CORRECT, CORRECT_UNKNOWN, FALSE_ACCEPT, MISSED, NO_TRUTH, WRONG, evaluate
 from vpr_ros.evaluation.truth import Truth
+from vpr_ros.recognition.types import ScoredKeyframe
 
 
 def naive_rank(retrieved, positives, similarities):
@@ -133,7 +134,7 @@ def truth(positives, known=None, query_xy=None, keyframe_xy=None):
 
 
 def record(stamp, status, best=None, p=0.0, retrieval=()):
-    hypotheses = () if best is None else (Hypothesis(best, p, 0.5),)
+    hypotheses = () if best is None else (ScoredKeyframe(best, p, 0.5),)
     accepted = status == "accepted"
     return MatchRecord(
         stamp, status, "", 1 - p, best if accepted else None, p if accepted else None, hypotheses, tuple(retrieval)

@@ -31,7 +31,7 @@ def street(seed: int, points: int = 12000) -> np.ndarray:
 
 
 def recognition(keyframe_id: int, status: str = "accepted") -> Recognition:
-    place = Hypothesis(keyframe_id, 0, 0.97, 0.8, None, 1)
+    place = Hypothesis(keyframe_id, 0.97, 0.8, 0, None, 1)
     return Recognition(5, (place,), 0.03, status, "probable", "", ((keyframe_id, 0.8),))
 
 

@@ -6,6 +6,7 @@ import pytest
 from pixel_street import SIZE, PixelExtractor, observations, panorama, take
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import GateConfig, PlaceMap
@@ -71,7 +72,8 @@ def test_true_map_poses_of_queries_are_never_looked_at(make_map):
         for i, o in enumerate(queries)
     ]
     plain, lied = (Localizer(extractor, place_map) for _ in range(2))
-    assert [take(plain, extractor, o).to_dict() for o in queries] == [take(lied, extractor, o).to_dict() for o in lies]
+    expected = [MatchRecord.from_recognition(take(plain, extractor, o)) for o in queries]
+    assert [MatchRecord.from_recognition(take(lied, extractor, o)) for o in lies] == expected
 
 
 def test_slam_finds_the_loop_and_not_itself(make_map):

@@ -5,6 +5,7 @@ import pytest
 from recognition_worlds import DIM, World, correct, drive, keyframes, run
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.recognition import DecisionConfig, Recogniser, RecognitionConfig
@@ -181,7 +182,7 @@ def test_inserting_gives_the_same_answers_as_a_finished_map(world, frames, calib
 def test_the_same_drive_gives_the_same_answers(world, frames, calibration):
     query = dusk(world, [(0, 50, 90), (2, 0, 20)])
     once, again = (run(Recogniser(frames, calibration), query) for _ in range(2))
-    assert [r.to_dict() for r in once] == [r.to_dict() for r in again]
+    assert [MatchRecord.from_recognition(r) for r in once] == [MatchRecord.from_recognition(r) for r in again]
 
 
 def test_a_clock_that_jumps_back_starts_anew(world, frames, calibration):
@@ -224,7 +225,7 @@ def test_unusable_frames_are_refused_and_leave_the_filter_alone(world, frames, c
         got.append(dirty.recognise(int(query.stamps_ns[i]), query.descriptors[i], query.T_odom_base[i]))
         with pytest.raises(FrameError, match="two images have the stamp"):
             dirty.recognise(int(query.stamps_ns[i]), query.descriptors[i], query.T_odom_base[i])
-    assert [r.to_dict() for r in got] == [r.to_dict() for r in expected]
+    assert [MatchRecord.from_recognition(r) for r in got] == [MatchRecord.from_recognition(r) for r in expected]
 
 
 def test_poses_that_are_not_finite_count_as_lost_odometry(world, frames, calibration):

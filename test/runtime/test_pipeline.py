@@ -8,6 +8,7 @@ from street import SECOND_NS, START_NS, STEP_M, drive_images
 
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.geometry import invert, make_transform, planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import MountedCamera, PlaceMap, merge
@@ -135,7 +136,8 @@ def test_a_batch_gives_the_answers_of_single_frames(tmp_path):
     with pixels(path, "localize") as single, pixels(path, "localize") as batched:
         alone = [single.process(o) for o in queries]
         again = [a for i in range(0, len(queries), 7) for a in batched.process_batch(queries[i : i + 7])]
-    assert [a.recognition.to_dict() for a in again] == [a.recognition.to_dict() for a in alone]
+    expected = [MatchRecord.from_recognition(a.recognition) for a in alone]
+    assert [MatchRecord.from_recognition(a.recognition) for a in again] == expected
 
 
 def test_unusable_frames_are_skipped_one_by_one(tmp_path):

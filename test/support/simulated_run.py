@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpr_ros.evaluation.matches import Hypothesis, MatchRecord
+from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.geometry import planar_transform
+from vpr_ros.recognition.types import ScoredKeyframe
 
 CORNERS = np.array([[0, 0], [180, 0], [180, 120], [60, 120], [60, 260], [300, 260], [300, 60], [420, 60], [420, 330]])
 DETOUR = np.array([[420, 330], [560, 330], [560, 180], [700, 180]])
@@ -52,8 +53,8 @@ def simulate(seed: int = 0, spacing_m: float = 2.0, noise: float = 0.25, radius_
         strength = 22 * (similarity[order[0]] - 0.62) + rng.normal(0, 0.5)
         p = float(1 / (1 + np.exp(-strength)))
         hypotheses = (
-            Hypothesis(int(ids[order[0]]), 0.97 * p, float(similarity[order[0]])),
-            Hypothesis(int(ids[second]), 0.2 * p * (1 - p), float(similarity[second])),
+            ScoredKeyframe(int(ids[order[0]]), 0.97 * p, float(similarity[order[0]])),
+            ScoredKeyframe(int(ids[second]), 0.2 * p * (1 - p), float(similarity[second])),
         )
         accepted = p > 0.6
         status = "accepted" if accepted else "rejected" if p > 0.3 else "unknown"

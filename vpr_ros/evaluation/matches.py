@@ -5,23 +5,15 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, get_args
 
 from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
+from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition, ScoredKeyframe, Status
 
-STATUSES = ("accepted", "rejected", "unknown")
-MAX_RETRIEVED = 25  # deep enough for every Recall@N that the papers print
-
-
-class Hypothesis(NamedTuple):
-    """One distinct place of the answer; `probability` is calibrated, `similarity` the cosine of its keyframe."""
-
-    keyframe_id: int
-    probability: float
-    similarity: float
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -33,12 +25,12 @@ class MatchRecord:
     """
 
     stamp_ns: int
-    status: str
-    reason: str
+    status: Status
+    reason: str  # a word of `recognition.types.Reason`; files of other versions may hold others
     p_unknown: float
     keyframe_id: int | None = None
     probability: float | None = None
-    hypotheses: tuple[Hypothesis, ...] = ()
+    hypotheses: tuple[ScoredKeyframe, ...] = ()
     retrieval: tuple[tuple[int, float], ...] = ()
     message: str = ""  # the reason as a sentence for people
     note: str = ""  # what happened to the filter before this frame
@@ -52,33 +44,34 @@ class MatchRecord:
         return self.status == "accepted"
 
     @property
-    def best(self) -> Hypothesis | None:
+    def best(self) -> ScoredKeyframe | None:
         """The most probable place, whether it was accepted or not."""
         return self.hypotheses[0] if self.hypotheses else None
 
     @classmethod
-    def from_recognition(cls, recognition) -> "MatchRecord":
-        """Record of an object with stamp_ns, status, reason, p_unknown, hypotheses and retrieval.
+    def from_recognition(cls, recognition: Recognition) -> "MatchRecord":
+        """What the file keeps of an answer.
 
         Raises VprError for a status outside STATUSES, a probability that is not finite, or an accepted answer
         without a place.
         """
         hypotheses = tuple(
-            Hypothesis(int(h.keyframe_id), float(h.probability), float(h.similarity)) for h in recognition.hypotheses
+            ScoredKeyframe(int(h.keyframe_id), float(h.probability), float(h.similarity))
+            for h in recognition.hypotheses
         )
         accepted = recognition.status == "accepted" and bool(hypotheses)
         return _checked(
             cls(
                 stamp_ns=int(recognition.stamp_ns),
-                status=str(recognition.status),
-                reason=str(recognition.reason or ""),
+                status=recognition.status,
+                reason=recognition.reason,
                 p_unknown=float(recognition.p_unknown),
                 keyframe_id=hypotheses[0].keyframe_id if accepted else None,
                 probability=hypotheses[0].probability if accepted else None,
                 hypotheses=hypotheses,
-                retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:MAX_RETRIEVED],
-                message=str(getattr(recognition, "message", "")),
-                note=str(getattr(recognition, "note", "")),
+                retrieval=tuple((int(k), float(s)) for k, s in recognition.retrieval)[:RETRIEVAL_LOGGED],
+                message=recognition.message,
+                note=recognition.note,
             )
         )
 
@@ -91,7 +84,7 @@ class MatchRecord:
             "keyframe_id": self.keyframe_id,
             "probability": self.probability,
             "p_unknown": self.p_unknown,
-            "hypotheses": [h._asdict() for h in self.hypotheses],
+            "hypotheses": [asdict(h) for h in self.hypotheses],
             "retrieval": [list(pair) for pair in self.retrieval],
             **words,
         }
@@ -107,13 +100,13 @@ class MatchRecord:
             return _checked(
                 cls(
                     stamp_ns=int(data["stamp_ns"]),
-                    status=str(data["status"]),
+                    status=data["status"],
                     reason=str(data.get("reason") or ""),
                     p_unknown=float(data["p_unknown"]),
                     keyframe_id=None if data["keyframe_id"] is None or not accepted else int(data["keyframe_id"]),
                     probability=None if data["probability"] is None or not accepted else float(data["probability"]),
                     hypotheses=tuple(
-                        Hypothesis(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
+                        ScoredKeyframe(int(h["keyframe_id"]), float(h["probability"]), float(h["similarity"]))
                         for h in data["hypotheses"]
                     ),
                     retrieval=tuple((int(k), float(s)) for k, s in data["retrieval"]),
@@ -133,7 +126,7 @@ def _checked(record: MatchRecord) -> MatchRecord:
     if record.accepted and record.keyframe_id is None:
         raise VprError(f"frame {record.stamp_ns} is accepted but names no keyframe")
     numbers = [record.p_unknown, record.probability or 0.0]
-    numbers += [x for h in record.hypotheses for x in h[1:]] + [s for _, s in record.retrieval]
+    numbers += [x for h in record.hypotheses for x in (h.probability, h.similarity)] + [s for _, s in record.retrieval]
     if not all(map(math.isfinite, numbers)):
         raise VprError(f"frame {record.stamp_ns} has a probability or similarity that is not finite")
     return record
@@ -218,8 +211,8 @@ def write_csv(path: str | Path, records: Iterable[MatchRecord]) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for r in records:
-            best = r.hypotheses[0] if r.hypotheses else ("", "", "")
-            second = r.hypotheses[1][:2] if len(r.hypotheses) > 1 else ("", "")
+            best = astuple(r.hypotheses[0]) if r.hypotheses else ("", "", "")
+            second = astuple(r.hypotheses[1])[:2] if len(r.hypotheses) > 1 else ("", "")
             first = r.retrieval[0] if r.retrieval else ("", "")
             accepted = ("", "") if r.keyframe_id is None else (r.keyframe_id, r.probability)
             writer.writerow([r.stamp_ns, r.status, *accepted, r.p_unknown, *best, *second, *first, r.explanation])

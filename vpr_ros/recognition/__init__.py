@@ -1,4 +1,4 @@
-"""From a query descriptor to a decision: retrieval, topological filter, calibrated places, verification."""
+"""From a query descriptor to a decision: retrieval, topological filter, calibrated places, decision."""
 
 from vpr_ros.configuration import DecisionConfig, FilterConfig, MotionConfig, RecognitionConfig
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
@@ -9,15 +9,12 @@ from vpr_ros.recognition.localizer import Localizer
 from vpr_ros.recognition.mapper import Mapper, MapperConfig, MapperResult
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Hypothesis, Recognition
-from vpr_ros.verification.camera import ImageVerificationConfig, SameScene, verify_images
-from vpr_ros.verification.lidar import VerificationConfig, Verified, verify_clouds
 
 __all__ = [
     "Calibration",
     "DecisionConfig",
     "FilterConfig",
     "Hypothesis",
-    "ImageVerificationConfig",
     "LabelledSequence",
     "Localizer",
     "Mapper",
@@ -27,15 +24,10 @@ __all__ = [
     "Recogniser",
     "Recognition",
     "RecognitionConfig",
-    "SameScene",
     "TopologicalFilter",
-    "VerificationConfig",
-    "Verified",
     "choose_calibration",
     "fit_calibration",
     "hide_stretch",
     "label_by_pose",
     "self_matches",
-    "verify_clouds",
-    "verify_images",
 ]

@@ -1,11 +1,11 @@
 """What recognition answers: distinct places with calibrated probabilities, and a decision with its reason."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-RETRIEVAL_LOGGED = 25
+RETRIEVAL_LOGGED = 25  # deep enough for every Recall@N that the papers print
 Status = Literal["accepted", "rejected", "unknown"]
 Reason = Literal[
     "accepted", "off_map", "ambiguous", "low_probability", "unsupported", "unconfirmed", "too_recent", "no_map"
@@ -13,13 +13,19 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """One distinct place of the map, named by its best keyframe."""
+class ScoredKeyframe:
+    """One distinct place of the map, named by its best keyframe: what a file of answers keeps of it."""
 
     keyframe_id: int
-    row: int  # row of the keyframe in the recogniser's arrays
     probability: float  # calibrated: the true place lies within the place radius of this keyframe
     similarity: float  # inner product of the query's descriptor and the keyframe's
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis(ScoredKeyframe):
+    """A scored keyframe of an open map, with its row and its pose."""
+
+    row: int  # row of the keyframe in the recogniser's arrays
     T_map_base: np.ndarray | None  # pose (4, 4) of the keyframe; None where the map has no poses
     stamp_ns: int  # when the keyframe was taken
 
@@ -50,21 +56,3 @@ class Recognition:
     def match(self) -> Hypothesis | None:
         """The place that was accepted; None otherwise."""
         return self.best if self.status == "accepted" else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """One line of `matches.jsonl`: plain JSON types; `keyframe_id` and `probability` are null without a place."""
-        best = self.best
-        return {
-            "stamp_ns": int(self.stamp_ns),
-            "status": self.status,
-            "reason": self.reason,
-            "keyframe_id": best.keyframe_id if best else None,
-            "probability": best.probability if best else None,
-            "p_unknown": self.p_unknown,
-            "hypotheses": [
-                {"keyframe_id": h.keyframe_id, "probability": h.probability, "similarity": h.similarity}
-                for h in self.hypotheses
-            ],
-            "retrieval": [[i, s] for i, s in self.retrieval[:RETRIEVAL_LOGGED]],
-            "note": self.note,
-        }
