@@ -6,8 +6,11 @@ probability are accepted together, so that no figure depends on the order of the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+RecallMode = Literal["skip", "miss"]  # what becomes of queries without a right answer
 
 
 def pad_rows(rows: Sequence[Sequence], fill, dtype) -> np.ndarray:
@@ -53,7 +56,9 @@ def hit_ranks(
     return np.where(hits.any(axis=1), ahead + 1, 0)
 
 
-def recall_at(ranks: np.ndarray, ns: Sequence[int], has_positive: np.ndarray, mode: str = "skip") -> dict[int, float]:
+def recall_at(
+    ranks: np.ndarray, ns: Sequence[int], has_positive: np.ndarray, mode: RecallMode = "skip"
+) -> dict[int, float]:
     """Recall@N for every N: the share of queries whose first right keyframe has rank <= N.
 
     ranks (Q,) from `hit_ranks`, has_positive (Q,) bool. Mode "skip" leaves out queries without a right answer (RobotCar

@@ -100,10 +100,10 @@ def rows_within(query_xy: np.ndarray, database_xy: np.ndarray, radius_m: float) 
     queries, database = np.asarray(query_xy, float), np.asarray(database_xy, float)
     usable = np.flatnonzero(np.isfinite(database).all(axis=1))
     found = [np.zeros(0, np.int64)] * len(queries)
-    asking = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    if len(usable) and len(asking):
-        lists = KDTree(database[usable]).query_ball_point(queries[asking], radius_m, return_sorted=True)
-        for q, rows in zip(asking, lists, strict=True):
+    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
+    if len(usable) and len(finite):
+        lists = KDTree(database[usable]).query_ball_point(queries[finite], radius_m, return_sorted=True)
+        for q, rows in zip(finite, lists, strict=True):
             found[q] = usable[np.asarray(rows, np.int64)]
     return found
 

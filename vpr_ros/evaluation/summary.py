@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from vpr_ros.evaluation.truth import Truth
 RECALL_NS = (1, 5, 10, 25)
 
 # What can become of a frame. Order matters: later ones are drawn on top.
-CORRECT_UNKNOWN = "correct_unknown"  # off the map, not accepted
-MISSED = "missed"  # on the map, not accepted
-CORRECT = "correct"  # accepted, right place
-WRONG = "wrong"  # on the map, accepted, wrong place
-FALSE_ACCEPT = "false_accept"  # off the map, accepted all the same
-NO_TRUTH = "no_truth"
-OUTCOMES = (NO_TRUTH, CORRECT_UNKNOWN, MISSED, CORRECT, WRONG, FALSE_ACCEPT)
+Outcome = Literal["no_truth", "correct_unknown", "missed", "correct", "wrong", "false_accept"]
+CORRECT_UNKNOWN: Outcome = "correct_unknown"  # off the map, not accepted
+MISSED: Outcome = "missed"  # on the map, not accepted
+CORRECT: Outcome = "correct"  # accepted, right place
+WRONG: Outcome = "wrong"  # on the map, accepted, wrong place
+FALSE_ACCEPT: Outcome = "false_accept"  # off the map, accepted all the same
+NO_TRUTH: Outcome = "no_truth"
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Evaluation:
     error_p90_m: float
     error_max_m: float
     longest_gap_s: float  # longest stretch on the map without a right accepted match
-    recall_mode: str
+    recall_mode: metrics.RecallMode
     curve: metrics.PrecisionRecall
     reliability: metrics.Reliability
     outcomes: np.ndarray  # (Q,) str, one of OUTCOMES
@@ -82,7 +83,11 @@ def best_ids(records: Sequence[MatchRecord]) -> np.ndarray:
 
 
 def evaluate(
-    records: Sequence[MatchRecord], truth: Truth, ns: Sequence[int] = RECALL_NS, mode: str = "skip", bins: int = 10
+    records: Sequence[MatchRecord],
+    truth: Truth,
+    ns: Sequence[int] = RECALL_NS,
+    mode: metrics.RecallMode = "skip",
+    bins: int = 10,
 ) -> Evaluation:
     """Compare a run with its ground truth, record i with query i of `truth`.
 

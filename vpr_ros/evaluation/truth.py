@@ -1,7 +1,7 @@
 """Ground truth: which keyframes show the place of a query, from poses, from pairs, or from file names.
 
-Three kinds of query are kept apart. *On the map*: at least one keyframe shows its place. *Off the map*: it is known
-that none does, so that every acceptance is wrong. *Without truth*: nobody knows (no pose at that time, not listed);
+There are three kinds of query. *On the map*: at least one keyframe shows its place. *Off the map*: it is known
+that none does, so that every acceptance is wrong. *Without truth*: it is not known (no pose at that time, not listed);
 such queries enter no figure.
 """
 

@@ -47,9 +47,7 @@ class EvaluatedRun:
     evaluation: Evaluation
 
 
-def evaluate_run(
-    out: str | Path, config: TruthConfig, map_path: str | Path | None = None, mode: str = "skip"
-) -> EvaluatedRun:
+def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | None = None) -> EvaluatedRun:
     """Figures of the run in folder `out`; the map is the one that run.json names unless `map_path` is given.
 
     Raises VprError for a missing or damaged run, a map that is another one than the run's, and bags without truth.
@@ -68,7 +66,7 @@ def evaluate_run(
         keyframes = place_map.keyframes()
         sources = {session.id: session.source for session in place_map.sessions()}
     truth = find_truth(np.array([r.stamp_ns for r in records], np.int64), keyframes, sources, config)
-    return EvaluatedRun(records, run, keyframes, truth, evaluate(records, truth, mode=mode))
+    return EvaluatedRun(records, run, keyframes, truth, evaluate(records, truth))
 
 
 def map_of(run: RunInfo, out: Path) -> Path:
@@ -106,16 +104,16 @@ def find_truth(stamps_ns: np.ndarray, keyframes: Keyframes, sources: dict[int, s
 def true_keyframe_poses(
     keyframes: Keyframes, sources: dict[int, str], bags: Sequence[Path], topic: str | None, max_gap_s: float
 ) -> np.ndarray:
-    """True poses (N, 4, 4) of all keyframes, NaN where no bag tells.
+    """True poses (N, 4, 4) of all keyframes, NaN where no bag has one.
 
-    Drives may overlap in time (simulated ones all begin at the same second), so a bag speaks for the sessions that came
-    from it; a bag that no session names speaks for all sessions that no other bag claims.
+    Drives may overlap in time (simulated ones all begin at the same second), so a bag gives poses to the sessions that
+    came from it; a bag that no session names gives poses to all sessions that name none of the bags.
     """
     poses = np.full((len(keyframes), 4, 4), np.nan)
-    claims = {bag: [s for s, source in sources.items() if Path(source).name == Path(bag).name] for bag in bags}
-    claimed = {session for sessions in claims.values() for session in sessions}
+    sessions_of = {bag: [s for s, source in sources.items() if Path(source).name == Path(bag).name] for bag in bags}
+    sessions_with_bag = {session for sessions in sessions_of.values() for session in sessions}
     for bag in bags:
-        sessions = claims[bag] or [s for s in sources if s not in claimed]
+        sessions = sessions_of[bag] or [s for s in sources if s not in sessions_with_bag]
         rows = np.flatnonzero(np.isin(keyframes.sessions, sessions) & np.isnan(poses[:, 0, 3]))
         poses[rows] = read_poses(bag, topic).at_many(keyframes.stamps_ns[rows], max_gap_s)[0]
     return poses

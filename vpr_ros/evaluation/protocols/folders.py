@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_key
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
+ImageMeasure = Literal["cosine", "euclidean"]
 CHUNK = 512
 TIE = 1e-6  # similarities of single-precision descriptors that differ by less, relative to their lengths, are ties
 
@@ -62,11 +63,13 @@ class PixelBaseline:
 class FolderConfig:
     truth: str = "names"  # names | frames:K | utm[:RADIUS_M]
     ns: tuple[int, ...] = (1, 5, 10, 25)
-    mode: str = "skip"  # queries without a right answer: "skip" or "miss"
+    mode: metrics.RecallMode = "skip"  # queries without a right answer: "skip" or "miss"
     batch_size: int = 16
     min_grey: float | None = None  # leave out images at most this bright (mean grey 0..255): tunnels
     image_set: str | None = None  # a name of image_sets.IMAGE_SETS: its rule instead of `truth`
-    measure: str = "cosine"  # "cosine": inner product of unit rows; "euclidean": of raw ones, as the papers compare PCA
+    measure: ImageMeasure = (
+        "cosine"  # "cosine": inner product of unit rows; "euclidean": of raw ones, as the papers compare PCA
+    )
 
     @classmethod
     def of_set(cls, name: str, **options) -> "FolderConfig":
@@ -146,7 +149,7 @@ def rank_by_similarity(
     database: np.ndarray,
     positives: Sequence[np.ndarray],
     k: int,
-    measure: str = "cosine",
+    measure: ImageMeasure = "cosine",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exact search. positives[q] are rows of `database`. Returns ranks (Q,), top rows (Q, k), similarities (Q, k).
 

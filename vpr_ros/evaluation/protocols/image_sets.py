@@ -12,6 +12,7 @@ from pathlib import PurePath
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.metrics import RecallMode
 from vpr_ros.evaluation.truth import Truth, frame_numbers, truth_from_frames, truth_from_names, truth_from_utm
 
 NS = (1, 5, 10)
@@ -29,7 +30,7 @@ class ImageSet:
     max_heading_deg: float | None = None
     frames: int | None = None
     pairs: bool = False
-    mode: str = "miss"  # queries without a right answer: "miss" or "skip"
+    mode: RecallMode = "miss"  # queries without a right answer: "miss" or "skip"
 
 
 IMAGE_SETS = {

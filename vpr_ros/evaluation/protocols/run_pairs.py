@@ -186,20 +186,20 @@ def recall_over_pairs(runs: Sequence[Run], *, measure: str = "euclidean", rule: 
     for area in sorted({r.area for r in runs}):
         members = sorted((r for r in runs if r.area == area), key=lambda r: r.name)
         for base in members:
-            for asking in members:
-                if asking is base:
+            for query_run in members:
+                if query_run is base:
                     continue
-                lists = asking.positives.get(base.name)
+                lists = query_run.positives.get(base.name)
                 if lists is None:
-                    raise VprError(f"run {asking.name} has no index lists into run {base.name}; give one per query.")
-                if len(lists) != len(asking.queries):
+                    raise VprError(f"run {query_run.name} has no index lists into run {base.name}; give one per query.")
+                if len(lists) != len(query_run.queries):
                     raise VprError(
-                        f"run {asking.name} has {len(asking.queries)} queries but {len(lists)} index lists into "
+                        f"run {query_run.name} has {len(query_run.queries)} queries but {len(lists)} index lists into "
                         f"{base.name}: the embeddings and the lists are of different sets."
                     )
                 right = mask_of(lists, len(base.database))
-                ends = (area, base.name, asking.name, base.condition, asking.condition)
-                pairs.append(_pair(ends, base.database, asking.queries, right, measure))
+                ends = (area, base.name, query_run.name, base.condition, query_run.condition)
+                pairs.append(_pair(ends, base.database, query_run.queries, right, measure))
     return PairRecalls(tuple(pairs), measure, rule or "A match is right when the published index list names it.")
 
 
@@ -233,14 +233,14 @@ def run_pairs(
     pairs = []
     for area, names in columns.runs_of_areas():
         for base in names:
-            for asking in names:
-                if asking == base:
+            for query_run in names:
+                if query_run == base:
                     continue
-                b, q = columns.members(area, base), columns.members(area, asking)
+                b, q = columns.members(area, base), columns.members(area, query_run)
                 q = q[asks[q]]
                 turned = (None, None) if headings is None else (headings[q], headings[b])
                 right = near(columns.positions_m[q], columns.positions_m[b], radius_m, *turned, heading_rad)
-                ends = (area, base, asking, columns.condition(area, base), columns.condition(area, asking))
+                ends = (area, base, query_run, columns.condition(area, base), columns.condition(area, query_run))
                 pairs.append(_pair(ends, columns.embeddings[b], columns.embeddings[q], right, measure))
     turn = "" if heading_rad is None else f" and looks the same way within {np.degrees(heading_rad):g}°"
     result = PairRecalls(

@@ -8,7 +8,7 @@ from vpr_ros.evaluation.metrics import average_precision
 from vpr_ros.evaluation.protocols.run_pairs import DEPTH, PairRecalls
 from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Picture, Theme, picture
 
-LINES = 6  # conditions with a line of their own; a page cannot tell more apart
+LINES = 6  # conditions with a line of their own; more cannot be told from each other on a page
 
 
 def conditions_picture(recalls: PairRecalls, title: str) -> Picture:

@@ -1,6 +1,6 @@
 """How pictures are drawn: PNG, once for a light and once for a dark page. matplotlib is imported when one is drawn.
 
-Colours are Okabe and Ito's set, which stays apart for colour-blind readers; marks differ in shape as well.
+Colours are Okabe and Ito's set, which colour-blind readers can tell from each other; marks differ in shape as well.
 """
 
 import io

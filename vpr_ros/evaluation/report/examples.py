@@ -45,28 +45,28 @@ def choose_examples(
     p = np.array([r.best.probability if r.best else -1.0 for r in records])
     s = np.array([r.best.similarity if r.best else -1.0 for r in records])
     accepted = np.array([r.accepted for r in records], dtype=bool)
-    apart = max(1, len(records) // (4 * max(count, 1)))
+    min_gap = max(1, len(records) // (4 * max(count, 1)))
     sure = np.lexsort((s, -np.round(p, 2)))  # rounded: among equally sure answers the hardest is worth seeing
     if truth is None or evaluation is None:
-        best = _spread(sure[accepted[sure]], count, apart)
+        best = _spread(sure[accepted[sure]], count, min_gap)
         doubtful = np.lexsort((p, ~accepted))
-        worst = _spread([i for i in doubtful if records[i].best and i not in best], count, apart)
+        worst = _spread([i for i in doubtful if records[i].best and i not in best], count, min_gap)
         return Examples(*([_plain(records, i) for i in part] for part in (best, worst)))
     outcome, ranks = evaluation.outcomes, evaluation.ranks
-    best = _spread(sure[outcome[sure] == summary.CORRECT], count, apart)
+    best = _spread(sure[outcome[sure] == summary.CORRECT], count, min_gap)
     bad = rows[np.isin(outcome, [summary.WRONG, summary.FALSE_ACCEPT])]
     bad = bad[np.argsort(-p[bad], kind="stable")]
     missed = rows[outcome == summary.MISSED]
     missed = missed[np.argsort(-np.where(ranks[missed] == 0, np.iinfo(np.int64).max, ranks[missed]), kind="stable")]
-    worst = _spread(bad, count, apart)
-    worst += _spread(missed, count - len(worst), apart)
+    worst = _spread(bad, count, min_gap)
+    worst += _spread(missed, count - len(worst), min_gap)
     return Examples(*([_judged(records, truth, evaluation, i) for i in part] for part in (best, worst)))
 
 
-def _spread(candidates, count: int, apart: int) -> list[int]:
-    """The first `count` candidates that are `apart` frames from each other; closer ones only to fill up."""
+def _spread(candidates, count: int, min_gap: int) -> list[int]:
+    """The first `count` candidates at least `min_gap` frames from each other; closer ones only to fill up."""
     picked: list[int] = []
-    for distance in (apart, 1):
+    for distance in (min_gap, 1):
         for i in candidates:
             if len(picked) >= count:
                 return picked
