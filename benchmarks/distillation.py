@@ -66,7 +66,7 @@ def run_teacher(job: tuple[Path, str, int]) -> str:
     folder, started, config = folder_of(out, row, seed), time.process_time(), teacher_config(row, seed)
     samples = {name: TrainingSetSamples(out / "world" / name) for name in SETS}
     teacher = load_teacher(
-        config.teacher, train_teacher(config, folder, samples=samples["train"]), sparse=config.sparse
+        config.model.teacher, train_teacher(config, folder, samples=samples["train"]), sparse=config.model.sparse
     )
     for name in ("train", "validation", "test"):
         save(folder / f"{name}.npy", embed(teacher, samples[name]))
@@ -86,8 +86,10 @@ def run_student(job: tuple[Path, str, int, float]) -> str:
     folder, started = student_folder(*job), time.process_time()
     config = student_config(row, seed, factor)
     samples = {name: TrainingSetSamples(out / "world" / name) for name in SETS}
-    taught = np.load(folder_of(out, "teacher, fused", TAUGHT_BY) / "train.npy") if config.distil is not None else None
-    student = load_checkpoint(train(config, folder, samples=samples["train"], teacher=taught, finish=False))
+    taught = (
+        np.load(folder_of(out, "teacher, fused", TAUGHT_BY) / "train.npy") if config.distillation is not None else None
+    )
+    student = load_checkpoint(train(config, folder, samples=samples["train"], teacher=taught, weights_only=True))
     for name in ("validation", "test") if seed else ("validation",):
         save(folder / f"{name}.npy", embed(student, samples[name]))
     return f"{row} x {factor:g}, seed {seed}: {time.process_time() - started:.0f} s of CPU time"

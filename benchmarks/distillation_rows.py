@@ -1,12 +1,10 @@
 """Rows of the distillation tables: worlds, teachers, the student, every row's losses, and the run of a row as data."""
 
-from dataclasses import replace
-
 from teachers import CLOUD, IMAGE, SETTINGS
 
+from vpr_ros.training.common.yaml_config import with_settings
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
-from vpr_ros.training.student.rules import check
+from vpr_ros.training.student.config import DistillationConfig, TrainConfig, check
 from vpr_ros.training.teacher.config import TeacherConfig
 from vpr_ros.training.teacher.config import check as check_teacher
 
@@ -26,29 +24,30 @@ SETS = {
     "test": (range(2100, 2105), 4, 90, DRIVES),
 }
 TEACHERS = {
-    "teacher, cloud alone": {"teacher": "minkloc++-cloud", "options": {"dim": 128, **CLOUD}},
+    "teacher, cloud alone": {"model.teacher": "minkloc++-cloud", "model.options": {"dim": 128, **CLOUD}},
     "teacher, fused": {
-        "teacher": "minkloc++",
-        "options": {"cloud_dim": 128, "image_dim": 128, **CLOUD, **IMAGE},
-        "head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},
+        "model.teacher": "minkloc++",
+        "model.options": {"cloud_dim": 128, "image_dim": 128, **CLOUD, **IMAGE},
+        "task.head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},
     },
 }
-TEACHER_SETTINGS = {**SETTINGS, "epochs": 8, "milestones": (6,)}
+TEACHER_SETTINGS = {**SETTINGS, "optimisation.epochs": 8, "optimisation.milestones": (6,)}
 
 # One student for every row: nano on 56 x 56 pixels, from random weights.
 STUDENT = {
-    "student": "nano",
-    "options": {"image_size": [56, 56]},
-    "loss": "contrastive",
-    "learning_rate": 2e-3,  # the best for the student alone on validation cities, of 1, 2 and 4 thousandths
-    "epochs": 1,
-    "steps_per_epoch": 360,
-    "places_per_batch": 16,
-    "images_per_place": 3,
-    "ramp": (0.3, 0.3),
-    "cache": True,
-    "threads": 1,
-    "accelerator": "cpu",
+    "model.student": "nano",
+    "model.options": {"image_size": [56, 56]},
+    "task.loss": "contrastive",
+    # the best for the student alone on validation cities, of 1, 2 and 4 thousandths
+    "optimisation.learning_rate": 2e-3,
+    "optimisation.epochs": 1,
+    "optimisation.steps_per_epoch": 360,
+    "data.places_per_batch": 16,
+    "data.images_per_place": 3,
+    "augmentation.ramp": (0.3, 0.3),
+    "data.cache": True,
+    "hardware.threads": 1,
+    "hardware.accelerator": "cpu",
 }
 TAUGHT = {"head": "linear", "head_for": "widths", "teacher_space": "centred", "sparse": "torch"}
 # Of a loss's own weights: searched for every row of `methods` on validation cities, with seed 0 and a third of the
@@ -120,15 +119,17 @@ UNSEARCHED = ("student alone", "ts-ss (C, released)", "tt-ts")  # cross terms ke
 
 def teacher_config(name: str, seed: int):
     """The run of one teacher and seed."""
-    return check_teacher(replace(TeacherConfig(), **{**TEACHER_SETTINGS, **TEACHERS[name], "seed": seed}))
+    settings = {**TEACHER_SETTINGS, **TEACHERS[name], "optimisation.seed": seed}
+    return check_teacher(with_settings(TeacherConfig(), settings))
 
 
 def student_config(row: str, seed: int, factor: float):
     """The run of one row and seed, its distillation weighed by the factor."""
     distil = ROWS[row]
-    section = None if distil is None else DistilConfig(**{**TAUGHT, **weighed(distil, factor)})
-    steps = {"steps_per_epoch": SEARCH_STEPS} if seed == SEARCH_SEED else {}
-    return check(replace(TrainConfig(), **{**STUDENT, **steps, "seed": seed, "distil": section}), folders=False)
+    section = None if distil is None else DistillationConfig(**{**TAUGHT, **weighed(distil, factor)})
+    steps = {"optimisation.steps_per_epoch": SEARCH_STEPS} if seed == SEARCH_SEED else {}
+    settings = {**STUDENT, **steps, "optimisation.seed": seed, "distillation": section}
+    return check(with_settings(TrainConfig(), settings), folders=False)
 
 
 def weighed(distil: dict, factor: float) -> dict:

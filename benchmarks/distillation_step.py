@@ -40,9 +40,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student import D2VPR, SMALL
+from vpr_ros.training.common.yaml_config import with_settings
 from vpr_ros.training.losses import contrastive_loss
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.config import DistillationConfig, TrainConfig
 from vpr_ros.training.student.module import MetricLearning
+from vpr_ros.training.student.optimiser import make_optimiser
 from vpr_ros.training.student.teacher_cache import RunTeacher
 from vpr_ros.training.teachers import load_teacher
 
@@ -86,23 +88,19 @@ def bare(config: TrainConfig, images: Tensor, masks: tuple[Tensor, Tensor], prec
     """timm's ViT-S/14 with fused attention; AdamW as the engine groups it."""
     net = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=images.shape[-1])
     net = randomised(net).to(images.device).train()
-    groups = [
-        {"params": [p for p in net.parameters() if (p.ndim >= 2) == matrix], "weight_decay": decay}
-        for matrix, decay in ((True, config.weight_decay), (False, 0.0))
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    optimiser = make_optimiser(config.optimisation, [net])
 
     def loss():
         return contrastive_loss(F.normalize(net(images).float(), dim=1), *masks)
 
-    return Step(loss, optimiser, config.clip, precision)
+    return Step(loss, optimiser, config.optimisation.clip, precision)
 
 
 def taught(config: TrainConfig, losses: str, samples: Any, images: Tensor) -> MetricLearning:
     """The engine's module around a student of the paper's size, a teacher's embeddings in its cache."""
     known, teacher = torch.randn(len(images), WIDTH), None
     if losses:
-        config = replace(config, distil=DistilConfig(loss=losses, head_for="widths"))
+        config = replace(config, distillation=DistillationConfig(loss=losses, head_for="widths"))
         teacher = RunTeacher(None, known.numpy(), {})
     module = MetricLearning(randomised(D2VPR(SMALL)), samples, config, teacher).to(images.device).train()
     module.teacher_embeddings = known.to(images.device)
@@ -178,9 +176,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config, rows = TrainConfig(student="small", learning_rate=1e-5), np.arange(args.batch)
+    settings = {"model.student": "small", "optimisation.learning_rate": 1e-5}
+    config, rows = with_settings(TrainConfig(), settings), np.arange(args.batch)
     positions = np.stack([100.0 * (rows // 2), rows % 2], axis=1)
-    samples: Any = SimpleNamespace(positions_m=positions, headings_rad=0.0 * rows, areas=np.full(len(rows), "town"))
+    samples: Any = SimpleNamespace(
+        positions_m=positions, headings_rad=0.0 * rows, areas=np.full(len(rows), "town"), places=None
+    )
     images = torch.randn(args.batch, 3, *SMALL.image_size, device=device)
     modules = {name: taught(config, losses, samples, images) for name, losses in RECIPES.items()}
     masks = modules["task alone"].masks(torch.arange(args.batch, device=device))
@@ -193,7 +194,7 @@ def main() -> None:
         def loss(m=module, b=batch):
             return m.training_step(b, 0)
 
-        sides[name] = Step(loss, optimisers["optimizer"], config.clip, args.precision)
+        sides[name] = Step(loss, optimisers["optimizer"], config.optimisation.clip, args.precision)
     measured, times = compare(reference, sides, args.rounds)
     base = np.median(times, axis=0)
     result = []

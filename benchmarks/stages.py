@@ -16,7 +16,7 @@ import argparse
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,10 +25,10 @@ from synthetic_tables import cells, recalls, render, save
 from teachers import SETS, WORLD, figures
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
+from vpr_ros.training.common.yaml_config import with_settings
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
-from vpr_ros.training.student.rules import check
+from vpr_ros.training.student.config import DistillationConfig, TrainConfig, check
 
 CHECKPOINT = "student.safetensors"
 DIM = 128  # of a region's vector, in student and teacher alike
@@ -48,28 +48,28 @@ TEACHER = {
 }
 
 COMMON = {
-    "student": "nano",
-    "epochs": 1,
-    "places_per_batch": 24,
-    "images_per_place": 3,
-    "ramp": (0.3, 0.3),
-    "cache": True,
-    "threads": 1,
-    "accelerator": "cpu",
+    "model.student": "nano",
+    "optimisation.epochs": 1,
+    "data.places_per_batch": 24,
+    "data.images_per_place": 3,
+    "augmentation.ramp": (0.3, 0.3),
+    "data.cache": True,
+    "hardware.threads": 1,
+    "hardware.accelerator": "cpu",
 }
 STEPS = {"teacher": 500, "stage 1": 150, "stage 2": 100}
 # From random weights the published loss reaches half of this one's validation recall in so few steps; rows show both.
-BY_PLACE = {"loss": "contrastive", "learning_rate": 1e-3}
-PUBLISHED = {"loss": "multi_similarity"}
-FREEZING = {"trained": "d2vpr-stage2", "batch_norm": "frozen"}
-FEATURES = DistilConfig(
+BY_PLACE = {"task.loss": "contrastive", "optimisation.learning_rate": 1e-3}
+PUBLISHED = {"task.loss": "multi_similarity"}
+FREEZING = {"model.trained": "d2vpr-stage2", "model.batch_norm": "frozen"}
+FEATURES = DistillationConfig(
     teacher="cricavpr",
     loss="feature-mse",
     scale=14.0 * DIM,  # a mean over channels leaves gradients near the optimiser's epsilon
     head="none",
     teacher_view="online",
 )
-BY_FEATURES = {"loss": "none", "distil": FEATURES, "learning_rate": 3e-3}
+BY_FEATURES = {"task.loss": "none", "distillation": FEATURES, "optimisation.learning_rate": 3e-3}
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ COMPARED = (
 )
 
 
-def config_of(options: dict, seed: int, steps: int, **changes) -> TrainConfig:
+def config_of(options: dict, seed: int, steps: int, changes: dict) -> TrainConfig:
     """One run: a student's options, so many steps, and what else differs."""
-    settings = {**COMMON, "options": options, "seed": seed, "steps_per_epoch": steps, **changes}
-    return check(replace(TrainConfig(), **settings), folders=False)
+    run = {"model.options": options, "optimisation.seed": seed, "optimisation.steps_per_epoch": steps}
+    return check(with_settings(TrainConfig(), {**COMMON, **run, **changes}), folders=False)
 
 
 def options_of(row: Row) -> dict:
@@ -137,8 +137,8 @@ def train_teacher(out: Path, world: Path, _name: str, seed: int) -> Path:
     """By places alone, from random weights; returns its checkpoint."""
     from vpr_ros.training.student.train import train
 
-    config = config_of(TEACHER, seed, STEPS["teacher"], **BY_PLACE)
-    return train(config, folder_of(out, TEACHER_ROW, seed), samples=images(world, "train"), finish=False)
+    config = config_of(TEACHER, seed, STEPS["teacher"], BY_PLACE)
+    return train(config, folder_of(out, TEACHER_ROW, seed), samples=images(world, "train"), weights_only=True)
 
 
 def train_first(out: Path, world: Path, name: str, seed: int) -> Path:
@@ -146,9 +146,9 @@ def train_first(out: Path, world: Path, name: str, seed: int) -> Path:
     from vpr_ros.training.student.train import train
 
     row = ROWS[name]
-    config = config_of(options_of(row), seed, row.first, **BY_FEATURES)
+    config = config_of(options_of(row), seed, row.first, BY_FEATURES)
     folder = first_folder(out, row, seed)
-    return train(config, folder, samples=images(world, "train"), teacher=as_teacher(out, seed), finish=False)
+    return train(config, folder, samples=images(world, "train"), teacher=as_teacher(out, seed), weights_only=True)
 
 
 def train_second(out: Path, world: Path, name: str, seed: int) -> Path:
@@ -162,9 +162,9 @@ def train_second(out: Path, world: Path, name: str, seed: int) -> Path:
         **(FREEZING if row.first and row.frozen else {}),
     }
     if row.first:
-        changes["start"] = str(first_folder(out, row, seed) / CHECKPOINT)
-    config = config_of(options_of(row), seed, row.second, **changes)
-    return train(config, folder_of(out, name, seed), samples=images(world, "train"), finish=False)
+        changes["model.start"] = str(first_folder(out, row, seed) / CHECKPOINT)
+    config = config_of(options_of(row), seed, row.second, changes)
+    return train(config, folder_of(out, name, seed), samples=images(world, "train"), weights_only=True)
 
 
 def checkpoint_of(out: Path, name: str, seed: int) -> Path:
@@ -201,7 +201,9 @@ def embed_row(out: Path, world: Path, name: str, seed: int, split: str) -> None:
     from vpr_ros.training.student.networks import build_student
 
     untrained = name == UNTRAINED
-    model = build_student(config_of(STUDENT, seed, 1)) if untrained else load_checkpoint(checkpoint_of(out, name, seed))
+    model = (
+        build_student(config_of(STUDENT, seed, 1, {})) if untrained else load_checkpoint(checkpoint_of(out, name, seed))
+    )
     embeddings = embed(model.eval(), images(world, split))
     save(folder_of(out, name, seed) / f"{split}.npy", embeddings)
 

@@ -16,7 +16,6 @@ import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,9 +24,10 @@ from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import paired_difference
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
+from vpr_ros.training.common.yaml_config import with_settings
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.teacher.config import TeacherConfig, check, measure_of
+from vpr_ros.training.teacher.config import TeacherConfig, check
 
 TEST_CONDITIONS = (
     ("summer", "day", "clear"),
@@ -50,20 +50,41 @@ CLOUD = {"voxel_size": 1.5, "cloud_planes": [16, 32, 32]}
 IMAGE = {"image_size": [48, 64], "image_planes": [16, 32, 64]}
 GRID = {"lower": [-32.0, -32.0, -1.0], "upper": [32.0, 32.0, 8.0], "shape": [20, 20, 8], "turned": False}
 # Its published rate: at twice that, one of three fused runs died in its first epoch.
-ADAFUSION_START = {"init": "he", "learning_rate": 1e-3, "image_learning_rate": 1e-3}
+ADAFUSION_START = {
+    "model.init": "he",
+    "optimisation.learning_rate": 1e-3,
+    "optimisation.image_learning_rate": 1e-3,
+}
 ADAFUSION = {"image_size": [32, 48], "image_planes": [16, 32], "cloud_planes": [8, 16, 32], "grid": GRID}
 ROWS: dict[str, dict] = {
-    "MinkLoc++ image": {"teacher": "minkloc++-image", "options": {"dim": 128, **IMAGE}},
-    "MinkLoc++ cloud": {"teacher": "minkloc++-cloud", "options": {"dim": 128, **CLOUD}},
-    "MinkLoc++ fused": {"teacher": "minkloc++", "options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE}},
-    "MinkLoc++ fused, image head": {
-        "teacher": "minkloc++",
-        "options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE},
-        "head_weights": {"final": 0.5, "cloud": 0.5, "image": 0.5},  # published: 0, for an image branch from ImageNet
+    "MinkLoc++ image": {"model.teacher": "minkloc++-image", "model.options": {"dim": 128, **IMAGE}},
+    "MinkLoc++ cloud": {"model.teacher": "minkloc++-cloud", "model.options": {"dim": 128, **CLOUD}},
+    "MinkLoc++ fused": {
+        "model.teacher": "minkloc++",
+        "model.options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE},
     },
-    "AdaFusion image": {"teacher": "adafusion", "options": ADAFUSION, **ADAFUSION_START, "branch": "image"},
-    "AdaFusion cloud": {"teacher": "adafusion", "options": ADAFUSION, **ADAFUSION_START, "branch": "cloud"},
-    "AdaFusion fused": {"teacher": "adafusion", "options": ADAFUSION, **ADAFUSION_START},
+    "MinkLoc++ fused, image head": {
+        "model.teacher": "minkloc++",
+        "model.options": {"cloud_dim": 64, "image_dim": 64, **CLOUD, **IMAGE},
+        "task.head_weights": {
+            "final": 0.5,
+            "cloud": 0.5,
+            "image": 0.5,
+        },  # published: 0, for an image branch from ImageNet
+    },
+    "AdaFusion image": {
+        "model.teacher": "adafusion",
+        "model.options": ADAFUSION,
+        **ADAFUSION_START,
+        "model.branch": "image",
+    },
+    "AdaFusion cloud": {
+        "model.teacher": "adafusion",
+        "model.options": ADAFUSION,
+        **ADAFUSION_START,
+        "model.branch": "cloud",
+    },
+    "AdaFusion fused": {"model.teacher": "adafusion", "model.options": ADAFUSION, **ADAFUSION_START},
 }
 COMPARED = (
     ("MinkLoc++ cloud", "MinkLoc++ image"),
@@ -75,28 +96,30 @@ COMPARED = (
     ("AdaFusion fused", "AdaFusion cloud"),
     ("AdaFusion fused", "AdaFusion image"),
 )
+EPOCHS = 4
 SETTINGS = {
-    "loss": "contrastive",  # on raw distances: hard triplets collapse from random weights here, see BENCHMARK.md
-    "epochs": 4,
-    "milestones": (3,),
-    "decay": 0.2,
-    "learning_rate": 2e-3,
-    "image_learning_rate": 2e-3,
-    "batch_size": 64,
-    "areas_per_batch": 2,
-    "cloud_augment": CloudAugmentConfig(jitter=0.05, jitter_clip=0.1, translation=0.3),  # metres
-    "cache": True,
-    "shrink_first": True,
-    "threads": 1,
-    "accelerator": "cpu",
-    "sparse": "torch",
+    "task.loss": "contrastive",  # on raw distances: hard triplets collapse from random weights here, see BENCHMARK.md
+    "optimisation.epochs": EPOCHS,
+    "optimisation.milestones": (3,),
+    "optimisation.decay": 0.2,
+    "optimisation.learning_rate": 2e-3,
+    "optimisation.image_learning_rate": 2e-3,
+    "data.batch_size": 64,
+    "data.areas_per_batch": 2,
+    "augmentation.clouds": CloudAugmentConfig(jitter=0.05, jitter_clip=0.1, translation=0.3),  # metres
+    "data.cache": True,
+    "augmentation.shrink_first": True,
+    "hardware.threads": 1,
+    "hardware.accelerator": "cpu",
+    "model.sparse": "torch",
 }
 
 
 def config_of(row: str, seed: int, epochs: int) -> TeacherConfig:
     """The run of one row and seed."""
-    changes = {} if epochs == SETTINGS["epochs"] else {"epochs": epochs, "milestones": (max(1, epochs - 1),)}
-    return check(replace(TeacherConfig(), **{**SETTINGS, **ROWS[row], "seed": seed, **changes}))
+    changes = {"optimisation.epochs": epochs, "optimisation.milestones": (max(1, epochs - 1),)}
+    changes = {} if epochs == EPOCHS else changes
+    return check(with_settings(TeacherConfig(), {**SETTINGS, **ROWS[row], "optimisation.seed": seed, **changes}))
 
 
 def folder_of(out: Path, row: str, seed: int) -> Path:
@@ -110,7 +133,8 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
 
     from vpr_ros.training.evaluation.embedding import embed
     from vpr_ros.training.teacher.branches import AdaFusionBranch
-    from vpr_ros.training.teacher.train import build_teacher, train_teacher
+    from vpr_ros.training.teacher.build import build_teacher
+    from vpr_ros.training.teacher.train import train_teacher
     from vpr_ros.training.teachers import load_teacher
 
     torch.set_num_threads(1)
@@ -121,8 +145,8 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
     model = build_teacher(config)
     if trained:
         path = train_teacher(config, folder, samples=TrainingSetSamples(out / "world" / "train"))
-        model = load_teacher(config.teacher, path, sparse=config.sparse)
-        model = AdaFusionBranch(model, config.branch) if config.branch else model
+        model = load_teacher(config.model.teacher, path, sparse=config.model.sparse)
+        model = AdaFusionBranch(model, config.model.branch) if config.model.branch else model
     embeddings = embed(model.eval(), TrainingSetSamples(out / "world" / "test"))
     save(target, embeddings)
     seconds = time.process_time() - started
@@ -157,7 +181,7 @@ def table_of(out: Path, rows: list[str], seeds: list[int]) -> str:
     frames = TrainingSetSamples(out / "world" / "test")
     by_row: dict[str, list[dict]] = {}
     for row in rows:
-        measure = measure_of(config_of(row, 1, SETTINGS["epochs"]))
+        measure = config_of(row, 1, EPOCHS).task.measure
         named = [
             (row, [folder_of(out, row, s) / "test.npy" for s in seeds]),
             (f"{row}, untrained", [folder_of(out, row, seeds[0]) / "untrained.npy"]),
@@ -185,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/teachers"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--epochs", type=int, default=SETTINGS["epochs"])
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--table-only", action="store_true", help="of what there is")
     options = parser.parse_args()

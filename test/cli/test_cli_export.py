@@ -54,17 +54,15 @@ def run_dir(checkpoint, town, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
     config = {
-        "student": "tiny",
-        "train": [str(town)],
-        "validation": [],
-        "loss": "contrastive",
-        "projection_dim": 8,
-        "whiten": 0.5,
-        "seed": 3,
+        "model": {"student": "tiny"},
+        "data": {"train": [str(town)], "validation": []},
+        "task": {"loss": "contrastive"},
+        "export": {"projection_dim": 8, "whiten": 0.5},
+        "optimisation": {"seed": 3},
     }
     (folder / "config.json").write_text(json.dumps(config))
     state = {f"student.{key}": value for key, value in student.state_dict().items()}
-    known = {"kind": "metric learning", "config": {"train": [town.name]}, "data": "town", "frames": 48}
+    known = {"kind": "metric learning", "config": {"data": {"train": [town.name]}}, "data": "town", "frames": 48}
     kept = {
         "epoch": 0,
         "provenance": known,
@@ -88,7 +86,9 @@ def refuses(result, *words):
 
 def test_a_run_that_was_stopped_becomes_a_checkpoint_for_robots(run_dir, town, elsewhere, checkpoint, vpr):
     config = json.loads((run_dir / "config.json").read_text())
-    (run_dir / "config.json").write_text(json.dumps(config | {"validation": [str(elsewhere)]}))
+    (run_dir / "config.json").write_text(
+        json.dumps(config | {"data": config["data"] | {"validation": [str(elsewhere)]}})
+    )
     result = vpr("export", run_dir)
     assert result.exit_code == 0, result.output
     assert "fitted" in result.stdout and "full" in result.stdout and "day1" in result.stdout
@@ -99,14 +99,25 @@ def test_a_run_that_was_stopped_becomes_a_checkpoint_for_robots(run_dir, town, e
     assert facts["epochs"] == 1 and facts["weights"] == "last" and facts["kind"] == "metric learning"
     assert facts["projection"] == {"kind": "fitted", "dim": 8, "whiten": 0.5, "samples": 48}
     assert set(facts["validation"]) == {"day1", "all"}
-    # folders by their names: nobody need know where they lay
-    assert facts["config"]["train"] == ["town"] and str(town.parent) not in json.dumps(facts)
+    # folders by their names alone
+    assert facts["config"]["data"]["train"] == ["town"] and str(town.parent) not in json.dumps(facts)
     own, same = load_checkpoint(checkpoint).state_dict(), made.model.state_dict()
     assert all(torch.allclose(own[key], same[key], atol=2e-3) for key in own)
     extractor = DescriptorExtractor.from_checkpoint(run_dir / "student.safetensors")
     picture = cv2.imread(str(town / "00001.jpg"))
     assert extractor.describe(picture[None]).shape == (1, 8)
     refuses(vpr("export", run_dir), "exists already", "--force")
+
+
+def test_a_run_without_groups_in_its_configuration(run_dir, town, vpr, tmp_path):
+    assert vpr("export", run_dir, "-o", tmp_path / "new.safetensors").exit_code == 0
+    former = {"student": "tiny", "train": [str(town)], "projection_dim": 8, "whiten": 0.5, "seed": 3, "keep": "last"}
+    (run_dir / "config.json").write_text(json.dumps(former))
+    assert vpr("export", run_dir, "-o", tmp_path / "old.safetensors").exit_code == 0
+    new, old = (read_checkpoint(tmp_path / f"{name}.safetensors").metadata for name in ("new", "old"))
+    assert new["fingerprint"] == old["fingerprint"]
+    (run_dir / "config.json").write_text(json.dumps({"teacher": "minkloc++"}))
+    refuses(vpr("export", run_dir), "teacher's run")
 
 
 def test_the_averaged_weights_are_taken_where_there_are_some(run_dir, checkpoint, vpr, tmp_path):
@@ -128,7 +139,7 @@ def test_the_best_weights_of_a_run(run_dir, vpr, tmp_path):
     assert read_checkpoint(tmp_path / "best.safetensors").metadata["provenance"]["weights"] == "best"
     refuses(vpr("export", run_dir), "no whole epoch")
     config = json.loads((run_dir / "config.json").read_text())
-    (run_dir / "config.json").write_text(json.dumps(config | {"keep": "best"}))
+    (run_dir / "config.json").write_text(json.dumps(config | {"optimisation": {"seed": 3, "keep": "best"}}))
     assert vpr("export", run_dir, "-o", tmp_path / "same.safetensors").exit_code == 0
     same, best = (read_checkpoint(tmp_path / f"{name}.safetensors").metadata for name in ("same", "best"))
     assert same["fingerprint"] == best["fingerprint"]
@@ -195,7 +206,7 @@ def test_runs_that_are_none(run_dir, checkpoint, vpr, tmp_path):
     (tmp_path / "empty").mkdir()
     refuses(vpr("export", tmp_path / "empty"), "no config.json")
     (tmp_path / "teacher").mkdir()
-    (tmp_path / "teacher" / "config.json").write_text('{"teacher": "minkloc++"}')
+    (tmp_path / "teacher" / "config.json").write_text('{"model": {"teacher": "minkloc++"}}')
     refuses(vpr("export", tmp_path / "teacher"), "teacher's run")
     torn = (run_dir / "last.ckpt").read_bytes()
     (run_dir / "last.ckpt").write_bytes(torn[: len(torn) // 2])

@@ -4,10 +4,11 @@ import csv
 import dataclasses
 
 import torch
+from run_settings import changed
 
 from vpr_ros.student import read_checkpoint
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.config import DistillationConfig, TrainConfig
 from vpr_ros.training.teachers import load_teacher, save_teacher
 
 TEACHER = {
@@ -29,10 +30,11 @@ def saved_teacher(folder):
 
 
 def settings(folder, checkpoint, *, distil=None, **changes):
-    section = DistilConfig(checkpoint=str(checkpoint), loss="rkd", sparse="torch")
-    tiny = TrainConfig(
+    section = DistillationConfig(checkpoint=str(checkpoint), loss="rkd", sparse="torch")
+    tiny = changed(
+        TrainConfig(),
         train=(str(folder),),
-        distil=dataclasses.replace(section, **(distil or {})),
+        distillation=dataclasses.replace(section, **(distil or {})),
         epochs=2,
         steps_per_epoch=2,
         places_per_batch=4,
@@ -41,7 +43,7 @@ def settings(folder, checkpoint, *, distil=None, **changes):
         accelerator="cpu",
         threads=1,
     )
-    return dataclasses.replace(tiny, **changes)
+    return changed(tiny, **changes)
 
 
 def samples_of(folder):

@@ -34,8 +34,8 @@ def test_python_imports(block):
 def test_settings_are_read(tmp_path):
     (block,) = blocks(PAGE, "yaml")
     (tmp_path / "boreas.yaml").write_text(block)
-    config = read_teacher_config(tmp_path / "boreas.yaml", train=["sets"])
-    inputs = load_teacher(config.teacher, sparse="torch", **config.options).inputs
+    config = read_teacher_config(tmp_path / "boreas.yaml", {"data.train": ["sets"]})
+    inputs = load_teacher(config.model.teacher, sparse="torch", **config.model.options).inputs
     assert (inputs.voxel_size, inputs.cloud_points, inputs.image_size) == (1.0, 4096, (256, 306))
 
 

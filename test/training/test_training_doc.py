@@ -1,7 +1,9 @@
 """docs/training.md: its commands exist with these options, its settings are read, its names are those of the code."""
 
+import dataclasses
 import re
 import shlex
+import typing
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,8 @@ import yaml
 from page_commands import blocks, check_arguments
 
 from vpr_ros.training.losses import DISTILLATION, NEEDS_EQUAL_WIDTHS
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
-from vpr_ros.training.student.rules import read_config
-from vpr_ros.training.teacher.config import read_teacher_config
+from vpr_ros.training.student.config import TrainConfig, read_config
+from vpr_ros.training.teacher.config import TeacherConfig, read_teacher_config
 from vpr_ros.training.teachers.registry import TEACHERS, load_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,15 +39,24 @@ def test_the_settings_are_read(tmp_path):
     for name, text in (("teacher", TEACHER), ("student", STUDENT), ("devices", DEVICES)):
         (tmp_path / f"{name}.yaml").write_text(text)
     teacher = read_teacher_config(tmp_path / "teacher.yaml")
-    assert load_teacher(teacher.teacher, sparse="torch", **teacher.options).inputs.voxel_size == 1.0
+    assert load_teacher(teacher.model.teacher, sparse="torch", **teacher.model.options).inputs.voxel_size == 1.0
     student = read_config(tmp_path / "student.yaml")
-    assert student.distil is not None and student.distil.teacher == teacher.teacher
-    assert student.keep == "best" and student.validation
-    assert read_config(tmp_path / "devices.yaml").devices == "4"
+    assert student.distillation is not None and student.distillation.teacher == teacher.model.teacher
+    assert student.optimisation.keep == "best" and student.data.validation
+    assert read_config(tmp_path / "devices.yaml").hardware.devices == "4"
+
+
+def keys_of(config):
+    """Names of the settings of a configuration class and of its groups, at any depth."""
+    hints = typing.get_type_hints(config)
+    fields = {field.name: hints[field.name] for field in dataclasses.fields(config)}
+    kinds = [kind for hint in fields.values() for kind in (hint, *typing.get_args(hint))]
+    groups = [kind for kind in kinds if dataclasses.is_dataclass(kind)]
+    return set(fields).union(*(keys_of(group) for group in groups))
 
 
 def test_keys_that_are_spoken_of_exist():
-    keys = set(TrainConfig.__dataclass_fields__) | set(DistilConfig.__dataclass_fields__)
+    keys = keys_of(TrainConfig) | keys_of(TeacherConfig)
     # `voxel_size: 1.0` and the like: what a reader would put into a file
     named = {one for line in re.findall(r"`([a-z_]+): [^`]+`", PAGE) for one in [line]}
     assert named <= keys, named - keys

@@ -1,11 +1,12 @@
-"""Checkpoints of a running training that a kill can never tear."""
+"""Checkpoints of a running training, written whole: an interrupted write leaves the former one."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from vpr_ros.atomic import whole_file
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -16,11 +17,5 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        with open(partial, "wb") as stream:
+        with whole_file(Path(path)) as draft, open(draft, "wb") as stream:
             torch.save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, target)

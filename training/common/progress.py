@@ -1,22 +1,19 @@
-"""What a person sees of a run: a bar and a line per epoch, the same lines as `log.csv`, and their curves."""
+"""What a run shows: a bar for the running epoch and a line per epoch, which `log.csv` holds as well."""
 
 import csv
 import io
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import lightning as L
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-RECALL = "validation_recall"  # what patience and `keep: best` look at
+from vpr_ros.atomic import write_whole
 
 
-class EpochBar(L.Callback):
-    """A bar for the running epoch, where a terminal looks on."""
+class EpochProgress(L.Callback):
+    """A bar for the running epoch where the output is a terminal; prints and writes the rows of finished epochs."""
 
     def __init__(self, out: Path):
         self.out, self.console, self.bar = out, Console(stderr=True), Progress(disable=True)
@@ -37,7 +34,7 @@ class EpochBar(L.Callback):
         self.bar.start()
 
     def on_train_batch_end(self, trainer, module, *_args) -> None:
-        # Reading the loss makes a GPU wait, so nobody reads it where no bar shows it.
+        # Reading the loss makes a GPU wait, so it is read only where a bar shows it.
         if not self.bar.disable:
             self.bar.update(self.task, advance=1, loss=float(trainer.callback_metrics["loss"]))
 
@@ -47,56 +44,15 @@ class EpochBar(L.Callback):
     def on_exception(self, trainer, module, exception) -> None:
         self.bar.stop()
 
+    def epoch_seconds(self) -> float:
+        """Wall-clock time since the epoch began, to a tenth."""
+        return round(time.monotonic() - self.started, 1)
 
-class RunProgress(EpochBar):
-    """Means of what a step logs, per epoch, with the learning rate and the validation recalls.
-
-    The rows live in the module and go with its checkpoint, so a resumed run writes the table of an uninterrupted one,
-    but for the seconds.
-    """
-
-    def __init__(self, validate: Callable[[], dict], every: int, out: Path):
-        super().__init__(out)
-        self.validate, self.every = validate, every
-        self.recall: float | None = None  # the last one known
-
-    def on_train_epoch_start(self, trainer, module) -> None:
-        super().on_train_epoch_start(trainer, module)
-        self.sums: dict = {}
-        self.steps = 0
-
-    def on_train_batch_end(self, trainer, module, *_args) -> None:
-        super().on_train_batch_end(trainer, module)
-        for name, value in trainer.callback_metrics.items():
-            if name != RECALL:
-                self.sums[name] = self.sums.get(name, 0) + value.float()
-        self.steps += 1
-
-    def on_train_epoch_end(self, trainer, module) -> None:
-        super().on_train_epoch_end(trainer, module)
-        epoch = trainer.current_epoch + 1
-        due = epoch % self.every == 0 or epoch == trainer.max_epochs
-        # One process looks and tells the others: batch statistics differ between them, and all must stop together.
-        recalls = trainer.strategy.broadcast(self.validate() if due and trainer.is_global_zero else {})
-        row = {"epoch": epoch, **{name: float(total) / max(1, self.steps) for name, total in self.sums.items()}}
-        row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"], **recalls}
-        row = {name: float(f"{value:.5g}") for name, value in row.items()} | {"epoch": epoch}
-        row["seconds"] = round(time.monotonic() - self.started, 1)
-        if "all" in recalls:
-            self.recall = float(recalls["all"])
-        if self.recall is not None:
-            # At every epoch, so that patience counts epochs, after a resume too.
-            module.log(RECALL, torch.tensor(self.recall), on_step=False, on_epoch=True)
-        module.history.append(row)
-        if trainer.is_global_zero:
-            self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)
-            write_log(self.out / "log.csv", module.history)
-
-    def state_dict(self) -> dict:
-        return {"recall": self.recall}
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        self.recall = state_dict["recall"]
+    def publish(self, row: dict, history: list[dict]) -> None:
+        """Print the last epoch's row, and write all rows anew: a resumed run leaves the table of an uninterrupted one,
+        but for the seconds."""
+        self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)
+        write_log(self.out / "log.csv", history)
 
 
 def write_log(path: Path, history: list[dict]) -> None:
@@ -106,6 +62,4 @@ def write_log(path: Path, history: list[dict]) -> None:
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
     writer.writerows(history)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(text.getvalue())
-    os.replace(partial, path)
+    write_whole(path, text.getvalue(), durable=False)

@@ -7,11 +7,11 @@ from torch.utils.data import Sampler
 from vpr_ros.errors import VprError
 from vpr_ros.training.common.distributed import rank, ranks
 from vpr_ros.training.data.datasets.gsv_cities import PlaceVisits
-from vpr_ros.training.data.frames import FrameKey
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.pairs import PairBatchSampler
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
 from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.frames import FrameKey
 
 
 class StudentBatches(Sampler):
@@ -52,50 +52,51 @@ class StudentBatches(Sampler):
         if empty:
             raise VprError(
                 f"no batch holds a pair of one place: none of the {self.count} samples lies within "
-                f"{self.config.positive_m:g} m of another with its heading; add drives or raise positive_m"
+                f"{self.config.data.positive_m:g} m of another with its heading; add drives or raise positive_m"
             )
 
     def strength(self, step: int) -> float:
         """Augmentation strength in [0, 1]: full strength from the first step stalls a short training."""
         if isinstance(self.drawn, PlaceBatchSampler):
             return self.drawn.strength(step)
-        done = (self.drawn.epoch + step / max(1, len(self))) / self.config.epochs
-        low, high = self.config.ramp
-        return float(low + (high - low) * min(1.0, done / max(self.config.ramp_until, 1e-9)))
+        done = (self.drawn.epoch + step / max(1, len(self))) / self.config.optimisation.epochs
+        low, high = self.config.augmentation.ramp
+        return float(low + (high - low) * min(1.0, done / max(self.config.augmentation.ramp_until, 1e-9)))
 
 
 def _drawn(samples: SampleSet, config: TrainConfig) -> PlaceBatchSampler | PairBatchSampler | PlaceVisits:
-    if config.batches == "pairs":
+    data, seed = config.data, config.optimisation.seed
+    if data.batches == "pairs":
         return PairBatchSampler(
             samples,
-            config.batch_size,
-            positive_m=config.positive_m,
-            seed=config.seed,
-            areas_per_batch=config.cities_per_batch,
+            data.batch_size,
+            positive_m=data.positive_m,
+            seed=seed,
+            areas_per_batch=data.cities_per_batch,
         )
-    if config.batches == "visits":
+    if data.batches == "visits":
         if samples.places is None:
             raise VprError(f"batches: visits need numbered places, which {samples.name} has not; take places or pairs")
         return PlaceVisits(
             samples.places,
             samples.areas,
-            config.places_per_batch,
-            config.images_per_place,
-            seed=config.seed,
-            redraw=config.redraw,
+            data.places_per_batch,
+            data.images_per_place,
+            seed=seed,
+            redraw=data.redraw,
         )
     if samples.headings_rad is None:
         raise VprError(f"batches: places need headings, which {samples.name} has not; take batches: pairs")
     return PlaceBatchSampler(
         samples,
-        config.places_per_batch,
-        config.images_per_place,
-        config.steps_per_epoch,
-        config.epochs,
-        seed=config.seed,
-        cities_per_batch=config.cities_per_batch,
-        positive_m=config.positive_m,
-        negative_m=config.negative_m,
-        ramp=config.ramp,
-        ramp_until=config.ramp_until,
+        data.places_per_batch,
+        data.images_per_place,
+        config.optimisation.steps_per_epoch,
+        config.optimisation.epochs,
+        seed=seed,
+        cities_per_batch=data.cities_per_batch,
+        positive_m=data.positive_m,
+        negative_m=data.negative_m,
+        ramp=config.augmentation.ramp,
+        ramp_until=config.augmentation.ramp_until,
     )

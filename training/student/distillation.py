@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
-from vpr_ros.training.student.config import DistilConfig
+from vpr_ros.training.student.config.learning import DistillationConfig, Head
 
 
-def make_head(kind: str, width: int, out: int) -> nn.Module:
+def make_head(kind: Head, width: int, out: int) -> nn.Module:
     """(B, width) -> (B, out): `linear`, `mlp` with one hidden layer as wide as the output twice, or `none`."""
     if kind == "none":
         return nn.Identity()
@@ -19,19 +19,19 @@ def make_head(kind: str, width: int, out: int) -> nn.Module:
     return nn.Sequential(nn.Linear(width, 2 * out), nn.ReLU(), nn.Linear(2 * out, out))
 
 
-class Distilling(nn.Module):
+class Distillation(nn.Module):
     """Student (B, D) and teacher (B, D') embeddings -> the weighted sum of the losses' terms, and the terms.
 
     VprError for a loss that compares equal widths where they differ and no head makes them equal.
     """
 
-    def __init__(self, config: DistilConfig, width: int, teacher_width: int):
+    def __init__(self, config: DistillationConfig, width: int, teacher_width: int):
         super().__init__()
         self.config, names = config, config.losses
         equal = [name for name in names if name in NEEDS_EQUAL_WIDTHS]
         if equal and config.head == "none" and width != teacher_width:
             raise VprError(
-                f"distil: {equal[0]} compares embeddings of equal widths, and the student's has {width}, the "
+                f"distillation: {equal[0]} compares embeddings of equal widths, and the student's has {width}, the "
                 f"teacher's {teacher_width}: take a head (linear or mlp) or a loss on relations alone"
             )
         defaults = {term: weight for name in names for term, weight in DISTILLATION_WEIGHTS[name].items()}
@@ -62,7 +62,7 @@ class Distilling(nn.Module):
                 for loss, through_head in self.losses:
                     student = headed if through_head else descriptors
                     terms |= loss(student.float(), teacher.float(), positives, negatives)
-        # Terms of weight 0 are shown, and nothing flows back through them.
+        # Terms of weight 0 are reported and have no gradient.
         total = headed.sum() * 0.0
         for name, value in terms.items():
             if self.weights[name]:

@@ -1,4 +1,6 @@
-"""Which parts of a student are trained, and batch norms that stand still with the frozen ones."""
+"""Which parts of a student are trained, and batch norms whose statistics are frozen with their parts."""
+
+from typing import Literal, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -6,8 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
 
-TRAINED = ("all", "d2vpr-stage2")
-BATCH_NORMS = ("moving", "frozen")
+Trained = Literal["all", "d2vpr-stage2"]
+BatchNorm = Literal["moving", "frozen"]
 
 
 def frozen_blocks(depth: int) -> int:
@@ -15,15 +17,15 @@ def frozen_blocks(depth: int) -> int:
     return depth * 2 // 3
 
 
-def trained_parameters(student: D2VPR, what: str = "all") -> list[nn.Parameter]:
+def trained_parameters(student: D2VPR, what: Trained = "all") -> list[nn.Parameter]:
     """Set `requires_grad` of every parameter and return those that are trained.
 
     `d2vpr-stage2` freezes patch embedding, class token, position embedding and the first two thirds of the blocks
     with their adapters; it trains the other blocks with theirs, the recovery module, the aggregator and the encoder.
     The unused mask token is never trained. VprError for another name.
     """
-    if what not in TRAINED:
-        raise VprError(f"trained is '{what}': choose one of {', '.join(TRAINED)}.")
+    if what not in get_args(Trained):
+        raise VprError(f"trained is '{what}': choose one of {', '.join(get_args(Trained))}.")
     student.requires_grad_(True)
     if what == "d2vpr-stage2":
         student.backbone.requires_grad_(False)
@@ -32,7 +34,7 @@ def trained_parameters(student: D2VPR, what: str = "all") -> list[nn.Parameter]:
     return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
 
-def keep_statistics(student: nn.Module, batch_norm: str = "frozen") -> list[_BatchNorm]:
+def keep_statistics(student: nn.Module, batch_norm: BatchNorm = "frozen") -> list[_BatchNorm]:
     """Keep the batch norms of frozen parts in eval mode whatever `.train()` says; returns them.
 
     To be called after `trained_parameters`. A batch norm is frozen when its own parameters are. `frozen`: they
@@ -40,8 +42,8 @@ def keep_statistics(student: nn.Module, batch_norm: str = "frozen") -> list[_Bat
     training they normalise by the batch and their statistics drift, as in the released second stage of D2-VPR.
     VprError for another name.
     """
-    if batch_norm not in BATCH_NORMS:
-        raise VprError(f"batch_norm is '{batch_norm}': choose one of {', '.join(BATCH_NORMS)}.")
+    if batch_norm not in get_args(BatchNorm):
+        raise VprError(f"batch_norm is '{batch_norm}': choose one of {', '.join(get_args(BatchNorm))}.")
     if batch_norm == "moving":
         return []
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]

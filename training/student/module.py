@@ -14,8 +14,9 @@ from vpr_ros.student import D2VPR
 from vpr_ros.training.common.distributed import gather, rank
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.student.config import TrainConfig
-from vpr_ros.training.student.distillation import Distilling
+from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.networks import Student, width_of
+from vpr_ros.training.student.optimiser import make_optimiser
 from vpr_ros.training.student.schedules import rate_factor
 from vpr_ros.training.student.tasks import PlaceMasks, task_loss
 from vpr_ros.training.student.teacher_cache import RunTeacher, to_device
@@ -27,7 +28,7 @@ Embed = Callable[[RunTeacher], np.ndarray]
 class MetricLearning(L.LightningModule):
     """Trains `student` on batches of `TrainingFrames`; the row of a frame says which pairs are one place.
 
-    With a teacher, `embed` gives its embeddings (N, D) of all samples at the start, unless it looks on online. The
+    With a teacher, `embed` gives its embeddings (N, D) of all samples at the start, unless its view is `online`. The
     teacher is no part of the module: it is not trained and not saved. Losses see the batch of all processes.
     """
 
@@ -42,14 +43,14 @@ class MetricLearning(L.LightningModule):
     ):
         super().__init__()
         self.student, self.config, self.embed = student, config, embed
-        self.masks, self.unit = PlaceMasks(samples, config), isinstance(student, D2VPR)
-        self.loss = task_loss(config, self.unit)
-        self.steps_per_epoch = steps_per_epoch or config.steps_per_epoch
-        self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.ema_decay else None
-        self.distilling: Distilling | None = None
+        self.masks, self.unit = PlaceMasks(samples, config.data), isinstance(student, D2VPR)
+        self.loss = task_loss(config.task, self.unit)
+        self.steps_per_epoch = steps_per_epoch or config.optimisation.steps_per_epoch
+        self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.optimisation.ema_decay else None
+        self.distilling: Distillation | None = None
         self._teacher = (teacher,)  # in a tuple, torch takes it for no part of this module
-        if config.distil is not None and teacher is not None:
-            self.distilling = Distilling(config.distil, width_of(student), teacher.dim)
+        if config.distillation is not None and teacher is not None:
+            self.distilling = Distillation(config.distillation, width_of(student), teacher.dim)
         # No buffer: data-parallel training would send it round at every step.
         self.teacher_embeddings = torch.empty(0)
         self.seen: Tensor | None = None  # (N,) bool, which samples the teacher sees; None: all
@@ -64,11 +65,11 @@ class MetricLearning(L.LightningModule):
     @property
     def online(self) -> bool:
         """Whether the teacher embeds every batch as the student sees it."""
-        return self.config.distil is not None and self.config.distil.teacher_view == "online"
+        return self.config.distillation is not None and self.config.distillation.teacher_view == "online"
 
     def on_fit_start(self) -> None:
         (teacher,) = self._teacher
-        if self.distilling is None or teacher is None or self.config.distil is None:
+        if self.distilling is None or teacher is None or self.config.distillation is None:
             return
         if teacher.network is not None:
             teacher.network.to(self.device).requires_grad_(False).eval()
@@ -77,7 +78,7 @@ class MetricLearning(L.LightningModule):
             if self.local_rank == 0:
                 self.embed(teacher)
             self.trainer.strategy.barrier()
-            known = in_space(self.embed(teacher), self.config.distil.teacher_space)
+            known = in_space(self.embed(teacher), self.config.distillation.teacher_space)
             self.teacher_embeddings = torch.from_numpy(known).to(self.device)
             seen = self.teacher_embeddings.isfinite().all(1)
             self.seen = None if seen.all() else seen
@@ -89,21 +90,21 @@ class MetricLearning(L.LightningModule):
         own = self.student(images)
         descriptors, rows = gather(own), gather(own_rows)
         positives, negatives = self.masks(rows)
-        shown: dict[str, Tensor] = {}
+        logged: dict[str, Tensor] = {}
         loss = descriptors.sum() * 0.0 if self.loss is None else self.loss(descriptors, positives, negatives)
         if self.distilling is not None:
             with torch.autocast(self.device.type, enabled=False):
                 headed = gather(self.distilling.head(own.float()))
-            taught = self._embeddings(batch, rows)
+            embeddings = self._embeddings(batch, rows)
             seen = None if self.seen is None else self.seen[rows]
-            added, terms = self.distilling.weigh(descriptors, headed, taught, positives, negatives, seen)
-            shown = {"task": loss, "distil": added, **terms}
-            loss = self.config.task_weight * loss + added
-        elif self.config.task_weight != 1:
-            loss = self.config.task_weight * loss
-        shown = {"loss": loss, "batch_recall": _batch_recall(descriptors, positives, self.unit), **shown}
+            added, terms = self.distilling.weigh(descriptors, headed, embeddings, positives, negatives, seen)
+            logged = {"task": loss, "distil": added, **terms}
+            loss = self.config.task.weight * loss + added
+        elif self.config.task.weight != 1:
+            loss = self.config.task.weight * loss
+        logged = {"loss": loss, "batch_recall": _batch_recall(descriptors, positives, self.unit), **logged}
         self.log_dict(
-            {name: value.detach() for name, value in shown.items()}, on_step=True, on_epoch=False, batch_size=len(rows)
+            {name: value.detach() for name, value in logged.items()}, on_step=True, on_epoch=False, batch_size=len(rows)
         )
         return loss
 
@@ -114,17 +115,17 @@ class MetricLearning(L.LightningModule):
         (teacher,) = self._teacher
         assert teacher is not None and teacher.network is not None
         with torch.no_grad():
-            shown = gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
-        if not shown.isfinite().all():  # the losses take what is not finite for samples that coincide
+            embeddings = gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
+        if not embeddings.isfinite().all():  # the losses take what is not finite for samples that coincide
             raise VprError("the teacher gave numbers that are not finite for the training samples")
-        return shown
+        return embeddings
 
     def _resize(self, images: Tensor) -> Tensor:
         """Smaller images early in the run, where `image_sizes` asks for it: most is learnt from few pixels."""
-        sizes = self.config.image_sizes
+        sizes = self.config.data.image_sizes
         if not sizes:
             return images
-        done = self.global_step / max(1, self.config.epochs * self.steps_per_epoch)
+        done = self.global_step / max(1, self.config.optimisation.epochs * self.steps_per_epoch)
         side = sizes[min(int(done * len(sizes)), len(sizes) - 1)]
         if side == images.shape[-1] == images.shape[-2]:
             return images
@@ -133,7 +134,7 @@ class MetricLearning(L.LightningModule):
     def on_train_batch_end(self, *_args) -> None:
         if self.average is None:
             return
-        decay = min(self.config.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        decay = min(self.config.optimisation.ema_decay, (1 + self.global_step) / (10 + self.global_step))
         with torch.no_grad():
             for mean, value in zip(self.average.state_dict().values(), self.student.state_dict().values(), strict=True):
                 if mean.dtype.is_floating_point:
@@ -142,19 +143,9 @@ class MetricLearning(L.LightningModule):
                     mean.copy_(value)
 
     def configure_optimizers(self):
-        config = self.config
+        config = self.config.optimisation
         parts: list[nn.Module] = [self.student, *([] if self.distilling is None else [self.distilling])]
-        trained = [p for part in parts for p in part.parameters() if p.requires_grad]
-        if config.optimiser == "adam":
-            optimiser: torch.optim.Optimizer = torch.optim.Adam(
-                trained, lr=config.learning_rate, weight_decay=config.weight_decay
-            )
-        else:
-            matrices, vectors = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
-            optimiser = torch.optim.AdamW(
-                [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-                lr=config.learning_rate,
-            )
+        optimiser = make_optimiser(config, parts)
         factor = rate_factor(
             config.schedule,
             self.steps_per_epoch,
@@ -176,7 +167,9 @@ class MetricLearning(L.LightningModule):
 
     def on_train_batch_start(self, *_args) -> None:
         # Dropout draws from torch's generator, whose state no checkpoint keeps; processes draw for their own part.
-        torch.manual_seed(int(np.random.default_rng((self.config.seed, self.global_step, rank())).integers(2**62)))
+        torch.manual_seed(
+            int(np.random.default_rng((self.config.optimisation.seed, self.global_step, rank())).integers(2**62))
+        )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["history"], checkpoint["provenance"] = self.history, self.provenance

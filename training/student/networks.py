@@ -7,7 +7,7 @@ import lightning as L
 from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, Projection, StudentConfig, read_checkpoint, save_checkpoint
 from vpr_ros.tensor_files import fill
-from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.config import ModelConfig, TrainConfig
 from vpr_ros.training.student.freezing import keep_statistics, trained_parameters
 from vpr_ros.training.teachers import TEACHERS, Teacher, load_teacher, save_teacher
 
@@ -16,25 +16,26 @@ Student = D2VPR | Teacher  # DistilVPR's students are image networks of the teac
 
 def build_student(config: TrainConfig) -> Student:
     """A fresh student of the configured size, its weights fixed by the seed or read from `start`; in training mode."""
-    L.seed_everything(config.seed, verbose=False)
-    if config.student in CONFIGS:
+    L.seed_everything(config.optimisation.seed, verbose=False)
+    model = config.model
+    if model.student in CONFIGS:
         try:
-            student: Student = D2VPR(_architecture(config))
+            student: Student = D2VPR(_architecture(model))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise VprError(f"options: no student can be made of {config.options}: {error}") from None
-        if config.start:
-            _start(student, config.start)
-    elif config.student in TEACHERS:
-        student = load_teacher(config.student, config.start or None, **config.options)
+            raise VprError(f"options: no student can be made of {model.options}: {error}") from None
+        if model.start:
+            _start(student, model.start)
+    elif model.student in TEACHERS:
+        student = load_teacher(model.student, model.start or None, **model.options)
         if student.inputs.sees != ("image",):
-            raise VprError(f"student: {config.student} sees more than an image, which a student must do with")
+            raise VprError(f"student: {model.student} sees more than an image, which a student must do with")
     else:
         known = ", ".join([*CONFIGS, *TEACHERS])
-        raise VprError(f"student: no configuration {config.student!r}; known are {known}")
+        raise VprError(f"student: no configuration {model.student!r}; known are {known}")
     return student.train()
 
 
-def freeze(student: Student, config: TrainConfig) -> None:
+def freeze(student: Student, config: ModelConfig) -> None:
     """Set what is trained and which batch statistics stand still."""
     if isinstance(student, D2VPR):
         trained_parameters(student, config.trained)
@@ -43,7 +44,7 @@ def freeze(student: Student, config: TrainConfig) -> None:
     keep_statistics(student, config.batch_norm)
 
 
-def _architecture(config: TrainConfig) -> StudentConfig:
+def _architecture(config: ModelConfig) -> StudentConfig:
     base = CONFIGS[config.student].to_dict()
     unknown = sorted(set(config.options) - set(base))
     if unknown:

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 from vpr_ros.errors import VprError
 
-SCHEDULES = ("cosine", "constant", "steps", "d2vpr-released")
+Schedule = Literal["cosine", "constant", "steps", "d2vpr-released"]
 COSINE_FLOOR = 0.01  # of the base rate, at the end of a run
 RELEASED_WARMUP_EPOCHS = 3900  # of D2-VPR's released second stage, which ends after 120 (METHODS 1.8)
 
 
 def rate_factor(
-    name: str,
+    name: Schedule,
     steps_per_epoch: int,
     epochs: int,
     *,
@@ -26,8 +27,8 @@ def rate_factor(
     `warmup_fraction` of the run. `d2vpr-released` rises linearly over 3900 epochs whatever the run's length, and
     overrides milestones and warm-up, so that 120 epochs reach 3 % of the base rate. VprError for another name.
     """
-    if name not in SCHEDULES:
-        raise VprError(f"schedule is '{name}': choose one of {', '.join(SCHEDULES)}.")
+    if name not in get_args(Schedule):
+        raise VprError(f"schedule is '{name}': choose one of {', '.join(get_args(Schedule))}.")
     if steps_per_epoch < 1 or epochs < 1:
         raise VprError(f"a schedule over {epochs} epochs of {steps_per_epoch} steps is empty: both must be 1 or more.")
     total = epochs * steps_per_epoch

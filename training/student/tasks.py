@@ -11,7 +11,7 @@ from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.masks import masks_by_place, masks_by_pose, masks_by_position
 from vpr_ros.training.losses import LOSSES
 from vpr_ros.training.losses.triplet import batch_hard_triplet
-from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.config import DataConfig, TaskConfig
 
 POSITIVE_SLACK, POSITIVE_RAD = 1.5, 0.5  # two frames of one drawn place may lie on both sides of its anchor
 
@@ -28,7 +28,7 @@ class PlaceMasks(nn.Module):
     areas: Tensor
     places: Tensor
 
-    def __init__(self, samples: SampleSet, config: TrainConfig):
+    def __init__(self, samples: SampleSet, config: DataConfig):
         super().__init__()
         self.config = config
         _, areas = np.unique(samples.areas, return_inverse=True)
@@ -62,7 +62,7 @@ class PlaceMasks(nn.Module):
         )
 
 
-def task_loss(config: TrainConfig, unit: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+def task_loss(config: TaskConfig, unit: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
     """The loss of descriptors (B, D) and masks; None for no task. `unit`: the student's descriptors have length 1.
 
     Triplets look at descriptors as they are, the others at their direction.

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -10,12 +9,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from vpr_ros.atomic import whole_file, write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.training.common.loading import SampleLoader
 from vpr_ros.training.data.augment.variation import Variation
-from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
-from vpr_ros.training.student.config import DistilConfig
+from vpr_ros.training.student.config import DistillationConfig
+from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.teachers import Teacher, check_unit, load_teacher
 
 BATCH = 32
@@ -39,13 +40,15 @@ class RunTeacher:
         return self.embeddings.shape[1]
 
 
-def find_teacher(config: DistilConfig, given: TeacherLike | None, samples: SampleSet) -> RunTeacher:
+def find_teacher(config: DistillationConfig, given: TeacherLike | None, samples: SampleSet) -> RunTeacher:
     """The teacher that was handed over, or the configuration's; VprError where neither is there or does not fit."""
     if isinstance(given, np.ndarray):
         if given.ndim != 2 or len(given) != len(samples):
             raise VprError(f"teacher embeddings have shape {given.shape}: ({len(samples)}, D) is needed, row by sample")
         if config.teacher_view == "online":
-            raise VprError("distil: teacher_view online needs the teacher itself, and embeddings were handed over")
+            raise VprError(
+                "distillation: teacher_view online needs the teacher itself, and embeddings were handed over"
+            )
         seen = ~np.isnan(given).all(1)
         if not seen.any() or not np.isfinite(given[seen]).all():
             raise VprError(
@@ -59,7 +62,9 @@ def find_teacher(config: DistilConfig, given: TeacherLike | None, samples: Sampl
         name = given.made_as[0] if given.made_as else type(given).__name__
         return RunTeacher(given.eval(), None, {"teacher": name, "sha256": _digest(given)})
     if not config.checkpoint:
-        raise VprError("distil: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`)")
+        raise VprError(
+            "distillation: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`)"
+        )
     teacher = load_teacher(config.teacher, config.checkpoint, sparse=config.sparse, **config.options)
     check_unit(teacher, samples)
     path = Path(config.checkpoint)
@@ -78,7 +83,7 @@ def _digest(network: torch.nn.Module) -> str:
 def cached_embeddings(
     teacher: RunTeacher,
     samples: SampleSet,
-    config: DistilConfig,
+    config: DistillationConfig,
     augment: Variation,
     folder: Path,
     *,
@@ -95,23 +100,24 @@ def cached_embeddings(
     assert teacher.network is not None
     seen = samples.holding(teacher.network.inputs.sees)
     if not len(seen):
-        raise VprError(f"distil: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one")
+        raise VprError(
+            f"distillation: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one"
+        )
     described = _description(teacher, samples, seen, config, augment, seed)
     path, note = folder / "teacher.npy", folder / "teacher.json"
     kept = _read_whole(path) if note.exists() and note.read_text() == described else None
     if kept is not None and len(kept) == len(samples):
         return kept
     if config.teacher_view == "frozen":
-        shown = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
+        embeddings = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
-        shown = embed(teacher.network, samples.select(seen, teacher.network.inputs.sees), BATCH)
-    found = np.full((len(samples), shown.shape[1]), np.nan, dtype=np.float32)
-    found[seen] = shown
+        embeddings = embed(teacher.network, samples.select(seen, teacher.network.inputs.sees), BATCH)
+    found = np.full((len(samples), embeddings.shape[1]), np.nan, dtype=np.float32)
+    found[seen] = embeddings
     note.unlink(missing_ok=True)
-    partial = folder / f".teacher.{os.getpid()}.npy"
-    np.save(partial, found)
-    os.replace(partial, path)
-    note.write_text(described)
+    with whole_file(path, durable=False) as draft, open(draft, "wb") as stream:
+        np.save(stream, found)
+    write_whole(note, described, durable=False)
     return found
 
 
@@ -124,7 +130,7 @@ def _read_whole(path: Path) -> np.ndarray | None:
 
 
 def _description(
-    teacher: RunTeacher, samples: SampleSet, seen: np.ndarray, config: DistilConfig, augment: Variation, seed: int
+    teacher: RunTeacher, samples: SampleSet, seen: np.ndarray, config: DistillationConfig, augment: Variation, seed: int
 ) -> str:
     columns = hashlib.sha256(np.ascontiguousarray(samples.positions_m).tobytes())
     columns.update(np.ascontiguousarray(samples.stamps_ns).tobytes())
@@ -140,7 +146,7 @@ def _embed_augmented(
     network: Teacher,
     samples: SampleSet,
     seen: np.ndarray,
-    config: DistilConfig,
+    config: DistillationConfig,
     augment: Variation,
     seed: int,
     workers: int,
@@ -150,10 +156,10 @@ def _embed_augmented(
     size = network.inputs.image_size or (1, 1)
     frames = TrainingFrames(samples, size, augment, teacher=network.inputs, cloud=cloud)
     keys = [(row, int(np.random.default_rng((seed, row)).integers(2**62)), 1.0, seed) for row in seen.tolist()]
-    loader = DataLoader(
+    loader = SampleLoader(
         frames,
-        batch_sampler=[keys[start : start + BATCH] for start in range(0, len(keys), BATCH)],
         collate_fn=FrameBatches(network.inputs, cloud),
+        batch_sampler=[keys[start : start + BATCH] for start in range(0, len(keys), BATCH)],
         num_workers=workers,
     )
     return embed_batches(network, loader)

@@ -4,12 +4,14 @@ Embeddings of a network trained on raw distances have a length that says nothing
 directions that outweigh the rest. A student's descriptors have length 1 and directions that count alike.
 """
 
+from typing import Literal
+
 import numpy as np
 
-SPACES = ("raw", "centred", "whitened")
+Space = Literal["raw", "centred", "whitened"]
 
 
-def in_space(embeddings: np.ndarray, space: str) -> np.ndarray:
+def in_space(embeddings: np.ndarray, space: Space) -> np.ndarray:
     """(N, D) -> (N, D) float32. `centred`: without their mean, at mean length 1. `whitened`: in their principal
     axes besides, each divided by the square root of its spread, which keeps the order of the axes (half a whitening).
 

@@ -6,6 +6,7 @@ the last map (128 numbers at full size): no attention, and no weight, because th
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from torch import Tensor
 
@@ -14,13 +15,13 @@ from vpr_ros.training.teachers import Teacher
 from vpr_ros.training.teachers.adafusion import AdaFusion
 from vpr_ros.training.teachers.teacher import needed
 
-BRANCHES = ("", "image", "cloud")
+Branch = Literal["", "image", "cloud"]
 
 
 class AdaFusionBranch(Teacher):
     """`network`'s image or cloud branch; it wants only that branch's input. The rest of the network stays untrained."""
 
-    def __init__(self, network: Teacher, branch: str):
+    def __init__(self, network: Teacher, branch: Branch):
         if not isinstance(network, AdaFusion):
             raise VprError("only adafusion has a branch that can be trained alone")
         inputs = replace(network.inputs, **({"grid": None} if branch == "image" else {"image_size": None}))

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from vpr_ros.training.common.loading import SampleLoader
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.masks import masks_by_position
 from vpr_ros.training.data.sampling.pairs import PairBatchSampler
-from vpr_ros.training.data.tuples import TeacherTuples, TupleBatches
 from vpr_ros.training.losses.distance_contrast import distance_contrast
 from vpr_ros.training.losses.margin import pairwise_margin
 from vpr_ros.training.losses.triplet import Triplets, weighted_heads
-from vpr_ros.training.teacher.config import TeacherConfig
+from vpr_ros.training.teacher.config import TeacherConfig, TeacherDataConfig
+from vpr_ros.training.teacher.tuples import TeacherTuples, TupleBatches
 from vpr_ros.training.teachers import Teacher, collate
 
 IMAGE_PARTS = ("image.", "v_feature", "network.v_feature")  # what the image's learning rate is for
@@ -31,7 +32,7 @@ class TeacherTraining(L.LightningModule):
     def __init__(self, teacher: Teacher, samples: SampleSet, config: TeacherConfig, validate: Callable[[], dict]):
         super().__init__()
         self.teacher, self.config, self.validate = teacher, config, validate
-        self.batch_size, self.history = config.batch_size, []
+        self.batch_size, self.history = config.data.batch_size, []
         self.positions_m: torch.Tensor
         self.areas: torch.Tensor
         _, areas = np.unique(samples.areas, return_inverse=True)
@@ -42,17 +43,17 @@ class TeacherTraining(L.LightningModule):
         self.tuples = TeacherTuples(
             samples,
             inputs.sees,
-            config.cloud_augment,
-            config.image_augment,
-            cache=config.cache,
-            image_size=inputs.image_size if config.shrink_first else None,
+            config.augmentation.clouds,
+            config.augmentation.images,
+            cache=config.data.cache,
+            image_size=inputs.image_size if config.augmentation.shrink_first else None,
         )
         self.pairs = PairBatchSampler(
             samples,
-            config.batch_size,
-            positive_m=config.positive_m,
-            seed=config.seed,
-            areas_per_batch=config.areas_per_batch,
+            config.data.batch_size,
+            positive_m=config.data.positive_m,
+            seed=config.optimisation.seed,
+            areas_per_batch=config.data.areas_per_batch,
         )
         self.epoch_triplets: dict[str, list[Triplets]] = {}
 
@@ -60,28 +61,29 @@ class TeacherTraining(L.LightningModule):
         """The coming epoch's batches, of the present size."""
         self.pairs.batch_size = self.batch_size
         self.pairs.set_epoch(self.current_epoch)
-        return DataLoader(
+        collate_fn = TupleBatches(partial(_collate, inputs=self.teacher.inputs), self.config.augmentation.clouds)
+        return SampleLoader(
             self.tuples,
+            collate_fn=collate_fn,
             batch_sampler=self.pairs,
-            collate_fn=TupleBatches(partial(_collate, inputs=self.teacher.inputs), self.config.cloud_augment),
-            num_workers=self.config.workers,
+            num_workers=self.config.hardware.workers,
         )
 
     def on_train_epoch_start(self) -> None:
         self.epoch_triplets, self.epoch_losses = {}, []
 
     def training_step(self, batch: dict, _index: int) -> torch.Tensor:
-        rows, config = batch["rows"], self.config
+        rows, data, task = batch["rows"], self.config.data, self.config.task
         positives, negatives = masks_by_position(
             self.positions_m[rows],
             self.areas[rows],
             rows,
-            positive_m=config.positive_m,
-            non_negative_m=config.non_negative_m,
+            positive_m=data.positive_m,
+            non_negative_m=data.non_negative_m,
         )
         heads = self.teacher.heads(**batch["inputs"])
         loss, found = weighted_heads(
-            heads, config.head_weights, positives, negatives, margin=config.margin, loss=self.head_loss()
+            heads, task.head_weights, positives, negatives, margin=task.margin, loss=self.head_loss()
         )
         for name, triplets in found.items():
             self.epoch_triplets.setdefault(name, []).append(triplets)
@@ -92,11 +94,11 @@ class TeacherTraining(L.LightningModule):
 
     def head_loss(self) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None:
         """The loss of a head in the present epoch; None for that of the triplets."""
-        config = self.config
-        if config.loss == "contrastive" or self.current_epoch < config.warmup_epochs:
+        task = self.config.task
+        if task.loss == "contrastive" or self.current_epoch < task.warmup_epochs:
             return distance_contrast
-        if config.loss == "pairwise":
-            return partial(pairwise_margin, boundary=config.boundary, margin=config.pair_margin)
+        if task.loss == "pairwise":
+            return partial(pairwise_margin, boundary=task.boundary, margin=task.pair_margin)
         return None
 
     def active_shares(self) -> dict[str, float]:
@@ -106,28 +108,29 @@ class TeacherTraining(L.LightningModule):
         return {name: active[name] / max(1, counts[name]) for name in counts}
 
     def on_train_epoch_end(self) -> None:
-        config, shares = self.config, self.active_shares()
+        optimisation, task, shares = self.config.optimisation, self.config.task, self.active_shares()
         epoch = self.current_epoch + 1
         row = {"epoch": epoch, "loss": float(np.mean(self.epoch_losses)), "batch_size": self.batch_size}
         row |= {f"active_{name}": share for name, share in shares.items()}
-        if epoch % config.validate_every == 0 or epoch == config.epochs:
+        if epoch % optimisation.validate_every == 0 or epoch == optimisation.epochs:
             row |= self.validate()
         self.history.append(row)
-        if self.current_epoch >= config.warmup_epochs and config.loss == "triplet":
-            self.batch_size = grown(self.batch_size, min(shares.values(), default=1.0), config)
+        if self.current_epoch >= task.warmup_epochs and task.loss == "triplet":
+            self.batch_size = next_batch_size(self.batch_size, min(shares.values(), default=1.0), self.config.data)
 
     def configure_optimizers(self):
         parts = [[], []]
         for name, parameter in self.teacher.named_parameters():
             if parameter.requires_grad:
                 parts[name.startswith(IMAGE_PARTS)].append(parameter)
-        rates = (self.config.learning_rate, self.config.image_learning_rate)
+        config = self.config.optimisation
+        rates = (config.learning_rate, config.image_learning_rate)
         optimiser = torch.optim.Adam(
             [{"params": part, "lr": rate} for part, rate in zip(parts, rates, strict=True) if part],
-            weight_decay=self.config.weight_decay,
-            amsgrad=self.config.amsgrad,
+            weight_decay=config.weight_decay,
+            amsgrad=config.amsgrad,
         )
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(self.config.milestones), self.config.decay)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(config.milestones), config.decay)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -138,7 +141,7 @@ class TeacherTraining(L.LightningModule):
         self.batch_size, self.history = kept["batch_size"], list(kept["history"])
 
 
-def grown(batch_size: int, active_share: float, config: TeacherConfig) -> int:
+def next_batch_size(batch_size: int, active_share: float, config: TeacherDataConfig) -> int:
     """The next epoch's batch size: larger by the growth factor once the best head finds most triplets easy.
 
     The best head is the one with the fewest active triplets.

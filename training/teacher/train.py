@@ -1,51 +1,39 @@
 """One training run of a teacher, from configuration to checkpoint."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import nn
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.run_pairs import run_pairs
-from vpr_ros.training.common.checkpoint_io import WholeCheckpointIO
-from vpr_ros.training.common.run_folder import claim, without_places
-from vpr_ros.training.common.trainer import one_sentence, quiet, trainer_of
+from vpr_ros.training.common.run_folder import open_run_folder, without_folders
+from vpr_ros.training.common.trainer import fit as fit_module
+from vpr_ros.training.common.trainer import make_trainer, silence_lightning
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.teacher.branches import AdaFusionBranch
-from vpr_ros.training.teacher.config import TeacherConfig, measure_of
+from vpr_ros.training.teacher.build import build_teacher
+from vpr_ros.training.teacher.config import TeacherConfig
 from vpr_ros.training.teacher.module import TeacherTraining
 from vpr_ros.training.teacher.progress import TeacherProgress
-from vpr_ros.training.teachers import Teacher, load_teacher, save_teacher
+from vpr_ros.training.teachers import Teacher, save_teacher
 
 CHECKPOINT = "teacher.safetensors"
 
 
-def build_teacher(config: TeacherConfig) -> Teacher:
-    """A fresh teacher, its weights fixed by the seed; with `branch`, only that branch of it."""
-    L.seed_everything(config.seed, verbose=False)
-    teacher = load_teacher(config.teacher, sparse=config.sparse, **config.options)
-    if config.init == "he":
-        he_start(teacher)
-    return AdaFusionBranch(teacher, config.branch) if config.branch else teacher
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to train; `effective` is its configuration as plain values."""
 
-
-def he_start(teacher: nn.Module) -> None:
-    """Dense convolutions start with He's variance (fan-in, ReLU) and no bias.
-
-    AdaFusion has no normalisation before its last stage. With PyTorch's own start the difference between two samples
-    shrinks a million-fold on the way there, below that layer's epsilon, and training stands still.
-    """
-    for module in teacher.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    config: TeacherConfig
+    out: Path
+    effective: dict
+    samples: SampleSet
+    module: TeacherTraining
 
 
 def train_teacher(
@@ -62,53 +50,57 @@ def train_teacher(
     Lightning's `last.ckpt`; a run that was cut off anywhere resumes from the last whole epoch and ends with the weights
     of an uninterrupted one (CPU, same thread count). VprError for folders of another run and for data without pairs.
     """
-    out = Path(out)
-    quiet()
-    effective = claim(out, config, resume)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    samples = samples if samples is not None else folder_samples(config.train, "train")
-    if validation is None and config.validation:
-        validation = folder_samples(config.validation, "validation")
+    run = prepare(config, Path(out), resume=resume, samples=samples, validation=validation)
+    seconds = fit(run, resume)
+    return export(run, seconds)
 
+
+def prepare(
+    config: TeacherConfig, out: Path, *, resume: bool, samples: SampleSet | None, validation: SampleSet | None
+) -> PreparedRun:
+    """Open the folder and build what is trained; what is not given is the configuration's."""
+    silence_lightning()
+    effective = open_run_folder(out, config, resume)
+    if config.hardware.threads:
+        torch.set_num_threads(config.hardware.threads)
+    samples = samples if samples is not None else folder_samples(config.data.train, "train")
+    if validation is None and config.data.validation:
+        validation = folder_samples(config.data.validation, "validation")
     teacher = build_teacher(config)
     teacher.cloud_unit = samples.cloud_unit
     module = TeacherTraining(teacher, samples, config, lambda: validation_recalls(teacher, validation, config))
-    last = out / "last.ckpt"
-    trainer = trainer_of(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
+    return PreparedRun(config, out, effective, samples, module)
+
+
+def fit(run: PreparedRun, resume: bool) -> int:
+    """Train; the seconds that it took."""
+    trainer = make_trainer(
+        run.out,
+        [TeacherProgress(run.out)],
+        max_epochs=run.config.optimisation.epochs,
+        accelerator=run.config.hardware.accelerator,
         devices=1,
         logger=False,
-        default_root_dir=out,
         log_every_n_steps=1,
         reload_dataloaders_every_n_epochs=1,  # the batch grows between epochs
-        use_distributed_sampler=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        plugins=[WholeCheckpointIO()],
-        callbacks=[
-            TeacherProgress(out),
-            ModelCheckpoint(
-                out, filename="last", save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
-            ),
-        ],
     )
     started = time.time()
-    with one_sentence():
-        trainer.fit(module, ckpt_path=str(last) if resume and last.exists() else None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    fit_module(trainer, run.module, run.out, resume)
+    return round(time.time() - started)
+
+
+def export(run: PreparedRun, seconds: int) -> Path:
+    """Write the last model with its provenance."""
+    teacher, path = run.module.teacher, run.out / CHECKPOINT
     provenance = {
         "kind": "teacher training",
-        "config": without_places(effective),
-        "data": samples.name,
-        "cloud_unit": samples.cloud_unit,
-        "samples": len(samples),
-        "seconds": round(time.time() - started),
-        "last_epoch": module.history[-1],
+        "config": without_folders(run.effective),
+        "data": run.samples.name,
+        "cloud_unit": run.samples.cloud_unit,
+        "samples": len(run.samples),
+        "seconds": seconds,
+        "last_epoch": run.module.history[-1],
     }
-    path = out / CHECKPOINT
     save_teacher(path, teacher.network if isinstance(teacher, AdaFusionBranch) else teacher, provenance)
     return path
 
@@ -129,7 +121,7 @@ def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: T
         np.asarray(validation.positions_m),
         np.asarray(validation.drives),
         np.asarray(validation.areas),
-        radius_m=config.validation_radius_m,
-        measure=measure_of(config),
+        radius_m=config.data.validation_radius_m,
+        measure=config.task.measure,
     )
     return {"validation_ar1": found.ar1, "validation_ar1_percent": found.ar1_percent}

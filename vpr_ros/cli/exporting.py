@@ -109,7 +109,7 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
     from vpr_ros.training.data.disjoint import check_apart
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
-    from vpr_ros.training.export.sources import open_trained, open_training
+    from vpr_ros.training.student.sources import open_trained, open_training
 
     trained = open_trained(source, weights)
     output = output or (source / CHECKPOINT if source.is_dir() else None)

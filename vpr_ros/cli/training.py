@@ -105,14 +105,16 @@ def train_teacher(
 
     settings = read_teacher_config(
         require_file(config, "training configuration"),
-        train=None if data is None else [str(path) for path in data],
-        validation=None if validation is None else [str(path) for path in validation],
-        epochs=epochs,
-        seed=seed,
-        accelerator=accelerator,
+        {
+            "data.train": None if data is None else [str(path) for path in data],
+            "data.validation": None if validation is None else [str(path) for path in validation],
+            "optimisation.epochs": epochs,
+            "optimisation.seed": seed,
+            "hardware.accelerator": accelerator,
+        },
     )
     path = run(settings, output, resume=resume)
-    say(f"{path}: a teacher '{settings.teacher}'")
+    say(f"{path}: a teacher '{settings.model.teacher}'")
 
 
 def calibrate(

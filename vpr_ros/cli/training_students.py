@@ -1,6 +1,5 @@
-"""`vpr_ros train student | distill | finetune`: three doors to one training; each demands what it is named after."""
+"""`vpr_ros train student | distill | finetune`: one training; `distill` requires a teacher, `finetune` a start."""
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +21,15 @@ Seed = Annotated[int | None, typer.Option()]
 Accelerator = Annotated[str | None, typer.Option(help="auto, cpu or gpu.")]
 Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
 Resume = Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")]
+PATHS = {  # of the options in a run's configuration
+    "student": "model.student",
+    "start": "model.start",
+    "loss": "task.loss",
+    "epochs": "optimisation.epochs",
+    "seed": "optimisation.seed",
+    "accelerator": "hardware.accelerator",
+    "devices": "hardware.devices",
+}
 
 
 def register(training: typer.Typer) -> None:
@@ -94,7 +102,7 @@ def distill(
 ):
     """Train a student to see what a teacher knows, e.g. one with a LiDAR; the result is OUT/student.safetensors.
 
-    The file needs a `distil` section; `--teacher` wins over its checkpoint,
+    The file needs a `distillation` section; `--teacher` wins over its checkpoint,
     other options over the rest. The robot needs the student alone. Ctrl-C
     keeps the last whole epoch, and the same command goes on from there.
 
@@ -113,11 +121,14 @@ def distill(
         accelerator=accelerator,
         devices=devices,
     )
-    if settings.distil is None:
-        raise VprError(f"{config} has no `distil` section: it says which teacher and which loss; see distill.yaml.")
+    if settings.distillation is None:
+        raise VprError(
+            f"{config} has no `distillation` section: it says which teacher and which loss; see distill.yaml."
+        )
     if teacher is not None:
-        checkpoint = str(require_file(teacher, "teacher"))
-        settings = dataclasses.replace(settings, distil=dataclasses.replace(settings.distil, checkpoint=checkpoint))
+        from vpr_ros.training.common.yaml_config import with_settings
+
+        settings = with_settings(settings, {"distillation.checkpoint": str(require_file(teacher, "teacher"))})
     _run(settings, output, resume)
 
 
@@ -154,7 +165,7 @@ def finetune(
         accelerator=accelerator,
         devices=devices,
     )
-    if not settings.start:
+    if not settings.model.start:
         raise VprError(f"{config} has no `start`: name the weights to start from there, or with --start.")
     _run(settings, output, resume)
 
@@ -162,14 +173,15 @@ def finetune(
 def _settings(config: Path | None, data, validation, **overrides):
     """The file's run (`TrainConfig`) with the given options on top."""
     needs_training()
-    from vpr_ros.training.student import rules as runs
+    from vpr_ros.training.common.yaml_config import with_settings
+    from vpr_ros.training.student.config import TrainConfig, check, read_config
 
-    overrides["train"] = None if data is None else [str(path) for path in data]
-    overrides["validation"] = None if validation is None else [str(path) for path in validation]
+    settings = {PATHS[option]: value for option, value in overrides.items()}
+    settings["data.train"] = None if data is None else [str(path) for path in data]
+    settings["data.validation"] = None if validation is None else [str(path) for path in validation]
     if config is not None:
-        return runs.read_config(require_file(config, "training configuration"), **overrides)
-    given = {key: tuple(v) if isinstance(v, list) else v for key, v in overrides.items() if v is not None}
-    return runs.check(dataclasses.replace(runs.TrainConfig(), **given))
+        return read_config(require_file(config, "training configuration"), settings)
+    return check(with_settings(TrainConfig(), settings))
 
 
 def _run(settings, output: Path, resume: bool) -> None:
@@ -180,8 +192,9 @@ def _run(settings, output: Path, resume: bool) -> None:
         return  # Lightning started this process for another device; the first one speaks
     from vpr_ros.student import CONFIGS
 
-    if settings.student in CONFIGS:
+    if settings.model.student in CONFIGS:
         say(f"{path}: use it with --checkpoint {path}")
     else:
-        measured = f"vpr_ros eval drives --teacher {settings.student} -c {path}"
+        student = settings.model.student
+        measured = f"vpr_ros eval drives --teacher {student} -c {path}"
         say(f"{path}: for `{measured}`; robots run {' or '.join(CONFIGS)}")

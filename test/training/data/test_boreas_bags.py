@@ -168,9 +168,9 @@ def test_from_the_folder_through_a_teacher_to_an_evaluation(folders):
     from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
     from vpr_ros.training.data.sampling.masks import masks_by_position
     from vpr_ros.training.data.sampling.pairs import PairBatchSampler
-    from vpr_ros.training.data.tuples import TeacherTuples, TupleBatches
     from vpr_ros.training.evaluation import run_pairs
     from vpr_ros.training.losses.triplet import batch_hard_triplet
+    from vpr_ros.training.teacher.tuples import TeacherTuples, TupleBatches
     from vpr_ros.training.teachers.inputs import collate
     from vpr_ros.training.teachers.registry import load_teacher
 

@@ -10,8 +10,8 @@ from vpr_ros.training.data.augment.images import AugmentConfig, augment
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
 from vpr_ros.training.data.augment.variation import RandAugmentConfig
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.data.frames import TrainingFrames
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
+from vpr_ros.training.student.frames import TrainingFrames
 from vpr_ros.training_set import read_frame_table
 
 

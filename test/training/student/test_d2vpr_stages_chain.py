@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from run_settings import changed
 
 from vpr_ros.student import DescriptorExtractor, read_checkpoint
 from vpr_ros.training.data.augment.variation import RandAugmentConfig
+from vpr_ros.training.student.config import read_config
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.rules import read_config
 from vpr_ros.training.student.train import train
 from vpr_ros.training.teacher.config import read_teacher_config
 from vpr_ros.training.teachers import load_teacher, save_teacher
@@ -49,19 +50,27 @@ TEACHER = {
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_configuration_is_one(path):
-    teacher = "teacher:" in [line.split(" ")[0] for line in path.read_text().splitlines()]
-    assert (read_teacher_config if teacher else read_config)(path).train
+    teacher = "  teacher:" in path.read_text().split("data:")[0]
+    assert (read_teacher_config if teacher else read_config)(path).data.train
 
 
 def test_published_numbers():
     one, two = (read_config(CONFIGS / f"d2vpr_stage{n}_released.yaml") for n in (1, 2))
-    assert (one.learning_rate, one.optimiser, one.epochs, one.schedule) == (2.5e-5, "adam", 20, "constant")
-    assert (one.places_per_batch, one.images_per_place, one.redraw) == (8, 4, False)
-    assert one.distil is not None and (one.distil.teacher, one.distil.teacher_view) == ("cricavpr", "online")
-    assert (two.learning_rate, two.weight_decay, two.optimiser, two.epochs) == (2e-4, 1e-3, "adamw", 120)
-    assert (two.places_per_batch, two.schedule, two.batch_norm) == (128, "d2vpr-released", "moving")
-    assert one.variation == RandAugmentConfig(3, 9) and two.variation == RandAugmentConfig(3, 15)
-    assert (two.loss, two.trained, two.seed, two.distil) == ("multi_similarity", "d2vpr-stage2", 3407, None)
+    first, second = one.optimisation, two.optimisation
+    assert (first.learning_rate, first.optimiser, first.epochs, first.schedule) == (2.5e-5, "adam", 20, "constant")
+    assert (one.data.places_per_batch, one.data.images_per_place, one.data.redraw) == (8, 4, False)
+    assert one.distillation is not None
+    assert (one.distillation.teacher, one.distillation.teacher_view) == ("cricavpr", "online")
+    assert (second.learning_rate, second.weight_decay, second.optimiser, second.epochs) == (2e-4, 1e-3, "adamw", 120)
+    assert (two.data.places_per_batch, second.schedule, two.model.batch_norm) == (128, "d2vpr-released", "moving")
+    assert one.augmentation.variation == RandAugmentConfig(3, 9)
+    assert two.augmentation.variation == RandAugmentConfig(3, 15)
+    assert (two.task.loss, two.model.trained, second.seed, two.distillation) == (
+        "multi_similarity",
+        "d2vpr-stage2",
+        3407,
+        None,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +97,8 @@ def cities(tmp_path_factory):
 def small(name, cities, **changes):
     """A published configuration at a size that runs in a second or two."""
     published = read_config(CONFIGS / f"{name}.yaml")
-    options = published.options | STUDENT
-    tiny = replace(
+    options = published.model.options | STUDENT
+    tiny = changed(
         published,
         train=(str(cities),),
         options=options,
@@ -101,7 +110,7 @@ def small(name, cities, **changes):
         learning_rate=2e-3,
         start="",
     )
-    return replace(tiny, **changes)
+    return changed(tiny, **changes)
 
 
 @pytest.mark.parametrize("reading", ["paper", "released"])
@@ -122,8 +131,9 @@ def test_the_two_stages_in_a_chain(reading, cities, tmp_path, monkeypatch):
 
     monkeypatch.setattr(MetricLearning, "training_step", watch)
     one = small(f"d2vpr_stage1_{reading}", cities)
-    assert one.distil is not None
-    one = replace(one, epochs=8, distil=replace(one.distil, checkpoint=str(tmp_path / "crica.safetensors")))
+    assert one.distillation is not None
+    section = replace(one.distillation, checkpoint=str(tmp_path / "crica.safetensors"))
+    one = changed(one, epochs=8, distillation=section)
     first = train(one, tmp_path / "one")
     assert len(terms) == 8 * 2 and all(torch.equal(student, teacher) for student, teacher in pairs)
     assert np.mean(terms[-4:]) < 0.8 * np.mean(terms[:4]) and max(terms) <= 4 / (14 * 32)

@@ -1,32 +1,32 @@
 """Two processes give the loss and the gradients of one that holds the whole batch."""
 
-import dataclasses
-
 import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from run_settings import changed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vpr_ros.training.common.distributed import gather
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.student.batches import StudentBatches
-from vpr_ros.training.student.config import DistilConfig, TrainConfig
+from vpr_ros.training.student.config import DistillationConfig, TrainConfig
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import build_student
 from vpr_ros.training.student.teacher_cache import RunTeacher
 
-CONFIG = TrainConfig(
+CONFIG = changed(
+    TrainConfig(),
     options={"adapter_width": 0, "depth": 2, "taps": (1, 2), "stem": "patch", "width": 32, "dim": 16, "heads": 2},
-    distil=DistilConfig(loss="rkd"),
+    distillation=DistillationConfig(loss="rkd"),
     loss="contrastive",
     places_per_batch=4,
     images_per_place=2,
     steps_per_epoch=1,
     epochs=1,
 )
-CONFIGS = (CONFIG, dataclasses.replace(CONFIG, distil=DistilConfig(loss="distilvpr-sc"), task_weight=0.5))
+CONFIGS = (CONFIG, changed(CONFIG, distillation=DistillationConfig(loss="distilvpr-sc"), weight=0.5))
 
 
 class Grid(SampleSet):

@@ -1,20 +1,19 @@
 """What a teacher sees of a distillation's samples: views, embeddings, their space, and samples that it cannot see."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from distil_runs import TEACHER, rows_of, samples_of, saved_teacher, settings, weights
+from run_settings import changed
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import normalise
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.data.augment.images import AugmentConfig
-from vpr_ros.training.data.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.evaluation.embedding import embed
-from vpr_ros.training.student.config import DistilConfig
-from vpr_ros.training.student.distillation import Distilling
+from vpr_ros.training.student.config import DistillationConfig
+from vpr_ros.training.student.distillation import Distillation
+from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.teacher_space import in_space
 from vpr_ros.training.student.train import train
@@ -32,19 +31,19 @@ def checkpoint(tmp_path_factory):
 
 
 def test_cached_embeddings_are_the_teachers_of_the_samples_as_they_lie(folder, checkpoint, tmp_path):
-    train(settings(folder, checkpoint, epochs=1), tmp_path / "run", finish=False)
+    train(settings(folder, checkpoint, epochs=1), tmp_path / "run", weights_only=True)
     expected = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples_of(folder))
     assert np.allclose(np.load(tmp_path / "run" / "teacher.npy"), expected, atol=1e-6)
 
 
 def test_torn_embeddings_are_computed_again(folder, checkpoint, tmp_path):
     config = settings(folder, checkpoint, epochs=1)
-    train(config, tmp_path / "run", finish=False)
+    train(config, tmp_path / "run", weights_only=True)
     kept = tmp_path / "run" / "teacher.npy"
     whole = kept.read_bytes()
     for torn in (whole[:300], whole[:20], b""):
         kept.write_bytes(torn)
-        train(config, tmp_path / "run", finish=False)
+        train(config, tmp_path / "run", weights_only=True)
         assert kept.read_bytes() == whole
 
 
@@ -52,11 +51,11 @@ def test_embeddings_that_were_handed_over_do_as_well(folder, checkpoint, tmp_pat
     samples = samples_of(folder)
     embeddings = embed(load_teacher("minkloc++", checkpoint, sparse="torch"), samples)
     config = settings(folder, checkpoint)
-    a = train(config, tmp_path / "a", finish=False)
-    b = train(dataclasses.replace(config, train=()), tmp_path / "b", samples=samples, teacher=embeddings, finish=False)
+    a = train(config, tmp_path / "a", weights_only=True)
+    b = train(changed(config, train=()), tmp_path / "b", samples=samples, teacher=embeddings, weights_only=True)
     assert all(torch.equal(x, y) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
     with pytest.raises(VprError, match=r"\(48, D\) is needed"):
-        train(config, tmp_path / "c", samples=samples, teacher=embeddings[1:], finish=False)
+        train(config, tmp_path / "c", samples=samples, teacher=embeddings[1:], weights_only=True)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -66,7 +65,7 @@ def test_a_sample_without_a_cloud_is_told_in_one_sentence(folder, checkpoint, tm
     section = {"teacher_view": "online", "cloud_augment": CloudAugmentConfig(turn_per="batch")}
     config = settings(folder, checkpoint, distil=section, steps_per_epoch=9, workers=workers)
     with pytest.raises(VprError, match="has no cloud, which this teacher sees") as caught:
-        train(config, tmp_path / "run", samples=samples, finish=False)
+        train(config, tmp_path / "run", samples=samples, weights_only=True)
     assert "\n" not in str(caught.value)
 
 
@@ -77,11 +76,11 @@ def test_samples_without_a_cloud_are_learnt_by_the_task_alone(folder, checkpoint
     for row in unseen:
         blind.table.clouds[row] = None
     config = settings(folder, checkpoint, distil={"teacher_view": view, "teacher_space": "whitened"})
-    path = train(config, tmp_path / "blind", samples=blind, finish=False)
+    path = train(config, tmp_path / "blind", samples=blind, weights_only=True)
     assert f"{len(unseen)} of {len(blind)} training samples have no cloud" in caplog.text
     kept = np.load(tmp_path / "blind" / "teacher.npy")
     assert np.isnan(kept[unseen]).all() and np.isfinite(np.delete(kept, unseen, 0)).all()
-    train(config, tmp_path / "whole", samples=whole, finish=False)
+    train(config, tmp_path / "whole", samples=whole, weights_only=True)
     others = np.delete(np.load(tmp_path / "whole" / "teacher.npy"), unseen, 0)
     assert np.allclose(np.delete(kept, unseen, 0), others, atol=1e-4)
     assert all(torch.isfinite(value).all() for value in weights(path).values() if value.is_floating_point())
@@ -90,7 +89,7 @@ def test_samples_without_a_cloud_are_learnt_by_the_task_alone(folder, checkpoint
 
 def test_a_batch_that_the_teacher_sees_in_part_has_the_losses_of_that_part():
     generator = torch.Generator().manual_seed(3)
-    distilling = Distilling(DistilConfig(loss="rkd", head="none"), 24, 16)
+    distilling = Distillation(DistillationConfig(loss="rkd", head="none"), 24, 16)
     x = torch.randn(8, 24, generator=generator, requires_grad=True)
     taught = torch.randn(8, 16, generator=generator)
     masks = torch.rand(2, 8, 8, generator=generator) > 0.5
@@ -112,7 +111,13 @@ def test_handed_over_embeddings_that_are_not_finite_are_refused(folder, checkpoi
         np.inf if broken == "infinite" else np.nan
     )
     with pytest.raises(VprError, match="not finite: only whole rows of NaN"):
-        train(settings(folder, checkpoint), tmp_path / "run", samples=samples_of(folder), teacher=taught, finish=False)
+        train(
+            settings(folder, checkpoint),
+            tmp_path / "run",
+            samples=samples_of(folder),
+            teacher=taught,
+            weights_only=True,
+        )
 
 
 def test_handed_over_rows_of_nan_are_samples_that_the_teacher_does_not_see(folder, checkpoint, tmp_path):
@@ -123,8 +128,8 @@ def test_handed_over_rows_of_nan_are_samples_that_the_teacher_does_not_see(folde
     for row in unseen:
         samples.table.clouds[row] = None
     config = settings(folder, checkpoint)
-    a = train(config, tmp_path / "a", samples=samples, teacher=taught, finish=False)
-    b = train(config, tmp_path / "b", samples=samples, finish=False)
+    a = train(config, tmp_path / "a", samples=samples, teacher=taught, weights_only=True)
+    b = train(config, tmp_path / "b", samples=samples, weights_only=True)
     assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(weights(a).values(), weights(b).values(), strict=True))
 
 
@@ -135,14 +140,14 @@ def test_a_teacher_that_breaks_is_not_taken_for_a_blind_one(folder, tmp_path, vi
         next(broken.parameters()).fill_(torch.nan)
     config = settings(folder, "", distil={"teacher_view": view})
     with pytest.raises(VprError, match="not finite"):
-        train(config, tmp_path / "run", teacher=broken, finish=False)
+        train(config, tmp_path / "run", teacher=broken, weights_only=True)
 
 
 def test_a_set_without_any_cloud_cannot_be_taught_by_one_who_needs_them(folder, checkpoint, tmp_path):
     samples = samples_of(folder)
     samples.table.clouds[:] = [None] * len(samples)
     with pytest.raises(VprError, match="none of the 48 samples has one"):
-        train(settings(folder, checkpoint), tmp_path / "run", samples=samples, finish=False)
+        train(settings(folder, checkpoint), tmp_path / "run", samples=samples, weights_only=True)
 
 
 @pytest.mark.parametrize("view", ["online", "frozen"])
@@ -155,9 +160,9 @@ def test_views_of_the_teacher(folder, checkpoint, tmp_path, monkeypatch, view):
         return step(self, batch, index)
 
     monkeypatch.setattr(MetricLearning, "training_step", watch)
-    a = train(config, tmp_path / "a", finish=False)
+    a = train(config, tmp_path / "a", weights_only=True)
     first, seen[:] = list(seen), []
-    b = train(config, tmp_path / "b", finish=False)
+    b = train(config, tmp_path / "b", weights_only=True)
     x, y = weights(a), weights(b)
     assert all(torch.equal(x[name], y[name]) for name in x), "augmentations are drawn by the seed"
     assert all(torch.equal(p[1], q[1]) for p, q in zip(first, seen, strict=True))

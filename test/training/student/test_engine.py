@@ -7,21 +7,23 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from run_settings import changed
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import read_checkpoint
-from vpr_ros.training.common.run_folder import claim, without_places
+from vpr_ros.training.common.run_folder import open_run_folder, without_folders
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.export.runtime_checkpoint import labelled_drives
-from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.config import TrainConfig, check, read_config
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.rules import check, read_config
-from vpr_ros.training.student.train import build_student, train
+from vpr_ros.training.student.networks import build_student
+from vpr_ros.training.student.train import train
 from vpr_ros.training_set import read_frame_table
 
 
 def settings(folder, **changes):
-    tiny = TrainConfig(
+    tiny = changed(
+        TrainConfig(),
         train=(str(folder),),
         epochs=2,
         steps_per_epoch=3,
@@ -33,7 +35,7 @@ def settings(folder, **changes):
         threads=1,
         ema_decay=0.9,
     )
-    return dataclasses.replace(tiny, **changes)
+    return changed(tiny, **changes)
 
 
 def weights(path):
@@ -110,7 +112,7 @@ def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tm
     found = read_checkpoint(path)
     assert found.projection.dim == 16 and found.calibration_json["source"] == "checkpoint"
     provenance = found.metadata["provenance"]
-    assert provenance["config"]["seed"] == 1 and provenance["frames"] == len(table)
+    assert provenance["config"]["optimisation"]["seed"] == 1 and provenance["frames"] == len(table)
     assert set(provenance["validation"]) == {"summer/day", "all"}
     assert (tmp_path / "run" / "log.csv").read_text().startswith("epoch,loss")
 
@@ -133,19 +135,20 @@ def test_a_folder_of_another_run_is_refused(folder, tmp_path):
     foreign.mkdir()
     (foreign / "config.json").write_text('{"architectures": ["a model of somebody else"]}')
     with pytest.raises(VprError, match="another configuration"):
-        claim(foreign, settings(folder), True)
+        open_run_folder(foreign, settings(folder), True)
     out = tmp_path / "run"
-    claim(out, settings(folder, start="misspelt"), True)
-    assert claim(out, settings(folder), True)["start"] == "", "nothing was trained yet: the configuration is corrected"
+    open_run_folder(out, settings(folder, start="misspelt"), True)
+    written = open_run_folder(out, settings(folder), True)
+    assert written["model"]["start"] == "", "nothing was trained yet: the configuration is corrected"
     (out / "last.ckpt").write_text("an epoch")
-    claim(out, settings(folder), True)
+    open_run_folder(out, settings(folder), True)
     with pytest.raises(VprError, match="another configuration"):
-        claim(out, settings(folder, seed=2), True)
-    claim(out, settings(folder, seed=2), False)
+        open_run_folder(out, settings(folder, seed=2), True)
+    open_run_folder(out, settings(folder, seed=2), False)
     assert not (out / "last.ckpt").exists(), "the next resume would go on with the other run's epoch"
     (tmp_path / "file").write_text("")
     with pytest.raises(VprError, match="cannot be made: File exists"):
-        claim(tmp_path / "file", settings(folder), True)
+        open_run_folder(tmp_path / "file", settings(folder), True)
 
 
 def test_no_path_of_the_training_machine_is_told():
@@ -156,23 +159,25 @@ def test_no_path_of_the_training_machine_is_told():
         "distil": {"checkpoint": "/a/b.pth", "options": {"dinov2": "/c/d.pth"}},
         "precision": "32-true",
     }
-    assert without_places(config) == {
+    assert without_folders(config) == {
         "train": ["town", "set"],
         "options": {"imagenet": "resnet.pth", "dim": 8},
         "start": "",
         "distil": {"checkpoint": "b.pth", "options": {"dinov2": "d.pth"}},
         "precision": "32-true",
     }
-    assert json.dumps(without_places(dataclasses.asdict(TrainConfig(train=("/data/town",))))).count("/") == 0
+    assert (
+        json.dumps(without_folders(dataclasses.asdict(changed(TrainConfig(), train=("/data/town",))))).count("/") == 0
+    )
 
 
 def test_frames_without_a_pair_and_machines_without_a_gpu_are_told(folder, tmp_path):
     samples = TrainingSetSamples(folder)
     alone = samples.select((samples.drives == "a0") | (samples.drives == "b0"))
     with pytest.raises(VprError, match="none of the 60 samples lies within 3 m of another"):
-        train(settings(folder), tmp_path / "run", samples=alone, finish=False)
+        train(settings(folder), tmp_path / "run", samples=alone, weights_only=True)
     with pytest.raises(VprError, match="accelerator 'hamster'.* does not work here"):
-        train(settings(folder, accelerator="hamster"), tmp_path / "run", finish=False)
+        train(settings(folder, accelerator="hamster"), tmp_path / "run", weights_only=True)
 
 
 @pytest.mark.parametrize(
@@ -195,18 +200,19 @@ def test_settings_that_cannot_work_are_told(folder, change, words):
 @pytest.mark.parametrize(
     "text, words",
     [
-        ("train: [a]\nspeed: 3\n", "unknown key speed"),
-        ("train: [a]\nepochs: many\n", "epochs must be int"),
-        ("train: [a]\nepochs: 1.5\n", "epochs must be int, not 1.5"),
-        ("train: [a]\nepochs: true\n", "epochs must be int, not True"),
-        ("train: [a]\nstart:\n", "start has no value"),
-        ("train:\n", "train has no value"),
-        ("train: {a: 1}\n", "train must be a list"),
-        ("train: [a]\nramp: 0.5\n", "ramp must be a list of 2"),
-        ("train: [a]\noptions: abc\n", "options must be `key: value` lines"),
-        ("train: [a\n", "not valid YAML"),
+        ("data: {train: [a]}\nspeed: 3\n", "unknown key speed"),
+        ("data: {train: [a], speed: 3}\n", "data: unknown key speed"),
+        ("optimisation: {epochs: many}\n", "optimisation: epochs must be int"),
+        ("optimisation: {epochs: 1.5}\n", "epochs must be int, not 1.5"),
+        ("optimisation: {epochs: true}\n", "epochs must be int, not True"),
+        ("model: {start: }\n", "start has no value"),
+        ("data: {train: }\n", "train has no value"),
+        ("data: {train: {a: 1}}\n", "train must be a list"),
+        ("augmentation: {ramp: 0.5}\n", "ramp must be a list of 2"),
+        ("model: {options: abc}\n", "options must be `key: value` lines"),
+        ("data: [a\n", "not valid YAML"),
         ("- a\n", "key: value"),
-        ("train: [a]\naugment: {fog: 1}\n", "unknown key fog"),
+        ("augmentation: {images: {fog: 1}}\n", "unknown key fog"),
     ],
 )
 def test_a_bad_configuration_file_is_told_in_one_sentence(tmp_path, text, words):
@@ -222,10 +228,14 @@ def test_a_bad_configuration_file_is_told_in_one_sentence(tmp_path, text, words)
 
 def test_a_configuration_file_is_read_with_overrides(tmp_path):
     path = tmp_path / "run.yaml"
-    path.write_text("train: [a, b]\nlearning_rate: 1e-3\nramp: [0, 1]\naugment: {grey: 0.5}\n")
-    config = read_config(path, epochs=7, loss=None)
-    assert config.train == ("a", "b") and config.learning_rate == 1e-3 and config.epochs == 7
-    assert config.augment.grey == 0.5 and config.loss == "contrastive"
+    path.write_text(
+        "data: {train: [a, b]}\noptimisation: {learning_rate: 1e-3}\n"
+        "augmentation: {ramp: [0, 1], images: {grey: 0.5}}\n"
+    )
+    config = read_config(path, {"optimisation.epochs": 7, "task.loss": None})
+    assert config.data.train == ("a", "b")
+    assert config.optimisation.learning_rate == 1e-3 and config.optimisation.epochs == 7
+    assert config.augmentation.images.grey == 0.5 and config.task.loss == "contrastive"
     with pytest.raises(VprError, match="cannot read"):
         read_config(tmp_path / "none.yaml")
 

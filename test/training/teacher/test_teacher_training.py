@@ -1,7 +1,6 @@
 """Training of teachers: it learns, its batch grows, real kills change nothing, the result loads, bad input is told."""
 
 import csv
-import dataclasses
 import json
 import signal
 import subprocess
@@ -12,18 +11,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from run_settings import changed
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.augment.clouds import CLOUD_AUGMENTS
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.data.tuples import TeacherTuples
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses.triplet import batch_hard_triplet
 from vpr_ros.training.teacher.branches import AdaFusionBranch
-from vpr_ros.training.teacher.config import TeacherConfig, check, read_teacher_config
-from vpr_ros.training.teacher.module import TeacherTraining, grown
-from vpr_ros.training.teacher.train import build_teacher, folder_samples, train_teacher
+from vpr_ros.training.teacher.build import build_teacher
+from vpr_ros.training.teacher.config import TeacherConfig, TeacherDataConfig, check, read_teacher_config
+from vpr_ros.training.teacher.module import TeacherTraining, next_batch_size
+from vpr_ros.training.teacher.train import folder_samples, train_teacher
+from vpr_ros.training.teacher.tuples import TeacherTuples
 from vpr_ros.training.teachers import load_teacher
 
 GRID = {"lower": [-10.0, -10.0, -2.0], "upper": [10.0, 10.0, 6.0], "shape": [8, 8, 8], "turned": False}
@@ -44,7 +45,8 @@ def folder(places_with_clouds):
 
 
 def settings(folder, **changes):
-    tiny = TeacherConfig(
+    tiny = changed(
+        TeacherConfig(),
         options=MINKLOC,
         train=(str(folder),),
         epochs=3,
@@ -55,7 +57,7 @@ def settings(folder, **changes):
         accelerator="cpu",
         sparse="torch",
     )
-    return check(dataclasses.replace(tiny, **changes))
+    return check(changed(tiny, **changes))
 
 
 def state(path, name="minkloc++"):
@@ -172,8 +174,8 @@ def test_it_learns_and_the_checkpoint_gives_the_same_embeddings(folder, tmp_path
         learning_rate=3e-3,
         image_learning_rate=3e-3,
         batch_threshold=0.0,
-        cloud_augment=CLOUD_AUGMENTS["none"],
-        image_augment=ImageAugmentConfig(0, 0, 0, 0, 0),
+        clouds=CLOUD_AUGMENTS["none"],
+        images=ImageAugmentConfig(0, 0, 0, 0, 0),
         validation=(),
         cache=True,
         **changes,
@@ -182,9 +184,9 @@ def test_it_learns_and_the_checkpoint_gives_the_same_embeddings(folder, tmp_path
     path = train_teacher(config, tmp_path / "run", validation=samples)
     rows = rows_of(tmp_path / "run")
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["validation_ar1"]) > 0.6
-    loaded = load_teacher(config.teacher, path, sparse="torch")
+    loaded = load_teacher(config.model.teacher, path, sparse="torch")
     assert loaded.cloud_unit == "m", "clouds in another unit must be refused"
-    model = AdaFusionBranch(loaded, config.branch) if config.branch else loaded
+    model = AdaFusionBranch(loaded, config.model.branch) if config.model.branch else loaded
     found = embed(model, samples, batch=5)
     assert found.shape[0] == 48 and np.allclose(found, embed(model, samples, batch=48), atol=1e-4)
     fresh = build_teacher(config)
@@ -192,12 +194,12 @@ def test_it_learns_and_the_checkpoint_gives_the_same_embeddings(folder, tmp_path
 
 
 def test_the_batch_grows_when_the_best_heads_triplets_get_easy():
-    config = TeacherConfig()
-    assert grown(8, 0.70, config) == 8 and grown(8, 0.699, config) == 11
+    config = TeacherDataConfig()
+    assert next_batch_size(8, 0.70, config) == 8 and next_batch_size(8, 0.699, config) == 11
     sizes, size = [], 8
     while not sizes or size != sizes[-1]:
         sizes.append(size)
-        size = grown(size, 0.1, config)
+        size = next_batch_size(size, 0.1, config)
     assert sizes == [8, 11, 15, 21, 29, 40, 56, 78, 109, 152, 160]
 
 
@@ -222,7 +224,7 @@ begin = TeacherTraining.on_train_epoch_start
 
 def test_a_step_is_the_weighted_sum_of_the_heads_losses(folder):
     config = settings(folder, batch_size=16, head_weights={"final": 0.5, "cloud": 0.25, "image": 0.0})
-    module = TeacherTraining(build_teacher(config).train(), folder_samples(config.train, "train"), config, dict)
+    module = TeacherTraining(build_teacher(config).train(), folder_samples(config.data.train, "train"), config, dict)
     module.log_dict = lambda *_a, **_k: None  # there is no trainer to log to
     module.on_train_epoch_start()
     batch = next(iter(module.train_dataloader()))
@@ -302,20 +304,26 @@ def test_a_folder_of_another_run_and_data_without_folders_are_refused(folder, tm
 
 def test_the_shipped_teacher_of_rendered_cities_builds():
     config = read_teacher_config(Path(__file__).parents[3] / "config" / "training" / "minkloc_cities.yaml")
-    assert build_teacher(config).dim == 256 and config.options["voxel_size"] > 0.1, "rendered clouds are in metres"
+    assert build_teacher(config).dim == 256 and config.model.options["voxel_size"] > 0.1, (
+        "rendered clouds are in metres"
+    )
 
 
 @pytest.mark.parametrize("name", ["minkloc", "adafusion"])
 def test_the_shipped_configurations_are_the_published_ones(name):
-    config = read_teacher_config(Path(__file__).parents[3] / "config" / "training" / f"{name}.yaml", train=["x"])
-    assert config.positive_m == 10 and config.non_negative_m == 50
+    config = read_teacher_config(
+        Path(__file__).parents[3] / "config" / "training" / f"{name}.yaml", {"data.train": ["x"]}
+    )
+    assert config.data.positive_m == 10 and config.data.non_negative_m == 50
     if name == "minkloc":
-        published = TeacherConfig(train=("x",), validation=config.validation)
+        published = changed(TeacherConfig(), train=("x",), validation=config.data.validation)
         assert config == published
     else:
-        assert config.loss == "pairwise" and (config.boundary, config.pair_margin) == (25.0, 1.0) and config.amsgrad
-        assert (config.learning_rate, config.image_learning_rate, config.weight_decay) == (1e-3, 1e-3, 1e-3)
-        assert config.batch_size == config.batch_limit == 16
+        task, optimisation = config.task, config.optimisation
+        assert task.loss == "pairwise" and (task.boundary, task.pair_margin) == (25.0, 1.0) and optimisation.amsgrad
+        rates = (optimisation.learning_rate, optimisation.image_learning_rate, optimisation.weight_decay)
+        assert rates == (1e-3, 1e-3, 1e-3)
+        assert config.data.batch_size == config.data.batch_limit == 16
 
 
 def test_the_command(folder, tmp_path, capsys):
@@ -325,7 +333,13 @@ def test_the_command(folder, tmp_path, capsys):
 
     written = tmp_path / "run.yaml"
     written.write_text(
-        yaml.safe_dump({"options": MINKLOC, "batch_size": 16, "accelerator": "cpu", "threads": 1, "train": ["nowhere"]})
+        yaml.safe_dump(
+            {
+                "model": {"options": MINKLOC},
+                "data": {"batch_size": 16, "train": ["nowhere"]},
+                "hardware": {"accelerator": "cpu", "threads": 1},
+            }
+        )
     )
 
     def run(*words):

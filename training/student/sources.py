@@ -1,5 +1,6 @@
 """What `vpr_ros export` starts from: a run folder, cut off or finished, or a file of weights."""
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
 from vpr_ros.student.checkpoints import WEIGHTS_DIR
 from vpr_ros.tensor_files import fill, read_tensors
-from vpr_ros.training.common.run_folder import WRITTEN, without_places
+from vpr_ros.training.common.run_folder import WRITTEN, without_folders
+from vpr_ros.training.common.yaml_config import read_stored
 from vpr_ros.training.data.datasets.gsv_cities import GSVCities
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
+from vpr_ros.training.student.config import TrainConfig
 
 AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is the better one
 
@@ -42,7 +45,7 @@ def open_trained(source: Path, weights: str | None = None) -> Trained:
     where it is a teacher's, and where a file is torn or does not fit the network.
     """
     if source.is_dir():
-        return _of_run(source, source / f"{weights or _config(source).get('keep', 'last')}.ckpt")
+        return _of_run(source, source / f"{weights or _config(source).optimisation.keep}.ckpt")
     if source.suffix == ".ckpt" and source.is_file():
         return _of_run(source.parent, source)
     if not source.exists() and not (WEIGHTS_DIR / f"{source}.safetensors").is_file():
@@ -66,21 +69,21 @@ def _of_run(folder: Path, path: Path) -> Trained:
     own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     fill(student, own, path, f"{student.config.name} student")
     kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    folders = {key: tuple(str(one) for one in config.get(key, ())) for key in ("train", "validation")}
-    provenance = kept.get("provenance") or {"config": without_places(config)}
+    provenance = kept.get("provenance") or {"config": without_folders(dataclasses.asdict(config))}
     return Trained(
         student.eval(),
         provenance | {"weights": path.stem, "epochs": int(kept.get("epoch", -1)) + 1},
-        layout=str(config.get("layout", "training-set")),
-        dim=int(config.get("projection_dim", 512)),
-        whiten=float(config.get("whiten", 0.5)),
-        seed=int(config.get("seed", 0)),
-        **folders,
+        train=config.data.train,
+        validation=config.data.validation,
+        layout=config.data.layout,
+        dim=config.export.projection_dim,
+        whiten=config.export.whiten,
+        seed=config.optimisation.seed,
     )
 
 
-def _architecture(folder: Path, config: dict) -> StudentConfig:
-    name, options = str(config["student"]), config.get("options") or {}
+def _architecture(folder: Path, config: TrainConfig) -> StudentConfig:
+    name, options = config.model.student, config.model.options
     if name not in CONFIGS:
         raise VprError(f"{folder} trained a '{name}'; robots run D2-VPR students ({', '.join(CONFIGS)}).")
     try:
@@ -89,7 +92,7 @@ def _architecture(folder: Path, config: dict) -> StudentConfig:
         raise VprError(f"{folder}/{WRITTEN} does not describe a student ({error}).") from None
 
 
-def _config(folder: Path) -> dict:
+def _config(folder: Path) -> TrainConfig:
     path = folder / WRITTEN
     if not path.is_file():
         raise VprError(f"'{folder}' is no run: it has no {WRITTEN}, which 'vpr_ros train' writes first.")
@@ -97,11 +100,12 @@ def _config(folder: Path) -> dict:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VprError(f"{path} cannot be read ({error}): start the run again in another folder.") from None
-    if not isinstance(config, dict) or "student" not in config:
-        a_teacher = isinstance(config, dict) and "teacher" in config
+    model = config.get("model", config) if isinstance(config, dict) else {}  # runs without groups have no model
+    if not isinstance(model, dict) or "student" not in model:
+        a_teacher = isinstance(model, dict) and "teacher" in model
         kind = "a teacher's run, and robots run students" if a_teacher else "no run of a student"
         raise VprError(f"'{folder}' is {kind}: give the folder of 'vpr_ros train student', 'distill' or 'finetune'.")
-    return config
+    return read_stored(TrainConfig, config, str(path))
 
 
 def _lacking(folder: Path, path: Path) -> str:

@@ -1,8 +1,8 @@
-"""Augmented frames of any sample set for a student, and the same for a teacher that looks on."""
+"""Augmented frames of any sample set for a student, and the same frames for a teacher of the same batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,7 @@ from vpr_ros.student import normalise, resize
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
 from vpr_ros.training.data.augment.variation import Variation, vary
 from vpr_ros.training.data.sample import Sample, SampleSet
-
-if TYPE_CHECKING:
-    from vpr_ros.training.teachers import TeacherInputs
+from vpr_ros.training.teachers import TeacherInputs, collate
 
 FrameKey = tuple[int, int, float, int]  # row, seed of the frame's augmentation, its strength, seed of the batch's
 
@@ -24,8 +22,8 @@ class TrainingFrames(Dataset):
     """Frames by key: read, augmented and normalised; the same key gives the same frame.
 
     Keys carry the augmentation's seeds and strength, so that a resumed run sees exactly what an uninterrupted one does.
-    `teacher`: what a teacher that looks on wants to see; it gets the very same augmented picture, and a cloud augmented
-    by `cloud`. Then pictures are augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
+    `teacher`: what an online teacher takes; it gets the same augmented picture, and a cloud augmented by `cloud`.
+    Then pictures are augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
     """
 
     def __init__(
@@ -34,7 +32,7 @@ class TrainingFrames(Dataset):
         image_size: tuple[int, int],
         config: Variation,
         *,
-        teacher: "TeacherInputs | None" = None,
+        teacher: TeacherInputs | None = None,
         cloud: CloudAugmentConfig | None = None,
         cache: bool = False,
     ):
@@ -49,7 +47,7 @@ class TrainingFrames(Dataset):
         return len(self.samples)
 
     def read(self, row: int) -> Sample:
-        """Sample `row` as it lies in the set, without what nobody sees. VprError where it has no image."""
+        """Sample `row` as it lies in the set, without the senses that are not used. VprError where it has no image."""
         if self._kept is not None and row in self._kept:
             return self._kept[row]
         sample = self.samples[row]
@@ -67,7 +65,7 @@ class TrainingFrames(Dataset):
             for row in range(len(self)):
                 self.read(row)
 
-    def __getitem__(self, key: "tuple[int, int, float] | FrameKey") -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int, float] | FrameKey) -> dict[str, Any]:
         row, seed, strength, *shared = key
         sample = self.read(row)
         assert sample.image is not None
@@ -86,18 +84,16 @@ class TrainingFrames(Dataset):
 class FrameBatches:
     """Collate function: images (B, 3, h, w) and rows (B,); under "teacher" the keywords of its forward."""
 
-    teacher: "TeacherInputs | None" = None
+    teacher: TeacherInputs | None = None
     cloud: CloudAugmentConfig | None = None
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         batch = default_collate([{"image": item["image"], "row": item["row"]} for item in items])
         if self.teacher is None:
             return batch
-        from vpr_ros.training.teachers import collate
-
         samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["shared"])
         clouds = [sample.cloud for sample in samples if sample.cloud is not None]
-        if len(clouds) == len(samples):  # a sample without a cloud is told of, or not missed, by the collation
+        if len(clouds) == len(samples):  # `collate` refuses a missing cloud where the teacher takes one
             turned = augment_batch(clouds, self.cloud or CloudAugmentConfig(), rng)
             samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]
         return batch | {"teacher": collate(samples, self.teacher, rng)}

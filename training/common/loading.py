@@ -1,0 +1,57 @@
+"""A data loader whose errors arrive as they were raised."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from vpr_ros.errors import VprError
+
+
+class SampleLoader(DataLoader):
+    """A DataLoader that hands a VprError of a loading process over as a value and raises it in the caller's process.
+
+    torch would put the process's traceback into the error's text.
+    """
+
+    def __init__(self, samples: Any, *, collate_fn: Callable[[list], Any], **settings: Any):
+        super().__init__(_Caught(samples), collate_fn=_CaughtBatch(collate_fn), **settings)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # torch draws a number when its iterator is made, which must not move to the first batch.
+        return _raising(super().__iter__())
+
+
+def _raising(batches: Iterator[Any]) -> Iterator[Any]:
+    for batch in batches:
+        if isinstance(batch, VprError):
+            raise batch
+        yield batch
+
+
+class _Caught(Dataset):
+    def __init__(self, samples: Any):
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.samples[key]
+        except VprError as error:
+            return error
+
+
+class _CaughtBatch:
+    def __init__(self, collate: Callable[[list], Any]):
+        self.collate = collate
+
+    def __call__(self, items: list) -> Any:
+        for item in items:
+            if isinstance(item, VprError):
+                return item
+        try:
+            return self.collate(items)
+        except VprError as error:
+            return error

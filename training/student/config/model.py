@@ -1,0 +1,26 @@
+"""Settings of the network that is trained."""
+
+from dataclasses import dataclass, field
+
+from vpr_ros.training.common.rules import Rule
+from vpr_ros.training.student.freezing import BatchNorm, Trained
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which student, where its weights start, and which of them are trained."""
+
+    student: str = "nano"  # a name of vpr_ros.student.CONFIGS, or an image network of training.teachers.TEACHERS
+    options: dict = field(default_factory=dict)  # fields of that configuration to change
+    start: str = ""  # weights to start from: a runtime checkpoint or a published file; empty: random ones
+    trained: Trained = "all"  # d2vpr-stage2: METHODS section 1.8
+    batch_norm: BatchNorm = "moving"  # frozen: statistics of frozen parts stand still
+
+    def rules(self) -> list[Rule]:
+        """What must hold."""
+        return [
+            (
+                self.batch_norm == "moving" or self.trained != "all",
+                "batch_norm frozen is for frozen parts, and trained: all freezes none",
+            )
+        ]

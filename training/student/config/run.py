@@ -1,0 +1,81 @@
+"""The whole configuration of a student's run, read and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vpr_ros.training.common.former_keys import STUDENT_KEYS
+from vpr_ros.training.common.rules import Rule, require
+from vpr_ros.training.common.yaml_config import RunConfig, check_choices, read_dataclass
+from vpr_ros.training.student.config.data import AugmentationConfig, DataConfig
+from vpr_ros.training.student.config.learning import DistillationConfig, TaskConfig
+from vpr_ros.training.student.config.model import ModelConfig
+from vpr_ros.training.student.config.optimisation import OptimisationConfig, StudentHardwareConfig
+
+WHAT = "training configuration"
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """The projection of the checkpoint that a run ends with."""
+
+    projection_dim: int = 512
+    whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
+
+    def rules(self) -> list[Rule]:
+        """What must hold."""
+        return [
+            (self.projection_dim >= 2, "projection_dim must be 2 or more"),
+            (0 <= self.whiten <= 1, "whiten must lie between 0 (plain PCA) and 1 (equal variance)"),
+        ]
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Metric learning of a student, with a `distillation` section also from a teacher.
+
+    The weighted sum of both is minimised: the task's weight times its loss, plus the distillation's terms. What is
+    written into a run's folder and its checkpoints.
+    """
+
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = STUDENT_KEYS
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    distillation: DistillationConfig | None = None
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    hardware: StudentHardwareConfig = field(default_factory=StudentHardwareConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+    def rules(self, *, folders: bool = True) -> list[Rule]:
+        """What must hold, in the order in which it is reported; without `folders`, samples are handed over."""
+        learns = self.task.loss != "none" or self.distillation is not None
+        return [
+            *self.data.rules(folders=folders),
+            (learns, "loss none needs a distillation section: nothing is learnt"),
+            *self.augmentation.rules(),
+            *self.optimisation.rules(),
+            *self.model.rules(),
+            *self.task.rules(),
+            *self.hardware.rules(),
+            *self.export.rules(),
+            *([] if self.distillation is None else self.distillation.rules()),
+        ]
+
+
+def read_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
+    """The run of a YAML file, with `overrides` by path (those not None) on top.
+
+    VprError for unknown keys, wrong types and settings that cannot work.
+    """
+    return check(read_dataclass(TrainConfig, path, overrides or {}))
+
+
+def check(config: TrainConfig, *, folders: bool = True) -> TrainConfig:
+    """The configuration itself; VprError with the reason where something in it cannot work."""
+    check_choices(config, WHAT)
+    require(config.rules(folders=folders), WHAT)
+    return config

@@ -1,0 +1,143 @@
+"""The first step of a student's run: its folder, network, samples, teacher, module and batches."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from vpr_ros.errors import VprError
+from vpr_ros.training.common.loading import SampleLoader
+from vpr_ros.training.common.run_folder import open_run_folder, without_folders
+from vpr_ros.training.common.trainer import silence_lightning
+from vpr_ros.training.data.datasets.gsv_cities import GSVCities
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.data.disjoint import check_apart
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.student.batches import StudentBatches
+from vpr_ros.training.student.config import DataConfig, TrainConfig, check
+from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
+from vpr_ros.training.student.module import MetricLearning
+from vpr_ros.training.student.networks import Student, build_student, freeze, image_size_of
+from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
+from vpr_ros.training.student.trainer import check_validation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is ready to train."""
+
+    config: TrainConfig
+    out: Path
+    samples: SampleSet
+    validation: SampleSet | None
+    module: MetricLearning
+    loader: DataLoader
+
+
+def prepare(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool,
+    samples: SampleSet | None = None,
+    validation: SampleSet | None = None,
+    teacher: TeacherLike | None = None,
+    student: Student | None = None,
+) -> PreparedRun:
+    """Check the configuration, open the folder, and build what is trained; what is not given is the configuration's."""
+    check(config, folders=samples is None)
+    silence_lightning()
+    effective = open_run_folder(out, config, resume)
+    if config.hardware.threads:
+        torch.set_num_threads(config.hardware.threads)
+    student = build_student(config) if student is None else student
+    freeze(student, config.model)
+    samples = samples if samples is not None else _samples(config.data)
+    if validation is None and config.data.validation:
+        validation = TrainingSetSamples(*config.data.validation, name="validation")
+    check_validation(config.optimisation, validation)
+    if validation is not None:
+        _warn_of_shared(samples, validation)
+    source = None
+    if config.distillation is not None:
+        source = find_teacher(config.distillation, teacher, samples)
+        # Loading a teacher draws random numbers, handing one over does not.
+        L.seed_everything(config.optimisation.seed, verbose=False)
+        _warn_of_unseen(source, samples, config)
+    module, loader = _assemble(config, student, samples, source, out)
+    module.provenance = _provenance(effective, samples, source, module)
+    return PreparedRun(config, out, samples, validation, module, loader)
+
+
+def _samples(config: DataConfig) -> SampleSet:
+    if config.layout == "gsv-cities":
+        root, *more = config.train
+        if more:
+            raise VprError("train: name one GSV-Cities folder, which holds all its cities")
+        return GSVCities(root)
+    return TrainingSetSamples(*config.train)
+
+
+def _assemble(
+    config: TrainConfig, student: Student, samples: SampleSet, source: RunTeacher | None, out: Path
+) -> tuple[MetricLearning, DataLoader]:
+    """The module and its batches."""
+    side = max(config.data.image_sizes, default=0)
+    size = (side, side) if side else image_size_of(student)
+    distillation, variation = config.distillation, config.augmentation.variation
+    online = source is not None and distillation is not None and distillation.teacher_view == "online"
+    inputs = source.network.inputs if online and source is not None and source.network is not None else None
+    cloud = None if distillation is None else distillation.cloud_augment
+    frames = TrainingFrames(samples, size, variation, teacher=inputs, cloud=cloud, cache=config.data.cache)
+    if config.hardware.workers:
+        frames.fill_cache()
+    batches = StudentBatches(samples, config)
+    loader = SampleLoader(
+        frames,
+        collate_fn=FrameBatches(inputs, cloud),
+        batch_sampler=batches,
+        num_workers=config.hardware.workers,
+        persistent_workers=False,
+    )
+
+    def embeddings(teacher: RunTeacher):
+        assert distillation is not None
+        seed, workers = config.optimisation.seed, config.hardware.workers
+        return cached_embeddings(teacher, samples, distillation, variation, out, seed=seed, workers=workers)
+
+    return MetricLearning(student, samples, config, source, embeddings, len(batches)), loader
+
+
+def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, module: MetricLearning) -> dict:
+    """What is known of the run from its start, for every checkpoint."""
+    known = {"kind": "metric learning", "config": without_folders(effective), "data": samples.name}
+    known["frames"] = len(samples)
+    if source is None or module.distilling is None:
+        return known
+    teacher = source.provenance | {"weights": dict(module.distilling.weights)}
+    return known | {"kind": "distillation", "teacher": teacher}
+
+
+def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
+    shared = check_apart(samples, validation)
+    if shared:
+        log.warning(
+            "training and validation both have the area %s: if these are the same streets, the figures and the "
+            "probabilities will be too good",
+            ", ".join(shared),
+        )
+
+
+def _warn_of_unseen(source: RunTeacher, samples: SampleSet, config: TrainConfig) -> None:
+    """Report which share of the set the teacher teaches; the online view refuses such samples."""
+    online = config.distillation is not None and config.distillation.teacher_view == "online"
+    if source.network is None or online:
+        return
+    unseen = len(samples) - len(samples.holding(source.network.inputs.sees))
+    if 0 < unseen < len(samples):
+        log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))
