@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 import zipfile
@@ -27,7 +28,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     path = Path(path)
     try:
         with open(path, "rb") as file:
-            head = file.read(9)
+            head, size = file.read(9), os.fstat(file.fileno()).st_size
     except OSError as error:
         raise VprError(f"cannot read the checkpoint {path}: {error}.") from error
     if not head:
@@ -35,14 +36,15 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if head.lstrip().startswith(b"<"):
         raise VprError(f"{path} is a web page, not a checkpoint: download the file itself and try again.")
     state, metadata = {}, {}
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        state = _read_pickle(path)
-    elif head[8:9] == b"{":
+    # A .safetensors file begins with the length of its header, whose first byte may well be that of a pickle.
+    if head[8:9] == b"{" and (8 + int.from_bytes(head[:8], "little") <= size or not head.startswith(b"\x80")):
         try:
             with safe_open(path, framework="pt") as file:
                 state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
         except (SafetensorError, OSError, ValueError) as error:
             raise VprError(f"the checkpoint {path} is truncated or damaged ({error}): fetch it again.") from error
+    elif head.startswith((b"PK\x03\x04", b"\x80")):
+        state = _read_pickle(path)
     else:
         raise VprError(f"{path} is not a checkpoint: a .safetensors or PyTorch .pth file is needed.")
     if not state:
