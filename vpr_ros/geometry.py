@@ -4,7 +4,7 @@ Rotations are scipy's; every function takes one transform or a stack of them.
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
 WGS84_A_M = 6378137.0
@@ -99,7 +99,7 @@ def interpolate(T_a: np.ndarray, T_b: np.ndarray, fraction) -> np.ndarray:
 def rows_within(points: np.ndarray, queries: np.ndarray, radius: float) -> list[np.ndarray]:
     """For each query (M, D) the ascending rows of the points (N, D) at most `radius` away, all finite."""
     # The tree compares squares, which round differently at the border: the distances themselves decide.
-    found = cKDTree(points).query_ball_point(queries, radius * (1 + 1e-9), return_sorted=True)
+    found = KDTree(points).query_ball_point(queries, radius * (1 + 1e-9), return_sorted=True)
     near = [np.asarray(rows, dtype=np.int64) for rows in found]
     return [
         rows[np.linalg.norm(points[rows] - query, axis=1) <= radius] for rows, query in zip(near, queries, strict=True)

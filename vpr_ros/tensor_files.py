@@ -33,18 +33,19 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise VprError(f"cannot read the checkpoint {path}: {error}.") from error
     if not head:
         raise VprError(f"the checkpoint {path} is empty: fetch it again.")
-    if head.lstrip().startswith(b"<"):
+    # A .safetensors file begins with the length of its header, whose bytes may well be those of another format.
+    tensors = head[8:9] == b"{" and 8 + int.from_bytes(head[:8], "little") <= size
+    if head.lstrip().startswith(b"<") and not tensors:
         raise VprError(f"{path} is a web page, not a checkpoint: download the file itself and try again.")
     state, metadata = {}, {}
-    # A .safetensors file begins with the length of its header, whose first byte may well be that of a pickle.
-    if head[8:9] == b"{" and (8 + int.from_bytes(head[:8], "little") <= size or not head.startswith(b"\x80")):
+    if head.startswith((b"PK\x03\x04", b"\x80")) and not tensors:
+        state = _read_pickle(path)
+    elif head[8:9] == b"{":
         try:
             with safe_open(path, framework="pt") as file:
                 state, metadata = {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
         except (SafetensorError, OSError, ValueError) as error:
             raise VprError(f"the checkpoint {path} is truncated or damaged ({error}): fetch it again.") from error
-    elif head.startswith((b"PK\x03\x04", b"\x80")):
-        state = _read_pickle(path)
     else:
         raise VprError(f"{path} is not a checkpoint: a .safetensors or PyTorch .pth file is needed.")
     if not state:

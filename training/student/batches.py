@@ -6,10 +6,10 @@ from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.common.distributed import rank, ranks
-from vpr_ros.training.data.datasets.gsv_cities import PlaceVisits
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.pairs import PairBatchSampler
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
+from vpr_ros.training.data.sampling.visits import PlaceVisits
 from vpr_ros.training.student.config import TrainConfig
 from vpr_ros.training.student.frames import FrameKey
 

@@ -50,6 +50,7 @@ def frames(
       vpr_ros train student --train town
     """
     from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
+    from vpr_ros.runtime.recording import LACKS
     from vpr_ros.sensors import DriveTopics
 
     require_file(bag, "bag")
@@ -73,7 +74,7 @@ def frames(
         f"of {result.poses or 'nothing'}"
     )
     for reason, count in result.reasons.items():
-        if reason.startswith(("no ", "waiting")):
+        if reason in LACKS:
             say(f"left out {count}: {reason}", style="yellow")
     for reason, count in result.skipped.items():
         say(f"skipped {count}: {reason} (first: {result.first_errors.get(reason, reason)})", style="yellow")

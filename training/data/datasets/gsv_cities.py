@@ -18,7 +18,6 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import geodetic_to_enu, planar_transform
 from vpr_ros.training.data.sample import METRES, Sample, SampleSet
-from vpr_ros.training.data.sampling.visits import PlaceVisits as PlaceVisits  # for student/batches.py
 from vpr_ros.training.data.sensor_files import read_rgb
 
 CITY_STRIDE = 100_000  # between the numbers of one city's places and the next one's
