@@ -5,6 +5,9 @@ or torch.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+Precision = Literal["auto", "fp32", "fp16", "bf16"]  # of a network's arithmetic; auto: fp16 on CUDA, fp32 on a CPU
 
 
 @dataclass(frozen=True)

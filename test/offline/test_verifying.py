@@ -69,8 +69,8 @@ def test_nothing_is_registered_without_an_accepted_match_and_two_clouds(place_ma
     seen = Observation(5, IMAGE, cloud=street(1))
     assert verify_match(place_map, seen, recognition(1, "rejected")) == "no match"
     assert verify_match(place_map, seen, None) == "no match"
-    assert verify_match(place_map, Observation(5, IMAGE), recognition(1)) == "the image has no cloud"
-    assert verify_match(place_map, seen, recognition(3)) == "the keyframe has no cloud"
+    assert verify_match(place_map, Observation(5, IMAGE), recognition(1)) == "no query cloud"
+    assert verify_match(place_map, seen, recognition(3)) == "no keyframe cloud"
     with loop_closures(tmp_path, True) as closures:
         closures.write(Answer(seen, recognition(1)))
     assert closures.tried == 0 and (tmp_path / FILE).read_text() == ""

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +42,11 @@ class PlaceMap(MapFile):
     @classmethod
     def create(
         cls,
-        path,
+        path: str | Path,
         *,
         fingerprint: str,
         dim: int,
-        preprocessing: dict,
+        preprocessing: dict[str, Any],
         place_radius_m: float,
         frame_id: str = "map",
         datum: tuple[float, float, float] | None = None,
@@ -75,7 +76,7 @@ class PlaceMap(MapFile):
     @classmethod
     def open(
         cls,
-        path,
+        path: str | Path,
         *,
         fingerprint: str | None = None,
         dim: int | None = None,

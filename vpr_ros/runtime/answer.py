@@ -41,15 +41,16 @@ def query_pose(
     match, verified = answer.match, answer.verified
     if match is None or match.T_map_base is None:
         return None
-    T = match.T_map_base
+    T_map_keyframe = match.T_map_base
     if verified is not None and verified.accepted:
         assert verified.T_keyframe_query is not None and verified.covariance is not None
-        turn = np.kron(np.eye(2), T[:3, :3])  # positions and rotations alike, from the keyframe's axes to the map's
-        return T @ verified.T_keyframe_query, turn @ verified.covariance @ turn.T
+        turn = np.kron(np.eye(2), T_map_keyframe[:3, :3])  # positions and rotations alike, to the map's axes
+        return T_map_keyframe @ verified.T_keyframe_query, turn @ verified.covariance @ turn.T
     if camera is not None and mapped is not None:
         if camera.T_base_camera is not None and mapped.T_base_camera is not None:
-            T = T @ mapped.T_base_camera @ invert(camera.T_base_camera)
-    return T, place_covariance(radius_m)
+            T_map_query = T_map_keyframe @ mapped.T_base_camera @ invert(camera.T_base_camera)
+            return T_map_query, place_covariance(radius_m)
+    return T_map_keyframe, place_covariance(radius_m)
 
 
 def place_covariance(radius_m: float) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vpr_ros.configuration import Precision
 from vpr_ros.place_map import Describer, PlaceMap
 from vpr_ros.runtime.settings import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M, PipelineConfig
 
@@ -17,7 +18,7 @@ class Extractor(Describer, Protocol):
         ...
 
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> Precision: ...
 
 
 @dataclass(frozen=True)

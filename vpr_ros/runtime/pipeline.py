@@ -186,7 +186,7 @@ class Pipeline:
             self.health.count("verification", verified.reason)
             return verified
         if answer.match is not None:
-            side = "the image" if verified == "the image has no cloud" else f"keyframe {answer.match.keyframe_id}"
+            side = "the image" if verified == "no query cloud" else f"keyframe {answer.match.keyframe_id}"
             self.health.count("verification", "no cloud", f"a match was not verified: {side} has no LiDAR cloud")
         return None
 

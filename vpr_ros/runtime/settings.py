@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from vpr_ros.configuration import GateConfig, RecognitionConfig
+from vpr_ros.configuration import GateConfig, Precision, RecognitionConfig
 from vpr_ros.errors import VprError
 
 Mode = Literal["localize", "map", "slam"]
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
 PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none", "bag"]
 
 PLACE_RADIUS_M = 10.0  # of a new map whose drive has poses

@@ -7,7 +7,7 @@ from vpr_ros.place_map import PlaceMap
 from vpr_ros.recognition import Recognition
 from vpr_ros.verification import Verified, verify_clouds
 
-NotVerified = Literal["no match", "the image has no cloud", "the keyframe has no cloud"]
+NotVerified = Literal["no match", "no query cloud", "no keyframe cloud"]  # why there is nothing to register
 
 
 def verify_match(
@@ -21,6 +21,6 @@ def verify_match(
     if match is None:
         return "no match"
     if observation.cloud is None:
-        return "the image has no cloud"
+        return "no query cloud"
     cloud = place_map.cloud(match.keyframe_id)
-    return "the keyframe has no cloud" if cloud is None else verify_clouds(observation.cloud, cloud)
+    return "no keyframe cloud" if cloud is None else verify_clouds(observation.cloud, cloud)
