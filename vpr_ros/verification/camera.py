@@ -4,6 +4,7 @@ A single camera fixes no scale, so this answers yes or no and never claims a rel
 """
 
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ class SameScene:
     """`inliers` of `matches` keypoint pairs agree on one geometry; `verified` says whether they are enough."""
 
     verified: bool
-    reason: str
+    reason: Literal["few_keypoints", "few_matches", "no_geometry", "same_scene"]
     matches: int
     inliers: int
 
@@ -50,7 +51,9 @@ def verify_images(query: np.ndarray, keyframe: np.ndarray, config: ImageVerifica
     cv2.setRNGSeed(0)
     _, plane = cv2.findHomography(a, b, cv2.USAC_MAGSAC, config.tolerance_px, maxIters=5000, confidence=0.999)
     _, depth = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, config.tolerance_px, 0.999, 5000)
-    inliers = max((int(mask.sum()) for mask in (plane, depth) if mask is not None), default=0)
+    # OpenCV's types do not say that a mask is None where no geometry was found.
+    masks = cast("tuple[np.ndarray | None, ...]", (plane, depth))
+    inliers = max((int(mask.sum()) for mask in masks if mask is not None), default=0)
     enough = inliers >= config.min_inliers and inliers >= config.min_inlier_share * len(pairs)
     return SameScene(enough, "same_scene" if enough else "no_geometry", len(pairs), inliers)
 

@@ -4,11 +4,13 @@ Retrieval says "the same place within a radius". Only a registration that succee
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vpr_ros.errors import VprError
+
+Refusal = Literal["too_few_points", "little_agreement", "poor_fit", "too_far", "degenerate"]
 
 MIN_POINTS = 200
 UPRIGHT = 0.7  # |z| of a normal below which a surface is a wall and not the ground
@@ -42,7 +44,7 @@ class Verified:
     """
 
     accepted: bool
-    reason: str
+    reason: Refusal | Literal["registered"]
     T_keyframe_query: np.ndarray | None
     covariance: np.ndarray | None
     agreement: float
@@ -77,7 +79,7 @@ def verify_clouds(
     if min(len(c) for c in clouds) < MIN_POINTS:
         return Verified(False, "too_few_points", None, None, 0.0, float("inf"))
     query, keyframe = (_prepare(o3d, c, config.fine_voxel_m) for c in clouds)
-    best = None
+    best: _Fit | None = None
     if T_init is not None:
         best = _refine(o3d, query, keyframe, np.asarray(T_init, dtype=np.float64), config)
     if best is None or _judge(best, config):
@@ -92,14 +94,15 @@ def verify_clouds(
     return Verified(not reason, reason or "registered", best.T, covariance, best.agreement, best.rmse_m)
 
 
-def _judge(fit: _Fit, config: VerificationConfig) -> str:
+def _judge(fit: _Fit, config: VerificationConfig) -> Refusal | None:
+    """Why the alignment is refused; None where it holds."""
     if fit.agreement < config.min_agreement:
         return "little_agreement"
     if fit.rmse_m > config.max_rmse_m:
         return "poor_fit"
     if np.linalg.norm(fit.T[:3, 3]) > config.max_distance_m:
         return "too_far"
-    return ""
+    return None
 
 
 def _prepare(o3d: Any, points: np.ndarray, voxel_m: float) -> Any:
@@ -135,20 +138,21 @@ def _coarse(o3d: Any, clouds: list[np.ndarray], config: VerificationConfig) -> l
     return [np.asarray(found.transformation), np.eye(4)]
 
 
-def _refine(o3d: Any, query: Any, keyframe: Any, T: np.ndarray, config: VerificationConfig) -> _Fit:
+def _refine(o3d: Any, query: Any, keyframe: Any, pose: np.ndarray, config: VerificationConfig) -> _Fit:
+    """Alignment from `pose`, a guess of T_keyframe_query."""
     registration = o3d.pipelines.registration
     for distance in (4 * config.max_correspondence_m, config.max_correspondence_m):
         result = registration.registration_generalized_icp(
             query,
             keyframe,
             distance,
-            T,
+            pose,
             registration.TransformationEstimationForGeneralizedICP(),
             registration.ICPConvergenceCriteria(max_iteration=50),
         )
-        T = np.asarray(result.transformation)
+        pose = np.asarray(result.transformation)
     pairs = np.asarray(result.correspondence_set).reshape(-1, 2)
-    return _Fit(T, pairs, _agreement(T, pairs, query, keyframe), float(result.inlier_rmse))
+    return _Fit(pose, pairs, _agreement(pose, pairs, query, keyframe), float(result.inlier_rmse))
 
 
 def _agreement(T: np.ndarray, pairs: np.ndarray, query: Any, keyframe: Any) -> float:
