@@ -21,8 +21,8 @@ from vpr_ros.student import (
     save_checkpoint,
 )
 from vpr_ros.student.catalogue import import_file
-from vpr_ros.student.checkpoints import fill
 from vpr_ros.student.published import from_d2vpr
+from vpr_ros.tensor_files import fill
 
 TINY = NANO.replace(
     name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), dim=12, position_grid=(4, 4)
@@ -130,7 +130,7 @@ def test_published_student_is_strict(tmp_path):
     ):
         changed = {key: value for key, value in {**state, **change}.items() if value is not None}
         with pytest.raises(VprError, match=words):
-            fill(model, from_d2vpr(changed), "x.pth")
+            fill(model, from_d2vpr(changed), "x.pth", "d2vpr student")
     del state["backbone.lin.bias"]
     save_file(state, tmp_path / "x.safetensors")
     with pytest.raises(VprError, match="x.safetensors does not fit the d2vpr student"):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
 from vpr_ros.student.backbone import Backbone
-from vpr_ros.student.config import REGIONS, StudentConfig
+from vpr_ros.student.config import REGIONS, AdapterInit, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.published import from_dinov2
 from vpr_ros.tensor_files import fill, read_tensors, strip_module
@@ -128,7 +128,7 @@ def make_cricavpr(
     position_grid: tuple[int, int] = (37, 37),
     encoder_heads: int = 16,
     encoder_hidden: int = 2048,
-    adapter_init: str = "constant",
+    adapter_init: AdapterInit = "constant",
     dinov2: str | Path | None = None,
 ) -> CricaVPR:
     """`dinov2`: file of the backbone's own weights (published: ViT-B/14) to start from; else it starts random.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vpr_ros.student.config import AdapterInit
 from vpr_ros.student.folding import FoldedBlock, folded
 
 BN_EPS = 1e-3
@@ -31,7 +34,7 @@ class Adapter(nn.Module):
         self.spread_norm = nn.BatchNorm2d(2 * spread, eps=BN_EPS)
         self.up = nn.Linear(bottleneck, width)
 
-    def reset_parameters(self, init: str) -> None:
+    def reset_parameters(self, init: AdapterInit) -> None:
         """Start as the zero function: `up` is zero.
 
         `constant` also sets every convolution to 1e-5, as the published training does from pretrained blocks;
@@ -55,7 +58,7 @@ class Adapter(nn.Module):
         down = F.relu(self.down(tokens))
         batch, (rows, cols) = down.shape[0], grid
         mixed = F.relu(self.mix_norm(self.mix(down[:, 1:]).flatten(0, 1)))
-        direct, three, five = mixed.split([self.direct, self.reduced, self.reduced], dim=1)
+        direct, three, five = torch.split(mixed, [self.direct, self.reduced, self.reduced], dim=1)
         spread = torch.cat(
             [self._spread(self.spread3, three, batch, grid), self._spread(self.spread5, five, batch, grid)], 1
         )
@@ -72,8 +75,10 @@ class Adapter(nn.Module):
 class AdaptedBlock(Block):
     """timm's pre-norm transformer block with an adapter parallel to its MLP, inside the second LayerScale."""
 
-    def __init__(self, dim: int, num_heads: int, adapter_width: int = 0, adapter_scale: float = 0.2, **kwargs) -> None:
-        super().__init__(dim, num_heads, **kwargs)
+    def __init__(
+        self, dim: int, num_heads: int, adapter_width: int = 0, adapter_scale: float = 0.2, **kwargs: Any
+    ) -> None:
+        super().__init__(dim, num_heads, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # timm's own types
         self.adapter = Adapter(dim, adapter_width) if adapter_width else None
         self.adapter_scale = adapter_scale
         self._folded: FoldedBlock | None = None
@@ -82,13 +87,13 @@ class AdaptedBlock(Block):
         self._folded = None
         return super().train(mode)
 
-    def _apply(self, *args, **kwargs):
+    def _apply(self, *args: Any, **kwargs: Any) -> AdaptedBlock:
         self._folded = None
-        return super()._apply(*args, **kwargs)
+        return super()._apply(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # torch's own types
 
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         self._folded = None
-        super()._load_from_state_dict(*args, **kwargs)
+        super()._load_from_state_dict(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # torch's own types
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:  # type: ignore[override]
         """(B, 1+h*w, width) -> (B, 1+h*w, width); without gradients in eval mode, the folded form of it."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vpr_ros.student.config import StudentConfig
+from vpr_ros.student.config import Reading, StudentConfig
 from vpr_ros.student.regions import RegionGrid, interpolation_matrix, sample_tokens
 
 MAX_OFFSET = 0.25
@@ -22,7 +22,7 @@ class OffsetGenerator(nn.Module):
     The class vector is the same everywhere, so its half of the first layer is computed once per image and added.
     """
 
-    def __init__(self, dim: int, hidden: int, reading: str) -> None:
+    def __init__(self, dim: int, hidden: int, reading: Reading) -> None:
         super().__init__()
         self.first = nn.Linear(2 * dim, hidden)
         self.second = nn.Linear(hidden, 4)
@@ -54,7 +54,7 @@ class FixedRegions(nn.Module):
         self.pooling = config.pooling
         self.grid = RegionGrid(config.medium_samples, config.small_samples)
         self.p = nn.Parameter(torch.full((1,), 3.0))
-        self._matrices: dict[tuple, Tensor] = {}
+        self._matrices: dict[tuple[tuple[int, int], torch.device, torch.dtype], Tensor] = {}
 
     def at_points(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps (B, h*w, C) -> their values at the base points of all regions (B, P, C)."""

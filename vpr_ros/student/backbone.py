@@ -13,6 +13,7 @@ from vpr_ros.student.adapters import AdaptedBlock
 from vpr_ros.student.config import StudentConfig, check_image_size
 
 RESIZE_MARGIN = 0.1
+_Version = tuple[int, int, torch.dtype, torch.device]  # of a parameter: address, writes, type and place
 
 
 class ConvStem(nn.Module):
@@ -98,7 +99,7 @@ class Backbone(nn.Module):
         self.pos_embed: nn.Parameter = vit.pos_embed  # type: ignore[assignment]
         self.mask_token = nn.Parameter(torch.zeros(1, config.width), requires_grad=False)
         self.blocks = nn.ModuleList(vit.blocks)
-        self._positions: dict[tuple[int, int], tuple[tuple, Tensor]] = {}
+        self._positions: dict[tuple[int, int], tuple[_Version, Tensor]] = {}
         self.reset_parameters(config)
 
     def reset_parameters(self, config: StudentConfig) -> None:
@@ -107,12 +108,13 @@ class Backbone(nn.Module):
         nn.init.normal_(self.cls_token, std=1e-6)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         for block in self.blocks:
+            assert isinstance(block, AdaptedBlock)
             for module in block.modules():
                 if isinstance(module, nn.Linear):
                     nn.init.trunc_normal_(module.weight, std=0.02)
                     nn.init.zeros_(module.bias)
             if block.adapter is not None:
-                block.adapter.reset_parameters(config.adapter_init)  # type: ignore[operator]
+                block.adapter.reset_parameters(config.adapter_init)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Position embedding (1, 1+h*w, width) for a patch grid, resampled bicubically once per grid and kept.
@@ -166,7 +168,7 @@ class Backbone(nn.Module):
         Raises VprError when a side is not a multiple of the patch size.
         """
         tokens, grid = self.embed(x)
-        tapped = []
+        tapped: list[Tensor] = []
         for number, block in enumerate(self.blocks, start=1):
             tokens = block(tokens, grid)
             if number in self.taps:

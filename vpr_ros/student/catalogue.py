@@ -1,4 +1,4 @@
-"""Weights that can be had: what, from where, under which licence; download and import into our checkpoint format."""
+"""Available weights: what, from where, under which licence; download and import into our checkpoint format."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vpr_ros.atomic import take_name
 from vpr_ros.errors import VprError
@@ -17,7 +18,10 @@ from vpr_ros.student.config import StudentConfig
 from vpr_ros.tensor_files import names, read_tensors, strip_module
 
 CHUNK_BYTES = 1 << 20
-TEACHER, BACKBONE = "teacher", "backbone"
+Kind = Literal["vpr_ros", "d2vpr", "dinov2", "teacher", "backbone"]
+
+TEACHER: Kind = "teacher"
+BACKBONE: Kind = "backbone"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class CatalogueEntry:
     """
 
     name: str
-    kind: str
+    kind: Kind
     what: str
     licence: str
     filename: str

@@ -20,8 +20,7 @@ from vpr_ros.student.config import SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.preprocessing import preprocessing_of
 from vpr_ros.student.projection import Projection
-from vpr_ros.tensor_files import fill as fill_network
-from vpr_ros.tensor_files import names, read_tensors, strip_module, write_tensors
+from vpr_ros.tensor_files import fill, names, read_tensors, strip_module, write_tensors
 
 FORMAT = "vpr_ros.student"
 SCHEMA = 1
@@ -40,8 +39,8 @@ class Checkpoint:
 
     model: D2VPR
     projection: Projection | None = None
-    calibration_json: dict | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    calibration_json: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def is_initialisation(self) -> bool:
@@ -71,8 +70,8 @@ def save_checkpoint(
     path: str | Path,
     model: D2VPR,
     projection: Projection | None = None,
-    calibration: dict | None = None,
-    provenance: dict | None = None,
+    calibration: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None,
     half: bool = False,
 ) -> str:
     """Write a checkpoint atomically; returns its fingerprint. VprError when the file cannot be written.
@@ -102,8 +101,8 @@ def save_checkpoint(
     }
     tensors = {MODEL_PREFIX + key: value.contiguous() for key, value in state.items()}
     if projection is not None:
-        matrix = torch.from_numpy(np.ascontiguousarray(projection.matrix))
-        tensors[PROJECTION_PREFIX + "mean"] = torch.from_numpy(projection.mean)
+        matrix = torch.as_tensor(np.ascontiguousarray(projection.matrix))
+        tensors[PROJECTION_PREFIX + "mean"] = torch.as_tensor(projection.mean)
         tensors[PROJECTION_PREFIX + "matrix"] = matrix.half() if half else matrix
     write_tensors(path, tensors, metadata)
     return metadata["fingerprint"]
@@ -150,7 +149,7 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
             raise VprError(
                 f"the checkpoint {path} is of a newer vpr_ros (schema {metadata['schema']}): update to read it."
             )
-        parsed = {
+        parsed: dict[str, Any] = {
             key: json.loads(metadata[key])
             for key in ("config", "preprocessing", "projection", "calibration", "provenance")
         }
@@ -166,13 +165,19 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
         ) from error
     model = D2VPR(config)
     weights = {key.removeprefix(MODEL_PREFIX): value for key, value in state.items() if key.startswith(MODEL_PREFIX)}
-    fill(model, weights, path)
+    fill(model, weights, path, f"{config.name} student")
     if fingerprint_of(model, projection) != fingerprint:
         raise VprError(
             f"the weights in {path} do not match the fingerprint stored with them: the file is damaged, fetch it again."
         )
     fresh = parsed["provenance"].get("fresh", [])
-    description = {"kind": "vpr_ros", "fingerprint": fingerprint, "ignored": [], "fresh": fresh, **parsed}
+    description: dict[str, Any] = {
+        "kind": "vpr_ros",
+        "fingerprint": fingerprint,
+        "ignored": [],
+        "fresh": fresh,
+        **parsed,
+    }
     return Checkpoint(model.eval(), projection, parsed["calibration"], description)
 
 
@@ -183,7 +188,7 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
     if kind == "d2vpr":
         encoder = any(key.startswith("encoder.") for key in state)
         model = D2VPR((config or SMALL.replace(name="d2vpr", reading="released")).replace(encoder=encoder))
-        fill(model, published.from_d2vpr(state), path)
+        fill(model, published.from_d2vpr(state), path, f"{model.config.name} student")
     elif kind == "dinov2":
         if any(key in state for key in ("register_tokens", "reg_token")):
             raise VprError(f"{path} is a DINOv2 model with registers: the student starts from the one without.")
@@ -198,22 +203,17 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
         ]
         if needed:
             raise VprError(f"{path} lacks entries of the backbone: {names(needed)}.")
-        fill(model, {**{key: own[key] for key in fresh}, **weights}, path)
+        fill(model, {**{key: own[key] for key in fresh}, **weights}, path, f"{model.config.name} student")
     elif kind == "cricavpr":
         raise VprError(f"{path} is a CricaVPR checkpoint, a teacher: the student cannot be loaded from it.")
     else:
         raise VprError(
             f"{path} is no student, D2-VPR or DINOv2 checkpoint (its entries begin with {names(sorted(state))})."
         )
-    metadata = {"kind": kind, "ignored": ignored, "fresh": fresh, "config": model.config.to_dict()}
+    metadata: dict[str, Any] = {"kind": kind, "ignored": ignored, "fresh": fresh, "config": model.config.to_dict()}
     metadata |= {
         "preprocessing": preprocessing_of(model.config),
         "provenance": {"imported_from": path.name},
         "calibration": None,
     }
     return Checkpoint(model.eval(), None, None, metadata)
-
-
-def fill(model: D2VPR, weights: dict[str, Tensor], path: str | Path) -> None:
-    """Load every entry; VprError naming missing, unexpected or wrongly shaped ones."""
-    fill_network(model, weights, path, f"{model.config.name} student")

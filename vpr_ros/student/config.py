@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from vpr_ros.errors import VprError
 
-READINGS = ("paper", "released", "corrected")
-POOLINGS = ("gem", "signed")
-STEMS = ("patch", "conv")
-ADAPTER_INITS = ("constant", "scratch")
-STANDARDISE = ("none", "image", "local")
-AGGREGATORS = ("deformable", "fixed")
+Reading = Literal["paper", "released", "corrected"]
+Pooling = Literal["gem", "signed"]
+Stem = Literal["patch", "conv"]
+AdapterInit = Literal["constant", "scratch"]
+Standardise = Literal["none", "image", "local"]
+AggregatorKind = Literal["deformable", "fixed"]
 REGIONS = 14
 
 
@@ -43,11 +43,11 @@ class StudentConfig:
     mlp_ratio: float = 4.0
     layer_scale_init: float = 1e-5
     position_grid: tuple[int, int] = (37, 37)
-    stem: str = "patch"
+    stem: Stem = "patch"
     stem_channels: tuple[int, int] = (16, 32)
     adapter_width: int = 192
     adapter_scale: float = 0.2
-    adapter_init: str = "constant"
+    adapter_init: AdapterInit = "constant"
     taps: tuple[int, ...] = (2, 4, 8, 12)
     dim: int = 768
     offset_hidden: int = 512
@@ -56,25 +56,27 @@ class StudentConfig:
     position_hidden: int = 128
     medium_samples: int = 8
     small_samples: tuple[int, int, int] = (5, 6, 5)
-    reading: str = "corrected"
-    pooling: str = "gem"
+    reading: Reading = "corrected"
+    pooling: Pooling = "gem"
     encoder: bool = False
     encoder_layers: int = 2
     encoder_heads: int = 16
     encoder_hidden: int = 2048
-    standardise: str = "none"
+    standardise: Standardise = "none"
     normalise_regions: bool = False
-    aggregator: str = "deformable"
+    aggregator: AggregatorKind = "deformable"
 
     def __post_init__(self) -> None:
-        for value, allowed, what in (
-            (self.reading, READINGS, "reading"),
-            (self.pooling, POOLINGS, "pooling"),
-            (self.stem, STEMS, "stem"),
-            (self.adapter_init, ADAPTER_INITS, "adapter_init"),
-            (self.standardise, STANDARDISE, "standardise"),
-            (self.aggregator, AGGREGATORS, "aggregator"),
-        ):
+        choices: tuple[tuple[str, Any, str], ...] = (
+            (self.reading, Reading, "reading"),
+            (self.pooling, Pooling, "pooling"),
+            (self.stem, Stem, "stem"),
+            (self.adapter_init, AdapterInit, "adapter_init"),
+            (self.standardise, Standardise, "standardise"),
+            (self.aggregator, AggregatorKind, "aggregator"),
+        )
+        for value, literal, what in choices:
+            allowed: tuple[str, ...] = get_args(literal)
             if value not in allowed:
                 raise VprError(
                     f"student configuration '{self.name}': {what} is '{value}', choose one of {', '.join(allowed)}."
@@ -124,7 +126,9 @@ class StudentConfig:
             raise VprError(
                 f"the student configuration has unknown fields ({', '.join(unknown)}): update vpr_ros to read it."
             )
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        fields: dict[str, Any] = {
+            k: tuple(cast("list[Any]", v)) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**fields)
 
 

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from vpr_ros.student.aggregator import Aggregator, FixedRegions
 from vpr_ros.student.backbone import Backbone
-from vpr_ros.student.config import SMALL, StudentConfig
+from vpr_ros.student.config import SMALL, Standardise, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.recovery import Recovery
 
 LOCAL_VARIANCE_FLOOR = 0.02
 
 
-def standardise(x: Tensor, how: str) -> Tensor:
+def standardise(x: Tensor, how: Standardise) -> Tensor:
     """(B, 3, H, W) -> the same without the light's level and contrast, of each `image` or of each `local` window.
 
     Local: the window's mean is taken from each channel, and one deviation, over window and channels, divides all three,

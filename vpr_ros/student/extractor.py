@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
+from vpr_ros.configuration import Precision
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import fingerprint_of, read_checkpoint
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.preprocessing import normalise, preprocessing_of, resize
 from vpr_ros.student.projection import Projection
 
-PRECISIONS = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES: dict[Precision, torch.dtype | None] = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class DescriptorExtractor:
@@ -33,9 +34,9 @@ class DescriptorExtractor:
         model: D2VPR,
         projection: Projection | None = None,
         device: str = "auto",
-        precision: str = "auto",
+        precision: Precision = "auto",
         batch_size: int = 8,
-        calibration: dict | None = None,
+        calibration: dict[str, Any] | None = None,
         name: str = "",
         allow_batch_dependence: bool = False,
     ) -> None:
@@ -51,9 +52,11 @@ class DescriptorExtractor:
         if batch_size < 1:
             raise VprError(f"batch_size is {batch_size}: it must be at least 1.")
         self.device = _device(device)
-        if precision not in ("auto", *PRECISIONS):
-            raise VprError(f"precision is '{precision}': choose one of auto, {', '.join(PRECISIONS)}.")
-        self.precision = precision if precision != "auto" else ("fp16" if self.device.type == "cuda" else "fp32")
+        if precision not in get_args(Precision):
+            raise VprError(f"precision is '{precision}': choose one of {', '.join(get_args(Precision))}.")
+        self.precision: Precision = (
+            precision if precision != "auto" else ("fp16" if self.device.type == "cuda" else "fp32")
+        )
         self.batch_size, self.calibration = batch_size, calibration
         self.name = name or model.config.name
         self.fingerprint = fingerprint_of(model, projection)
@@ -66,7 +69,7 @@ class DescriptorExtractor:
         cls,
         path_or_name: str | Path,
         device: str = "auto",
-        precision: str = "auto",
+        precision: Precision = "auto",
         batch_size: int = 8,
         allow_batch_dependence: bool = False,
     ) -> DescriptorExtractor:
@@ -124,10 +127,10 @@ class DescriptorExtractor:
         return descriptors
 
     def _batch(self, images: list[np.ndarray]) -> np.ndarray:
-        dtype = PRECISIONS[self.precision]
+        dtype = DTYPES[self.precision]
         cast = torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext()
         with torch.inference_mode(), cast:
-            pixels = torch.from_numpy(np.stack(images)).to(self.device)
+            pixels = torch.as_tensor(np.stack(images)).to(self.device)
             descriptors = self.model(normalise(pixels)).float().cpu().numpy()
         if not np.isfinite(descriptors).all():
             raise VprError(

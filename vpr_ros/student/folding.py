@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def _norm_scale(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+def _norm_scale(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Batch norm with running statistics as (scale, shift), in float64."""
     mean, variance = norm.running_mean.double(), norm.running_var.double()  # type: ignore[union-attr]
     scale = norm.weight.double() / (variance + norm.eps).sqrt()
@@ -77,7 +77,7 @@ class FoldedBlock:
     def _adapt(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         down = F.linear(tokens, *self.down).relu_()
         mixed = F.linear(down[:, 1:], *self.mix).relu_()
-        reduced = mixed[..., self.direct :].unflatten(1, grid).permute(0, 3, 1, 2)
+        reduced = torch.unflatten(mixed[..., self.direct :], 1, grid).permute(0, 3, 1, 2)
         spread = F.conv2d(reduced, *self.spread, padding=2, groups=2).relu_().flatten(2).transpose(1, 2)
         down[:, :1] *= 2
         down[:, 1:, : self.direct] += mixed[..., : self.direct]

@@ -36,7 +36,8 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     FrameError unless the image is a non-empty (h, w, 3) array of uint8.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    is_array = isinstance(image, np.ndarray)  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be untyped
+    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         shape, kind = getattr(image, "shape", None), getattr(image, "dtype", type(image).__name__)
         raise FrameError(f"an image must be an (h, w, 3) array of uint8 RGB, not {kind} of shape {shape}.")
     height, width = image.shape[:2]

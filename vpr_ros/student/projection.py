@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vpr_ros.errors import VprError
 
@@ -74,14 +76,15 @@ def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: float = 0.0)
     if not np.isfinite(descriptors).all():
         raise VprError("the descriptors to fit the projection on contain NaN or infinite numbers.")
     mean = descriptors.mean(axis=0, dtype=np.float64)
-    centred = torch.from_numpy(descriptors.astype(np.float32) - mean.astype(np.float32))
+    centred = torch.as_tensor(descriptors.astype(np.float32) - mean.astype(np.float32))
     rows_first = length <= count
     size = length if rows_first else count
     product = torch.zeros(size, size, dtype=torch.float64)
-    for chunk in centred.split(CHUNK, dim=0 if rows_first else 1):
+    for chunk in torch.split(centred, CHUNK, dim=0 if rows_first else 1):
         chunk = chunk.double()
         product += chunk.T @ chunk if rows_first else chunk @ chunk.T
-    values, vectors = torch.linalg.eigh(product)
+    solved = torch.linalg.eigh(product)  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # no types
+    values, vectors = cast("tuple[Tensor, Tensor]", solved)
     values, vectors = values.flip(0)[:dim], vectors.flip(1)[:, :dim]
     spanned = int((values > RANK_TOLERANCE * values[0].clamp(min=1e-30)).sum())
     if spanned < dim:
@@ -90,7 +93,9 @@ def fit_projection(descriptors: np.ndarray, dim: int = 512, whiten: float = 0.0)
         )
     if not rows_first:
         # a left singular vector times the data is a right one, its length the singular value
-        vectors = torch.cat([chunk.double().T @ vectors for chunk in centred.split(CHUNK, dim=1)]) / values.sqrt()
+        vectors = (
+            torch.cat([chunk.double().T @ vectors for chunk in torch.split(centred, CHUNK, dim=1)]) / values.sqrt()
+        )
     # the sign of a direction is arbitrary: fix it, so that two fits of the same data agree
     largest = vectors.abs().argmax(dim=0, keepdim=True)
     vectors = vectors * vectors.gather(0, largest).sign()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+PublishedKind = Literal["d2vpr", "cricavpr", "dinov2", "unknown"]
 
 NORM_ENTRIES = ("weight", "bias", "running_mean", "running_var")
 RENAMES = (
@@ -35,7 +38,7 @@ POINTWISE = ("aggregator.offsets.first.weight", "aggregator.offsets.second.weigh
 DINOV2_KEYS = ("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.ls1.gamma", "patch_embed.proj.weight")
 
 
-def kind_of(state: Mapping[str, Tensor]) -> str:
+def kind_of(state: Mapping[str, Tensor]) -> PublishedKind:
     """`d2vpr`, `cricavpr`, `dinov2` or `unknown`, by the keys of a state dict without `module.`."""
     if any(key.startswith("offset_generator.") for key in state):
         return "d2vpr"

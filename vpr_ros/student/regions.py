@@ -18,7 +18,7 @@ def region_table(
     medium_samples: int, small_samples: tuple[int, int, int]
 ) -> list[tuple[float, float, float, float, int, int]]:
     """(x1, y1, x2, y2, rows, cols) of the 4 medium and the 9 small regions, each set row by row."""
-    table = []
+    table: list[tuple[float, float, float, float, int, int]] = []
     for row in range(2):
         for col in range(2):
             table.append((col / 2, row / 2, (col + 1) / 2, (row + 1) / 2, medium_samples, medium_samples))
@@ -46,7 +46,10 @@ class RegionGrid(nn.Module):
 
     def __init__(self, medium_samples: int, small_samples: tuple[int, int, int]) -> None:
         super().__init__()
-        points, centres, sizes, counts = [], [], [], []
+        points: list[Tensor] = []
+        centres: list[Tensor] = []
+        sizes: list[Tensor] = []
+        counts: list[int] = []
         for x1, y1, x2, y2, rows, cols in region_table(medium_samples, small_samples):
             ys, xs = torch.meshgrid(
                 torch.linspace(y1, y2, rows, dtype=torch.float64),
@@ -89,7 +92,7 @@ def interpolation_matrix(points: Tensor, grid: tuple[int, int]) -> Tensor:
 
 def sample_tokens(patches: Tensor, grid: tuple[int, int], points: Tensor) -> Tensor:
     """Token map (B, h*w, D) sampled bilinearly at points (B, P, 2) -> (B, P, D), in one call."""
-    image = patches.transpose(1, 2).unflatten(2, grid)
+    image = torch.unflatten(patches.transpose(1, 2), 2, grid)
     sampled = F.grid_sample(
         image, (2 * points - 1)[:, None], mode="bilinear", padding_mode="border", align_corners=True
     )
