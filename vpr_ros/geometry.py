@@ -4,6 +4,7 @@ Rotations are scipy's; every function takes one transform or a stack of them.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
@@ -11,7 +12,7 @@ WGS84_A_M = 6378137.0
 WGS84_E2 = 6.69437999014e-3
 
 
-def quaternion_to_matrix(quaternion) -> np.ndarray:
+def quaternion_to_matrix(quaternion: ArrayLike) -> np.ndarray:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) x, y, z, w, which need not have unit length.
 
     Raises ValueError for a zero or non-finite quaternion.
@@ -41,7 +42,7 @@ def roll_pitch_yaw_to_matrix(roll, pitch, yaw) -> np.ndarray:
     return Rotation.from_euler("ZYX", angles.reshape(-1, 3)).as_matrix().reshape(*angles.shape[:-1], 3, 3)
 
 
-def rigid_transform(R: np.ndarray, translation) -> np.ndarray:
+def rigid_transform(R: np.ndarray, translation: ArrayLike) -> np.ndarray:
     """Transforms (..., 4, 4) of rotation matrices (..., 3, 3) and translations (..., 3) in metres."""
     T = np.zeros((*R.shape[:-2], 4, 4))
     T[..., :3, :3] = R
@@ -50,7 +51,7 @@ def rigid_transform(R: np.ndarray, translation) -> np.ndarray:
     return T
 
 
-def make_transform(translation, quaternion=(0.0, 0.0, 0.0, 1.0)) -> np.ndarray:
+def make_transform(translation: ArrayLike, quaternion: ArrayLike = (0.0, 0.0, 0.0, 1.0)) -> np.ndarray:
     """Transforms (..., 4, 4) of translations (..., 3) in metres and quaternions (..., 4) x, y, z, w."""
     return rigid_transform(quaternion_to_matrix(quaternion), translation)
 
@@ -72,9 +73,9 @@ def yaw_of(T: np.ndarray) -> np.ndarray:
     return np.arctan2(T[..., 1, 0], T[..., 0, 0])
 
 
-def turn_between(heading_a, heading_b) -> np.ndarray:
+def turn_between(heading_a: ArrayLike, heading_b: ArrayLike) -> np.ndarray:
     """Size in [0, pi] of the turn from one heading to another, both in radians and of any shape that broadcasts."""
-    return np.abs((np.asarray(heading_a) - heading_b + np.pi) % (2 * np.pi) - np.pi)
+    return np.abs((np.subtract(np.asarray(heading_a), heading_b) + np.pi) % (2 * np.pi) - np.pi)
 
 
 def rotation_angle(R_a: np.ndarray, R_b: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Changes of a whole map: fewer keyframes, other poses, descriptors of another model. Each is all or nothing."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import rotation_angle
 from vpr_ros.place_map.describer import Describer
-from vpr_ros.place_map.keyframes import Keyframes, pose_row
+from vpr_ros.place_map.keyframes import Keyframes, PoseRow, pose_row
 from vpr_ros.place_map.schema import MAP_COLUMNS, put_meta
 from vpr_ros.place_map.store import PlaceMap
 
@@ -29,7 +30,7 @@ def prune(
     max_keyframes: int | None = None,
     drop_sessions: Iterable[int] = (),
     older_than_ns: int | None = None,
-) -> dict:
+) -> dict[str, int]:
     """Remove keyframes for good; their ids are never used again. Returns {"removed", "left"}.
 
     In this order: whole sessions, keyframes whose image is older than `older_than_ns`, those nearer than
@@ -86,7 +87,7 @@ def _spaced(keyframes: Keyframes, keep: np.ndarray, spacing_m: float, turn_rad: 
     return chosen
 
 
-def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float = 1.0) -> dict:
+def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float = 1.0) -> dict[str, int]:
     """Give keyframes the map-frame pose that a trajectory has at their stamp. Returns {"replaced", "cleared", "kept"}.
 
     In a session that the trajectory touches, keyframes outside it lose their pose ("cleared"), because the old one may
@@ -95,7 +96,7 @@ def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float 
     """
     with place_map.reading() as db:
         rows = db.execute("SELECT id, session, stamp_ns FROM keyframes").fetchall()
-    found = {}
+    found: dict[int, PoseRow] = {}
     for keyframe_id, _, stamp_ns in rows:
         T = trajectory.at(stamp_ns, max_gap_s)
         if T is not None:
@@ -118,7 +119,7 @@ def redescribe(
     extractor: Describer,
     progress: Callable[[int, int], None] | None = None,
     drop_missing: bool = False,
-) -> dict:
+) -> dict[str, int]:
     """Rebuild every descriptor from the thumbnails with another model. Returns {"described", "dropped"}.
 
     The map takes over the extractor's fingerprint, dimension and preprocessing, and loses the calibration fitted with
@@ -127,7 +128,8 @@ def redescribe(
     """
     with place_map.edit() as db:
         ids = [row[0] for row in db.execute("SELECT id FROM keyframes ORDER BY id")]
-        done, lost = 0, []
+        done = 0
+        lost: list[int] = []
         for batch_ids, images in _images(db, ids, lost):
             if images:
                 vectors = np.asarray(extractor.describe(images), dtype="<f2")
@@ -153,12 +155,13 @@ def redescribe(
     return {"described": done, "dropped": len(lost)}
 
 
-def _images(db, ids: list[int], lost: list[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+def _images(db: sqlite3.Connection, ids: list[int], lost: list[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
     """Batches of ids and their thumbnails (H, W, 3) uint8 RGB; ids without a readable one are appended to `lost`."""
     from vpr_ros import pictures  # OpenCV is loaded only where a map is described anew
 
     for start in range(0, len(ids), _BATCH):
-        good, images = [], []
+        good: list[int] = []
+        images: list[np.ndarray] = []
         for keyframe_id in ids[start : start + _BATCH]:
             row = db.execute("SELECT jpeg FROM thumbnails WHERE id = ?", (keyframe_id,)).fetchone()
             image = None if row is None else pictures.decode(row[0])

@@ -14,7 +14,7 @@ from vpr_ros.place_map.store import PlaceMap
 _POSES = {"map": MAP_COLUMNS, "odom": POSE_COLUMNS[:7]}
 
 
-def export_csv(place_map: PlaceMap, path) -> dict:
+def export_csv(place_map: PlaceMap, path: str | Path) -> dict[str, int]:
     """Write one line per keyframe: id, session, stamp in ns, both poses (empty where there is none).
 
     Returns {"written", "skipped"}. Raises VprError when the file cannot be written.
@@ -33,7 +33,7 @@ def export_csv(place_map: PlaceMap, path) -> dict:
     return {"written": len(rows), "skipped": 0}
 
 
-def export_tum(place_map: PlaceMap, path, pose: str = "map", session: int | None = None) -> dict:
+def export_tum(place_map: PlaceMap, path: str | Path, pose: str = "map", session: int | None = None) -> dict[str, int]:
     """Write a TUM trajectory, `t x y z qx qy qz qw` with t in seconds, of the "map" or "odom" poses.
 
     Keyframes without that pose are skipped and counted: returns {"written", "skipped"}. Lines are in the order of

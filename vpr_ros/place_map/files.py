@@ -26,7 +26,7 @@ _SENTENCES = {
 }
 
 
-def explain(error: Exception, path, doing: str) -> VprError:
+def explain(error: Exception, path: str | Path, doing: str) -> VprError:
     """The sentence for an SQLite error that met `doing` ("read", "save 3 keyframes to", ...) the map at `path`."""
     text = str(error).lower()
     meaning = next((sentence for words, sentence in _SENTENCES.items() if words in text), str(error))

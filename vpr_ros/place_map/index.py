@@ -32,11 +32,11 @@ class PlaceIndex:
     """
 
     def __init__(self, dim: int, kind: Kind | Literal["auto"] = "auto"):
+        self._wanted: Kind | Literal["auto"] = kind
         if kind not in ("auto", "flat", "hnsw"):
             raise ValueError(f"kind {kind!r} is none of auto, flat, hnsw")
         self.dim = dim
-        self._wanted = kind
-        self._make("flat" if kind == "auto" else kind)
+        self._make("flat" if self._wanted == "auto" else self._wanted)
 
     def _make(self, kind: Kind) -> None:
         import faiss
@@ -144,7 +144,7 @@ def map_index(place_map: PlaceMap, keyframes: Keyframes) -> PlaceIndex:
     return index
 
 
-def _crc(path, size: int | None = None) -> int:
+def _crc(path: Path, size: int | None = None) -> int:
     left = os.path.getsize(path) if size is None else size
     crc = 0
     with open(path, "rb") as stream:

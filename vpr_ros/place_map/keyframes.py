@@ -2,13 +2,16 @@
 
 import sqlite3
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import make_transform, matrix_to_quaternion
 from vpr_ros.place_map.schema import POSE_COLUMNS
 
+PoseRow: TypeAlias = tuple[float | None, ...]  # x y z qx qy qz qw, all None where there is no pose
 _CHUNK = 8192
 
 
@@ -34,32 +37,32 @@ class Keyframes:
         """(N,) bool: which keyframes have T_map_base."""
         return np.isfinite(self.T_map_base[:, 0, 0])
 
-    def rows_of(self, ids) -> np.ndarray:
+    def rows_of(self, ids: ArrayLike) -> np.ndarray:
         """Row of each keyframe id (M,), -1 for an id that is not there."""
         order = np.argsort(self.ids)
-        ids = np.asarray(ids, dtype=np.int64)
+        wanted = np.asarray(ids, dtype=np.int64)
         if not len(order):
-            return np.full(ids.shape, -1, dtype=np.int64)
-        position = np.minimum(np.searchsorted(self.ids, ids, sorter=order), len(order) - 1)
+            return np.full(wanted.shape, -1, dtype=np.int64)
+        position = np.minimum(np.searchsorted(self.ids, wanted, sorter=order), len(order) - 1)
         rows = order[position]
-        return np.where(self.ids[rows] == ids, rows, -1)
+        return np.where(self.ids[rows] == wanted, rows, -1)
 
-    def select(self, rows) -> "Keyframes":
+    def select(self, rows: np.ndarray) -> "Keyframes":
         """The keyframes of these rows or of this mask."""
         return Keyframes(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
-def pose_row(T: np.ndarray | None, name: str) -> tuple:
+def pose_row(T: np.ndarray | None, name: str) -> PoseRow:
     """Seven numbers x y z qx qy qz qw (or seven None) of a 4x4 pose; FrameError when it is no rigid transform."""
     if T is None:
         return (None,) * 7
-    T = np.asarray(T, dtype=np.float64)
-    if T.shape != (4, 4) or not np.isfinite(T).all():
+    pose = np.asarray(T, dtype=np.float64)
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise FrameError(f"{name} is not a finite 4x4 pose: the frame is skipped")
-    R = T[:3, :3]
+    R = pose[:3, :3]
     if np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
         raise FrameError(f"{name} is not a rigid transform (its rotation is not orthonormal): the frame is skipped")
-    return (*T[:3, 3].tolist(), *matrix_to_quaternion(R).tolist())
+    return (*pose[:3, 3].tolist(), *matrix_to_quaternion(R).tolist())
 
 
 def poses_from_rows(rows: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
@@ -63,7 +63,7 @@ class MapFile:
         return self._meta["model_name"]
 
     @property
-    def preprocessing(self) -> dict:
+    def preprocessing(self) -> dict[str, Any]:
         return self._meta["preprocessing"]
 
     @property
@@ -120,7 +120,7 @@ class MapFile:
         return self._saved_up_to
 
     @contextmanager
-    def edit(self) -> Iterator[sqlite3.Connection]:
+    def edit(self) -> Generator[sqlite3.Connection, None, None]:
         """One change, all or nothing: saves pending keyframes, then yields the connection inside a transaction."""
         self._require_writable()
         with self._lock:
@@ -160,7 +160,7 @@ class MapFile:
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _require_writable(self) -> None:
@@ -177,15 +177,15 @@ class MapFile:
         self._db.execute("BEGIN IMMEDIATE")
         self._last_commit = time.monotonic()
 
-    def _one_row(self, query: str, *values) -> tuple:
+    def _one_row(self, query: str, *values: int | str) -> tuple[Any, ...]:
         with self.reading() as db:
             return db.execute(query, values).fetchone() or (None,)
 
-    def _one(self, query: str, *values):
+    def _one(self, query: str, *values: int | str) -> Any:
         return self._one_row(query, *values)[0]
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Generator[sqlite3.Connection, None, None]:
         """The connection, for reading one state of the map, keyframes not yet durable included."""
         with self._lock:
             if self._closed:
@@ -203,7 +203,7 @@ class MapFile:
                 raise files.explain(error, self.path, "read") from error
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Generator[None, None, None]:
         """Whatever is raised inside undoes everything since the last commit; SQLite's errors become sentences."""
         if self._closed:
             raise VprError(f"map {self.path} is closed")

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 APPLICATION_ID = 0x5650524D  # "VPRM" in the SQLite header: tells a place map from any other SQLite file
 SCHEMA_VERSION = 2  # kept in PRAGMA user_version
@@ -72,7 +73,7 @@ def migrate(db: sqlite3.Connection) -> None:
         raise
 
 
-def create_tables(db: sqlite3.Connection, meta: dict) -> None:
+def create_tables(db: sqlite3.Connection, meta: dict[str, Any]) -> None:
     """Make an empty map with these settings, in one transaction."""
     db.execute("BEGIN IMMEDIATE")
     for statement in TABLES:
@@ -84,9 +85,9 @@ def create_tables(db: sqlite3.Connection, meta: dict) -> None:
     db.execute("COMMIT")
 
 
-def read_meta(db: sqlite3.Connection) -> dict:
+def read_meta(db: sqlite3.Connection) -> dict[str, Any]:
     return {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
 
 
-def put_meta(db: sqlite3.Connection, key: str, value) -> None:
+def put_meta(db: sqlite3.Connection, key: str, value: Any) -> None:
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, json.dumps(value)))

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
 _INSERT = (
     f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
 )
+_Row: TypeAlias = tuple[int | float | bytes | None, ...]  # in the order of KEYFRAME_COLUMNS, less the id
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PlaceMap(MapFile):
         longitude (degrees) and altitude (m) of the origin of `frame_id`.
         """
         path = Path(path)
-        meta = dict(
+        meta: dict[str, Any] = dict(
             map_id=uuid.uuid4().hex[:12],
             version=0,
             fingerprint=str(fingerprint),
@@ -166,7 +167,7 @@ class PlaceMap(MapFile):
         self.commit_if_due()
         return keyframe_id
 
-    def _insert(self, row: tuple, vector: bytes, thumbnail: bytes | None, points: bytes | None) -> int:
+    def _insert(self, row: _Row, vector: bytes, thumbnail: bytes | None, points: bytes | None) -> int:
         if not self._edited:
             self._bump_version()
         keyframe_id = int(self._db.execute(_INSERT, row).lastrowid or 0)
@@ -223,11 +224,11 @@ class PlaceMap(MapFile):
             return self._one("SELECT id FROM keyframes WHERE id = ?", int(old_id))
         return self._one("SELECT id FROM origins WHERE map_id = ? AND old_id = ?", map_id, int(old_id))
 
-    def get_calibration(self) -> dict | None:
+    def get_calibration(self) -> dict[str, Any] | None:
         """The calibration fitted on this map, None when the checkpoint's own is to be used."""
         return self._meta.get("calibration")
 
-    def set_calibration(self, calibration: dict | None) -> None:
+    def set_calibration(self, calibration: dict[str, Any] | None) -> None:
         with self.edit() as db:
             put_meta(db, "calibration", calibration)
 

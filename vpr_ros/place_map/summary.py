@@ -1,6 +1,7 @@
 """What a person wants to know about a map, as one dictionary fit for JSON."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -9,10 +10,10 @@ from vpr_ros.place_map.schema import PAYLOAD_TABLES
 from vpr_ros.place_map.store import PlaceMap
 
 
-def info(place_map: PlaceMap) -> dict:
+def info(place_map: PlaceMap) -> dict[str, Any]:
     """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model and calibration of a map."""
     keyframes = place_map.keyframes()
-    sessions = [
+    sessions: list[dict[str, Any]] = [
         {
             "id": session.id,
             "name": session.name,
@@ -47,7 +48,7 @@ def info(place_map: PlaceMap) -> dict:
     }
 
 
-def _drive(keyframes: Keyframes) -> dict:
+def _drive(keyframes: Keyframes) -> dict[str, Any]:
     """Figures of one session; its length is that of odometry where the map frame has no poses."""
     count = len(keyframes)
     duration_s = float(np.ptp(keyframes.stamps_ns)) / 1e9 if count else 0.0
@@ -63,16 +64,16 @@ def _drive(keyframes: Keyframes) -> dict:
     }
 
 
-def _extent(keyframes: Keyframes) -> dict | None:
+def _extent(keyframes: Keyframes) -> dict[str, list[float]] | None:
     positions = keyframes.T_map_base[keyframes.has_pose, :3, 3]
     if not len(positions):
         return None
     return {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
 
 
-def _sizes(place_map: PlaceMap, count: int) -> dict:
+def _sizes(place_map: PlaceMap, count: int) -> dict[str, Any]:
     file_bytes = os.path.getsize(place_map.path)
-    parts = {}
+    parts: dict[str, dict[str, int]] = {}
     with place_map.reading() as db:
         for table, column in PAYLOAD_TABLES.items():
             rows, size = db.execute(f"SELECT count(*), coalesce(sum(length({column})), 0) FROM {table}").fetchone()
