@@ -1,7 +1,8 @@
-"""What similarities and filter posteriors are worth: the calibrated part of a checkpoint or a map."""
+"""How similarities and filter posteriors become probabilities: the calibrated part of a checkpoint or a map."""
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,13 +56,13 @@ class Tuning:
             p = np.minimum(p, sigmoid(self.cap(x)))
         return p / max(1.0, float(p.sum()))
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         cap = None if self.cap is None else self.cap.to_dict()
         return {"temper": self.temper, "posterior": self.posterior.to_dict(), "cap": cap}
 
     @classmethod
-    def from_dict(cls, data: dict) -> "Tuning":
+    def from_dict(cls, data: dict[str, Any]) -> "Tuning":
         """Inverse of `to_dict`; KeyError, TypeError or ValueError for damaged content."""
         temper = float(data["temper"])
         if not 0 < temper <= 10:
@@ -88,7 +89,7 @@ class Calibration:
         """The reading in force for a frame with or without odometry."""
         return self.odometry if with_odometry else self.plain
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the map's and the checkpoint's calibration slot."""
         return {
             "version": self.version,
@@ -103,9 +104,9 @@ class Calibration:
         }
 
     @classmethod
-    def from_dict(cls, data: dict) -> "Calibration":
+    def from_dict(cls, data: Any) -> "Calibration":
         """Inverse of `to_dict`; VprError for a newer version or damaged content."""
-        version = data.get("version") if isinstance(data, dict) else None
+        version = _version_of(data)
         if isinstance(version, int) and version > CALIBRATION_VERSION:
             raise VprError(
                 f"the calibration has version {version} and this program reads up to {CALIBRATION_VERSION}: "
@@ -133,23 +134,30 @@ class Calibration:
 
     @classmethod
     def default(cls, radius: float = 10.0) -> "Calibration":
-        """For descriptors nobody has calibrated: absolute similarity counts nothing, one frame counts little, and only
+        """For descriptors without a calibration: absolute similarity counts nothing, one frame counts little, and only
         a posterior above about 0.97 reaches a probability of 0.9."""
         evidence = MonotoneMap(-3.5, ((0.0, 1.0), (1.0, 9.0), (-4.0, 6.0)), ((0.0, 0.0), (0.0, 3.2), (0.0, 5.0)))
         reading = Tuning(0.6, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
         return cls("default", radius, EvidenceModel(evidence, hit_rate=0.8), reading, reading)
 
 
+def _version_of(data: object) -> object:
+    """The version that a calibration names; None for content that is no dictionary."""
+    return cast(dict[str, Any], data).get("version") if isinstance(data, dict) else None
+
+
 def lower_only(tuning: Tuning, capping: MonotoneMap) -> Tuning:
     """`tuning` with its probabilities limited by `capping`: what self-matches of one drive may do, and no more.
 
-    A drive matched against itself has no change of season, light or traffic, so its similarities flatter; when even
-    they are ambiguous, other drives' are too.
+    A drive matched against itself has no change of season, light or traffic, so its similarities are too high; when
+    even they are ambiguous, other drives' are too.
     """
     return replace(tuning, cap=capping)
 
 
-def choose_calibration(map_calibration: dict | None, checkpoint_calibration: dict | None, radius: float) -> Calibration:
+def choose_calibration(
+    map_calibration: dict[str, Any] | None, checkpoint_calibration: dict[str, Any] | None, radius: float
+) -> Calibration:
     """The calibration in force: the map's own (labelled drive, or self-matches), else the checkpoint's, else the
     default."""
     for data in (map_calibration, checkpoint_calibration):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vpr_ros.place_map.index import PlaceIndex
 from vpr_ros.recognition.topology import Topology
 
 BACKGROUND_ROWS = 1024
@@ -64,7 +65,7 @@ def retrieval_features(
 
 
 class Novelty:
-    """How much of a view has not been seen in the frames before: the currency in which evidence is paid.
+    """How much of a view has not been seen in the frames before; it scales a frame's evidence.
 
     A view that resembles an earlier one far more than it resembles any keyframe shares that one's errors and has little
     to add. So distance is (1 - cos(query, anchor)) / (1 - best similarity), and a frame's novelty is how far it exceeds
@@ -94,7 +95,7 @@ class Novelty:
 
 
 def retrieve(
-    query: np.ndarray, index, topology: Topology, background: Background, top_k: int, novelty: Novelty
+    query: np.ndarray, index: PlaceIndex, topology: Topology, background: Background, top_k: int, novelty: Novelty
 ) -> Retrieval:
     """Searches the index with a float32 unit descriptor (dim,) and describes what came back."""
     similarities, rows = index.search(query[None], min(top_k, topology.n))

@@ -1,7 +1,7 @@
 """Topological Bayes filter: where on the map's drives the robot is, or that it has left the map.
 
 States are the keyframes and one off-map state. The belief is kept as three parts: the off-map mass, a *uniform* mass
-("on the map, nobody knows where", the same on every keyframe) and a sparse excess on single keyframes. Motion moves
+("on the map, at an unknown place", the same on every keyframe) and a sparse excess on single keyframes. Motion moves
 the excess; the uniform part stays uniform. So one step costs what the excess costs, whatever the size of the map.
 
 Prediction, for an excess e over keyframes with coordinates c (see topology):
@@ -95,7 +95,8 @@ class TopologicalFilter:
         c = self.config
         framed = self.topology.kinds[self.rows] == FRAMES
         plain = framed if shift_m is not None else np.ones(len(self.rows), dtype=bool)
-        targets, masses = [], []
+        targets: list[np.ndarray] = []
+        masses: list[np.ndarray] = []
         if plain.any():
             t, m = self._plain(self.rows[plain], self.excess[plain])
             targets.append(t)
@@ -118,7 +119,8 @@ class TopologicalFilter:
         hi = np.searchsorted(top.coordinates, goal + REACH * sigma, side="right")
         counts = hi - lo
         source = np.repeat(np.arange(len(rows)), counts)
-        target = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + lo[source]
+        numbers: np.ndarray = np.arange(int(counts.sum()))
+        target = numbers - np.repeat(np.cumsum(counts) - counts, counts) + lo[source]
         x = (top.coordinates[target] - goal[source]) / sigma[source]
         kernel = top.widths[target] * np.exp(-0.5 * x * x) / (sigma[source] * np.sqrt(2 * np.pi))
         z = np.bincount(source, kernel, minlength=len(rows))

@@ -1,4 +1,4 @@
-"""Fits a Calibration on labelled drives: first what retrieval is worth, then how far frames err together, then the
+"""Fits a Calibration on labelled drives: first the evidence of a retrieval, then how far frames err together, then the
 posterior."""
 
 import math
@@ -81,7 +81,7 @@ def _tune(
     replays: Sequence[_Replay], calibration: Calibration, with_odometry: bool
 ) -> tuple[Tuning, float, np.ndarray]:
     """The temper of least log-loss, and the posterior map that goes with it."""
-    scored: dict[int, tuple] = {}
+    scored: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
     at, best = len(TEMPERS) // 2, -1
     while at != best:  # the loss has one valley: walk down it
         best = at
@@ -109,17 +109,19 @@ def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequenc
 def _replay(sequence: LabelledSequence, calibration: Calibration, config: RecognitionConfig) -> _Replay:
     """Everything that does not depend on the calibration, once."""
     recogniser = Recogniser(sequence.keyframes, calibration, config)
-    steps = []
+    steps: list[_Step] = []
     for q, descriptor in enumerate(sequence.descriptors):
         pose = None if sequence.T_odom_base is None else sequence.T_odom_base[q]
-        retrieval, motion, note = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)
+        retrieval, motion, _ = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)
         if retrieval is not None:
             steps.append(_Step(retrieval, motion, recogniser.fresh, np.asarray(sequence.truth[q], dtype=np.int64)))
     return _Replay(recogniser, steps)
 
 
 def _fit_evidence(replays: Sequence[_Replay]) -> EvidenceModel:
-    features, labels, weights = [], [], []
+    features: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
     hits = tries = 0.0
     for replay in replays:
         top = replay.recogniser.topology
@@ -136,7 +138,7 @@ def _fit_evidence(replays: Sequence[_Replay]) -> EvidenceModel:
                 wrong &= gaps.min(axis=1) > top.radius
             used = right | wrong
             # Every query counts once for either class, however many keyframes its place has.
-            weight = np.where(right, 1.0 / max(right.sum(), 1), 1.0 / max(wrong.sum(), 1))
+            weight = np.where(right, 1.0 / max(int(right.sum()), 1), 1.0 / max(int(wrong.sum()), 1))
             features.append(step.retrieval.features[used])
             labels.append(right[used])
             weights.append(weight[used])
@@ -167,7 +169,9 @@ def _outcomes(
     replays: Sequence[_Replay], evidence: EvidenceModel, temper: float, with_odometry: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per query: -log of the belief at the truth (a proper score), logit of the best place, whether it was right."""
-    losses, logits, labels = [], [], []
+    losses: list[float] = []
+    logits: list[float] = []
+    labels: list[bool] = []
     for replay in replays:
         belief = replay.recogniser.filter
         for step in replay.steps:
@@ -217,7 +221,8 @@ def _own_past(
         raise VprError("self-matches come from one drive: build the sequence with self_matches()")
     frames = sequence.keyframes
     recogniser = Recogniser(None, base, config, dim=sequence.descriptors.shape[1])
-    logits, labels = [], []
+    logits: list[float] = []
+    labels: list[bool] = []
     for q, descriptor in enumerate(sequence.descriptors):
         pose = sequence.T_odom_base[q] if with_odometry and sequence.T_odom_base is not None else None
         retrieval, motion, _ = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)

@@ -3,6 +3,7 @@ steps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class MonotoneMap:
             out += np.interp(features[:, column], knots, values)
         return out
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return {
             "intercept": self.intercept,
@@ -46,7 +47,7 @@ class MonotoneMap:
         }
 
     @classmethod
-    def from_dict(cls, data: dict) -> "MonotoneMap":
+    def from_dict(cls, data: dict[str, Any]) -> "MonotoneMap":
         """Inverse of `to_dict`; ValueError, KeyError or TypeError for anything that is no rising map."""
         knots = tuple(tuple(float(x) for x in k) for k in data["knots"])
         values = tuple(tuple(float(x) for x in v) for v in data["values"])
@@ -69,13 +70,14 @@ def fit_monotone(
     Each feature is split at its knots into ramps with non-negative rises. `l2` is the prior's strength against the sum
     of `weights`.
     """
-    ramps, spans = [], []
+    ramps: list[np.ndarray] = []
+    spans: list[int] = []
     for column, k in enumerate(knots):
         for low, high in zip(k[:-1], k[1:], strict=True):
             ramps.append((np.clip(features[:, column], low, high) - low) / (high - low))
         spans.append(len(k) - 1)
     design = np.column_stack([np.ones(len(features)), *ramps])
-    w = fit_logistic(design, labels, weights, nonnegative=np.arange(design.shape[1]) > 0, l2=l2)
+    w = fit_logistic(design, labels, weights, nonnegative=np.arange(int(design.shape[1])) > 0, l2=l2)
     rises = np.split(w[1:], np.cumsum(spans)[:-1])
     values = tuple(tuple(np.r_[0.0, np.cumsum(np.maximum(r, 0.0))].tolist()) for r in rises)
     return MonotoneMap(float(w[0]), tuple(tuple(float(x) for x in k) for k in knots), values)

@@ -44,10 +44,9 @@ class MotionTracker:
         self._reached_m = 0.0
 
     def update(self, stamp_ns: int, T_odom_base: np.ndarray | None, shift_from_m: float) -> Motion:
-        """Motion up to this query; `shift_from_m` is the least motion worth a shift."""
-        T = None if T_odom_base is None else np.asarray(T_odom_base, dtype=np.float64)
-        if T is not None and (T.shape != (4, 4) or not np.isfinite(T).all()):
-            T = None
+        """Motion up to this query; `shift_from_m` is the least motion that makes a shift."""
+        pose = None if T_odom_base is None else np.asarray(T_odom_base, dtype=np.float64)
+        T = None if pose is None or pose.shape != (4, 4) or not np.isfinite(pose).all() else pose
         last, last_ns = self._last, self._last_ns
         self._last, self._last_ns = T, stamp_ns
         if T is None or last is None or self._anchor is None:
