@@ -16,6 +16,7 @@ from vpr_ros.geometry import (
     quaternion_to_matrix,
     roll_pitch_yaw_to_matrix,
     rotation_angle,
+    rows_within,
     turn_between,
     yaw_of,
 )
@@ -105,6 +106,29 @@ def test_interpolation_turns_at_constant_speed_the_short_way(angle):
         T = interpolate(a, b, fraction)
         assert np.isclose(yaw_of(T), short * fraction, atol=1e-9)
         assert np.isclose(T[0, 3], 4 * fraction)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_rows_within_are_those_of_two_loops(dimensions):
+    home = np.array([5735300.0, 620300.0, 100.0])[:dimensions]  # UTM metres: far from the origin
+    rng = np.random.default_rng(2)
+    points, queries = home + rng.uniform(-50, 50, (150, dimensions)), home + rng.uniform(-50, 50, (90, dimensions))
+    queries[0] = points[0] + np.eye(dimensions)[1] * 25.0  # exactly at the radius
+    points[7, 0], queries[11, 1], queries[12, 0] = np.nan, np.nan, np.inf
+    for of in (queries, points):
+        found = rows_within(points, of, 25.0)
+        assert len(found) == len(of)
+        for rows, query in zip(found, of, strict=True):
+            assert rows.dtype == np.int64
+            assert rows.tolist() == [j for j, p in enumerate(points) if np.linalg.norm(p - query) <= 25.0]
+    assert 0 in rows_within(points, queries, 25.0)[0]
+
+
+def test_rows_within_of_nothing():
+    nothing, one, lost = np.empty((0, 2)), np.zeros((1, 2)), np.full((1, 2), np.nan)
+    assert rows_within(one, nothing, 5.0) == rows_within(nothing, nothing, 5.0) == []
+    for points, queries in ((nothing, one), (lost, one), (one, lost)):
+        assert [rows.tolist() for rows in rows_within(points, queries, 5.0)] == [[]]
 
 
 def test_ecef_of_known_places():

@@ -3,6 +3,8 @@
 Rotations are scipy's; every function takes one transform or a stack of them.
 """
 
+from itertools import chain
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import KDTree
@@ -97,14 +99,27 @@ def interpolate(T_a: np.ndarray, T_b: np.ndarray, fraction) -> np.ndarray:
     return T
 
 
-def rows_within(points: np.ndarray, queries: np.ndarray, radius: float) -> list[np.ndarray]:
-    """For each query (M, D) the ascending rows of the points (N, D) at most `radius` away, all finite."""
-    # The tree compares squares, which round differently at the border: the distances themselves decide.
-    found = KDTree(points).query_ball_point(queries, radius * (1 + 1e-9), return_sorted=True)
-    near = [np.asarray(rows, dtype=np.int64) for rows in found]
-    return [
-        rows[np.linalg.norm(points[rows] - query, axis=1) <= radius] for rows, query in zip(near, queries, strict=True)
-    ]
+def rows_within(points: ArrayLike, queries: ArrayLike, radius: float) -> list[np.ndarray]:
+    """For each query (M, D) the ascending rows of the points (N, D) at most `radius` away from it.
+
+    Points and queries with a NaN or an infinity are far from everything.
+    """
+    points, queries = np.asarray(points, dtype=np.float64), np.asarray(queries, dtype=np.float64)
+    usable = np.flatnonzero(np.isfinite(points).all(axis=1))
+    finite = np.isfinite(queries).all(axis=1)
+    near: list[list[int]] = [[] for _ in range(len(queries))]
+    if len(usable) and finite.any():
+        # The tree compares squares, which round differently at the border: it searches a slightly larger radius, and
+        # the distances themselves decide.
+        tree = KDTree(points[usable])
+        found = tree.query_ball_point(queries[finite], radius * (1 + 1e-9) + 1e-6, return_sorted=True)
+        for query, rows in zip(np.flatnonzero(finite), found, strict=True):
+            near[query] = rows
+    counts = [len(rows) for rows in near]
+    rows = usable[np.fromiter(chain.from_iterable(near), np.int64, sum(counts))]
+    inside = np.linalg.norm(points[rows] - np.repeat(queries, counts, axis=0), axis=1) <= radius
+    query_of_row = np.repeat(np.arange(len(queries)), counts)[inside]
+    return np.split(rows[inside], np.searchsorted(query_of_row, np.arange(1, len(queries)))) if len(queries) else []
 
 
 def geodetic_to_ecef(latitude_deg, longitude_deg, altitude_m) -> np.ndarray:

@@ -35,7 +35,7 @@ def folders(tmp_path):
 def test_pixels_find_the_same_scene_in_other_light(folders):
     result = evaluate_folders(PixelBaseline(), folders / "day", folders / "dusk")
     assert result.recall == {1: 1.0, 5: 1.0, 10: 1.0, 25: 1.0}
-    assert result.top[:, 0].tolist() == list(range(12)) and result.top.shape == (12, 12)
+    assert (result.queries, result.database) == (12, 12)
     assert result.skipped == {} and result.images_per_second > 0
 
 
@@ -67,7 +67,6 @@ def test_a_dark_image_takes_its_pair_with_it(folders):
     cv2.imwrite(str(folders / "dusk" / "007.png"), np.full((120, 160, 3), 12, np.uint8))
     result = evaluate_folders(PixelBaseline(), folders / "day", folders / "dusk", FolderConfig(min_grey=30))
     assert (result.queries, result.database, result.skipped) == (11, 11, {"too dark": 2})
-    assert all(p.stem != "007" for p in result.database_files)
 
 
 def test_folders_that_do_not_fit_are_sentences(folders, tmp_path):
@@ -89,11 +88,9 @@ def test_exact_search_against_sorting_with_ties():
     database = rng.integers(0, 3, (40, 4)).astype(np.float32)
     queries = rng.integers(0, 3, (700, 4)).astype(np.float32)  # more than one block
     positives = [rng.permutation(40)[: rng.integers(0, 3)] for _ in queries]
-    ranks, top, similarity = rank_by_similarity(queries, database, positives, 5)
+    ranks = rank_by_similarity(queries, database, positives)
     for q in range(0, 700, 11):
         scores = [float(queries[q] @ d) for d in database]
         order = sorted(range(40), key=lambda r: (-scores[r], r in positives[q]))
         expected = next((i + 1 for i, r in enumerate(order) if r in positives[q]), 0)
         assert ranks[q] == expected
-        assert similarity[q].tolist() == sorted(scores, reverse=True)[:5]
-        assert [scores[r] for r in top[q]] == similarity[q].tolist()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import FolderConfig, evaluate_folders, list_images
+from vpr_ros.evaluation.protocols.folders import FolderConfig, describe_files, evaluate_folders, list_images
 from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
 from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, drawn, fit_reduction
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, save_checkpoint
@@ -92,7 +92,7 @@ def test_evaluation_itself_refuses_a_projection_that_saw_its_images(student, fol
     result = evaluate_folders(
         protocol.descriptors(student, clean), folders / "database", folders / "queries", protocol.config(FolderConfig())
     )
-    assert result.queries == 12 and (result.similarity <= 0).all()  # negative distances
+    assert result.queries == 12 and protocol.config(FolderConfig()).measure == "euclidean"
     assert protocol.statement(student, clean) == f"Descriptors: {clean}; as it comes, Euclidean distance."
     with pytest.raises(VprError, match="too few"):
         fit_on_folder(student, folders / "train", 11)
@@ -121,12 +121,8 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     """Against the definition: mean off, principal directions, no normalisation, nearest by distance."""
     reduction = fit_on_folder(student, folders / "train", 6)
     protocol = ImageProtocol("pitts30k", paper=True)
-    result = evaluate_folders(
-        protocol.descriptors(student, reduction),
-        folders / "database",
-        folders / "queries",
-        protocol.config(FolderConfig()),
-    )
+    extractor, config = protocol.descriptors(student, reduction), protocol.config(FolderConfig())
+    result = evaluate_folders(extractor, folders / "database", folders / "queries", config)
     described = {}
     for folder in ("train", "database", "queries"):
         images = [pictures.read(p) for p in list_images(folders / folder)]
@@ -135,8 +131,12 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     directions = np.linalg.svd(described["train"] - mean, full_matrices=False)[2][:6]
     scores = {k: (v - mean) @ directions.T for k, v in described.items()}
     gaps = np.array([[np.linalg.norm(q - d) for d in scores["database"]] for q in scores["queries"]])
-    np.testing.assert_array_equal(result.top[:, 0], gaps.argmin(axis=1))
-    np.testing.assert_allclose(-result.similarity[:, 0], gaps.min(axis=1), rtol=1e-3)
+    database, queries = (
+        describe_files(extractor, list_images(folders / f)).descriptors for f in ("database", "queries")
+    )
+    np.testing.assert_allclose(np.linalg.norm(queries[:, None] - database, axis=2), gaps, rtol=1e-3)
+    ranks = 1 + (gaps < np.diag(gaps)[:, None]).sum(axis=1)  # query i shows the place of image i
+    assert result.recall == {n: np.mean(ranks <= n) for n in config.ns} and config.measure == "euclidean"
     robot = ImageProtocol("pitts30k")
     unit = robot.descriptors(student, reduction).describe([pictures.read(list_images(folders / "queries")[0])])
     assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-5)

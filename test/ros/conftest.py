@@ -77,7 +77,7 @@ def answers(drives, extractor, first_map, tmp_path_factory):
         out = tmp_path_factory.mktemp("offline") / "run"
         config = LocalizeBagConfig(only_stamps=None if stamps is None else frozenset(stamps))
         localize_bag(bag, map_path, out, extractor, config)
-        return {record.stamp_ns: record for record in read_matches(out / "matches.jsonl").records}
+        return {record.stamp_ns: record for record in read_matches(out / "matches.jsonl")}
 
     return localize
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Theme, picture
+from vpr_ros.colours import GREEN, ORANGE, PURPLE, RED, Theme
+from vpr_ros.evaluation.report.drawing import picture
 
 FIXED = ("epoch", "seconds", "learning_rate", "batch_recall")
 DASHES = ("-", "--", "-.", ":")

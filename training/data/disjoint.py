@@ -6,7 +6,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.data.sample import SampleSet
 
 
-def check_apart(training: SampleSet, validation: SampleSet) -> list[str]:
+def check_disjoint(training: SampleSet, validation: SampleSet) -> list[str]:
     """Areas that both sets name, which may be the same streets; VprError where a frame is in both.
 
     Frames are compared by area, drive and stamp, so a set's copy or link is found, too.

@@ -20,7 +20,7 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
 
     model: a `Teacher`, a `D2VPR`, anything with `describe_raw(images)`, or a function of samples. Networks run in eval
     mode on the device they are on, and their mode is given back. Random thinning of clouds is seeded by the batch's
-    place. `progress` is told the number of samples done. VprError for another model, for a sample without what the
+    place. `progress` gets the number of samples done. VprError for another model, for a sample without what the
     model sees, and for embeddings that are not finite.
     """
     if not len(samples):

@@ -10,6 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols.reduction import Reduction, TrainingDescriptors, fit_reduction
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
+from vpr_ros.evaluation.ranking import Measure
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 
@@ -72,7 +73,7 @@ def evaluate_model(
     *,
     radius_m: float = 25.0,
     heading_rad: float | None = None,
-    measure: str = "euclidean",
+    measure: Measure = "euclidean",
     queries: np.ndarray | None = None,
     reduction: Reduction | None = None,
     renormalise: bool = True,

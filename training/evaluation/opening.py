@@ -19,8 +19,8 @@ def open_drives(folders: Sequence[str | Path]) -> SampleSet:
         raise VprError("no folder of drives was named.")
     kinds = {path: _kind(path) for path in paths}
     if len(set(kinds.values())) > 1:
-        told = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
-        raise VprError(f"drives of one kind can be compared at a time: {told}.")
+        found = ", ".join(f"{path} is {kind}" for path, kind in kinds.items())
+        raise VprError(f"drives of one kind can be compared at a time: {found}.")
     kind = kinds[paths[0]]
     if kind == "a training set":
         return TrainingSetSamples(*paths)

@@ -8,6 +8,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, Run, recall_over_pairs
+from vpr_ros.evaluation.ranking import Measure
 from vpr_ros.training.data.datasets.pointnetvlad.samples import PointNetVLAD, list_runs, read_run
 from vpr_ros.training.data.datasets.pointnetvlad.splits import (
     INHOUSE_RUNS,
@@ -34,7 +35,7 @@ def split_recalls(
     databases: Sequence[np.ndarray],
     queries: Sequence[np.ndarray],
     *,
-    measure: str = "euclidean",
+    measure: Measure = "euclidean",
     conditions: Sequence[str] | None = None,
 ) -> PairRecalls:
     """Recalls of embeddings (K_r, D) and (Q_r, D), one array per run of the split, by the split's index lists."""
@@ -61,14 +62,14 @@ def evaluate_split(
     split: EvaluationSplit,
     images: str | Path | None = None,
     *,
-    measure: str = "euclidean",
+    measure: Measure = "euclidean",
     batch: int = 32,
     progress: Callable[[int], None] | None = None,
     name: str = "",
 ) -> ModelEvaluation:
     """A model on the submaps below `root` (with the pictures below `images`), every submap embedded once.
 
-    `progress` is told the number of submaps done. VprError as `PointNetVLAD` and `embed`.
+    `progress` gets the number of submaps done. VprError as `PointNetVLAD` and `embed`.
     """
     paths = split_paths(split)
     positions = {p: xy for t in (*split.databases, *split.queries) for p, xy in zip(t.paths, t.positions, strict=True)}

@@ -14,7 +14,7 @@ from vpr_ros.training.common.run_folder import open_run_folder, without_folders
 from vpr_ros.training.common.trainer import silence_lightning
 from vpr_ros.training.data.datasets.gsv_cities import GSVCities
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.data.disjoint import check_apart
+from vpr_ros.training.data.disjoint import check_disjoint
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.student.batches import StudentBatches
 from vpr_ros.training.student.config import DataConfig, TrainConfig, check
@@ -124,7 +124,7 @@ def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, 
 
 
 def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
-    shared = check_apart(samples, validation)
+    shared = check_disjoint(samples, validation)
     if shared:
         log.warning(
             "training and validation both have the area %s: if these are the same streets, the figures and the "

@@ -133,7 +133,7 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
         row = {"condition": part.condition, "camera": part.camera, "queries": int(truth.on_map.sum())}
         for name, method in methods.items():
             queries = np.asarray(method.describe(part.images), np.float32)
-            ranks, _, _ = rank_by_similarity(queries, databases[name], truth.positives, 1)
+            ranks = rank_by_similarity(queries, databases[name], truth.positives)
             row[name] = recall_at(ranks, (1,), truth.on_map)[1]
         rows.append(row)
     table(

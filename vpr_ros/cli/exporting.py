@@ -107,7 +107,7 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     if weights not in (None, "last", "best"):
         raise VprError(f"--weights is '{weights}': choose last or best.")
     from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-    from vpr_ros.training.data.disjoint import check_apart
+    from vpr_ros.training.data.disjoint import check_disjoint
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
     from vpr_ros.training.student.sources import open_trained, open_training
 
@@ -125,7 +125,7 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     def warn(text):
         return say(text, "yellow")
 
-    if judged is not None and (shared := check_apart(training, judged)):
+    if judged is not None and (shared := check_disjoint(training, judged)):
         warn(
             f"training and validation both have the area {', '.join(shared)}: if these are the same streets, the "
             "figures and the probabilities will be too good"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, get_args
+from typing import Any, TextIO, get_args
 
 from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
@@ -151,18 +151,11 @@ def match_writer(path: str | Path) -> Iterator[MatchWriter]:
         yield MatchWriter(stream)
 
 
-class MatchFile(NamedTuple):
-    """Records of a matches.jsonl in file order, and how many torn last lines were left out (0 or 1)."""
+def read_matches(path: str | Path) -> list[MatchRecord]:
+    """Records of a matches.jsonl in file order.
 
-    records: list[MatchRecord]
-    torn: int
-
-
-def read_matches(path: str | Path) -> MatchFile:
-    """Read matches.jsonl.
-
-    A last line without its line end that cannot be parsed was torn by an interrupted writer: it is left out and
-    counted. Any other bad line raises VprError with its number.
+    A last line without its line end that cannot be parsed was cut off by an interrupted writer: it is left out. Any
+    other bad line raises VprError with its number.
     """
     path = Path(path)
     try:
@@ -181,11 +174,11 @@ def read_matches(path: str | Path) -> MatchFile:
             records.append(MatchRecord.from_dict(data))
         except (json.JSONDecodeError, VprError) as error:
             if isinstance(error, json.JSONDecodeError) and number == len(lines):
-                return MatchFile(records, 1)
+                return records
             raise VprError(
                 f"{path} line {number} is not a match record ({error}); run `vpr_ros localize` again"
             ) from error
-    return MatchFile(records, 0)
+    return records
 
 
 CSV_COLUMNS = (

@@ -32,9 +32,9 @@ def membership(retrieved: np.ndarray, positives: Sequence[np.ndarray]) -> np.nda
     ids, codes = np.unique(np.concatenate([flat, retrieved.ravel()]), return_inverse=True)
     codes = codes.ravel()
     rows = np.repeat(np.arange(len(positives)), lengths)
-    wanted = rows * len(ids) + codes[: len(flat)]
-    asked = np.arange(len(retrieved))[:, None] * len(ids) + codes[len(flat) :].reshape(retrieved.shape)
-    return np.isin(asked, wanted) & (retrieved >= 0)
+    codes_wanted = rows * len(ids) + codes[: len(flat)]
+    codes_retrieved = np.arange(len(retrieved))[:, None] * len(ids) + codes[len(flat) :].reshape(retrieved.shape)
+    return np.isin(codes_retrieved, codes_wanted) & (retrieved >= 0)
 
 
 def hit_ranks(

@@ -5,14 +5,15 @@ The measure is part of a protocol: on the same embeddings, Euclidean distance of
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import turn_between
+from vpr_ros.geometry import rows_within, turn_between
 
-MEASURES = {
+Measure = Literal["euclidean", "cosine", "l1"]
+MEASURES: dict[Measure, str] = {
     "euclidean": "Euclidean distance of raw embeddings",
     "cosine": "cosine of normalised embeddings",
     "l1": "L1 distance of raw embeddings",
@@ -34,14 +35,23 @@ def checked(embeddings: np.ndarray, what: str = "the embeddings") -> np.ndarray:
     return rows
 
 
-def distances(queries: np.ndarray, database: np.ndarray, measure: str = "euclidean") -> tuple[np.ndarray, np.ndarray]:
+def measure_named(name: str) -> Measure:
+    """The measure of that name; VprError names all."""
+    for measure in MEASURES:
+        if measure == name:
+            return measure
+    raise VprError(f"'{name}' is not a measure: choose one of {', '.join(MEASURES)}.")
+
+
+def distances(
+    queries: np.ndarray, database: np.ndarray, measure: Measure = "euclidean"
+) -> tuple[np.ndarray, np.ndarray]:
     """Distances (Q, K) float64, smaller = more alike, and per query (Q, 1) the difference that still is a tie.
 
     "euclidean" gives squared distances (same order, no root), "cosine" one minus the cosine (a zero row has cosine 0
     with everything), "l1" the sum of absolute differences. VprError for another measure or widths that differ.
     """
-    if measure not in MEASURES:
-        raise VprError(f"'{measure}' is not a measure: choose one of {', '.join(MEASURES)}.")
+    measure = measure_named(measure)
     a, b = checked(queries, "the query embeddings"), checked(database, "the database embeddings")
     if a.shape[1] != b.shape[1]:
         raise VprError(f"queries have {a.shape[1]} numbers, the database {b.shape[1]}: describe both with one model.")
@@ -61,7 +71,7 @@ def distances(queries: np.ndarray, database: np.ndarray, measure: str = "euclide
     return found, TIE * (squares_a + squares_b.max(initial=0.0))
 
 
-def best_distances(found: np.ndarray, measure: str) -> np.ndarray:
+def best_distances(found: np.ndarray, measure: Measure) -> np.ndarray:
     """Distance (Q,) of each query's nearest row, as the measure is known by: Euclidean ones with their root."""
     best = found.min(axis=1)
     return np.sqrt(best) if measure == "euclidean" else best
@@ -92,22 +102,6 @@ def mask_of(lists: Sequence[np.ndarray], size: int) -> np.ndarray:
     return mask
 
 
-def rows_within(query_xy: np.ndarray, database_xy: np.ndarray, radius_m: float) -> list[np.ndarray]:
-    """For each query position (Q, 2) the database rows, ascending, of (K, 2) within `radius_m` of it, inclusive.
-
-    Positions with NaN are far from everything.
-    """
-    queries, database = np.asarray(query_xy, float), np.asarray(database_xy, float)
-    usable = np.flatnonzero(np.isfinite(database).all(axis=1))
-    found = [np.zeros(0, np.int64)] * len(queries)
-    finite = np.flatnonzero(np.isfinite(queries).all(axis=1))
-    if len(usable) and len(finite):
-        lists = KDTree(database[usable]).query_ball_point(queries[finite], radius_m, return_sorted=True)
-        for q, rows in zip(finite, lists, strict=True):
-            found[q] = usable[np.asarray(rows, np.int64)]
-    return found
-
-
 def near(
     query_xy: np.ndarray,
     database_xy: np.ndarray,
@@ -118,7 +112,7 @@ def near(
 ) -> np.ndarray:
     """(Q, K) bool: positions (N, 2) within `radius_m` of each other, inclusive, and looking the same way within
     `heading_rad` where it is given. NaN is far from everything."""
-    result = mask_of(rows_within(query_xy, database_xy, radius_m), len(database_xy))
+    result = mask_of(rows_within(database_xy, query_xy, radius_m), len(database_xy))
     if heading_rad is not None:
         if query_heading is None or database_heading is None:
             raise VprError("a limit on the heading needs the headings of all frames; leave the limit out.")

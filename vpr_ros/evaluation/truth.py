@@ -13,8 +13,8 @@ from pathlib import PurePath
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.ranking import HEADING_TOLERANCE_RAD, rows_within
-from vpr_ros.geometry import planar_transform, turn_between, yaw_of
+from vpr_ros.evaluation.ranking import HEADING_TOLERANCE_RAD
+from vpr_ros.geometry import planar_transform, rows_within, turn_between, yaw_of
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def truth_from_poses(
     if not radius_m > 0:
         raise VprError(f"the radius must be positive, not {radius_m} m")
     query_xy, keyframe_xy = query_poses[:, :2, 3], keyframe_poses[:, :2, 3]
-    positives = rows_within(query_xy, keyframe_xy, radius_m)
+    positives = rows_within(keyframe_xy, query_xy, radius_m)
     if max_heading_deg is not None:
         limit = np.radians(max_heading_deg) + HEADING_TOLERANCE_RAD
         query_yaw, keyframe_yaw = yaw_of(query_poses), yaw_of(keyframe_poses)

@@ -53,7 +53,7 @@ def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | No
     Raises VprError for a missing or damaged run, a map that is another one than the run's, and bags without truth.
     """
     out = Path(out)
-    records = read_matches(out / "matches.jsonl").records
+    records = read_matches(out / "matches.jsonl")
     run = read_run(out / "run.json")
     if not records:
         raise VprError(f"the run in {out} answered no frame: there is nothing to evaluate.")

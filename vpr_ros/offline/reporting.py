@@ -23,7 +23,7 @@ def write_run_report(out: str | Path, map_path: str | Path) -> Path:
     with PlaceMap.open(map_path) as place_map:
         keyframes = place_map.keyframes()
         report = ReportInput(
-            records=read_matches(out / "matches.jsonl").records,
+            records=read_matches(out / "matches.jsonl"),
             run=run,
             keyframe_ids=keyframes.ids,
             keyframe_xy=positions(keyframes),

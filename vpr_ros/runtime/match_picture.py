@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vpr_ros.evaluation.report.drawing import DARK, GREEN, ORANGE
+from vpr_ros.colours import DARK, GREEN, ORANGE
 from vpr_ros.pictures import decode, encode
 from vpr_ros.recognition.types import Recognition
 

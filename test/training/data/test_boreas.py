@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.training.data.datasets.boreas import calibration as boreas_calib
+from vpr_ros.training.data.datasets.boreas import calibration
 from vpr_ros.training.data.datasets.boreas.readings import read_poses, read_scan, stamp_to_ns
-from vpr_ros.training.data.datasets.boreas.samples import BoreasPrepared, BoreasSamples, apart
+from vpr_ros.training.data.datasets.boreas.samples import BoreasPrepared, BoreasSamples, rows_with_spacing
 from vpr_ros.training.data.datasets.boreas.sequence import TEST, TRAIN, BoreasSequence, find_sequences
 from vpr_ros.training.data.sample import SampleSet
 
 NAME = TRAIN[0]
-SHIFT = np.array(boreas_layout.ENU_REF) - boreas_calib.MAP_ORIGIN
+SHIFT = np.array(boreas_layout.ENU_REF) - calibration.MAP_ORIGIN
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def naive_rotation(r, p, y):
 
 def test_rotation_is_the_passive_product():
     angles = np.random.default_rng(0).uniform(-1.5, 1.5, (20, 3))
-    for one, C in zip(angles, boreas_calib.rotation(*angles.T), strict=True):
+    for one, C in zip(angles, calibration.rotation(*angles.T), strict=True):
         np.testing.assert_allclose(C, naive_rotation(*one), atol=1e-12)
 
 
@@ -161,7 +161,8 @@ def test_spacing_takes_scans_by_distance(written):
     gaps = np.linalg.norm(np.diff(samples.positions_m, axis=0), axis=1)
     assert len(samples) >= 4 and (gaps >= 5).all() and (gaps < 7).all()
     line = np.stack([np.arange(10.0), np.zeros(10)], axis=1)
-    assert apart(line, 2.5).tolist() == [0, 3, 6, 9] and apart(line, 1.0).tolist() == list(range(10))
+    assert rows_with_spacing(line, 2.5).tolist() == [0, 3, 6, 9]
+    assert rows_with_spacing(line, 1.0).tolist() == list(range(10))
 
 
 def test_projected_points_meet_the_pictures_depth(written):
@@ -169,7 +170,7 @@ def test_projected_points_meet_the_pictures_depth(written):
     folder, world = written
     sequence = BoreasSequence(folder)
     c, stamp = sequence.calibration, int(sequence.stamps_ns("lidar")[5])
-    camera = boreas_calib.camera_of(c.K, sequence.image_size(), sequence.image_size())
+    camera = calibration.camera_of(c.K, sequence.image_size(), sequence.image_size())
     np.testing.assert_allclose(camera.K, [[91.3, 0, 76.4], [0, 91.2, 64.2], [0, 0, 1]])
     at = int(sequence.stamps_ns("camera")[np.abs(sequence.stamps_ns("camera") - stamp).argmin()])
     points = sequence.scan(stamp)
@@ -186,7 +187,7 @@ def test_projected_points_meet_the_pictures_depth(written):
 
 def test_reduced_camera_sees_the_same_directions():
     full, K = (2048, 2448), np.array([[1460.98, 0, 1230.0], [0, 1460.93, 1035.08], [0, 0, 1.0]])
-    small = boreas_calib.camera_of(K, full, (256, 306))
+    small = calibration.camera_of(K, full, (256, 306))
     # The corner between pixels is the same place in both pictures, and pixel centres are whole numbers.
     points = np.array([[1.0, -2.0, 9.0], [-3.0, 1.0, 7.0]])
     large = points[:, :2] / points[:, 2:] * [1460.98, 1460.93] + [1230.0, 1035.08]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vpr_ros.training.data.datasets.pointnetvlad.splits import TrainingSplit
-from vpr_ros.training.data.sampling.masks import masks_by_lists, masks_by_pose, masks_by_position, within
+from vpr_ros.training.data.sampling.masks import masks_by_lists, masks_by_pose, masks_by_position
 
 HOME = np.array([5735300.0, 620300.0])  # around the test squares
 
@@ -80,14 +80,3 @@ def test_masks_by_lists_are_those_of_two_loops():
     assert (positives == by_position[0].numpy()).all() and (negatives == by_position[1].numpy()).all()
     same = masks_by_lists([0, 1], [np.array([0, 1]), np.array([])], [np.array([]), np.array([])])
     assert same[0].tolist() == [[False, True], [False, False]] and not same[1].diagonal().any()
-
-
-def test_neighbours_are_those_of_two_loops():
-    a, b = places(150, 2, 50.0), places(90, 3, 50.0)
-    b[0] = a[0] + [0.0, 25.0]
-    for queries, targets in [(a, None), (a, b)]:
-        for i, found in enumerate(within(queries, 25.0, of=targets)):
-            others = queries if targets is None else targets
-            assert found.tolist() == [j for j, p in enumerate(others) if np.linalg.norm(p - queries[i]) <= 25.0]
-    assert 0 in within(a, 25.0, of=b)[0]
-    assert within(np.empty((0, 2)), 5.0) == []

@@ -13,7 +13,7 @@ from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.clouds import transformed
 from vpr_ros.sensors.poses.trajectory import travelled
 from vpr_ros.training.data.datasets.boreas.readings import read_poses
-from vpr_ros.training.data.datasets.boreas.samples import apart
+from vpr_ros.training.data.datasets.boreas.samples import rows_with_spacing
 from vpr_ros.training.data.datasets.boreas.sequence import BoreasSequence
 
 DATA = Path(os.environ.get("VPR_ROS_DATA") or Path(__file__).resolve().parents[4] / "shared" / "data")
@@ -50,7 +50,7 @@ def test_boreas_drives_have_their_published_length(drives):
 
 
 def test_boreas_keyframes_of_the_second_drive_lie_near_the_first(drives):
-    keyframes = [(p := camera_poses(d).T_map_sensor[:, :2, 3])[apart(p, 5.0)] for d in drives]
+    keyframes = [(p := camera_poses(d).T_map_sensor[:, :2, 3])[rows_with_spacing(p, 5.0)] for d in drives]
     assert [len(k) for k in keyframes] == [1437, 1436]
     nearest = np.linalg.norm(keyframes[1][:, None] - keyframes[0][None], axis=2).min(axis=1)
     assert round(100 * (nearest <= 5).mean(), 1) == 99.9 and (nearest <= 10).all()

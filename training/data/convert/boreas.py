@@ -3,8 +3,8 @@
 Topics: /camera/image/compressed and /camera/camera_info (reduced pictures, JPEG), /points (the scans as they are, with
 each point's ring and its time from the header's stamp), /odom and /tf (odom -> base_link) from the INS, /tf_static
 (map -> odom, base_link -> the sensors), and /ground_truth/pose. Odometry and ground truth are the same post-processed
-poses: the data set has no other, so odometry does not drift. The INS knows where on the globe it is, so odom lies in
-the map frame's place: TF gives each picture its pose in Boreas' fixed map frame (see `boreas_calib`), and converted
+poses: the data set has no other, so odometry does not drift. They are global positions, so the odom frame coincides
+with the map frame: TF gives each picture its pose in Boreas' fixed map frame (see `boreas.calibration`), and converted
 sequences share that frame.
 """
 

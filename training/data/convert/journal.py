@@ -172,10 +172,10 @@ def bag_metadata(records: list[dict]) -> dict:
 
 
 def _differences(old: dict, new: dict, keys: list[str]) -> str:
-    told = []
+    differences = []
     for key in keys:
         if key == "table":
-            told.append("the readings in the folder changed")
+            differences.append("the readings in the folder changed")
         else:
-            told.append(f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}")
-    return "; ".join(told)
+            differences.append(f"{key} was {json.dumps(old.get(key))}, now {json.dumps(new.get(key))}")
+    return "; ".join(differences)

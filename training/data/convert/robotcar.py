@@ -3,7 +3,7 @@
 Topics: /camera/image/compressed and /camera/camera_info (demosaiced, undistorted), /points (the laser's scans as they
 are, in its own frame), /odom and /tf (odom -> base_link) from the INS, /tf_static (map -> odom, base_link -> the
 sensors) and, where there is an rtk.csv, /ground_truth/pose. The INS knows where on the globe it is, so odom lies in the
-map frame's place: TF gives each picture its pose in RobotCar's fixed map frame (see `robotcar_models`), and two
+map frame's place: TF gives each picture its pose in RobotCar's fixed map frame (see `robotcar.models`), and two
 converted traversals share that frame.
 """
 

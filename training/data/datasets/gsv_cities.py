@@ -115,15 +115,15 @@ class GSVCities(SampleSet):
         return files
 
 
-def list_cities(root: Path, asked: Sequence[str] | None = None) -> list[str]:
-    """Names of the cities that have a table: those asked for, in their order, or all. VprError for missing ones."""
+def list_cities(root: Path, names: Sequence[str] | None = None) -> list[str]:
+    """Names of the cities that have a table: those of `names`, in their order, or all. VprError for missing ones."""
     tables = root / "Dataframes"
     if not tables.is_dir() or not (root / "Images").is_dir():
         inside = next((p.parent for p in sorted(root.glob("*/Dataframes"))), None) if root.is_dir() else None
         hint = f"; give {inside}" if inside else "; give the unpacked archive's folder that holds both"
         raise VprError(f"{root} is no GSV-Cities folder: it needs Dataframes/<City>.csv and Images/<City>/{hint}")
     there = sorted(p.stem for p in tables.glob("*.csv"))
-    cities = there if asked is None else list(asked)
+    cities = there if names is None else list(names)
     absent = [c for c in cities if c not in there]
     if absent or not cities:
         raise VprError(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from vpr_ros.geometry import turn_between
@@ -92,22 +91,6 @@ def same_place(
     if samples.headings_rad is None or heading_rad is None:
         return near
     return near & (turn_between(samples.headings_rad[a], samples.headings_rad[b]) <= heading_rad)
-
-
-def within(positions_m: np.ndarray, radius_m: float, of: np.ndarray | None = None) -> list[np.ndarray]:
-    """For each position (N, 2) the sorted indices of those `of` (M, 2; default: the same) at most `radius_m` away.
-
-    A position is among its own neighbours.
-    """
-    queries = np.asarray(positions_m, np.float64).reshape(-1, 2)
-    targets = queries if of is None else np.asarray(of, np.float64).reshape(-1, 2)
-    # The tree's radius is a little wider: the exact test below decides, not the rounding inside the tree.
-    candidates = KDTree(targets).query_ball_point(queries, radius_m * (1 + 1e-9) + 1e-6, return_sorted=True)
-    found = []
-    for query, near in zip(queries, candidates, strict=True):
-        rows = np.array(near, dtype=np.int64)
-        found.append(rows[np.sqrt(((targets[rows] - query) ** 2).sum(axis=1)) <= radius_m])
-    return found
 
 
 def _distances(positions_m: Tensor) -> Tensor:

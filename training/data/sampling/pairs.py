@@ -6,8 +6,8 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import rows_within
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sampling.masks import within
 
 Key = tuple[int, int, int]  # row, seed of the sample's augmentation, seed of the batch's
 LEAST = 4  # a smaller last batch is dropped
@@ -18,7 +18,7 @@ def neighbours(positions_m: np.ndarray, areas: np.ndarray, radius_m: float) -> l
     found: list[np.ndarray] = [np.zeros(0, np.int64)] * len(positions_m)
     for area in np.unique(areas):
         members = np.flatnonzero(areas == area)
-        for row, near in zip(members, within(positions_m[members], radius_m), strict=True):
+        for row, near in zip(members, rows_within(positions_m[members], positions_m[members], radius_m), strict=True):
             others = members[near]
             found[row] = others[others != row]
     return found
@@ -65,9 +65,9 @@ class PairBatchSampler(Sampler):
 
     def batches(self) -> list[list[int]]:
         """Rows of every batch of the epoch."""
-        asked = (self.epoch, self.batch_size)
-        if self._drawn is None or self._drawn[0] != asked:
-            self._drawn = asked, self._draw()
+        key = (self.epoch, self.batch_size)
+        if self._drawn is None or self._drawn[0] != key:
+            self._drawn = key, self._draw()
         return self._drawn[1]
 
     def _draw(self) -> list[list[int]]:

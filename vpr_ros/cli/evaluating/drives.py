@@ -52,6 +52,7 @@ def evaluate_drives(
       vpr_ros eval drives runs/validation -o tables
       vpr_ros eval drives boreas/boreas-2021-01-26-11-22 boreas/boreas-2021-09-14-20-00
     """
+    from vpr_ros.evaluation.ranking import measure_named
     from vpr_ros.training.evaluation import evaluate_model, fit_on_samples, open_drives
 
     samples = open_drives(folders)
@@ -67,7 +68,7 @@ def evaluate_drives(
             samples,
             radius_m=radius_m,
             heading_rad=None if heading_deg is None else math.radians(heading_deg),
-            measure=measure,
+            measure=measure_named(measure),
             reduction=reduction,
             progress=progress,
             name=name,
@@ -94,13 +95,16 @@ def evaluate_submaps(
     Example:
       vpr_ros eval submaps benchmark --images pictures --teacher minkloc++ -c minkloc.pth
     """
+    from vpr_ros.evaluation.ranking import measure_named
     from vpr_ros.training.evaluation import evaluate_split, open_split
     from vpr_ros.training.evaluation.pointnetvlad import split_paths
 
     opened = open_split(folder, split)
     model, name = _model(teacher, checkpoint, device)
     with Progress(name, len(split_paths(opened))) as progress:
-        evaluation = evaluate_split(model, folder, opened, images, measure=measure, progress=progress, name=name)
+        evaluation = evaluate_split(
+            model, folder, opened, images, measure=measure_named(measure), progress=progress, name=name
+        )
     _show(evaluation, output)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -79,7 +79,7 @@ class FolderConfig:
 
 @dataclass(frozen=True)
 class FolderResult:
-    """Recall of one descriptor on two folders; `top` (Q, k) are rows of `database_files`, best first."""
+    """Recall of one descriptor on two folders."""
 
     name: str
     recall: dict[int, float]
@@ -88,11 +88,6 @@ class FolderResult:
     rule: str
     images_per_second: float
     skipped: dict[str, int]
-    ranks: np.ndarray
-    top: np.ndarray
-    similarity: np.ndarray
-    database_files: list[Path] = field(repr=False)
-    truth: Truth = field(repr=False)
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -121,7 +116,10 @@ class Described:
 def describe_files(
     extractor: Describes, files: Sequence[Path], batch_size: int = 16, progress: Callable[[int], None] | None = None
 ) -> Described:
-    """Describe image files; unreadable ones are left out and counted. `progress` is told the number of files done."""
+    """Describe image files; unreadable ones are left out and counted.
+
+    `progress` gets the number of files done since its last call.
+    """
     rows, parts, greys, unreadable, seconds = [], [], [], 0, 0.0
     for start in range(0, len(files), batch_size):
         images = []
@@ -148,20 +146,17 @@ def rank_by_similarity(
     queries: np.ndarray,
     database: np.ndarray,
     positives: Sequence[np.ndarray],
-    k: int,
     measure: ImageMeasure = "cosine",
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Exact search. positives[q] are rows of `database`. Returns ranks (Q,), top rows (Q, k), similarities (Q, k).
+) -> np.ndarray:
+    """Ranks (Q,) from 1 of the most similar right row of the database for each query; 0 without a right one.
 
-    Similarities are inner products ("cosine", of unit rows) or negative distances ("euclidean"). The rank counts every
-    wrong row that is at least as similar as the most similar right one; 0 without a right one.
+    positives[q] are rows of `database`. Similarities are inner products ("cosine", of unit rows) or negative distances
+    ("euclidean"). Every wrong row that is at least as similar as the most similar right one is counted ahead of it.
     """
     if measure not in ("cosine", "euclidean"):
         raise VprError(f"'{measure}' is not a measure for images: use cosine or euclidean.")
-    k = min(k, len(database))
     squares = np.einsum("kd,kd->k", database, database, dtype=np.float64)
     ranks = np.zeros(len(queries), dtype=np.int64)
-    top, best = np.zeros((len(queries), k), dtype=np.int64), np.zeros((len(queries), k), dtype=np.float32)
     for start in range(0, len(queries), CHUNK):
         block = queries[start : start + CHUNK]
         similarity = block @ database.T
@@ -171,16 +166,12 @@ def rank_by_similarity(
             # negative squared distances: the order of the distances themselves
             similarity = np.minimum(2 * similarity - squares - own[:, None], 0.0)
             tie = TIE * (own + squares.max())
-        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        top[start : start + CHUNK] = order
-        ahead_most = np.take_along_axis(similarity, order, axis=1)
-        best[start : start + CHUNK] = -np.sqrt(-ahead_most) if measure == "euclidean" else ahead_most
         for i, row in enumerate(similarity):
             right = np.asarray(positives[start + i], dtype=np.int64)
             if len(right):
                 ahead = row >= row[right].max() - tie[i]
                 ranks[start + i] = 1 + ahead.sum() - ahead[right].sum()
-    return ranks, top, best
+    return ranks
 
 
 def evaluate_folders(
@@ -220,9 +211,7 @@ def evaluate_folders(
     if not truth.on_map.any():
         rule = f"--protocol {config.image_set}" if config.image_set else f"--truth {config.truth}"
         raise VprError(f"no query has a right answer under {rule}: do the folders belong together?")
-    ranks, top, similarity = rank_by_similarity(
-        queries.descriptors[use_q], database.descriptors[use_d], truth.positives, max(config.ns), config.measure
-    )
+    ranks = rank_by_similarity(queries.descriptors[use_q], database.descriptors[use_d], truth.positives, config.measure)
     seconds = database.seconds + queries.seconds
     skipped = {
         "unreadable": database.unreadable + queries.unreadable,
@@ -236,11 +225,6 @@ def evaluate_folders(
         rule=truth.rule,
         images_per_second=(len(database.rows) + len(queries.rows)) / seconds if seconds > 0 else float("nan"),
         skipped={reason: count for reason, count in skipped.items() if count},
-        ranks=ranks,
-        top=top,
-        similarity=similarity,
-        truth=truth,
-        database_files=[database_files[r] for r in d_rows],
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols.frame_columns import FrameColumns
-from vpr_ros.evaluation.ranking import MEASURES, best_distances, distances, first_ranks, mask_of, near
+from vpr_ros.evaluation.ranking import MEASURES, Measure, best_distances, distances, first_ranks, mask_of, near
 
 DEPTH = 25  # N of the published curves
 
@@ -68,7 +68,7 @@ class PairRecalls:
     """Recalls over run pairs. Pairs in which no query has a true match enter no mean."""
 
     pairs: tuple[PairResult, ...]
-    measure: str
+    measure: Measure
     rule: str  # one sentence: when does a match count as right
 
     def ar(self, n: int = 1) -> float:
@@ -179,7 +179,7 @@ class PairRecalls:
         return float(np.mean(usable)) if usable else float("nan")
 
 
-def recall_over_pairs(runs: Sequence[Run], *, measure: str = "euclidean", rule: str = "") -> PairRecalls:
+def recall_over_pairs(runs: Sequence[Run], *, measure: Measure = "euclidean", rule: str = "") -> PairRecalls:
     """Every ordered pair of runs of one area, with the published index lists. VprError names what does not fit."""
     _unique([(r.area, r.name) for r in runs])
     pairs = []
@@ -214,7 +214,7 @@ def run_pairs(
     heading_rad: float | None = None,
     conditions: np.ndarray | None = None,
     queries: np.ndarray | None = None,
-    measure: str = "euclidean",
+    measure: Measure = "euclidean",
 ) -> PairRecalls:
     """Every ordered pair of runs of one area; a match is right within `radius_m` of the query (inclusive).
 
@@ -252,7 +252,7 @@ def run_pairs(
 
 
 def _pair(
-    ends: tuple[str, str, str, str, str], database: np.ndarray, queries: np.ndarray, right: np.ndarray, measure: str
+    ends: tuple[str, str, str, str, str], database: np.ndarray, queries: np.ndarray, right: np.ndarray, measure: Measure
 ) -> PairResult:
     """`ends`: area, database run, query run and their conditions."""
     if not len(database):

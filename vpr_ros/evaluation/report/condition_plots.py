@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vpr_ros.colours import GREEN, ORANGE, PURPLE, RED, Theme
 from vpr_ros.evaluation.metrics import average_precision
 from vpr_ros.evaluation.protocols.run_pairs import DEPTH, PairRecalls
-from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, PURPLE, RED, Picture, Theme, picture
+from vpr_ros.evaluation.report.drawing import Picture, picture
 
 LINES = 6  # conditions with a line of their own; more cannot be told from each other on a page
 

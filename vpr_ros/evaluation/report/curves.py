@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from vpr_ros.colours import GREEN, ORANGE, Theme
 from vpr_ros.evaluation.metrics import PrecisionRecall, Reliability, wilson_interval
-from vpr_ros.evaluation.report.drawing import GREEN, ORANGE, Picture, Theme, picture
+from vpr_ros.evaluation.report.drawing import Picture, picture
 
 
 def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full: tuple[float, float | None]) -> Picture:

@@ -1,6 +1,6 @@
-"""How pictures are drawn: PNG, once for a light and once for a dark page. matplotlib is imported when one is drawn.
+"""Drawing of diagrams: PNG, once for a light and once for a dark page. matplotlib is imported when one is drawn.
 
-Colours are Okabe and Ito's set, which colour-blind readers can tell from each other; marks differ in shape as well.
+Marks differ in shape as well as in colour.
 """
 
 import io
@@ -8,42 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from vpr_ros.colours import DARK, GREEN, LIGHT, ORANGE, PURPLE, RED, Theme
 from vpr_ros.evaluation import summary
 
 DPI = 120
-
-
-@dataclass(frozen=True)
-class Theme:
-    surface: str
-    ink: str
-    muted: str
-    grid: str
-    track: str  # the map's keyframes
-    blue: str
-    scale: str  # colour map whose high end stands out from the surface
-
-
-LIGHT = Theme(
-    surface="#ffffff",
-    ink="#1d252c",
-    muted="#5f6b76",
-    grid="#e4e8ec",
-    track="#b4bdc6",
-    blue="#0072B2",
-    scale="viridis_r",
-)
-DARK = Theme(
-    surface="#182028",
-    ink="#e6ebf0",
-    muted="#9aa7b4",
-    grid="#2c3742",
-    track="#5c6975",
-    blue="#56B4E9",
-    scale="viridis",
-)
-
-GREEN, RED, ORANGE, PURPLE = "#009E73", "#E0401A", "#E69F00", "#CC79A7"
 
 
 @dataclass(frozen=True)

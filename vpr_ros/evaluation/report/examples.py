@@ -7,8 +7,9 @@ import numpy as np
 
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.matches import MatchRecord
-from vpr_ros.evaluation.summary import Evaluation
+from vpr_ros.evaluation.summary import Evaluation, Outcome
 from vpr_ros.evaluation.truth import Truth
+from vpr_ros.recognition.types import Status
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Example:
     """One row of pictures: a query (row number), the keyframe in the answer, the right one where that helps."""
 
     row: int
-    kind: str  # an outcome of summary.OUTCOMES, or a status where there is no ground truth
+    kind: Outcome | Status  # the status where there is no ground truth
     chosen: int | None
     right: int | None
     tag: str  # the verdict in a word or two
@@ -87,7 +88,8 @@ def _reason(record: MatchRecord) -> str:
 
 
 def _judged(records: Sequence[MatchRecord], truth: Truth, evaluation: Evaluation, row: int) -> Example:
-    r, kind, error = records[row], str(evaluation.outcomes[row]), evaluation.errors_m[row]
+    kind: Outcome = evaluation.outcomes[row]
+    r, error = records[row], evaluation.errors_m[row]
     chosen = r.keyframe_id if r.accepted else r.best.keyframe_id if r.best else None
     away = f"{error:.1f} m" if np.isfinite(error) else ""
     rank = int(evaluation.ranks[row])

@@ -11,9 +11,10 @@ from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.report.examples import Example, choose_examples
 from vpr_ros.evaluation.report.inputs import ImageLike, ReportInput
 from vpr_ros.evaluation.report.page import Comparison, Gallery, Section, Shot, Tone
-from vpr_ros.evaluation.summary import Evaluation
+from vpr_ros.evaluation.summary import Evaluation, Outcome
+from vpr_ros.recognition.types import Status
 
-TONES: dict[str, Tone] = {
+TONES: dict[Outcome | Status, Tone] = {
     summary.CORRECT: "good",
     "accepted": "good",
     summary.WRONG: "bad",

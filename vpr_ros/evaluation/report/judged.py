@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
+from vpr_ros.colours import LIGHT
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.matches import RunInfo
 from vpr_ros.evaluation.report import curves, plots
-from vpr_ros.evaluation.report.drawing import LIGHT, MARKS
+from vpr_ros.evaluation.report.drawing import MARKS
 from vpr_ros.evaluation.report.inputs import ReportInput, series
 from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
 from vpr_ros.evaluation.report.rendering import percent

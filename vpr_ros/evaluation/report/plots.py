@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from vpr_ros.colours import GREEN, ORANGE, Theme
 from vpr_ros.evaluation import summary
-from vpr_ros.evaluation.report.drawing import GREEN, MARKS, ORANGE, Picture, Theme, picture
+from vpr_ros.evaluation.report.drawing import MARKS, Picture, picture
 
 WIDE_IN = 10.6
 LEGEND = {"handletextpad": 0.4, "columnspacing": 1.6}

@@ -4,9 +4,9 @@ from collections import Counter
 
 import numpy as np
 
+from vpr_ros.colours import GREEN, LIGHT, ORANGE
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.report import plots
-from vpr_ros.evaluation.report.drawing import GREEN, LIGHT, ORANGE
 from vpr_ros.evaluation.report.inputs import ReportInput, series
 from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
 from vpr_ros.evaluation.report.rendering import percent

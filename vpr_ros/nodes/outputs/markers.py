@@ -6,7 +6,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from vpr_ros.evaluation.report.drawing import DARK
+from vpr_ros.colours import DARK
 from vpr_ros.nodes.outputs.messages import header_of, pose_of
 from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.match_picture import STATUS_COLOURS, rgb

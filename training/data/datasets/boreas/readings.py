@@ -45,7 +45,7 @@ class PoseTable:
     T_map_sensor: np.ndarray  # (N, 4, 4)
     velocity_mps: np.ndarray  # (N, 3) east, north, up
     turning_radps: np.ndarray  # (N, 3) about x, y, z of the sensor
-    kind: str  # of positions, see boreas_calib
+    kind: str  # of positions, see `boreas.calibration`
 
 
 def read_poses(path: Path) -> PoseTable:

@@ -25,8 +25,8 @@ class BoreasSamples(SampleSet):
     """Sequences as one set: every n-th picture, with the LiDAR scan nearest in time as the car saw it at the picture's.
 
     A sample's stamp and pose are the picture's (without "camera" in `sensors`: the scan's). Readings without a pose and
-    pictures without a scan within `max_gap_s` are left out. All positions are in the map frame of `boreas_calib`, one
-    area. Scans are not corrected for the car's motion while they were taken, as in the published benchmark.
+    pictures without a scan within `max_gap_s` are left out. All positions are in the map frame of `boreas.calibration`,
+    one area. Scans are not corrected for the car's motion while they were taken, as in the published benchmark.
 
     every: of ten readings a second; 10 is what the published benchmark takes. spacing_m instead: a reading at least so
     far from the last one taken. reduce: divides both sides of the pictures (8: 306x256). points: as many points at
@@ -116,11 +116,11 @@ def _taken(sequence: BoreasSequence, sensors, every: int, spacing_m: float | Non
         covered &= known & (np.abs(scans - stamps) <= max_gap_s * 1e9)
     rows = np.flatnonzero(covered)
     if spacing_m is not None:
-        rows = rows[apart(T[rows, :2, 3], spacing_m)]
+        rows = rows[rows_with_spacing(T[rows, :2, 3], spacing_m)]
     return stamps[rows], scans[rows], T[rows], T_scan[rows]
 
 
-def apart(positions_m: np.ndarray, spacing_m: float) -> np.ndarray:
+def rows_with_spacing(positions_m: np.ndarray, spacing_m: float) -> np.ndarray:
     """Rows of positions (N, 2) that lie at least `spacing_m` from the row taken before them; the first is taken."""
     taken: list[int] = []
     for row in range(len(positions_m)):

@@ -102,7 +102,7 @@ class BoreasSequence:
 
     @property
     def kind(self) -> str:
-        """Kind of positions (see boreas_calib); sequences of two kinds share no frame."""
+        """Kind of positions (see `boreas.calibration`); sequences of two kinds share no frame."""
         return self._base_poses[0].kind
 
     @cached_property

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import rows_within
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import TrainingTuple, read_pickle
-from vpr_ros.training.data.sampling.masks import NON_NEGATIVE_M, POSITIVE_M, masks_by_lists, within
+from vpr_ros.training.data.sampling.masks import NON_NEGATIVE_M, POSITIVE_M, masks_by_lists
 
 TRUE_MATCH_M = 25.0  # of a query in another run
 HALF_SQUARE_M = 150.0
@@ -79,8 +80,8 @@ class TrainingSplit:
         """Elements outside the test squares, in the given order, from all training submaps and their positions."""
         kept = np.flatnonzero(~in_squares(positions, squares))
         at = np.asarray(positions, np.float64).reshape(-1, 2)[kept]
-        positives = [near[near != i] for i, near in enumerate(within(at, positive_m))]
-        return cls([str(paths[i]) for i in kept.tolist()], at, positives, within(at, non_negative_m))
+        positives = [near[near != i] for i, near in enumerate(rows_within(at, at, positive_m))]
+        return cls([str(paths[i]) for i in kept.tolist()], at, positives, rows_within(at, at, non_negative_m))
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainingSplit":
@@ -148,13 +149,13 @@ class EvaluationSplit:
         """Database: all submaps of a run; queries: those inside the squares (all without squares)."""
         queries = []
         for run in runs:
-            asked = in_squares(run.positions, squares) if len(squares) else np.ones(len(run), bool)
-            queries.append(RunTable([run.paths[i] for i in np.flatnonzero(asked).tolist()], run.positions[asked]))
+            selected = in_squares(run.positions, squares) if len(squares) else np.ones(len(run), bool)
+            queries.append(RunTable([run.paths[i] for i in np.flatnonzero(selected).tolist()], run.positions[selected]))
         pairs = [(m, n) for m in range(len(runs)) for n in range(len(runs)) if m != n]
         return cls(
             list(runs),
             queries,
-            {(m, n): within(queries[n].positions, radius_m, of=runs[m].positions) for m, n in pairs},
+            {(m, n): rows_within(runs[m].positions, queries[n].positions, radius_m) for m, n in pairs},
         )
 
     @classmethod

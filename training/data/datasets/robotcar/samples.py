@@ -59,7 +59,7 @@ class RobotCar(SampleSet):
 
     `lidar`: "lms_front", "lms_rear" or "ldmrs" (submaps of 4096 points in metres without the ground), a Velodyne (the
     scan nearest in time, moved to the picture's time), or None. `poses`: "ins" or "rtk". Positions and poses are in the
-    fixed map frame of `robotcar_models`. `conditions`: traversal name -> text. Raises VprError for a folder of another
+    fixed map frame of `robotcar.models`. `conditions`: traversal name -> text. Raises VprError for a folder of another
     layout, missing files, and traversals whose poses or scans cover no picture.
     """
 
@@ -86,7 +86,7 @@ class RobotCar(SampleSet):
         self._tracks: list[ScanTrack | None] = []
         rows: list[tuple[np.ndarray, ...]] = []  # per traversal: stamps, poses, first and last scan
         for traversal in self.traversals:
-            rows.append(self._plan(traversal, traversal.poses(poses), every_m))
+            rows.append(self._pictures_of(traversal, traversal.poses(poses), every_m))
         self._of = np.repeat(np.arange(len(rows)), [len(r[0]) for r in rows])
         self.stamps_ns, self.T, self._start, self._stop = (np.concatenate(column) for column in zip(*rows, strict=True))
         self.positions_m, self.headings_rad = self.T[:, :2, 3], yaw_of(self.T)
@@ -106,7 +106,7 @@ class RobotCar(SampleSet):
             drive=str(self.drives[row]),
         )
 
-    def _plan(self, traversal: Traversal, trajectory: Trajectory, every_m: float) -> tuple[np.ndarray, ...]:
+    def _pictures_of(self, traversal: Traversal, trajectory: Trajectory, every_m: float) -> tuple[np.ndarray, ...]:
         """Stamps, poses and scan ranges of the pictures that one traversal gives."""
         images = traversal.stamps_ns(self.camera)
         T, usable = trajectory.at_many(images)
