@@ -4,7 +4,63 @@ Names are imported lazily so that `from vpr_ros.sensors import decode_image` nee
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
+    from vpr_ros.sensors.bags.doctor import DoctorReport, doctor
+    from vpr_ros.sensors.bags.drive import Drive
+    from vpr_ros.sensors.bags.messages import (
+        camera_info_msg,
+        cloud_msg,
+        compressed_image_msg,
+        image_msg,
+        make,
+        navsat_msg,
+        odometry_msg,
+        pose_msg,
+        tf_msg,
+    )
+    from vpr_ros.sensors.bags.reader import Bag, TopicInfo, describe_topics
+    from vpr_ros.sensors.bags.topics import choose_topic
+    from vpr_ros.sensors.bags.writer import BagWriter, folder_to_bag
+    from vpr_ros.sensors.cameras import Camera
+    from vpr_ros.sensors.clouds import decode_cloud, decode_cloud_fields
+    from vpr_ros.sensors.images import decode_compressed, decode_image
+    from vpr_ros.sensors.payload import stamp_ns
+    from vpr_ros.sensors.poses.tf import TransformTree
+    from vpr_ros.sensors.poses.trajectory import Trajectory
+
+__all__ = [
+    "Bag",
+    "BagWriter",
+    "Camera",
+    "DoctorReport",
+    "Drive",
+    "DriveConfig",
+    "DriveTopics",
+    "TopicInfo",
+    "Trajectory",
+    "TransformTree",
+    "camera_info_msg",
+    "choose_topic",
+    "cloud_msg",
+    "compressed_image_msg",
+    "decode_cloud",
+    "decode_cloud_fields",
+    "decode_compressed",
+    "decode_image",
+    "describe_topics",
+    "doctor",
+    "folder_to_bag",
+    "image_msg",
+    "make",
+    "navsat_msg",
+    "odometry_msg",
+    "pose_msg",
+    "stamp_ns",
+    "tf_msg",
+]
 _MODULES = {
     "images": ("decode_image", "decode_compressed"),
     "clouds": ("decode_cloud", "decode_cloud_fields"),
@@ -31,7 +87,6 @@ _MODULES = {
     ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str):

@@ -1,29 +1,29 @@
-"""What a bag can feed: every topic measured, and for every stage whether it would starve, and why."""
+"""The report of `vpr_ros doctor`: a bag's topics, measured, and a verdict for every stage that reads them."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
-from vpr_ros.sensors.bags.pose_sources import PoseSources, read_pose_sources
+from vpr_ros.sensors.bags.pose_sources import read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.scan import TopicScan, scan_topics
-from vpr_ros.sensors.bags.topics import TF_TYPES, candidates, choose_topic
-from vpr_ros.sensors.poses.collectors import PoseTrack
-
-OK, WARN, ERROR = "OK", "WARN", "ERROR"
-
-
-@dataclass
-class StageVerdict:
-    """One stage: OK, WARN (works with less) or ERROR (starves), a sentence why and what to do."""
-
-    stage: str
-    verdict: str
-    sentence: str
-    topic: str | None = None
+from vpr_ros.sensors.bags.stages import (
+    ERROR,
+    OK,
+    WARN,
+    StageVerdict,
+    Verdict,
+    camera_info_stage,
+    image_stage,
+    points_stage,
+    tf_stage,
+    track_stage,
+)
+from vpr_ros.sensors.bags.topics import candidates, choose_topic
 
 
 @dataclass
@@ -31,20 +31,21 @@ class DoctorReport:
     """Everything `vpr_ros doctor` prints."""
 
     path: str
-    kind: str  # "ROS 1" or "ROS 2"
+    kind: Literal["ROS 1", "ROS 2"]
     duration_s: float
     message_count: int
     topics: list[TopicScan] = field(default_factory=list)
     stages: list[StageVerdict] = field(default_factory=list)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The worst verdict of all stages."""
-        return max((s.verdict for s in self.stages), key=(OK, WARN, ERROR).index)
+        found = {s.verdict for s in self.stages}
+        return ERROR if ERROR in found else WARN if WARN in found else OK
 
     @property
     def ok(self) -> bool:
-        """Whether no stage starves; warnings are fine."""
+        """Whether no stage is at ERROR; warnings are allowed."""
         return self.verdict != ERROR
 
     def stage(self, name: str) -> StageVerdict:
@@ -81,26 +82,26 @@ class DoctorReport:
 
 def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None = None) -> DoctorReport:
     """Examine a bag. Raises VprError only when the bag itself cannot be read; all else becomes a verdict."""
-    asked, config = topics or DriveTopics(), config or DriveConfig()
+    requested, config = topics or DriveTopics(), config or DriveConfig()
     with Bag(path) as bag:
         scans = {s.name: s for s in scan_topics(bag)}
         chosen, failed = {}, {}
         for role in ("image", "odom", "pose", "points"):
             try:
-                chosen[role] = choose_topic(bag, role, getattr(asked, role))
+                chosen[role] = choose_topic(bag, role, getattr(requested, role))
             except VprError as error:
                 chosen[role], failed[role] = None, str(error)
-        names = replace(asked, **chosen)
+        names = replace(requested, **chosen)
         sources = read_pose_sources(bag, names, config)
         infos = candidates(bag, "camera_info")
     image = scans.get(names.image or "")
     stages = [
-        _image_stage(image, failed.get("image")),
-        _track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),
-        _track_stage("pose", sources.pose, names.pose, failed.get("pose"), image, sources, config),
-        _points_stage(scans.get(names.points or ""), failed.get("points"), image, sources, config),
-        _tf_stage(bag, asked, sources),
-        _camera_info_stage([scans[t.name] for t in infos], image),
+        image_stage(image, failed.get("image")),
+        track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),
+        track_stage("pose", sources.pose, names.pose, failed.get("pose"), image, sources, config),
+        points_stage(scans.get(names.points or ""), failed.get("points"), image, sources, config),
+        tf_stage(bag, requested, sources),
+        camera_info_stage([scans[t.name] for t in infos], image),
     ]
     return DoctorReport(
         str(Path(path)),
@@ -110,186 +111,3 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         list(scans.values()),
         stages,
     )
-
-
-def _worst(stage: str, topic: str | None, good: str, problems: list[tuple[str, str]]) -> StageVerdict:
-    """The gravest problem's sentence, followed by the others; `good` when there is none."""
-    if not problems:
-        return StageVerdict(stage, OK, good, topic)
-    problems = sorted(problems, key=lambda p: p[0] != ERROR)
-    return StageVerdict(stage, problems[0][0], "; ".join(sentence for _, sentence in problems), topic)
-
-
-def _image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
-    if image is None:
-        return StageVerdict("image", ERROR, failed or "no camera images")
-    problems = []
-    if image.unusable:
-        usable = image.sampled - image.unusable
-        problems.append(
-            (
-                WARN if usable else ERROR,
-                f"{image.unusable} of {image.sampled} sampled images are unusable: {image.first_error}",
-            )
-        )
-    if image.order == "all zero":
-        problems.append((WARN, "header stamps are all zero, receive times stand in; let the camera driver set them"))
-    elif image.order != "in order":
-        problems.append((WARN, f"stamps are not in order ({image.order}); repeated and earlier ones are skipped"))
-    if image.count > 1 and image.rate_hz < 0.5:
-        problems.append((WARN, f"only {image.rate_hz:.2g} images per second; record at 1 Hz or more"))
-    if image.max_gap_s > max(2.0, 10 * image.median_dt_s):
-        problems.append((WARN, f"images stop for {image.max_gap_s:.1f} s; a map misses what was passed meanwhile"))
-    good = f"{image.count} images on {image.name} at {image.rate_hz:.1f} Hz, {image.detail}"
-    return _worst("image", image.name, good, problems)
-
-
-_WITHOUT = {
-    "odometry": "no nav_msgs/Odometry topic and no odom -> base TF: matching works without, but keyframes are chosen "
-    "by novelty and the temporal filter knows no motion; record odometry to improve both",
-    "pose": "no pose in the map frame (PoseStamped, NavSatFix or map -> base TF): a map made from this bag has no "
-    "metric positions until `vpr_ros poses` adds them; localising needs none",
-}
-
-
-def _track_stage(
-    stage: str,
-    track: PoseTrack,
-    topic: str | None,
-    failed: str | None,
-    image: TopicScan | None,
-    sources: PoseSources,
-    config: DriveConfig,
-) -> StageVerdict:
-    if failed:
-        return StageVerdict(stage, ERROR, failed)
-    where = topic or "TF"
-    if not len(track):
-        if topic is None:
-            return StageVerdict(stage, WARN, _WITHOUT[stage])
-        reason = sources.first_errors.get("pose unusable", "it is empty, or its GNSS fixes never moved")
-        return StageVerdict(stage, ERROR, f"no pose on {topic} is usable: {reason}", topic)
-    problems = []
-    unusable = sources.rejected["pose unusable"]
-    if unusable and topic:
-        problems.append((WARN, f"{unusable} poses are unusable ({sources.first_errors['pose unusable']})"))
-    if len(track.trajectories) > 1:
-        problems.append((WARN, f"its clock jumped back {len(track.trajectories) - 1} times (a looped bag?)"))
-    if stage == "odometry":
-        problems += [(WARN, note) for note in sources.notes]
-    good = f"{len(track)} poses on {where}"
-    if image is not None and image.count:
-        covered, offset_s = _coverage(track, image, config.max_gap_s)
-        good += f" cover {covered:.0%} of the images"
-        if covered == 0:
-            problems.append(
-                (
-                    ERROR,
-                    f"{where} covers no image (it begins {offset_s:+.1f} s from the first image; poses "
-                    f"over {config.max_gap_s:g} s apart are not bridged); synchronise the clocks",
-                )
-            )
-        elif covered < 0.95:
-            problems.append((WARN, f"{where} covers only {covered:.0%} of the images; the others get no pose"))
-    return _worst(stage, topic, good, problems)
-
-
-def _image_clock(image: TopicScan) -> np.ndarray:
-    return image.stamps_ns if image.stamps_ns.any() else image.bag_times_ns
-
-
-def _coverage(track: PoseTrack, image: TopicScan, max_gap_s: float) -> tuple[float, float]:
-    """Share of images that get a pose, and the offset of the two clocks' beginnings in seconds."""
-    stamps, found = _image_clock(image), 0
-    picks = np.unique(np.linspace(0, len(stamps) - 1, min(len(stamps), 500)).astype(int))
-    for i in picks:
-        trajectory = track.segment(int(image.bag_times_ns[i]))
-        found += trajectory is not None and trajectory.at(int(stamps[i]), max_gap_s) is not None
-    return found / len(picks), float(track.trajectories[0].stamps_ns[0] - stamps[0]) * 1e-9
-
-
-def _points_stage(
-    points: TopicScan | None, failed: str | None, image: TopicScan | None, sources: PoseSources, config: DriveConfig
-) -> StageVerdict:
-    if failed:
-        return StageVerdict("points", WARN, f"clouds are left out: {failed}")
-    if points is None:
-        return StageVerdict("points", OK, "no clouds; a camera alone suffices, matches are then not verified by LiDAR")
-    problems = []
-    if points.unusable:
-        usable = points.sampled - points.unusable
-        problems.append(
-            (
-                WARN if usable else ERROR,
-                f"{points.unusable} of {points.sampled} sampled clouds are unusable: {points.first_error}",
-            )
-        )
-    if points.frame_id != sources.base_frame:
-        try:
-            sources.tree.lookup(sources.base_frame, points.frame_id, int(points.stamps_ns[len(points.stamps_ns) // 2]))
-        except VprError as error:
-            problems.append(
-                (
-                    ERROR,
-                    f"clouds in {points.frame_id} cannot be brought to {sources.base_frame}: {error}; "
-                    "record /tf_static",
-                )
-            )
-    if image is not None and image.count and len(points.stamps_ns):
-        clouds = np.sort(_image_clock(points))
-        stamps = _image_clock(image)
-        after = np.clip(np.searchsorted(clouds, stamps), 1, max(len(clouds) - 1, 1)) if len(clouds) > 1 else None
-        gaps = (
-            np.abs(clouds[0] - stamps)
-            if after is None
-            else np.minimum(np.abs(clouds[after] - stamps), np.abs(clouds[after - 1] - stamps))
-        )
-        near = float((gaps <= config.max_cloud_gap_s * 1e9).mean())
-        if near < 0.5:
-            problems.append((WARN, f"only {near:.0%} of the images have a cloud within {config.max_cloud_gap_s:g} s"))
-    return _worst(
-        "points",
-        points.name,
-        f"{points.count} clouds on {points.name} at {points.rate_hz:.1f} Hz, {points.detail}",
-        problems,
-    )
-
-
-def _tf_stage(bag: Bag, asked: DriveTopics, sources: PoseSources) -> StageVerdict:
-    present = [t for t in bag.topics if t.msgtype in TF_TYPES and t.count]
-    if not present and not candidates(bag, "points"):
-        return StageVerdict("tf", OK, "no TF; it is needed only to bring clouds to the base frame, and there are none")
-    if not present:
-        return StageVerdict(
-            "tf",
-            WARN,
-            "no TF: clouds in another frame than the base are left out; record /tf and "
-            "/tf_static if they are to be used",
-        )
-    problems = []
-    if not any(t.name == asked.tf_static for t in present):
-        problems.append(
-            (
-                WARN,
-                f"no messages on {asked.tf_static}: where the sensors sit is unknown; it is latched, so "
-                "record from before the drivers start or with transient_local QoS",
-            )
-        )
-    unusable = sources.rejected["TF link unusable"]
-    if unusable:
-        problems.append((WARN, f"{unusable} TF links hold NaN, a zero quaternion or name no frame"))
-    frames = ", ".join(sources.tree.frames[:12])
-    return _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
-
-
-def _camera_info_stage(infos: list[TopicScan], image: TopicScan | None) -> StageVerdict:
-    if not infos:
-        return StageVerdict(
-            "camera_info", OK, "no CameraInfo; place recognition needs none, patch verification and LiDAR projection do"
-        )
-    parent = (image.name if image else "").removesuffix("/compressed").rpartition("/")[0]
-    info = next((i for i in infos if parent and i.name.startswith(parent)), infos[0])
-    problems = []
-    if info.unusable:
-        problems.append((WARN, f"{info.name} is unusable: {info.first_error}"))
-    return _worst("camera_info", info.name, f"{info.count} messages on {info.name}, {info.detail}", problems)

@@ -1,0 +1,214 @@
+"""One verdict for every stage that a bag feeds: images, odometry, poses, clouds, TF and camera calibration."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
+from vpr_ros.sensors.bags.pose_sources import PoseSources
+from vpr_ros.sensors.bags.reader import Bag
+from vpr_ros.sensors.bags.scan import TopicScan
+from vpr_ros.sensors.bags.topics import TF_TYPES, candidates
+from vpr_ros.sensors.poses.collectors import PoseTrack
+from vpr_ros.sensors.stamps import nearest
+
+Verdict = Literal["OK", "WARN", "ERROR"]
+OK: Final = "OK"
+WARN: Final = "WARN"
+ERROR: Final = "ERROR"
+Problem = tuple[Verdict, str]  # its severity and its sentence
+
+
+@dataclass
+class StageVerdict:
+    """One stage: OK, WARN (works with less) or ERROR (has no usable input), and a sentence why and what to do."""
+
+    stage: str
+    verdict: Verdict
+    sentence: str
+    topic: str | None = None
+
+
+def _worst(stage: str, topic: str | None, good: str, problems: list[Problem]) -> StageVerdict:
+    """The most severe problem's sentence, followed by the others; `good` when there is none."""
+    if not problems:
+        return StageVerdict(stage, OK, good, topic)
+    problems = sorted(problems, key=lambda p: p[0] != ERROR)
+    return StageVerdict(stage, problems[0][0], "; ".join(sentence for _, sentence in problems), topic)
+
+
+def image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
+    """Images: whether they decode, their stamps, their rate and their gaps."""
+    if image is None:
+        return StageVerdict("image", ERROR, failed or "no camera images")
+    problems: list[Problem] = []
+    if image.unusable:
+        usable = image.sampled - image.unusable
+        problems.append(
+            (
+                WARN if usable else ERROR,
+                f"{image.unusable} of {image.sampled} sampled images are unusable: {image.first_error}",
+            )
+        )
+    if image.order == "all zero":
+        problems.append((WARN, "header stamps are all zero, receive times stand in; let the camera driver set them"))
+    elif image.order != "in order":
+        problems.append((WARN, f"stamps are not in order ({image.order}); repeated and earlier ones are skipped"))
+    if image.count > 1 and image.rate_hz < 0.5:
+        problems.append((WARN, f"only {image.rate_hz:.2g} images per second; record at 1 Hz or more"))
+    if image.max_gap_s > max(2.0, 10 * image.median_dt_s):
+        problems.append((WARN, f"images stop for {image.max_gap_s:.1f} s; a map misses what was passed meanwhile"))
+    good = f"{image.count} images on {image.name} at {image.rate_hz:.1f} Hz, {image.detail}"
+    return _worst("image", image.name, good, problems)
+
+
+_WITHOUT = {
+    "odometry": "no nav_msgs/Odometry topic and no odom -> base TF: matching works without, but keyframes are chosen "
+    "by novelty and the temporal filter knows no motion; record odometry to improve both",
+    "pose": "no pose in the map frame (PoseStamped, NavSatFix or map -> base TF): a map made from this bag has no "
+    "metric positions until `vpr_ros poses` adds them; localising needs none",
+}
+
+
+def track_stage(
+    stage: str,
+    track: PoseTrack,
+    topic: str | None,
+    failed: str | None,
+    image: TopicScan | None,
+    sources: PoseSources,
+    config: DriveConfig,
+) -> StageVerdict:
+    """Odometry or poses: whether any is usable, and the share of the images that it covers."""
+    if failed:
+        return StageVerdict(stage, ERROR, failed)
+    where = topic or "TF"
+    if not len(track):
+        if topic is None:
+            return StageVerdict(stage, WARN, _WITHOUT[stage])
+        reason = sources.first_errors.get("pose unusable", "it is empty, or its GNSS fixes never moved")
+        return StageVerdict(stage, ERROR, f"no pose on {topic} is usable: {reason}", topic)
+    problems: list[Problem] = []
+    unusable = sources.rejected["pose unusable"]
+    if unusable and topic:
+        problems.append((WARN, f"{unusable} poses are unusable ({sources.first_errors['pose unusable']})"))
+    if len(track.trajectories) > 1:
+        problems.append((WARN, f"its clock jumped back {len(track.trajectories) - 1} times (a looped bag?)"))
+    if stage == "odometry":
+        problems.extend((WARN, note) for note in sources.notes)
+    good = f"{len(track)} poses on {where}"
+    if image is not None and image.count:
+        covered, offset_s = _coverage(track, image, config.max_gap_s)
+        good += f" cover {covered:.0%} of the images"
+        if covered == 0:
+            problems.append(
+                (
+                    ERROR,
+                    f"{where} covers no image (it begins {offset_s:+.1f} s from the first image; poses "
+                    f"over {config.max_gap_s:g} s apart are not bridged); synchronise the clocks",
+                )
+            )
+        elif covered < 0.95:
+            problems.append((WARN, f"{where} covers only {covered:.0%} of the images; the others get no pose"))
+    return _worst(stage, topic, good, problems)
+
+
+def _stamps(topic: TopicScan) -> np.ndarray:
+    """Header stamps, or the receive times where the driver left the stamps at zero; nanoseconds."""
+    return topic.stamps_ns if topic.stamps_ns.any() else topic.bag_times_ns
+
+
+def _coverage(track: PoseTrack, image: TopicScan, max_gap_s: float) -> tuple[float, float]:
+    """Share of images that get a pose, and the offset of the two clocks' beginnings in seconds."""
+    stamps, found = _stamps(image), 0
+    picks = np.unique(np.linspace(0, len(stamps) - 1, min(len(stamps), 500)).astype(int))
+    for i in picks:
+        trajectory = track.segment(int(image.bag_times_ns[i]))
+        found += trajectory is not None and trajectory.at(int(stamps[i]), max_gap_s) is not None
+    return found / len(picks), float(track.trajectories[0].stamps_ns[0] - stamps[0]) * 1e-9
+
+
+def points_stage(
+    points: TopicScan | None, failed: str | None, image: TopicScan | None, sources: PoseSources, config: DriveConfig
+) -> StageVerdict:
+    """Clouds: whether they decode, reach the base frame, and are near in time to the images."""
+    if failed:
+        return StageVerdict("points", WARN, f"clouds are left out: {failed}")
+    if points is None:
+        return StageVerdict("points", OK, "no clouds; a camera alone suffices, matches are then not verified by LiDAR")
+    problems: list[Problem] = []
+    if points.unusable:
+        usable = points.sampled - points.unusable
+        problems.append(
+            (
+                WARN if usable else ERROR,
+                f"{points.unusable} of {points.sampled} sampled clouds are unusable: {points.first_error}",
+            )
+        )
+    if points.frame_id != sources.base_frame:
+        try:
+            sources.tree.lookup(sources.base_frame, points.frame_id, int(points.stamps_ns[len(points.stamps_ns) // 2]))
+        except VprError as error:
+            problems.append(
+                (
+                    ERROR,
+                    f"clouds in {points.frame_id} cannot be brought to {sources.base_frame}: {error}; "
+                    "record /tf_static",
+                )
+            )
+    if image is not None and image.count and len(points.stamps_ns):
+        clouds, stamps = np.sort(_stamps(points)), _stamps(image)
+        gaps = np.abs(clouds[nearest(stamps, clouds)[:, 0]] - stamps)
+        near = float((gaps <= config.max_cloud_gap_s * 1e9).mean())
+        if near < 0.5:
+            problems.append((WARN, f"only {near:.0%} of the images have a cloud within {config.max_cloud_gap_s:g} s"))
+    return _worst(
+        "points",
+        points.name,
+        f"{points.count} clouds on {points.name} at {points.rate_hz:.1f} Hz, {points.detail}",
+        problems,
+    )
+
+
+def tf_stage(bag: Bag, requested: DriveTopics, sources: PoseSources) -> StageVerdict:
+    """TF: whether there is any, with the fixed mounts, and how many links are unusable."""
+    present = [t for t in bag.topics if t.msgtype in TF_TYPES and t.count]
+    if not present and not candidates(bag, "points"):
+        return StageVerdict("tf", OK, "no TF; it is needed only to bring clouds to the base frame, and there are none")
+    if not present:
+        return StageVerdict(
+            "tf",
+            WARN,
+            "no TF: clouds in another frame than the base are left out; record /tf and "
+            "/tf_static if they are to be used",
+        )
+    problems: list[Problem] = []
+    if not any(t.name == requested.tf_static for t in present):
+        problems.append(
+            (
+                WARN,
+                f"no messages on {requested.tf_static}: where the sensors sit is unknown; it is latched, so "
+                "record from before the drivers start or with transient_local QoS",
+            )
+        )
+    unusable = sources.rejected["TF link unusable"]
+    if unusable:
+        problems.append((WARN, f"{unusable} TF links hold NaN, a zero quaternion or name no frame"))
+    frames = ", ".join(sources.tree.frames[:12])
+    return _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
+
+
+def camera_info_stage(infos: list[TopicScan], image: TopicScan | None) -> StageVerdict:
+    """Camera calibration: the CameraInfo that belongs to the image topic, or the first."""
+    if not infos:
+        return StageVerdict(
+            "camera_info", OK, "no CameraInfo; place recognition needs none, patch verification and LiDAR projection do"
+        )
+    parent = (image.name if image else "").removesuffix("/compressed").rpartition("/")[0]
+    info = next((i for i in infos if parent and i.name.startswith(parent)), infos[0])
+    problems: list[Problem] = []
+    if info.unusable:
+        problems.append((WARN, f"{info.name} is unusable: {info.first_error}"))
+    return _worst("camera_info", info.name, f"{info.count} messages on {info.name}, {info.detail}", problems)
