@@ -1,4 +1,4 @@
-"""Whether validation frames are other frames than those that are trained on."""
+"""Check that no validation frame is a training frame."""
 
 import numpy as np
 

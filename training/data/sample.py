@@ -18,7 +18,7 @@ BOTH = ("image", "cloud")  # what a sample may hold
 
 @dataclass(frozen=True)
 class Sample:
-    """One tuple of any data set: what was seen from where and when."""
+    """One sample of any data set: sensor data with pose and stamp."""
 
     image: np.ndarray | None  # (H, W, 3) uint8 RGB
     cloud: np.ndarray | None  # (N, 3) float32; metres in the base frame, or PointNetVLAD's normalised units
@@ -30,7 +30,7 @@ class Sample:
 
 
 class SampleSet(ABC):
-    """Every data set: light columns that cost no file access, and samples that are read when asked for.
+    """Every data set: columns that are in memory, and samples that are read from files on demand.
 
     Positions of one area share one metric frame; samples of different areas are never positives of one another.
     """
@@ -42,7 +42,7 @@ class SampleSet(ABC):
     drives: np.ndarray  # (N,) str
     conditions: np.ndarray  # (N,) str
     stamps_ns: np.ndarray  # (N,) int64
-    headings_rad: np.ndarray | None = None  # (N,) counter-clockwise from x; None where the set knows none
+    headings_rad: np.ndarray | None = None  # (N,) counter-clockwise from x; None where the set has no headings
     places: np.ndarray | None = None  # (N,) int, numbers of the places where the set defines some (GSV-Cities)
 
     def __len__(self) -> int:
@@ -64,7 +64,8 @@ class SampleSet(ABC):
         return SelectedSamples(self, np.arange(len(self)) if rows is None else np.asarray(rows), tuple(sees))
 
     def holding(self, sees: Collection[str]) -> np.ndarray:
-        """Rows (M,) of the samples that hold what `sees` names; all rows where only reading them would tell."""
+        """Rows (M,) of the samples that hold what `sees` names; all rows where this is known only after reading
+        them."""
         return np.arange(len(self))
 
 

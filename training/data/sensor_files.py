@@ -1,4 +1,4 @@
-"""Picture and cloud files of any data set, read or refused in one sentence."""
+"""Reading picture and cloud files of any data set; VprError, one sentence, for a file that cannot be used."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from vpr_ros.geometry import planar_transform
 
 @dataclass(frozen=True)
 class CloudAugmentConfig:
-    """What is varied. The published settings are the defaults (MinkLoc++) and those of `CLOUD_AUGMENTS`."""
+    """Amounts of variation. The published settings are the defaults (MinkLoc++) and those of `CLOUD_AUGMENTS`."""
 
     jitter: float = 0.001  # standard deviation per coordinate
     jitter_clip: float = 0.002
@@ -45,9 +45,10 @@ CLOUD_AUGMENTS = {
 
 
 def augment_cloud(points: np.ndarray, config: CloudAugmentConfig, rng: np.random.Generator) -> np.ndarray:
-    """The per-sample part on (N, 3) float32: jitter, removed points, translation, removed block, in this order.
+    """Augment the points (N, 3) float32 of one sample: jitter, removed points, translation, removed block, in this
+    order.
 
-    A removed point is moved by the translation that comes after it, as published. The input is left as it is.
+    A removed point is moved by the translation that comes after it, as published. The input is not changed.
     """
     out = np.array(points, dtype=np.float32)
     if config.turn_per == "cloud":
@@ -81,7 +82,7 @@ def in_block(points: np.ndarray, config: CloudAugmentConfig, rng: np.random.Gene
 def turn_and_flip(
     clouds: Sequence[np.ndarray], config: CloudAugmentConfig, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """The whole-batch part: one rotation about z and one flip of x, of y or of none, for all clouds [(N_i, 3)]."""
+    """Apply one rotation about z and one flip of x, of y or of none to all clouds [(N_i, 3)]."""
     angle = np.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
     M = planar_transform(0.0, 0.0, angle)[:3, :3]
     choice = rng.random()
@@ -95,5 +96,5 @@ def turn_and_flip(
 def augment_batch(
     clouds: Sequence[np.ndarray], config: CloudAugmentConfig, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """What all clouds of a batch share, where the configuration shares it."""
+    """Apply the turn and flip that all clouds of a batch share, where the configuration has them "per batch"."""
     return turn_and_flip(clouds, config, rng) if config.turn_per == "batch" else list(clouds)

@@ -1,7 +1,7 @@
-"""Seeded augmentation of training images, its strength ramped by the caller.
+"""Seeded augmentation of training images, with a strength that the caller raises during the training.
 
-Photometric and greyscale variation costs recall in the synthetic world and pays on real photos; geometric variation
-stands for the lane, the pitch and the lens of another vehicle.
+Photometric and greyscale variation lowers recall in the synthetic world and raises it on real photos; geometric
+variation imitates the lane, the pitch and the lens of another vehicle.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class AugmentConfig:
     blur: float = 0.2  # probability
     low_resolution: float = 0.45  # probability of a pass through a third of the pixels or fewer
     noise: float = 8.0  # standard deviation, grey levels
-    erase: float = 0.2  # probability of one erased rectangle, the passing lorry
+    erase: float = 0.2  # probability of one erased rectangle, which imitates a vehicle in front of the camera
 
 
 def augment(

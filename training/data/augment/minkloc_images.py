@@ -48,7 +48,7 @@ def _factor(spread: float, rng: np.random.Generator) -> float:
 
 
 def erased(size: tuple[int, int], config: ImageAugmentConfig, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width in pixels of a rectangle within an image of `size`; nothing if ten draws do not fit.
+    """Top, left, height and width in pixels of a rectangle within an image of `size`; zeros if none of ten draws fits.
 
     Drawn as torchvision's RandomErasing draws it.
     """

@@ -1,4 +1,4 @@
-"""The ways in which a student's pictures vary: this package's own, MinkLoc++'s and DistilVPR's, D2-VPR's."""
+"""Augmentation of a student's pictures: this package's own, that of MinkLoc++ and DistilVPR, and that of D2-VPR."""
 
 from dataclasses import dataclass
 
@@ -26,14 +26,14 @@ Variation = AugmentConfig | ImageAugmentConfig | RandAugmentConfig
 def vary(
     image: np.ndarray, size: tuple[int, int], how: Variation, strength: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to (h, w, 3) uint8 RGB of `size` = (h, w); `strength` is for this package's own way alone."""
+    """(H, W, 3) uint8 RGB to (h, w, 3) uint8 RGB of `size` = (h, w); `strength` applies to `AugmentConfig` only."""
     if isinstance(how, AugmentConfig):
         return augment(image, size, how, strength, rng)
     shrunk = resize(image, size)
     if isinstance(how, ImageAugmentConfig):
         return augment_image(shrunk, how, rng)
     draw = RandAugment(how.operations, how.magnitude, interpolation=InterpolationMode.BILINEAR)
-    # It draws from torch's own generator, which belongs to the run.
+    # RandAugment draws from torch's global generator, whose state is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**62)))
         return np.array(draw(Image.fromarray(shrunk)))

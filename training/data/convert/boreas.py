@@ -20,7 +20,7 @@ from vpr_ros.training.data.datasets.boreas.sequence import BoreasSequence
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
 ODOM_TOPIC, TRUTH_TOPIC = "/odom", "/ground_truth/pose"
 OPTICAL_FRAME, LIDAR_FRAME = "camera_optical_frame", "lidar_link"
-MARGIN_NS = 1_000_000_000  # poses and scans this long before the first and after the last picture come along
+MARGIN_NS = 1_000_000_000  # poses and scans up to this long before the first and after the last picture are included
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2"), ("time", "<f4")])
 _FIELD_TYPES = {"<f4": 7, "<u2": 4}  # numbers of sensor_msgs/PointField
 
@@ -38,11 +38,11 @@ def convert_boreas(
     anew: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Converted:
-    """Convert one sequence's folder into the bag folder `bag`; an interrupted conversion goes on, or begins `anew`.
+    """Convert one sequence's folder into the bag folder `bag`; an interrupted conversion continues, or starts `anew`.
 
     `reduce` divides both sides of the pictures (4: 612x512). `lidar` and `poses` False leave those out: a sequence of
-    the hidden test set has no poses. `partial` takes a sequence of which files are missing.
-    Raises VprError for a folder that is incomplete or of another layout, and as `ResumableBag` does.
+    the hidden test set has no poses. `partial` accepts a sequence of which files are missing. Raises VprError for a
+    folder that is incomplete or of another layout, and as `ResumableBag` does.
     """
     if reduce < 1:
         raise VprError(f"pictures are reduced by a whole number of 1 or more, not {reduce}")

@@ -11,15 +11,15 @@ from vpr_ros.atomic import is_draft, move_whole, write_whole
 from vpr_ros.errors import VprError
 
 NAME, FORMAT, VERSION = "conversion.jsonl", "vpr_ros conversion", 1
-_WORK = ".part"  # where the part in work lies until it is finished
+_WORK = ".part"  # folder of the part that is being written
 
 
 class Journal:
     """A bag folder while it is being written; a context manager that holds the folder's lock.
 
     `conversion.jsonl` holds the identity in its first line and one line for each finished part, written after the
-    part's file has its final name and is on the disk. A torn last line and a part whose file is missing or has
-    another size count for nothing. With `anew` a bag that is there, finished or not, is removed first.
+    part's file has its final name and is on the disk. A torn last line and a part whose file is missing or has another
+    size are ignored. With `anew` an existing bag, finished or not, is removed first.
     """
 
     def __init__(self, folder: Path, identity: dict, anew: bool = False):
@@ -35,7 +35,7 @@ class Journal:
                 shutil.rmtree(self.folder)
                 self._release()
             if metadata.exists():
-                journal.unlink(missing_ok=True)  # of a kill in the last moment
+                journal.unlink(missing_ok=True)  # left by a process that was killed just before its end
                 raise VprError(f"{self.folder} is a complete bag already; name another folder or delete it")
             self.folder.mkdir(parents=True, exist_ok=True)
             foreign = sorted({p.name for p in self.folder.iterdir()} - {NAME, _WORK})
@@ -45,7 +45,7 @@ class Journal:
             self._lines = self._read()
             shutil.rmtree(self.workspace, ignore_errors=True)
             for entry in self.folder.iterdir():
-                if is_draft(entry.name) and entry.is_file():  # of a kill in the last moment
+                if is_draft(entry.name) and entry.is_file():  # left by a process that was killed just before its end
                     entry.unlink()
             self.workspace.mkdir()
             if not self._lines:
@@ -72,7 +72,7 @@ class Journal:
         return done
 
     def add(self, part: int, written: Path, skipped: dict[str, int], errors: dict[str, str]) -> dict:
-        """Take over the closed bag folder `written` of one part: its file gets its final place, then its line."""
+        """Adopt the closed bag folder `written` of one part: move its file to its final place, then append its line."""
         import yaml
 
         metadata = yaml.safe_load((written / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
@@ -125,7 +125,7 @@ class Journal:
         return lines
 
     def _append(self, line: dict) -> None:
-        # Appended whole or, after a kill, torn: a torn line is cut away by the next opening.
+        # After a kill the line may be incomplete: the next opening removes an incomplete line.
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -142,7 +142,7 @@ class Journal:
 
     def _release(self) -> None:
         if self._file is not None:
-            self._file.close()  # and with it the lock
+            self._file.close()  # closing releases the lock
         self._file = None
 
 

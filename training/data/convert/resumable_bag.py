@@ -1,10 +1,10 @@
 """Data-set folders to ROS 2 bags: streamed, in parts of bounded size, and resumable after any kill.
 
-A conversion is a set of streams. A stream is a light table of times and a function that makes the messages of one
-event when it is asked, from files. Events of all streams are written in the order of time, part by part; a part is
-one `.mcap` file. Where parts begin depends on the table alone and every part can be made by itself, so a conversion
-that was killed goes on with the first missing part and ends with the same files as an uninterrupted one.
-Memory holds the table (some ten bytes an event) and the event in work, whatever the size of the folder.
+A conversion is a set of streams. A stream is a light table of times and a function that makes the messages of one event
+on demand, from files. Events of all streams are written in the order of time, part by part; a part is one `.mcap` file.
+Where parts begin depends on the table alone and every part can be made by itself, so a conversion that was killed
+continues with the first missing part and ends with the same files as an uninterrupted one. Memory holds the table (some
+ten bytes an event) and the current event, whatever the size of the folder.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from vpr_ros import __version__
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.training.data.convert.journal import Journal
 
-PART_BYTES = 512 << 20  # what a kill can cost to do again, and a file size that every file system holds
+PART_BYTES = 512 << 20  # the most work that a kill can lose; every file system can hold files of this size
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class Converted:
     kept_parts: int  # that an earlier, interrupted run had finished
     skipped: Counter[str] = field(default_factory=Counter)  # stream name -> events left out
     first_errors: dict[str, str] = field(default_factory=dict)  # stream name -> sentence of the first one
-    notes: list[str] = field(default_factory=list)  # what the folder lacks without being broken
+    notes: list[str] = field(default_factory=list)  # what the folder lacks although it is usable
 
 
 class ResumableBag:
     """A ROS 2 bag folder (metadata version 8, mcap) that grows part by part: `<bag>_0.mcap`, `<bag>_1.mcap`, ...
 
-    `identity`: what makes this conversion this one (source folder, options), as JSON values. A folder that was begun
-    with another identity, other streams or other times is refused. metadata.yaml is written last: a folder with it
-    is complete. Raises VprError for a complete bag, a folder of something else, one that is being written by another
-    program, and a disk that is full or read-only; after the last the same call goes on. `anew` removes a bag that is
-    there first, finished or not.
+    `identity`: what identifies this conversion (source folder, options), as JSON values. A folder that was begun with
+    another identity, other streams or other times is refused. metadata.yaml is written last: a folder with it is
+    complete. Raises VprError for a complete bag, a folder with other content, one that is being written by another
+    program, and a disk that is full or read-only; once there is space, the same call continues. `anew` removes an
+    existing bag first, finished or not.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class ResumableBag:
         except VprError as error:
             if str(folder) not in str(error):
                 raise
-            raise self._unwritable(error.__context__ or error) from None  # the writer speaks of the hidden folder
+            raise self._unwritable(error.__context__ or error) from None  # the writer names the hidden folder
         except OSError as error:
             raise self._unwritable(error) from None
 

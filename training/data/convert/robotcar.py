@@ -2,9 +2,9 @@
 
 Topics: /camera/image/compressed and /camera/camera_info (demosaiced, undistorted), /points (the laser's scans as they
 are, in its own frame), /odom and /tf (odom -> base_link) from the INS, /tf_static (map -> odom, base_link -> the
-sensors) and, where there is an rtk.csv, /ground_truth/pose. The INS knows where on the globe it is, so odom lies in the
-map frame's place: TF gives each picture its pose in RobotCar's fixed map frame (see `robotcar.models`), and two
-converted traversals share that frame.
+sensors) and, where there is an rtk.csv, /ground_truth/pose. INS poses are global, so the odom frame coincides with the
+map frame: TF gives each picture its pose in RobotCar's fixed map frame (see `robotcar.models`), and two converted
+traversals share that frame.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
 ODOM_TOPIC, TRUTH_TOPIC = "/odom", "/ground_truth/pose"
 OPTICAL_FRAME = "camera_optical_frame"
-MARGIN_NS = 1_000_000_000  # poses and scans this long before the first and after the last picture come along
+MARGIN_NS = 1_000_000_000  # poses and scans up to this long before the first and after the last picture are included
 
 
 def convert_robotcar(
@@ -37,7 +37,7 @@ def convert_robotcar(
     anew: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Converted:
-    """Convert one traversal's folder into the bag folder `bag`; an interrupted conversion goes on, or begins `anew`.
+    """Convert one traversal's folder into the bag folder `bag`; an interrupted conversion continues, or starts `anew`.
 
     `lidar`: "auto" takes a Velodyne where there is one, else lms_front; "none" leaves clouds out. `undistort` False
     keeps the lens's distortion and leaves CameraInfo out, as no ROS model describes RobotCar's table. `models`, `rtk`:
@@ -87,7 +87,7 @@ def lacking(traversal: Traversal, sensor: str) -> list[str]:
 
 
 def choose_lidar(traversal: Traversal, lidar: str) -> str | None:
-    """Name of the laser to convert: what was asked for, or the best there is. VprError for an unknown name."""
+    """Name of the laser to convert: the given one, or the best available. VprError for an unknown name."""
     if lidar == "none":
         return None
     if lidar == "auto":

@@ -183,7 +183,7 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
 
 
 def _keys(table: dict[str, np.ndarray]) -> Iterator[tuple]:
-    """What names a picture in the table and in its file's name alike."""
+    """Keys that identify a picture both in the table and in its file's name."""
     columns = [table[name].tolist() for name in ("place", "year", "month_number", "north", "pano")]
     return zip(*columns, strict=True)
 

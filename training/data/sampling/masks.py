@@ -1,6 +1,6 @@
 """Which samples show the same place, which do not, and which pairs are left out, for sampling and losses.
 
-Masks (B, B) are of the pairs of a batch. What is neither a positive nor a negative pair is not learnt from. The
+Masks (B, B) are of the pairs of a batch. Pairs that are neither positive nor negative do not enter the loss. The
 published radii of PointNetVLAD's benchmark (METHODS section 6.1): positives within 10 m (12.5 m in the refined sets),
 negatives farther than 50 m.
 """
@@ -84,7 +84,7 @@ def same_place(
 ) -> np.ndarray:
     """Whether rows `a` and `b` of one area, of shapes that broadcast, are at most `radius_m` and `heading_rad` apart.
 
-    Without a limit on headings, or where the set knows none, the position alone decides.
+    Without a limit on headings, or where the set has no headings, the position alone decides.
     """
     gap = samples.positions_m[a] - samples.positions_m[b]
     near = np.hypot(gap[..., 0], gap[..., 1]) <= radius_m

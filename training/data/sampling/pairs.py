@@ -32,8 +32,9 @@ class PairBatchSampler(Sampler):
     pair that fills it; a last batch of fewer than 4 elements is dropped. Everything drawn depends on (seed, epoch,
     batch size) alone, so a resumed run draws what an uninterrupted one does.
 
-    `areas_per_batch` above 0 takes the elements of a batch from so many areas, each chosen by what it has left; 0, as
-    published, from everywhere. Sets of many small areas need it: negatives of another city are soon too easy.
+    `areas_per_batch` above 0 takes the elements of a batch from so many areas, each drawn in proportion to the elements
+    that it has left; 0, as published, from all areas. Sets of many small areas need it: negatives of another city soon
+    become too easy.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class PairBatchSampler(Sampler):
 
     @property
     def sampler(self) -> "PairBatchSampler":
-        """Where Lightning looks for `set_epoch`: it asks a batch sampler's sampler, not the batch sampler."""
+        """This object: Lightning calls `set_epoch` on the `sampler` of a batch sampler, not on the batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

@@ -42,7 +42,7 @@ class PlaceVisits(Sampler):
 
     @property
     def sampler(self) -> "PlaceVisits":
-        """Where Lightning looks for `set_epoch`: it asks a batch sampler's sampler, not the batch sampler."""
+        """This object: Lightning calls `set_epoch` on the `sampler` of a batch sampler, not on the batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:

@@ -10,11 +10,11 @@ elementary rotations.
 
 Positions. `easting`, `northing`, `altitude` of the pose files come in two kinds. In one they have the size of UTM zone
 17N coordinates (about 623426, 4848821), in the other they begin near zero: relative to the first pose of
-boreas-2020-11-26-13-58, as the data set's guide says. Either way they are metres east, north, up in a tangent plane:
-on the published drives of the first kind, positions and velocities agree to 0.002 degrees and 6e-5 of length, while a
-UTM grid is turned by 1.1 degrees there and shrunk by 2e-4. The map frame is east, north, up with a fixed origin for
-every sequence: MAP_ORIGIN in the first kind, the files' own zero in the second. How one kind lies to the other is
-stated nowhere, so a set does not mix them.
+boreas-2020-11-26-13-58, as the data set's guide says. Either way they are metres east, north, up in a tangent plane: on
+the published drives of the first kind, positions and velocities agree to 0.002 degrees and 6e-5 of length, while a UTM
+grid is turned by 1.1 degrees there and shrunk by 2e-4. The map frame is east, north, up with a fixed origin for every
+sequence: MAP_ORIGIN in the first kind, the files' own zero in the second. The transform between the two kinds is not
+published, so a set does not mix them.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Calibration:
 def read_calibration(folder: Path, camera: bool = True) -> Calibration:
     """Calibration of `calib/`; without `camera` its two files need not be there.
 
-    Raises VprError where a file is missing, torn or no transform.
+    Raises VprError where a file is missing, torn or holds no transform.
     """
     T_base_lidar = invert(T_APPLANIX_BASE) @ _rigid(folder / "T_applanix_lidar.txt")
     if not camera:

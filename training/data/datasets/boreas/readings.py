@@ -1,4 +1,4 @@
-"""The files of a Boreas sequence: pose tables, LiDAR scans, pictures, and which of them are there."""
+"""The files of a Boreas sequence: pose tables, LiDAR scans, pictures, and the stamps of those that exist."""
 
 import csv
 import os
@@ -22,7 +22,8 @@ _NS_OF_DIGITS = {10: 9, 13: 6, 16: 3, 19: 0}  # digits before the decimal point 
 
 
 def stamp_to_ns(text: str) -> int:
-    """Nanoseconds of a UNIX time in seconds, milliseconds, microseconds or nanoseconds, told apart by its digits.
+    """Nanoseconds of a UNIX time in seconds, milliseconds, microseconds or nanoseconds, distinguished by the number of
+    its digits.
 
     Raises ValueError for anything else. (Boreas' tables mostly hold microseconds, some nanoseconds or seconds.)
     """

@@ -22,16 +22,17 @@ TABLE = "pointcloud_locations_interval10.csv"
 
 
 class BoreasSamples(SampleSet):
-    """Sequences as one set: every n-th picture, with the LiDAR scan nearest in time as the car saw it at the picture's.
+    """Sequences as one set: every n-th picture, with the LiDAR scan nearest in time, moved to the picture's time.
 
     A sample's stamp and pose are the picture's (without "camera" in `sensors`: the scan's). Readings without a pose and
     pictures without a scan within `max_gap_s` are left out. All positions are in the map frame of `boreas.calibration`,
     one area. Scans are not corrected for the car's motion while they were taken, as in the published benchmark.
 
-    every: of ten readings a second; 10 is what the published benchmark takes. spacing_m instead: a reading at least so
-    far from the last one taken. reduce: divides both sides of the pictures (8: 306x256). points: as many points at
-    random of each scan, the same ones whenever it is read; None keeps all 200,000. partial: see `BoreasSequence`.
-    Raises VprError, one sentence, for folders that are no or half a sequence, and sequences that share no frame.
+    every: takes every n-th of ten readings a second, 10 in the published benchmark. spacing_m instead: takes a reading
+    at least so far from the last one taken. reduce: divides both sides of the pictures (8: 306x256). points: as many
+    points at random of each scan, the same ones whenever it is read; None keeps all 200,000. partial: see
+    `BoreasSequence`. Raises VprError, one sentence, for folders that are not a sequence or are incomplete, and for
+    sequences that share no frame.
     """
 
     name, cloud_unit = "boreas", METRES
@@ -93,7 +94,7 @@ class BoreasSamples(SampleSet):
         if self._points is not None and len(points) > self._points:
             rng = np.random.default_rng(stamp)
             points = points[np.sort(rng.choice(len(points), self._points, replace=False))]
-        # Through the difference of the poses: their own numbers are too large for single precision.
+        # By the difference of the poses: their coordinates are too large for single precision.
         return transformed(points, invert(self._T[i]) @ self._T_scan[i] @ sequence.T_base_lidar)
 
 

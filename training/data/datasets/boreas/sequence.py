@@ -1,4 +1,4 @@
-"""One sequence of the Boreas data set, as its development kit has it on disk (FORMATS section 2.4), and its splits.
+"""One sequence of the Boreas data set, in the layout of its development kit (FORMATS section 2.4), and its splits.
 
     boreas-YYYY-MM-DD-HH-MM/
       applanix/{camera,lidar}_poses.csv
@@ -53,10 +53,10 @@ SPLITS = {"train": TRAIN, "test": TEST}
 
 
 class BoreasSequence:
-    """A sequence's folder: what was recorded when and where, and the readings themselves when asked for.
+    """A sequence's folder: what was recorded when and where, and the readings themselves on demand.
 
-    Stamps are nanoseconds. `partial` accepts a download of which readings are missing. Raises VprError where the
-    folder is no sequence.
+    Stamps are nanoseconds. `partial` accepts a download of which readings are missing. Raises VprError where the folder
+    is not a sequence.
     """
 
     def __init__(self, folder, partial: bool = False):
@@ -67,11 +67,11 @@ class BoreasSequence:
 
     @property
     def condition(self) -> str:
-        """Weather and light where they are known, else ""."""
+        """Weather and light where they are known, otherwise ""."""
         return CONDITIONS.get(self.name, "")
 
     def has(self, sensor: str) -> bool:
-        """Whether the folder of a sensor ("camera" or "lidar") is there."""
+        """Whether the folder of a sensor ("camera" or "lidar") exists."""
         return (self.folder / sensor).is_dir()
 
     def stamps_ns(self, sensor: str) -> np.ndarray:

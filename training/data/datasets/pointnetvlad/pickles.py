@@ -1,8 +1,8 @@
 """Published pickles (splits, image indices) read as plain data: nothing inside the file is ever imported or called.
 
-A pickle is a program. Here every name it asks for is answered by a stand-in of this module that builds numbers, text,
-containers, numeric arrays or a `TrainingTuple`; any other name ends the reading with a sentence. Arrays are made from
-their bytes by `np.frombuffer`; numpy's own unpickling is not used.
+A pickle is a program. Here every name that it imports resolves to a substitute from this module, which builds numbers,
+text, containers, numeric arrays or a `TrainingTuple`; any other name raises VprError. Arrays are made from their bytes
+by `np.frombuffer`; numpy's own unpickling is not used.
 """
 
 import pickle
@@ -32,11 +32,11 @@ class TrainingTuple:
 
 
 class _RefusedError(Exception):
-    """What the pickle asks for, and is not given."""
+    """The pickle imports a name that has no substitute, or builds an object that is not plain data."""
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: a numeric type and a byte order."""
+    """Substitute for numpy.dtype: a numeric type and a byte order."""
 
     def __init__(self, name="", *_):
         self.name, self.order = str(name), "="
@@ -52,7 +52,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for an array under construction."""
+    """Substitute for an array that is being built."""
 
     def __init__(self, value: np.ndarray | None = None):
         self.value = value
@@ -91,10 +91,10 @@ def _latin1(text, encoding):
 
 
 def _names() -> dict[tuple[str, str], Callable]:
-    """Stand-ins by module and name; made anew for each file, so that a file can change nothing for the next."""
+    """Substitutes by module and name; made for each file, so that one file cannot affect the next."""
 
     class Tuple:
-        """Gathers a TrainingTuple's fields."""
+        """Collects the fields of a TrainingTuple."""
 
         def __setstate__(self, state):
             self.fields = state
@@ -124,7 +124,7 @@ def _names() -> dict[tuple[str, str], Callable]:
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler whose every global is a stand-in."""
+    """An unpickler that resolves every global name to a substitute."""
 
     def __init__(self, stream):
         super().__init__(stream)
@@ -144,7 +144,7 @@ class _Reader(pickle.Unpickler):
 def read_pickle(path: str | Path) -> Any:
     """What a pickle holds, as dict, list, tuple, str, int, float, numeric arrays and TrainingTuple.
 
-    Raises VprError for a file that is missing, torn, no pickle, or asks for anything else.
+    Raises VprError for a file that is missing, torn, not a pickle, or imports anything else.
     """
     path = Path(path)
     try:
@@ -160,12 +160,13 @@ def read_pickle(path: str | Path) -> Any:
         ) from None
     except RecursionError:
         raise VprError(f"{path} is nested too deeply to be a split; take the file from its publisher") from None
-    except Exception as error:  # an unpickler meets torn bytes with every kind of exception
+    except Exception as error:  # an unpickler raises any kind of exception for torn bytes
         raise VprError(f"{path} is torn or no pickle ({type(error).__name__}); fetch it again") from None
 
 
 class _Plain:
-    """Replaces stand-ins by what they stand for; shared parts are looked at once, however often they appear."""
+    """Replaces substitutes by the values that they built; shared parts are processed once, however often they
+    appear."""
 
     def __init__(self, tuple_kind):
         self._tuple_kind, self._seen = tuple_kind, {}
@@ -174,7 +175,7 @@ class _Plain:
         if value is None or isinstance(value, str | int | float | bytes | bytearray):
             return value
         if id(value) not in self._seen:
-            self._seen[id(value)] = self._of(value), value  # the value is kept: ids of dead objects come again
+            self._seen[id(value)] = self._of(value), value  # the value is kept alive: ids of freed objects are reused
         return self._seen[id(value)][0]
 
     def _of(self, value: Any) -> Any:
@@ -185,7 +186,7 @@ class _Plain:
         if isinstance(value, dict):
             return {self(k): self(v) for k, v in value.items()}
         if isinstance(value, list):
-            # Millions of plain integers come as lists: they need no second look one by one.
+            # Lists may hold millions of plain integers, which need no processing one by one.
             return value if all(type(v) is int for v in value) else [self(v) for v in value]
         if isinstance(value, tuple | set):
             return type(value)(self(v) for v in value)

@@ -28,7 +28,7 @@ LAYOUT = {
     ("inhouse_datasets", "train"): ("pointcloud_25m_10", "pointcloud_centroids_10.csv"),
     ("inhouse_datasets", "test"): ("pointcloud_25m_25", "pointcloud_centroids_25.csv"),
 }
-# Northing and easting that `positions_m` are counted from: float32 could not hold UTM values to better than 0.5 m.
+# Northing and easting of the origin of `positions_m`: float32 holds UTM values to 0.5 m only.
 ORIGINS = {"oxford": MAP_ORIGIN[:2], "inhouse_datasets": (363_000.0, 143_000.0)}
 INDEX_NAME = "lidar2image_ndx.pickle"
 
@@ -84,8 +84,8 @@ class PointNetVLAD(SampleSet):
     """Submaps by path as a SampleSet in normalised units; `images` adds the picture of each.
 
     `paths` are relative to `root`; positions (N, 2) are northing, easting, and come from the runs' own tables where
-    they are not given. No headings are known and samples carry no pose. `conditions`: run -> text.
-    Raises VprError for paths of another layout and pictures or an index that are missing.
+    they are not given. The set has no headings and its samples have no pose. `conditions`: run -> text. Raises VprError
+    for paths of another layout and pictures or an index that are missing.
     """
 
     cloud_unit = NORMALISED

@@ -42,7 +42,7 @@ def in_squares(
 def oxford_test_runs(folders: Sequence[str]) -> list[str]:
     """The 23 test runs of the complete Oxford set, by their place in the sorted folders.
 
-    Raises VprError where there are not exactly 45 folders: the published list means others then.
+    Raises VprError where there are not exactly 45 folders: the published list would select other runs.
     """
     if len(folders) != OXFORD_RUNS:
         raise VprError(

@@ -1,8 +1,8 @@
 """PointNetVLAD's submaps from raw scans and poses: 20 m of a push-broom laser as 4096 points (METHODS §6.1).
 
-Which scans, which windows, ground removal, filtering to exactly 4096 points, and the published normalisation. The
-steps are the published ones; what the publication leaves open is decided here and said where it is done. All random
-choices are seeded by the submap's stamp.
+Which scans, which windows, ground removal, filtering to exactly 4096 points, and the published normalisation. The steps
+are the published ones; what the publication leaves open is decided here and noted at the place. All random choices are
+seeded by the submap's stamp.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from vpr_ros.sensors.poses.trajectory import travelled
 
 @dataclass(frozen=True)
 class SubmapConfig:
-    """The published recipe. Training submaps start every 10 m, test submaps every 20 m (`every_m`)."""
+    """The published settings. Training submaps start every 10 m, test submaps every 20 m (`every_m`)."""
 
     length_m: float = 20.0
     every_m: float = 10.0
     step_m: float = 0.025  # a scan is taken after this much travel ...
     step_rad: float = float(np.radians(30))  # ... or this much turning
     points: int = 4096
-    ground_m: float = 0.5  # points this near to the ground plane go
-    ground_tilt_rad: float = float(np.radians(15))  # how far from level a ground plane may be
-    cell_m: float = 1.001  # where the search for the voxel size begins
+    ground_m: float = 0.5  # points at most this far from the ground plane are removed
+    ground_tilt_rad: float = float(np.radians(15))  # largest tilt of a ground plane
+    cell_m: float = 1.001  # first voxel size of the search
     cell_step_m: float = 0.025
     max_jump_m: float = 5.0  # scans further apart do not belong into one submap (a chunk that was not fetched)
 
@@ -152,9 +152,9 @@ def _draw(available: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
 def normalised(points: np.ndarray, spare: np.ndarray, rng: np.random.Generator) -> Submap:
     """Shift, scale and negate points (N, 3) in metres; those that fall outside [-1, 1] are replaced by `spare` ones.
 
-    The published clouds have x forward, y right, z down before the sign is flipped: what a network trained on them
-    sees is x backward, y left, z up, a mirror image. Spare points (M, 3) are metric; where none of them falls inside,
-    the points' own inner ones stand in.
+    The published clouds have x forward, y right, z down before the sign is flipped: networks trained on them get x
+    backward, y left, z up, a mirror image. Spare points (M, 3) are metric; where none of them falls inside, the points'
+    own inner ones are used.
     """
     centroid = points.mean(axis=0)
     spread = np.linalg.norm(points - centroid, axis=1).mean()
@@ -170,7 +170,7 @@ def normalised(points: np.ndarray, spare: np.ndarray, rng: np.random.Generator) 
 def make_submap(points: np.ndarray, seed, config: SubmapConfig | None = None) -> Submap:
     """Normalised submap of metric points (N, 3), x forward, y right, z down; `seed`: integers, e.g. the stamp.
 
-    Raises FrameError where nothing but ground is there.
+    Raises FrameError where the points are nothing but ground.
     """
     config, rng = config or SubmapConfig(), np.random.default_rng(seed)
     above = above_ground(points, config, rng)

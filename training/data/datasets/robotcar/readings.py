@@ -14,7 +14,7 @@ from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training.data.datasets.robotcar.models import T_map_base
 
 US = 1000  # nanoseconds of RobotCar's microsecond
-MISSING_TOLERATED = 0.02  # of a chunk; real traversals lack a picture now and then
+MISSING_TOLERATED = 0.02  # of a chunk; real traversals lack single pictures
 _NAME = re.compile(r"\d{16}")
 _POSE_COLUMNS = ("timestamp", "northing", "easting", "down", "roll", "pitch", "yaw")
 _VELOCITY_COLUMNS = ("velocity_north", "velocity_east", "velocity_down")
@@ -26,7 +26,7 @@ _RANGE_M, _MIN_RANGE_M, _AZIMUTH_RAD, _FIRING_HEIGHT_M = 0.002, 1.0, np.pi / 180
 
 @dataclass(frozen=True)
 class Readings:
-    """Readings of one sensor whose files are there."""
+    """Readings of one sensor whose files exist."""
 
     stamps_us: np.ndarray  # (N,) int64 increasing
     folder: Path

@@ -1,4 +1,4 @@
-"""RobotCar traversals as samples: a picture, and the laser's view of the place in metres in the base frame.
+"""RobotCar traversals as samples: a picture, and a cloud of the place in metres in the base frame.
 
 The clouds are 20 m of the push-broom laser, `lms_front`, around the picture's time, or the nearest Velodyne scan.
 """
@@ -25,7 +25,7 @@ from vpr_ros.training.data.datasets.robotcar.readings import US, is_velodyne
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
 from vpr_ros.training.data.sample import METRES, Sample, SampleSet
 
-PAIRED_S = 0.1  # a Velodyne scan (20 Hz) this far from the picture is still its own
+PAIRED_S = 0.1  # largest time between a picture and its Velodyne scan (20 Hz)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ScanTrack:
         return cls(traversal, lidar, stamps[taken], T[taken])
 
     def points(self, start: int, stop: int, T_map_base: np.ndarray) -> np.ndarray:
-        """Points (N, 3) float64 of the scans [start, stop) as the base at the pose `T_map_base` (4, 4) sees them."""
+        """Points (N, 3) float64 of the scans [start, stop) in the base frame at the pose `T_map_base` (4, 4)."""
         scans = [self.traversal.scan(self.lidar, int(t)) for t in self.stamps_ns[start:stop]]
         return assembled(scans, invert(T_map_base) @ self.T_map_base[start:stop] @ T_base_lidar(self.lidar))
 

@@ -87,8 +87,8 @@ def write_pictures(
     """Write `<images>/<run>/<t>.png` for the 20 pictures nearest in time to each submap and add them to the index
     `<images>/lidar2image_ndx.pickle`; returns how many pictures the run has there.
 
-    Pictures are demosaiced, not undistorted, and a quarter as wide and high (METHODS §4.3). Those that are there
-    already stay; torn ones of the traversal are left out of the index. VprError where a submap is left without any.
+    Pictures are demosaiced, not undistorted, and a quarter as wide and high (METHODS §4.3). Existing ones stay; torn
+    ones of the traversal are left out of the index. VprError where a submap is left without any.
     """
     images, submaps, stamps = Path(images), np.asarray(submap_stamps_us, np.int64), traversal.stamps_ns(camera) // US
     near = stamps[nearest(submaps, stamps, NEAREST)]

@@ -1,4 +1,4 @@
-"""One traversal of the raw Oxford RobotCar data set, as the development kit's layout has it on disk (FORMATS §2.1).
+"""One traversal of the raw Oxford RobotCar data set, in the layout of the development kit (FORMATS §2.1).
 
 YYYY-MM-DD-HH-MM-SS/
   stereo.timestamps  lms_front.timestamps  mono_left.timestamps  velodyne_left.timestamps  ...
@@ -32,9 +32,10 @@ TRAVERSAL = re.compile(r"\d{4}(-\d\d){5}")
 
 
 class Traversal:
-    """A traversal's folder: what was recorded when, and the readings themselves when asked for.
+    """A traversal's folder: what was recorded when, and the readings themselves on demand.
 
-    Raises VprError where the folder is none. Stamps are in nanoseconds outside, microseconds in the file names.
+    Raises VprError where the folder is not a traversal. Stamps are in nanoseconds outside, microseconds in the file
+    names.
     """
 
     def __init__(self, folder, models=None, rtk=None):
@@ -46,7 +47,7 @@ class Traversal:
         self.name = self.folder.resolve().name
 
     def readings(self, sensor: str) -> Readings:
-        """The readings of a sensor whose files are there; VprError as `find_readings`."""
+        """The readings of a sensor whose files exist; VprError as `find_readings`."""
         if sensor not in (*CAMERAS, *LIDARS):
             raise VprError(f"RobotCar has no sensor '{sensor}'; choose {', '.join((*CAMERAS, *LIDARS))}")
         if sensor not in self._readings:
