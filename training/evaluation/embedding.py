@@ -15,13 +15,13 @@ Embedder = Callable[[Sequence[Sample], np.random.Generator], np.ndarray]
 
 
 def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[int], None] | None = None) -> np.ndarray:
-    """Embeddings (N, D) float32 as the model gives them, in the set's order; samples are read batch by batch,
-    and of each only what the model looks at.
+    """Embeddings (N, D) float32 as the model gives them, in the set's order; samples are read batch by batch, and of
+    each only what the model takes.
 
     model: a `Teacher`, a `D2VPR`, anything with `describe_raw(images)`, or a function of samples. Networks run in eval
-    mode on the device they are on, and their mode is given back. Random thinning of clouds is seeded by the batch's
-    place. `progress` gets the number of samples done. VprError for another model, for a sample without what the
-    model sees, and for embeddings that are not finite.
+    mode on the device they are on, and their mode is restored. Random thinning of clouds is seeded by the number of the
+    batch's first sample. `progress` gets the number of samples done. VprError for another model, for a sample without
+    what the model takes, and for embeddings that are not finite.
     """
     if not len(samples):
         raise VprError(f"the sample set {samples.name} is empty: there is nothing to embed.")
@@ -50,7 +50,8 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
 
 
 def embedder_of(model: Any) -> tuple[Embedder, Collection[str]]:
-    """What turns a batch of samples into (B, D) embeddings, and what of a sample it looks at, by the model's kind."""
+    """The function from a batch of samples to embeddings (B, D), and which parts of a sample it takes, by the model's
+    type."""
     if isinstance(model, Teacher):
         return (lambda samples, rng: _teacher(model, samples, rng)), model.inputs.sees
     if isinstance(model, D2VPR):

@@ -81,11 +81,11 @@ def evaluate_model(
     progress: Callable[[int], None] | None = None,
     name: str = "",
 ) -> ModelEvaluation:
-    """Embed all samples and let every run (drive) of an area ask every other one.
+    """Embed all samples and search every run (drive) of an area in every other one.
 
     model: see `embed`. `measure`: "euclidean" on the embeddings as they are (MinkLoc++), "cosine" (DistilVPR) or "l1";
-    queries (N,) bool: who may ask. A `reduction` is applied first, its rows brought to unit length unless `renormalise`
-    is False; it is refused if it was fitted on any of these samples. VprError as `embed` and `run_pairs`.
+    queries (N,) bool: which samples are queries. A `reduction` is applied first, its rows brought to unit length unless
+    `renormalise` is False; it is refused if it was fitted on any of these samples. VprError as `embed` and `run_pairs`.
     """
     if reduction is not None:
         reduction.refuse(sample_keys(samples), f"the sample set {samples.name}")
@@ -120,7 +120,7 @@ def fit_on_samples(
     batch: int = 32,
     progress: Callable[[int], None] | None = None,
 ) -> Reduction:
-    """PCA of a model's embeddings of training samples; remembers them, so that testing on them is refused."""
+    """PCA of a model's embeddings of training samples; it records their keys, so that testing on them is refused."""
     found = embed(model, training, batch, progress)
     return fit_reduction(TrainingDescriptors(training.name, found, sample_keys(training)), dim, whiten)
 

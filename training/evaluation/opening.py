@@ -1,4 +1,4 @@
-"""Folders of drives as one sample set, by what lies in them."""
+"""Folders of drives as one sample set, opened by their content."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Single-frame retrieval among the samples of a set: which conditions recognise which."""
+"""Single-frame retrieval among the samples of a set, by condition."""
 
 import numpy as np
 
@@ -16,9 +16,9 @@ def recall_by_condition(
 ) -> dict[str, float]:
     """Recall@1 within a city, by the query drive's condition: reference drive against each other drive.
 
-    The reference is each city's first drive, or its first drive of condition `reference`. Queries without a true
-    match count for nothing; where headings are not known, none are compared. Keys: the conditions and "all", their
-    plain mean over queries.
+    The reference is each city's first drive, or its first drive of condition `reference`. Queries without a true match
+    are not counted; where headings are not known, none are compared. Keys: the conditions and "all", their plain mean
+    over queries.
     """
     hits: dict[str, list[bool]] = {}
     for city in np.unique(samples.areas):

@@ -73,7 +73,7 @@ def _csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
 
 
 def _plain(value):
-    """Values as JSON has them: a share of nothing, NaN, is null."""
+    """Values for JSON: NaN, the share of an empty set, becomes null."""
     if isinstance(value, dict):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

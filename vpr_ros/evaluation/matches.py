@@ -1,4 +1,4 @@
-"""What localisation answered, frame by frame: matches.jsonl, matches.csv and run.json."""
+"""Results of localisation, frame by frame: matches.jsonl, matches.csv and run.json."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ class MatchRecord:
 
     @classmethod
     def from_recognition(cls, recognition: Recognition) -> "MatchRecord":
-        """What the file keeps of an answer.
+        """The record of an answer.
 
         Raises VprError for a status outside STATUSES, a probability that is not finite, or an accepted answer
         without a place.
@@ -91,7 +91,7 @@ class MatchRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "MatchRecord":
-        """Inverse of `to_dict`; the keyframe of an answer that was not accepted is left to `best`.
+        """Inverse of `to_dict`; an answer that was not accepted has its keyframe in `best` only.
 
         Raises VprError for missing fields and values of the wrong kind.
         """

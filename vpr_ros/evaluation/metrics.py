@@ -1,4 +1,4 @@
-"""The figures of place recognition. Shares are fractions in 0..1; a share of nothing is NaN, never a crash.
+"""The figures of place recognition. Shares are fractions in 0..1; the share of an empty set is NaN.
 
 Ties are resolved against the method: of equally similar keyframes the wrong ones come first, and frames of equal
 probability are accepted together, so that no figure depends on the order of the input.
@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-RecallMode = Literal["skip", "miss"]  # what becomes of queries without a right answer
+RecallMode = Literal["skip", "miss"]  # queries without a right answer: left out, or counted as failures
 
 
 def pad_rows(rows: Sequence[Sequence], fill, dtype) -> np.ndarray:
@@ -62,7 +62,7 @@ def recall_at(
     """Recall@N for every N: the share of queries whose first right keyframe has rank <= N.
 
     ranks (Q,) from `hit_ranks`, has_positive (Q,) bool. Mode "skip" leaves out queries without a right answer (RobotCar
-    protocol, and ours), "miss" counts them as failures (protocol of the large image sets).
+    protocol, and the default), "miss" counts them as failures (protocol of the large image sets).
     """
     ranks, has_positive = np.asarray(ranks), np.asarray(has_positive, bool)
     if mode not in ("skip", "miss"):
@@ -127,7 +127,7 @@ def recall_at_precision(curve: PrecisionRecall, target: float = 1.0) -> tuple[fl
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far stated probabilities can be believed: bins of equal width over 0..1 (NaN in empty bins)."""
+    """Agreement of stated probabilities with outcomes: bins of equal width over 0..1 (NaN in empty bins)."""
 
     edges: np.ndarray
     counts: np.ndarray

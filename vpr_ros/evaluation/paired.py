@@ -1,10 +1,10 @@
 """Is one model better than another? Paired differences over test areas, with an interval and a permutation test.
 
 The unit is the area (a test city): frames and run pairs of one area share its streets and are not independent. Areas
-are few, so two things are done that matter then. The bootstrap interval is the *expanded* percentile interval
-(Hesterberg, The American Statistician 2015): of five areas the plain one, called 95 %, holds the truth 84 % of the
-time, the expanded one 92 %; from eight areas on it is 95 %. And the test is exact: of n areas no p below 2^(1-n) can be
-had, 0.06 with five, however large the difference.
+are few, which has two consequences. The bootstrap interval is the *expanded* percentile interval (Hesterberg, The
+American Statistician 2015): for five areas the plain one with the nominal 95 % contains the true value in 84 % of
+cases, the expanded one in 92 %; from eight areas on it is 95 %. And the test is exact: with n areas p is at least
+2^(1-n), 0.06 with five, however large the difference.
 """
 
 import itertools
@@ -54,7 +54,7 @@ def paired_difference(
     """Mean difference of two models over the areas that both were measured in.
 
     Each model: area -> figure (`PairRecalls.per_area`), or one such mapping per training seed, averaged within an area
-    first, so that the interval speaks about new areas for these trained networks. All resamples and all sign flips are
+    first, so that the interval is about new areas for these trained networks. All resamples and all sign flips are
     enumerated where they are few, else drawn by `seed`. VprError for fewer than five areas, areas that differ, or
     figures that are not finite.
     """

@@ -1,4 +1,4 @@
-"""Exact search: distances between descriptors, and the rank of the first right answer, ties against the method.
+"""Exact search: distances between descriptors, and the rank of the first right answer; ties count against the method.
 
 The measure is part of a protocol: on the same embeddings, Euclidean distance of raw rows and cosine rank differently
 (by 20 points on made-up data, METHODS §3.7), so every figure says which one it used.
@@ -19,9 +19,9 @@ MEASURES: dict[Measure, str] = {
     "l1": "L1 distance of raw embeddings",
 }
 # Rows that are equal come out of a matrix product with distances that differ in the last bits: what lies this near,
-# relative to the squared lengths, is a tie. Far below what single-precision embeddings resolve.
+# relative to the squared lengths, is a tie. This is far below the resolution of single-precision embeddings.
 TIE = 1e-12
-HEADING_TOLERANCE_RAD = 1e-9  # a turn of exactly the limit still counts, whatever its last bits
+HEADING_TOLERANCE_RAD = 1e-9  # a turn of exactly the limit counts, whatever its rounding
 
 
 def checked(embeddings: np.ndarray, what: str = "the embeddings") -> np.ndarray:
@@ -36,7 +36,7 @@ def checked(embeddings: np.ndarray, what: str = "the embeddings") -> np.ndarray:
 
 
 def measure_named(name: str) -> Measure:
-    """The measure of that name; VprError names all."""
+    """The measure of that name; VprError, which lists all names, for another one."""
     for measure in MEASURES:
         if measure == name:
             return measure
@@ -72,7 +72,7 @@ def distances(
 
 
 def best_distances(found: np.ndarray, measure: Measure) -> np.ndarray:
-    """Distance (Q,) of each query's nearest row, as the measure is known by: Euclidean ones with their root."""
+    """Distance (Q,) of each query's nearest row, in the usual form of the measure: Euclidean ones with their root."""
     best = found.min(axis=1)
     return np.sqrt(best) if measure == "euclidean" else best
 
@@ -110,8 +110,8 @@ def near(
     database_heading: np.ndarray | None = None,
     heading_rad: float | None = None,
 ) -> np.ndarray:
-    """(Q, K) bool: positions (N, 2) within `radius_m` of each other, inclusive, and looking the same way within
-    `heading_rad` where it is given. NaN is far from everything."""
+    """(Q, K) bool: positions (N, 2) within `radius_m` of each other, inclusive, and with headings at most `heading_rad`
+    apart where it is given. NaN is far from everything."""
     result = mask_of(rows_within(database_xy, query_xy, radius_m), len(database_xy))
     if heading_rad is not None:
         if query_heading is None or database_heading is None:

@@ -1,4 +1,4 @@
-"""One run against its ground truth: every headline figure, and what became of each frame."""
+"""One run against its ground truth: all headline figures, and the outcome of each frame."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from vpr_ros.evaluation.truth import Truth
 
 RECALL_NS = (1, 5, 10, 25)
 
-# What can become of a frame. Order matters: later ones are drawn on top.
+# Outcomes of a frame, in the order of drawing: later ones are on top.
 Outcome = Literal["no_truth", "correct_unknown", "missed", "correct", "wrong", "false_accept"]
 CORRECT_UNKNOWN: Outcome = "correct_unknown"  # off the map, not accepted
 MISSED: Outcome = "missed"  # on the map, not accepted
 CORRECT: Outcome = "correct"  # accepted, right place
 WRONG: Outcome = "wrong"  # on the map, accepted, wrong place
-FALSE_ACCEPT: Outcome = "false_accept"  # off the map, accepted all the same
+FALSE_ACCEPT: Outcome = "false_accept"  # off the map, accepted
 NO_TRUTH: Outcome = "no_truth"
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -91,8 +91,8 @@ def evaluate(
 ) -> Evaluation:
     """Compare a run with its ground truth, record i with query i of `truth`.
 
-    `mode` says what becomes of queries without a right answer in Recall@N (see metrics.recall_at). Raises VprError if
-    the numbers of records and queries differ.
+    `mode`: how queries without a right answer are counted in Recall@N (see metrics.recall_at). Raises VprError if the
+    numbers of records and queries differ.
     """
     if len(records) != len(truth):
         raise VprError(f"{len(records)} match records but truth of {len(truth)} queries: they must belong together")
@@ -152,7 +152,7 @@ def evaluate(
 
 
 def _longest_gap_s(stamps_ns: Sequence[int], outcomes: np.ndarray) -> float:
-    """Longest time without a right accepted match, counted anew whenever the robot comes back onto the map."""
+    """Longest time without a right accepted match, counted from zero whenever the robot comes back onto the map."""
     longest, since = float("nan"), None
     for stamp, outcome in zip(stamps_ns, outcomes, strict=True):
         if outcome in (CORRECT_UNKNOWN, FALSE_ACCEPT, NO_TRUTH):

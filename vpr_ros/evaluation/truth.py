@@ -1,8 +1,8 @@
 """Ground truth: which keyframes show the place of a query, from poses, from pairs, or from file names.
 
-There are three kinds of query. *On the map*: at least one keyframe shows its place. *Off the map*: it is known
-that none does, so that every acceptance is wrong. *Without truth*: it is not known (no pose at that time, not listed);
-such queries enter no figure.
+There are three kinds of query. *On the map*: at least one keyframe shows its place. *Off the map*: it is known that
+none does, so that every acceptance is wrong. *Without truth*: it is not known (no pose at that time, not listed); such
+queries are left out of all figures.
 """
 
 import re
@@ -28,7 +28,7 @@ class Truth:
     positives: tuple[np.ndarray, ...]
     known: np.ndarray
     keyframe_ids: np.ndarray
-    rule: str  # one sentence for the report: when does a match count as right
+    rule: str  # one sentence for the report: when a match counts as right
     query_xy: np.ndarray | None = None
     keyframe_xy: np.ndarray | None = None
 
@@ -61,10 +61,11 @@ def truth_from_poses(
     radius_m: float = 10.0,
     max_heading_deg: float | None = None,
 ) -> Truth:
-    """Keyframes within `radius_m` (inclusive) of the query's true position and, if asked, of similar heading.
+    """Keyframes within `radius_m` (inclusive) of the query's true position and, with `max_heading_deg`, of similar
+    heading.
 
     Poses (Q, 4, 4) and (K, 4, 4) are in one frame with z up; rows with NaN have no truth. Distance is in the plane,
-    because the height of satellite positions is worse than a street is high.
+    because satellite positions are less accurate in height.
     """
     query_poses, keyframe_poses = np.asarray(query_poses, float), np.asarray(keyframe_poses, float)
     ids = np.asarray(keyframe_ids, dtype=np.int64)
@@ -93,7 +94,7 @@ def truth_from_poses(
 def truth_from_frames(
     query_numbers: np.ndarray, keyframe_ids: np.ndarray, keyframe_numbers: np.ndarray, tolerance: int
 ) -> Truth:
-    """Two drives recorded in step: right when the frame numbers differ by at most `tolerance`."""
+    """Two synchronous drives: right when the frame numbers differ by at most `tolerance`."""
     queries, numbers = np.asarray(query_numbers, np.int64), np.asarray(keyframe_numbers, np.int64)
     ids = np.asarray(keyframe_ids, dtype=np.int64)
     if tolerance < 0:

@@ -1,4 +1,4 @@
-"""The file `meta.json` of a recorded set: its drives, and what they may share."""
+"""The file `meta.json` of a recorded set: its drives, and which of them may share a city."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ PoseKind = Literal["map", "odometry"]  # poses in the map frame, or in the drive
 
 
 class DriveEntry(TypedDict):
-    """One drive, as `meta.json` has it."""
+    """One drive in `meta.json`."""
 
     name: str
     city: str
@@ -26,7 +26,7 @@ class DriveEntry(TypedDict):
 class RecordedMeta:
     """The drives of a recorded set in memory, and their file.
 
-    VprError for a folder that holds something else, and with `explain` for a file that cannot be written.
+    VprError for a folder with other content, and with `explain` for a file that cannot be written.
     """
 
     def __init__(self, folder: Path, explain: Callable[[OSError], VprError]):

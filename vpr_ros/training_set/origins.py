@@ -1,4 +1,4 @@
-"""The origins of GNSS poses in a training set: all drives of a city have to stand in one frame."""
+"""The origins of GNSS poses in a training set: all drives of a city use one frame."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ Datum = tuple[float, float, float]  # latitude, longitude in degrees, altitude i
 
 
 class Origins:
-    """The origin of one city's poses, as a set's folder records it.
+    """The origin of one city's poses, recorded in the set's folder.
 
     A bag with satellite fixes has poses relative to its first fix unless another origin is given. The first such
     drive of a city writes its origin here, and every later one is read with it. Poses in the map frame that do not
@@ -37,7 +37,7 @@ class Origins:
         return self._all.get(self._city)
 
     def check(self, datum: Datum | None) -> None:
-        """VprError unless poses with this origin (None: not from fixes) may stand beside the city's others."""
+        """VprError unless poses with this origin (None: not from fixes) may be stored with the city's others."""
         if datum is None and self.datum is not None:
             raise VprError(
                 f"city '{self._city}' of {self._folder} has poses from satellite fixes, and this bag's come "
@@ -50,7 +50,7 @@ class Origins:
             )
 
     def keep(self, datum: Datum | None) -> None:
-        """Note the origin of the city's first drive with fixes."""
+        """Record the origin of the city's first drive with fixes."""
         if datum is None or self.datum is not None:
             return
         self._all[self._city] = _datum(datum)

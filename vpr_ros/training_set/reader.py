@@ -29,7 +29,7 @@ class FrameTable:
 
     @property
     def areas(self) -> np.ndarray:
-        """The cities, under the name that every sample set has for what shares one metric frame."""
+        """The cities, under the name that all sample sets use for samples that share one metric frame."""
         return self.cities
 
     def select(self, rows: np.ndarray) -> "FrameTable":

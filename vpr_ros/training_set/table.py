@@ -1,4 +1,4 @@
-"""The table `frames.csv` of a set that is being recorded: locked, appended row by row, and mended when opened."""
+"""The table `frames.csv` of a set that is being recorded: locked, appended row by row, and repaired when opened."""
 
 import csv
 import fcntl
@@ -15,7 +15,7 @@ class RowTable:
     """The open table of one folder, which no other program can open for writing until it is closed.
 
     Opening drops a torn last row and rows at the end whose files are missing or empty, and writes the header of a new
-    table. VprError where another program has it; OSError where it cannot be written.
+    table. VprError where another program has it open; OSError where it cannot be written.
     """
 
     def __init__(self, folder: Path):
@@ -35,7 +35,7 @@ class RowTable:
             raise
 
     def append(self, row: Iterable[str | int]) -> None:
-        """Write one row; after an OSError the table is as before."""
+        """Write one row; after an OSError the table is unchanged."""
         text = io.StringIO()
         csv.writer(text).writerow(row)
         data = text.getvalue().encode()
@@ -48,7 +48,7 @@ class RowTable:
         self._length += len(data)
 
     def sync(self) -> None:
-        """Make the rows survive a power cut."""
+        """Flush the rows to the disk, so that they survive a power cut."""
         os.fsync(self._file)
 
     def close(self) -> None:
@@ -57,7 +57,7 @@ class RowTable:
 
 
 def _length_of_whole_rows(table: Path) -> int:
-    """Bytes of the table up to its last row that is whole and whose files are there."""
+    """Bytes of the table up to its last row that is whole and whose files exist."""
     lines = table.read_bytes().split(b"\n")[:-1]  # what follows the last line's end is torn
     while lines:
         row = next(csv.reader([lines[-1].decode("utf-8", "replace")]), [])

@@ -72,15 +72,15 @@ class TrainingSetWriter:
             "camera": None,
             "source": source,
         }
-        self._listed = False  # whether the drive stands in meta.json, which it does from its first frame on
+        self._listed = False  # whether the drive is listed in meta.json, from its first frame on
 
     def add(
         self, stamp_ns: int, image: np.ndarray, T: np.ndarray, cloud: np.ndarray | None = None, poses: PoseKind = "map"
     ) -> int:
         """Write a frame and return its number in the drive.
 
-        image (H, W, 3) uint8 RGB; T (4, 4) the base's pose; cloud (N, 3) in the base frame in metres; `poses`: what
-        T is a pose in, "map" or "odometry", the same for a whole drive. After a VprError the set is as before.
+        image (H, W, 3) uint8 RGB; T (4, 4) the base's pose; cloud (N, 3) in the base frame in metres; `poses`: what T
+        is a pose in, "map" or "odometry", the same for a whole drive. After a VprError the set is unchanged.
         """
         if self._table is None:
             raise VprError(f"training set {self.folder} is closed")
@@ -105,7 +105,7 @@ class TrainingSetWriter:
         return number
 
     def set_camera(self, camera: Camera) -> None:
-        """Note the drive's camera in meta.json: intrinsics of the images as they came, before any shrinking."""
+        """Record the drive's camera in meta.json: intrinsics of the images as they came, before any shrinking."""
         intrinsics = {
             "K": np.asarray(camera.K).tolist(),
             "width": camera.width,

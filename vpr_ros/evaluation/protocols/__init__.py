@@ -1,1 +1,1 @@
-"""Published evaluation protocols: image folders, image sets, and runs that ask one another."""
+"""Published evaluation protocols: image folders, image sets, and pairs of runs."""

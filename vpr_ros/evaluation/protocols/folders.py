@@ -1,4 +1,4 @@
-"""Recall@N of two image folders: no bag, no map, no filter; one image asks, the other folder answers."""
+"""Recall@N of two image folders: every query image is searched in the database folder, without bag, map or filter."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,9 +31,10 @@ class Describes(Protocol):
 
 
 class PixelBaseline:
-    """No learning at all: a small grey picture, each patch brought to mean 0 and deviation 1, compared by cosine.
+    """A descriptor without learning: a small grey picture, each patch brought to mean 0 and deviation 1, for the
+    cosine.
 
-    The patch normalisation is that of SeqSLAM (Milford and Wyeth, ICRA 2012); it is what a network must beat.
+    The patch normalisation is that of SeqSLAM (Milford and Wyeth, ICRA 2012); it is the baseline for networks.
     """
 
     name = "pixels"
@@ -53,7 +54,7 @@ class PixelBaseline:
             grey[i] = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (w, h), interpolation=cv2.INTER_AREA)
         patches = grey.reshape(len(images), h // p, p, w // p, p)
         centred = patches - patches.mean(axis=(2, 4), keepdims=True)
-        # One grey level added: a patch of plain sky must not be blown up to full contrast.
+        # One grey level is added so that a patch of plain sky is not amplified to full contrast.
         normal = (centred / (patches.std(axis=(2, 4), keepdims=True) + 1.0)).reshape(len(images), -1)
         norm = np.linalg.norm(normal, axis=1, keepdims=True)
         return (normal / np.where(norm > 0, norm, 1.0)).astype(np.float16)
@@ -73,7 +74,8 @@ class FolderConfig:
 
     @classmethod
     def of_set(cls, name: str, **options) -> "FolderConfig":
-        """The protocol of a public image set: its rule, Recall@1/5/10, queries without a right answer as it says."""
+        """The protocol of a public image set: its rule, Recall@1/5/10, and its treatment of queries without a right
+        answer."""
         return cls(image_set=name, ns=image_sets.NS, mode=image_sets.image_set(name).mode, **options)
 
 

@@ -49,7 +49,7 @@ class ImageProtocol:
         """What is compared of a student's extractor: as on a robot, or as the papers do, or through a fitted PCA.
 
         On a robot, and with `reduction` alone, rows are of unit length after the projection; under the paper's protocol
-        they are left as they are.
+        they are not normalised.
         """
         if reduction is None and not self.paper:
             return extractor
@@ -62,7 +62,7 @@ class ImageProtocol:
         )
 
     def statement(self, extractor: Any, reduction: Reduction | None) -> str:
-        """In words, what the figures of `extractor` compare."""
+        """A sentence on what the figures of `extractor` compare."""
         own = extractor.projection
         if reduction is not None:
             reduced = str(reduction)

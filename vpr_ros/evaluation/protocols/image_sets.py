@@ -1,8 +1,9 @@
-"""The public image sets: what counts as right in each, and what becomes of queries without a right answer.
+"""The public image sets: what counts as right in each, and how queries without a right answer are counted.
 
 Layout: images in two folders, by the file names of METHODS §1.9 (`@easting@northing@zone@letter@latitude@longitude@
 pano@tile@heading@…@.jpg`). The published networks count a query without positives as a miss, in every set. Sets that
-are pairs or a train ride have mock coordinates in that scheme; folders of plain file names go by name or frame number.
+are pairs or a train ride have made-up coordinates in that scheme; folders of plain file names are matched by name or
+frame number.
 """
 
 from collections.abc import Sequence
@@ -16,12 +17,13 @@ from vpr_ros.evaluation.metrics import RecallMode
 from vpr_ros.evaluation.truth import Truth, frame_numbers, truth_from_frames, truth_from_names, truth_from_utm
 
 NS = (1, 5, 10)
-METRES_PER_FRAME = 25 / 10.5  # Nordland's mock northings: within 25 m means at most 10 frames
+METRES_PER_FRAME = 25 / 10.5  # Nordland's made-up northings: within 25 m means at most 10 frames
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """One set. `frames`: a ride in step, right within so many frames; `pairs`: query i belongs to reference i alone."""
+    """One set. `frames`: two synchronous rides, right within so many frames; `pairs`: query i belongs to reference i
+    alone."""
 
     title: str
     database: int  # published number of images
@@ -37,7 +39,7 @@ IMAGE_SETS = {
     "pitts30k": ImageSet("Pitts30k test", 10_000, 6_816),
     "pitts250k": ImageSet("Pitts250k test", 83_952, 8_280),
     "msls-val": ImageSet("MSLS val (Copenhagen, San Francisco)", 18_871, 740),
-    # The 40 degrees stand in the papers; the code of the published figures leaves them out. The set's official script
+    # The papers name the 40 degrees; the code of the published figures leaves them out. The set's official script
     # ignores queries that nothing answers.
     "msls-val-40deg": ImageSet("MSLS val with headings", 18_871, 740, max_heading_deg=40.0, mode="skip"),
     "nordland": ImageSet("Nordland, ±10 frames (summer database, winter queries)", 27_592, 27_592, frames=10),
@@ -49,7 +51,7 @@ IMAGE_SETS = {
 
 
 def image_set(name: str) -> ImageSet:
-    """The set of that name; VprError names all."""
+    """The set of that name; VprError, which lists all names, for another one."""
     try:
         return IMAGE_SETS[name]
     except KeyError:
@@ -59,7 +61,7 @@ def image_set(name: str) -> ImageSet:
 def truth_of_set(name: str, query_names: Sequence[str], database_names: Sequence[str]) -> Truth:
     """Right answers by the rule of set `name`; ids are rows of `database_names`.
 
-    VprError where the file names carry neither coordinates nor what the set can do without them.
+    VprError where the file names have neither coordinates nor what replaces them in this set.
     """
     rule = image_set(name)
     placed = {PurePath(n).name.count("@") >= 2 for n in (*query_names, *database_names)}

@@ -1,7 +1,7 @@
-"""PCA for an evaluation, fitted on training images; what it saw is remembered, and testing on that is refused.
+"""PCA for an evaluation, fitted on training images; it records these images, and testing on them is refused.
 
-The published figures of METHODS §1.9 come from a PCA that was fitted on the test images too; such a figure says less
-than it seems to, and cannot be made here.
+The published figures of METHODS §1.9 come from a PCA that was fitted on the test images too; such figures are too high,
+and this module does not produce them.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ MOST_SAMPLES = 2**14  # of the published fit
 
 @dataclass(frozen=True)
 class TrainingDescriptors:
-    """Raw descriptors (N, K) of training images, the set's name, and one key per image: what tells it from others."""
+    """Raw descriptors (N, K) of training images, the set's name, and one key per image, which identifies it."""
 
     name: str
     descriptors: np.ndarray = field(repr=False)

@@ -1,4 +1,4 @@
-"""AR@N and AR@1 %: every run asks every other one (METHODS §6.2; PointNetVLAD, CVPR 2018, section 6).
+"""AR@N and AR@1 %: every run is searched in every other one (METHODS §6.2; PointNetVLAD, CVPR 2018, section 6).
 
 For every ordered pair (database run, query run) of one area, queries without a true match in the database run are
 skipped; Recall@N is the share of the others whose N nearest database frames hold a true match; AR@N is its plain mean
@@ -32,7 +32,8 @@ class Run:
 
 @dataclass(frozen=True)
 class PairResult:
-    """One query run asked one database run. ranks (Q,): of the first true match, 0 where none exists (skipped)."""
+    """Result of one query run in one database run. ranks (Q,): of the first true match, 0 where none exists
+    (skipped)."""
 
     area: str
     database_run: str
@@ -219,9 +220,10 @@ def run_pairs(
     """Every ordered pair of runs of one area; a match is right within `radius_m` of the query (inclusive).
 
     embeddings (N, D); positions_m (N, 2) in one frame per area; runs, areas, conditions (N,) names (a run belongs to
-    one area); headings_rad (N,) with `heading_rad` asks for the same direction too; queries (N,) bool: who may ask
-    (frames inside the test squares), all by default. The database of a run is all of its frames. VprError for columns
-    of different lengths, an area with fewer than two runs, or a test in which no query has a true match.
+    one area); headings_rad (N,) with `heading_rad` also limits the difference of direction; queries (N,) bool: which
+    frames are queries (those inside the test squares), all by default. The database of a run is all of its frames.
+    VprError for columns of different lengths, an area with fewer than two runs, or a test in which no query has a true
+    match.
     """
     columns = FrameColumns.checked(embeddings, positions_m, runs, areas, conditions, radius_m)
     count = len(columns.runs)

@@ -1,4 +1,4 @@
-"""A model across conditions in one picture: who recognises whom, AR@N, and precision against recall."""
+"""A model across conditions in one picture: AR@1 by pair of conditions, AR@N, and precision against recall."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from vpr_ros.evaluation.metrics import average_precision
 from vpr_ros.evaluation.protocols.run_pairs import DEPTH, PairRecalls
 from vpr_ros.evaluation.report.drawing import Picture, picture
 
-LINES = 6  # conditions with a line of their own; more cannot be told from each other on a page
+LINES = 6  # conditions with a line of their own; more cannot be distinguished on a page
 
 
 def conditions_picture(recalls: PairRecalls, title: str) -> Picture:

@@ -1,4 +1,4 @@
-"""How good: precision and recall, reliability, Recall@N and position error."""
+"""Diagrams of quality: precision and recall, reliability, Recall@N and position error."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full:
         recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[:1], curve.precision)
         axes.plot(recall, precision, color=theme.blue, linewidth=2, drawstyle="steps-pre")
         lowest = float(np.nanmin(precision)) if len(precision) and np.isfinite(precision).any() else 0.0
-        # A good run lives above 0.9; the axis follows it down in steps so that two reports stay comparable.
+        # A good run is above 0.9; for others the axis extends downwards in steps, so that two reports stay comparable.
         floor = next((f for f in (0.9, 0.5) if lowest >= f + 0.02), 0.0)
         axes.fill_between(recall, floor, precision, step="pre", color=theme.blue, alpha=0.12, linewidth=0)
         if full[1] is not None:
@@ -45,7 +45,7 @@ def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full:
 
 
 def reliability_plot(bins: Reliability) -> Picture:
-    """Share of right answers against the stated probability, with 95 % intervals; below, how often each was said."""
+    """Share of right answers against the stated probability, with 95 % intervals; below, how often each was stated."""
 
     def draw(figure, theme: Theme) -> None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])

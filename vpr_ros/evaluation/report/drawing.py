@@ -34,7 +34,7 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawing: PNG bytes for a light and for a dark page, its size in CSS pixels, and its words."""
+    """One drawing: PNG bytes for a light and for a dark page, its size in CSS pixels, and its text alternative."""
 
     light: bytes
     dark: bytes
@@ -72,7 +72,7 @@ def picture(draw: Callable, size_in: tuple[float, float], alt: str) -> Picture:
             "legend.frameon": False,
             "legend.fontsize": 9,
         }
-        # A figure of our own, never pyplot: nothing global changes, and it works on any thread without a display.
+        # A separate figure, not pyplot: no global state changes, and it works on any thread without a display.
         with matplotlib.rc_context(style):
             figure = Figure(figsize=size_in, dpi=DPI, layout="constrained")
             FigureCanvasAgg(figure)

@@ -1,4 +1,4 @@
-"""Which matches the report shows as pictures, and what it says under them."""
+"""The matches that the report shows as pictures, and their captions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ def choose_examples(
     """At most `count` best and worst answers, spread over the drive.
 
     Best: right and most probable, the least similar pictures first. Worst: wrong acceptances by probability, then
-    on-map frames without an answer, those whose place was ranked last first. Without ground truth: the surest answers,
-    and the least sure accepted or rejected ones.
+    on-map frames without an answer, those whose place was ranked last first. Without ground truth: the most probable
+    answers, and the least probable accepted or rejected ones.
     """
     rows = np.arange(len(records))
     p = np.array([r.best.probability if r.best else -1.0 for r in records])
     s = np.array([r.best.similarity if r.best else -1.0 for r in records])
     accepted = np.array([r.accepted for r in records], dtype=bool)
     min_gap = max(1, len(records) // (4 * max(count, 1)))
-    sure = np.lexsort((s, -np.round(p, 2)))  # rounded: among equally sure answers the hardest is worth seeing
+    sure = np.lexsort((s, -np.round(p, 2)))  # rounded: among equally probable answers the least similar come first
     if truth is None or evaluation is None:
         best = _spread(sure[accepted[sure]], count, min_gap)
         doubtful = np.lexsort((p, ~accepted))

@@ -1,4 +1,4 @@
-"""What stands on a page of the report, as data; each kind of block names the template that writes it."""
+"""The content of a page of the report, as data; each kind of block names the template that writes it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +65,7 @@ class Figures:
 
     @classmethod
     def centred(cls, items: Sequence[Figure]) -> "Figures":
-        """The figures, with the last one centred where it would stand alone in its row."""
+        """The figures, with the last one centred where it is alone in its row."""
         alone = sum(not figure.wide for figure in items) % 2 == 1
         return cls([*items[:-1], replace(items[-1], wide=True)] if alone else items)
 
@@ -121,7 +121,7 @@ Block: TypeAlias = Cards | Bar | Figure | Figures | Table | Gallery | Facts
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks under a heading; without a title the blocks stand alone."""
+    """Blocks under a heading; without a title the blocks have no heading."""
 
     title: str
     intro: str

@@ -1,4 +1,4 @@
-"""Where and when: the drive from above, query against map, and the run over time."""
+"""Diagrams of place and time: the drive from above, query against map, and the run over time."""
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def _map_size(*clouds: np.ndarray | None) -> tuple[float, float]:
 def trajectory_plot(
     keyframe_xy: np.ndarray, query_xy: np.ndarray, matched_xy: np.ndarray, outcomes: np.ndarray
 ) -> Picture:
-    """True query positions (Q, 2) coloured by what became of them, over the map (K, 2); lines lead to `matched_xy`."""
+    """True query positions (Q, 2) coloured by their outcome, over the map (K, 2); lines lead to `matched_xy`."""
 
     def draw(figure, theme: Theme) -> None:
         from matplotlib.collections import LineCollection
@@ -84,8 +84,8 @@ def probability_trajectory_plot(keyframe_xy: np.ndarray, matched_xy: np.ndarray,
         axes = figure.add_subplot()
         _map_track(axes, theme, keyframe_xy)
         rows = np.isfinite(matched_xy).all(1)
-        order = np.argsort(probability[rows])[::-1]  # doubtful ones on top, where they are seen
-        # The scale starts at the tenth below the least sure answer: all accepted ones are far from 0.
+        order = np.argsort(probability[rows])[::-1]  # the least probable are drawn last, on top
+        # The scale starts at the tenth below the least probable answer: all accepted ones are far from 0.
         lowest = np.floor(10 * probability[rows].min()) / 10 if rows.any() else 0.0
         dots = axes.scatter(
             *matched_xy[rows][order].T,

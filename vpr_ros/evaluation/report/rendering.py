@@ -1,4 +1,4 @@
-"""A page as HTML that needs nothing but itself: style sheet and pictures are inside, and there are no scripts."""
+"""A page as self-contained HTML: style sheet and pictures are inside, and there are no scripts."""
 
 import base64
 import math
@@ -32,7 +32,7 @@ def _environment() -> Environment:
 
 
 def data_uri(data: bytes) -> str:
-    """A JPEG or PNG as the address of itself."""
+    """A JPEG or PNG as a data URL."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 

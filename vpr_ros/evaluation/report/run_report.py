@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that opens anywhere, with or without ground truth."""
+"""The report of a run: one self-contained HTML file, with or without ground truth."""
 
 import json
 import re

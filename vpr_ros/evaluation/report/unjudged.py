@@ -1,4 +1,4 @@
-"""The part of the report for a run without ground truth: what was answered, how surely, and where."""
+"""The part of the report for a run without ground truth: the answers, their probabilities and places."""
 
 from collections import Counter
 
