@@ -10,7 +10,7 @@ from vpr_ros.training.synthetic.drive import Drive
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
 ODOM_TOPIC, TRUTH_TOPIC = "/odom", "/ground_truth/pose"
-ODOM_PER_FRAME = 4  # odometry runs faster than the camera, so that readers must interpolate
+ODOM_PER_FRAME = 4  # odometry has a higher rate than the camera, so that poses at image stamps are interpolated
 
 
 def write_drive_bag(

@@ -1,8 +1,8 @@
 """Cardboard places: thousands of small, never repeated rooms, corridors and streets of flat painted shapes.
 
-A rendered city teaches what streets look like; it repeats its own materials. Here every place is new: quads in space,
-painted and re-painted per view, seen with parallax by a painter's algorithm. Only numpy and OpenCV, about 3 ms a
-view.
+A rendered city shows what streets look like, but repeats its materials. Here every place is new: quads in space,
+painted anew for each view and drawn in perspective by a painter's algorithm. It needs numpy and OpenCV only and takes
+about 3 ms a view.
 """
 
 import csv
@@ -19,7 +19,7 @@ from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.pictures import encode
 from vpr_ros.training_set.format import COLUMNS, META, TABLE
 
-PLACES_PER_CITY = 200  # a "city" is what one batch draws its negatives from
+PLACES_PER_CITY = 200  # places of a "city": one batch draws its negatives from it
 SPACING_M = 1000.0  # places of one city never share a view
 
 
@@ -32,9 +32,8 @@ class Quad:
     v: np.ndarray
     material: int
     lines: tuple[int, int]  # painted lines across u and across v
-    anchor: np.ndarray | None = (
-        None  # (3,) where it counts as standing for the painter; None: painted before all others
-    )
+    # (3,) the point whose distance decides the order of painting; None: painted before all others
+    anchor: np.ndarray | None = None
 
 
 @dataclass
@@ -97,7 +96,7 @@ def make_place(rng: np.random.Generator) -> Place:
 def _panels(
     corner: np.ndarray, length: float, tall: float, side: int, anchor: np.ndarray, rng: np.random.Generator
 ) -> Iterator[Quad]:
-    """Doors, windows, boards: a grid of panels or a few scattered ones, just off the wall towards the camera."""
+    """Doors, windows, boards: a grid of panels or a few scattered ones, slightly in front of the wall."""
     x, y, z = np.eye(3)
     front = corner - side * y * 0.05
     material = int(rng.integers(24))
@@ -127,7 +126,7 @@ def render_view(place: Place, size: tuple[int, int], rng: np.random.Generator) -
     yaw, pitch = np.radians(rng.uniform(-4, 4)), np.radians(rng.uniform(-3, 3))
     focal = width / 2 / np.tan(np.radians(rng.uniform(60, 80)) / 2)
     colours = place.colours + rng.normal(0, rng.choice([4, 12, 35]), place.colours.shape)
-    if rng.random() < 0.25:  # season: part of the materials is painted anew, the ground first of all
+    if rng.random() < 0.25:  # season: part of the materials is painted anew, above all the ground
         changed = rng.random(len(colours)) < 0.3
         changed[[place.quads[0].material, place.quads[1].material]] = True
         colours[changed] = rng.uniform(60, 245) + rng.normal(0, 12, (changed.sum(), 3))

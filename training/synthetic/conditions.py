@@ -1,4 +1,4 @@
-"""What one drive is like: season, light, weather, its own traffic, and the settings of its camera and LiDAR."""
+"""The conditions of one drive: season, light, weather, traffic, and the settings of its camera and LiDAR."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ WEATHERS = ("clear", "fog", "rain", "snow")
 
 @dataclass(frozen=True)
 class DriveConditions:
-    """Everything that differs between two drives of one route."""
+    """All that differs between two drives of one route."""
 
     season: str = "summer"
     light: str = "day"
@@ -117,7 +117,7 @@ def random_camera(rng: np.random.Generator, width: int = 160, height: int = 120,
 
 @dataclass(frozen=True)
 class LidarConfig:
-    """A spinning LiDAR above base_link. The last five fields are the troubles of `hard_lidar`; a clean one has none."""
+    """A spinning LiDAR above base_link. The last five fields are the disturbances that `hard_lidar` sets."""
 
     beams: int = 16
     azimuths: int = 600
@@ -128,17 +128,17 @@ class LidarConfig:
     height_m: float = 1.95
     noise_m: float = 0.02
     dropout: float = 0.06
-    weather_returns: float = 1.0  # times the usual share of rays that snow, rain and fog send back
+    weather_returns: float = 1.0  # factor on the usual share of rays that snow, rain and fog send back
     vehicles: float = 0.0  # mean number of lorries and buses around, new ones in every scan; pictures do not show them
-    skew_m: float = 0.0  # how far the vehicle drives during one revolution, left in the scan
-    tilt_deg: tuple[float, float] = (0.0, 0.0)  # roll and pitch of the mounting that the stated extrinsics do not know
+    skew_m: float = 0.0  # travel of the vehicle during one revolution, not corrected in the scan
+    tilt_deg: tuple[float, float] = (0.0, 0.0)  # roll and pitch of the mounting that the stated extrinsics lack
     twist_deg: float = 0.0  # the same about z
 
 
 def hard_lidar(rng: np.random.Generator) -> LidarConfig:
-    """A sparse and troubled LiDAR, another one per drive: single skewed scans of few beams, a mounting known badly.
+    """A sparse and disturbed LiDAR, different for each drive: single skewed scans of few beams, an inaccurate mounting.
 
-    The clean world lets any network recognise a place from its cloud; with these scans networks differ.
+    In the clean world any network recognises a place from its cloud; with these scans networks differ.
     """
     low = float(rng.uniform(-14, -11))
     return LidarConfig(

@@ -1,4 +1,4 @@
-"""The demo's world: two drives through a city that no training has seen, the second one leaving the map."""
+"""The demo's world: two drives through a city that no training uses, the second one leaving the map."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,8 @@ CAMERA_SEED = 5
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """How much is driven. The defaults give over 300 queries on the map along more than a kilometre, and 300 off it."""
+    """Lengths of the drives. The defaults give over 300 queries on the map along more than a kilometre, and 300 off
+    it."""
 
     length_m: float = 1100.0
     offmap_length_m: float = 1000.0

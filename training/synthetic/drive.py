@@ -1,4 +1,4 @@
-"""A drive: poses and stamps at once, pictures and clouds when asked for, the same bytes in any number of processes."""
+"""A drive: poses and stamps at once, pictures and clouds on demand, the same bytes in any number of processes."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -146,9 +146,9 @@ def plan_drive(
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive goes on for
-    `offmap_length_m` through that other city; odometry simply continues. `lidar` None renders no clouds. `reverse`
-    drives the same line from its end to its start.
-    Raises VprError for lengths that do not fit and spacings or speeds that are not positive.
+    `offmap_length_m` through that other city; odometry continues. `lidar` None renders no clouds. `reverse` drives the
+    same line from its end to its start. Raises VprError for lengths that do not fit and spacings or speeds that are not
+    positive.
     """
     if spacing_m <= 0 or speed_mps <= 0:
         raise VprError(f"a drive needs a positive spacing and speed, not {spacing_m:g} m and {speed_mps:g} m/s")

@@ -21,7 +21,7 @@ from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, e
 
 CLOUD_FRAME = "base_link"
 
-# A drive takes one entry of its group; groups go round, so that every city has bright, snowy and dark drives to pair.
+# A drive takes one entry of its group; groups are used in turn, so that every city has bright, snowy and dark drives.
 GROUPS = (
     (
         ("summer", "day", "clear"),
@@ -52,7 +52,7 @@ GROUPS = (
     ),
 )
 
-# Validation drives are driven as a robot drives, without the scatter that training wants: probabilities are
+# Validation drives are driven as a robot drives, without the scatter of training drives: probabilities are
 # calibrated on them. The first drive of a city is the map, the others are recognised in it.
 VALIDATION_OPTIONS = {
     "camera": "fixed",
@@ -132,10 +132,10 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
 
 
 def stored_cloud(points: np.ndarray, drive: Drive, config: TrainingSetConfig) -> np.ndarray:
-    """A scan (N, 3) in lidar_link as the set keeps it: in base_link, on the ground, as recorded sets keep theirs.
+    """A scan (N, 3) in lidar_link as the set stores it: in base_link, on the ground, as in recorded sets.
 
-    With `above_ground_m` the ground goes, as in PointNetVLAD's submaps. At least one point is kept: a network needs
-    something to look at.
+    With `above_ground_m` the ground is removed, as in PointNetVLAD's submaps. At least one point is kept: networks need
+    a cloud that is not empty.
     """
     moved = points + drive.T_base_lidar[:3, 3].astype(np.float32)
     if config.above_ground_m <= 0:
@@ -145,7 +145,7 @@ def stored_cloud(points: np.ndarray, drive: Drive, config: TrainingSetConfig) ->
 
 
 def _meta(config: TrainingSetConfig) -> dict:
-    """What meta.json says of a set; sets with LiDAR name the frame of their clouds."""
+    """The content of meta.json of a set; sets with LiDAR name the frame of their clouds."""
     meta = {"format": FORMAT, "version": VERSION, "world": WORLD_VERSION, **asdict(config)}
     return json.loads(json.dumps(meta | ({"cloud_frame": CLOUD_FRAME} if config.with_lidar else {})))
 

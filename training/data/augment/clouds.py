@@ -96,5 +96,5 @@ def turn_and_flip(
 def augment_batch(
     clouds: Sequence[np.ndarray], config: CloudAugmentConfig, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Apply the turn and flip that all clouds of a batch share, where the configuration has them "per batch"."""
+    """Apply the turn and flip that all clouds of a batch share, where `turn_per` is "batch"."""
     return turn_and_flip(clouds, config, rng) if config.turn_per == "batch" else list(clouds)

@@ -1,4 +1,4 @@
-"""One camera picture: rays, shading, and what a small automatic camera does to the light."""
+"""One camera picture: rays, shading, and the processing of a small automatic camera."""
 
 import cv2
 import numpy as np
@@ -87,7 +87,7 @@ def develop(picture: np.ndarray, camera: CameraConfig, light: Light, rng: np.ran
             picture + 0.5 * cv2.GaussianBlur(bright, (0, 0), w / 70) + 0.25 * cv2.GaussianBlur(bright, (0, 0), w / 22)
         )
     grey = np.minimum(picture.mean(2), 1.6)
-    # Metering weighs the lower two thirds more, so that a bright sky does not blacken the street.
+    # Metering weighs the lower two thirds more, so that a bright sky does not make the street too dark.
     level = 0.35 * grey.mean() + 0.65 * grey[h // 3 :].mean()
     gain = light.key / max(float(level), 0.02) ** 0.85 * 2.0**camera.exposure_ev
     v, u = np.mgrid[0:h, 0:w].astype(np.float32)

@@ -1,7 +1,7 @@
 """A spinning LiDAR: one scan by ray casting, with dropouts, range noise, and returns from falling snow.
 
-A `hard_lidar` adds what drives really suffer from: an unlevel mounting, motion within the revolution, and lorries
-and buses that hide the street.
+A `hard_lidar` adds disturbances of real drives: an unlevel mounting, motion within the revolution, and lorries and
+buses that hide the street.
 """
 
 import numpy as np
@@ -54,7 +54,7 @@ def box_hits(boxes: np.ndarray, origins: np.ndarray, directions: np.ndarray) -> 
 def render_scan(scene: Scene, lidar: LidarConfig, T_city_base: np.ndarray, seed) -> np.ndarray:
     """One scan as points (N, 3) float32 in lidar_link, metres; `seed` (ints) decides noise, dropouts and vehicles.
 
-    The points are what the robot believes: a mounting error or motion within the revolution stays in them.
+    The points are as the robot computes them: a mounting error or motion within the revolution is not corrected.
     """
     rng = np.random.default_rng(seed)
     elevation = np.radians(np.linspace(lidar.low_deg, lidar.high_deg, lidar.beams))

@@ -21,8 +21,9 @@ def _hash(*values) -> np.ndarray:
 
 
 def _bays(part, prim, u, v, footprint, evening: int):
-    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and a lamp lottery (n,)
-    that depends on the drive's `evening`, since other people are at home on another day.
+    """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and a random number (n,) in
+    0..1 per bay that decides on its lamp; it depends on the drive's `evening`, so that other windows are lit on another
+    day.
     """
     group = atlas().overlay
     bay, floor = part["bay_m"][prim], part["floor_m"][prim]

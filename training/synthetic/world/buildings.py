@@ -10,7 +10,7 @@ from vpr_ros.training.synthetic.world.mesh import FACADE, SIGN, Mesh
 
 
 def _details(mesh, at, lot, rng, floor_m, floors, bay_m, shop, wall, trim):
-    """What sticks out of a front: plinth, string courses, downpipes, balconies, awnings, signs, a bay window."""
+    """Parts that project from a front: plinth, string courses, downpipes, balconies, awnings, signs, a bay window."""
     w, top = lot.width_m, floors * floor_m
     mesh.boxes(at([0, -0.06, 0.3]), [w / 2, 0.09, 0.3], at.yaw, tint=wall * 0.6, material="stone")
     if rng.random() < 0.55:
@@ -188,5 +188,5 @@ def add_house(mesh: Mesh, lot: Lot, style: Style) -> None:
 
 
 def add_lot(mesh: Mesh, lot: Lot, style: Style) -> None:
-    """Add whatever stands on a lot."""
+    """Add the house or landmark of a lot."""
     (add_house if lot.kind == "house" else add_landmark)(mesh, lot, style)

@@ -1,4 +1,4 @@
-"""City layout by seed: districts, streets, style. Pure numbers; geometry is built by the other modules.
+"""City layout by seed: districts, streets, style. Numbers only; geometry is built by the other modules.
 
 Seeds: 0..999 train, 1000..1099 validation, 2000 and above test. The demo drives in DEMO_CITY_SEED and leaves the map
 into DEMO_OFFMAP_SEED; both are test cities that nothing else may use.
@@ -42,7 +42,7 @@ class Street:
 
 @dataclass(frozen=True)
 class Style:
-    """What a whole city has in common."""
+    """Properties of a whole city."""
 
     wall_colours: np.ndarray  # (k, 3)
     roof_colours: np.ndarray  # (k, 3)

@@ -1,4 +1,4 @@
-"""What stands along a street for years: kerbs, lamps, poles, wires, signs, fences, hedges, bins, benches."""
+"""Permanent objects along a street: kerbs, lamps, poles, wires, signs, fences, hedges, bins, benches."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Buildings that are seen from afar and tell one district from another."""
+"""Buildings that are visible from far away and distinguish the districts."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from vpr_ros.training.synthetic.world.mesh import LAMP, Mesh
 
 
 def add_landmark(mesh: Mesh, lot: Lot, style: Style) -> None:
-    """A building that is seen from afar: church, tower block, water tower, chimney, mast or silo."""
+    """A building that is visible from far away: church, tower block, water tower, chimney, mast or silo."""
     rng = np.random.default_rng(lot.seed)
     at = HouseFrame(lot)
     w, d = lot.width_m, lot.depth_m

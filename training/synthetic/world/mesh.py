@@ -18,7 +18,7 @@ def _repeat(attributes: dict, times: int) -> dict:
 
 
 class Mesh:
-    """A bag of triangles; attributes are scalars or one value per added shape."""
+    """A collection of triangles; attributes are scalars or one value per added shape."""
 
     def __init__(self):
         self._batches: list[dict] = []

@@ -1,4 +1,4 @@
-"""What differs between two drives: parked cars, oncoming cars, people."""
+"""Objects that differ between two drives: parked cars, oncoming cars, people."""
 
 from functools import lru_cache
 
