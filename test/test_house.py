@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, and what every module has."""
+"""The rules of the house: which room may import which, what stands in one module only, and what every module has."""
 
 import ast
 import importlib
@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,35 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = sorted(p for p in (ROOT / "vpr_ros").rglob("*.py") if not p.is_relative_to(ROOT / "vpr_ros" / "training"))
 TRAINING = sorted((ROOT / "training").rglob("*.py"))
 LONGEST = 350
+MOST_MODULES = 16  # in one folder, without __init__.py
+
+# Rooms from the ground up: a room imports only rooms that stand before it. Rooms joined in one line do not import one
+# another.
+LAYERS = (
+    ("errors", "observation", "configuration", "colours"),
+    ("geometry", "atomic", "pictures"),
+    ("tensor_files",),
+    ("sensors", "student"),
+    ("place_map",),
+    ("recognition", "verification"),
+    ("training_set",),
+    ("evaluation",),
+    ("runtime",),
+    ("offline",),
+    ("training.losses", "training.sparse", "training.synthetic"),
+    ("training.data",),
+    ("training.teachers",),
+    ("training.evaluation",),
+    ("training.common",),
+    ("training.export",),
+    ("training.student", "training.teacher"),
+    ("cli", "nodes"),
+)
+# Only the named module may call these.
+ONE_HOME = {
+    "vpr_ros/atomic.py": r"\bos\.(replace|rename|link)\(",
+    "vpr_ros/pictures.py": r"\bcv2\.(imdecode|imencode|imread|imwrite)\b",
+}
 
 
 def imported_modules(node: ast.AST):
@@ -27,6 +57,10 @@ def imported_modules(node: ast.AST):
     return set()
 
 
+def only_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
 def imports(path: Path, only_at_import_time: bool):
     """Names imported by a module; with `only_at_import_time`, function bodies are left out."""
     found, waiting = set(), [ast.parse(path.read_text(encoding="utf-8"))]
@@ -35,7 +69,8 @@ def imports(path: Path, only_at_import_time: bool):
         found |= imported_modules(node)
         if only_at_import_time and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        waiting.extend(ast.iter_child_nodes(node))
+        if not only_for_type_checkers(node):
+            waiting.extend(ast.iter_child_nodes(node))
     return found
 
 
@@ -43,13 +78,74 @@ def reaches(names, package):
     return any(name == package or name.startswith(package + ".") for name in names)
 
 
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = ("vpr_ros", *parts) if parts[0] == "training" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str) -> str:
+    """The room of a module of the package: `sensors` of vpr_ros.sensors.images, `training.data` of its like."""
+    parts = name.split(".")[1:]
+    return ".".join(parts[:2] if parts[:1] == ["training"] else parts[:1])
+
+
+def own_imports(path: Path, only_at_import_time: bool) -> set[str]:
+    """Modules of this package that a module imports; the package itself where the name is not one of its modules."""
+    known = {module_name(p) for p in RUNTIME + TRAINING}
+    found = set()
+    for name in imports(path, only_at_import_time):
+        parent = name.rpartition(".")[0]
+        if name in known:
+            found.add(name)
+        elif parent in known:
+            found.add(parent)
+    # `from vpr_ros.a import b` reaches vpr_ros.a as well, where b is a module: what counts is b.
+    return {name for name in found if not any(other.startswith(name + ".") for other in found)} - {module_name(path)}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a loop, the first also at the end; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
 def test_the_finder_sees_imports_inside_and_outside_functions(tmp_path):
     module = tmp_path / "module.py"
     module.write_text(
-        "import a.b\nfrom c import d\nclass K:\n    import e\n\ndef f():\n    import g\n", encoding="utf-8"
+        "import a.b\nfrom c import d\nclass K:\n    import e\n\ndef f():\n    import g\n"
+        "if TYPE_CHECKING:\n    import h\n",
+        encoding="utf-8",
     )
     assert imports(module, only_at_import_time=True) == {"a.b", "c", "c.d", "e"}
     assert imports(module, only_at_import_time=False) == {"a.b", "c", "c.d", "e", "g"}
+
+
+def test_the_finder_sees_circles():
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_modules_do_not_import_each_other_in_circles():
+    assert circle({module_name(p): own_imports(p, only_at_import_time=False) for p in RUNTIME + TRAINING}) == []
+
+
+def test_every_room_stands_in_the_layers_once():
+    listed = [room for layer in LAYERS for room in layer]
+    assert sorted(listed) == sorted({room_of(module_name(p)) for p in RUNTIME + TRAINING} - {"", "training"})
+
+
+@pytest.mark.parametrize("path", RUNTIME + TRAINING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms_import_only_rooms_below_them(path):
+    height = {room: number for number, layer in enumerate(LAYERS) for room in layer}
+    own = room_of(module_name(path))
+    for name in own_imports(path, only_at_import_time=False):
+        room = room_of(name)
+        if own in height and room in height and room != own:
+            assert height[room] < height[own], f"{path.relative_to(ROOT)} imports {name}, which is not below it"
 
 
 @pytest.mark.parametrize("package", ["rclpy", "tf2_ros", "launch_ros", "cv_bridge"])
@@ -59,12 +155,24 @@ def test_ros_is_imported_by_the_nodes_only(package):
     assert [str(p) for p in outside if reaches(imports(p, False), package)] == []
 
 
-def test_runtime_never_imports_training_but_for_commands():
+def test_production_imports_no_example():
+    examples = ROOT / "vpr_ros" / "nodes" / "examples"
+    others = [p for p in RUNTIME + TRAINING if not p.is_relative_to(examples)]
+    assert [str(p) for p in others if reaches(imports(p, False), "vpr_ros.nodes.examples")] == []
+
+
+def test_commands_import_training_when_they_run_and_nothing_else_does():
     for path in RUNTIME:
         assert not reaches(imports(path, True), "vpr_ros.training"), f"{path} imports training at import time"
-        # The recorder is to ROS what a training command is to the command line.
-        if not path.is_relative_to(ROOT / "vpr_ros" / "cli") and path.name != "recorder.py":
+        if not path.is_relative_to(ROOT / "vpr_ros" / "cli"):
             assert not reaches(imports(path, False), "vpr_ros.training"), f"{path} imports training"
+
+
+@pytest.mark.parametrize("home", ONE_HOME)
+def test_one_module_writes_whole_files_and_one_reads_pictures(home):
+    assert re.search(ONE_HOME[home], (ROOT / home).read_text(encoding="utf-8"))
+    others = [p for p in RUNTIME + TRAINING if p != ROOT / home]
+    assert [str(p) for p in others if re.search(ONE_HOME[home], p.read_text(encoding="utf-8"))] == []
 
 
 def test_heavy_libraries_are_imported_where_they_are_used():
@@ -110,6 +218,30 @@ def test_every_module_says_what_it_is_and_stays_short(path):
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
     assert len(text.splitlines()) <= LONGEST, f"{path} is longer than {LONGEST} lines"
+
+
+@pytest.mark.parametrize("path", RUNTIME + TRAINING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_module_is_written_in_one_style(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert not [n.lineno for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level], "imports are absolute"
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = [ast.get_docstring(n) or "" for n in ast.walk(tree) if isinstance(n, documented)]
+    assert not any("``" in docstring for docstring in docstrings), "names stand in single backticks"
+
+
+def test_no_folder_holds_more_modules_than_a_person_can_overlook():
+    counts = {}
+    for path in RUNTIME + TRAINING:
+        counts[path.parent] = counts.get(path.parent, 0) + (path.name != "__init__.py")
+    assert {str(folder): n for folder, n in counts.items() if n > MOST_MODULES} == {}
+
+
+def test_every_path_that_contributing_names_exists():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"`((?:vpr_ros|training|test|config|launch|docs|benchmarks)/[\w./-]*)`", page))
+    assert len(paths) > 30
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
 
 
 def test_version_is_the_same_everywhere():
