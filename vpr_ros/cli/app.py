@@ -4,7 +4,6 @@ import os
 import signal
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from vpr_ros import __version__
@@ -52,7 +51,7 @@ app = typer.Typer(
 def show_version(wanted: bool):
     """Print the version and leave."""
     if wanted:
-        typer.echo(f"vpr_ros {escape(__version__)}")
+        typer.echo(f"vpr_ros {__version__}")
         raise typer.Exit()
 
 

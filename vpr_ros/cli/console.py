@@ -1,4 +1,7 @@
-"""What the commands say and how: errors, plain lines, progress, and the refusal to overwrite."""
+"""Output of the commands: errors, lines, progress bars, tables, and output paths that are not overwritten unasked.
+
+rich is imported inside the functions, which keeps `import vpr_ros.cli` short.
+"""
 
 import os
 import shutil
@@ -7,19 +10,22 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
+from typing import TYPE_CHECKING
 
 from vpr_ros.errors import VprError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 OURS = ("run.json", "demo.json", "eval.json", "metadata.yaml", "meta.json")  # each folder that we write has one of them
 PLAIN_WIDTH = 160  # of tables in a log or a pipe
 LINE_EVERY_S = 10.0  # without a terminal, a line of progress at most this often
 
 
-def console() -> Console:
+def console() -> "Console":
     """Console on the present stdout (looked up on each call, because tests and pipes replace it)."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PLAIN_WIDTH
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
@@ -31,6 +37,9 @@ def say(text: str, style: str | None = None) -> None:
 
 def say_error(text: str) -> None:
     """One red sentence on stderr."""
+    from rich.console import Console
+    from rich.markup import escape
+
     Console(file=sys.stderr, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
 
 
@@ -88,6 +97,7 @@ def track(items: Iterable, label: str, total: int | None = None) -> Iterator:
 def table(title: str, columns: list[str], rows: Iterable[Iterable]) -> None:
     """Print rows as a table; all columns but the first are aligned right when they hold numbers."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     grid = Table(

@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for bags, map, run and report.")] = Path("demo_out"),
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
     conditions: Annotated[bool, typer.Option(help="Also measure day, dusk, night and winter.")] = True,
     length_m: Annotated[float, typer.Option(min=60, help="Length of the mapped route.")] = 1100.0,

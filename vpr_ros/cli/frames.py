@@ -7,6 +7,7 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.runtime.settings import RecordingConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -19,16 +20,26 @@ def frames(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Training set; a drive is added when it exists.", show_default=False)
     ],
-    drive: Annotated[str, typer.Option(help="Name of this drive (default: the bag's)")] = "",
-    city: Annotated[str, typer.Option(help="Area; drives of one area have poses in one frame.")] = "own",
-    condition: Annotated[str, typer.Option(help="Light, season, weather in your words, such as night/rain.")] = "",
-    spacing_m: Annotated[float, typer.Option("--spacing-m", min=0, help="A frame after so many metres; 0: all.")] = 1.0,
+    drive: Annotated[str, typer.Option(help="Name of this drive (default: the bag's)")] = RecordingConfig.drive,
+    city: Annotated[str, typer.Option(help="Area; drives of one area have poses in one frame.")] = RecordingConfig.city,
+    condition: Annotated[
+        str, typer.Option(help="Light, season, weather in your words, such as night/rain.")
+    ] = RecordingConfig.condition,
+    spacing_m: Annotated[
+        float, typer.Option("--spacing-m", min=0, help="A frame after so many metres; 0: all.")
+    ] = RecordingConfig.spacing_m,
     heading_deg: Annotated[
         float, typer.Option("--heading-deg", min=0.1, help="Or after turning by so many degrees.")
-    ] = 15.0,
-    require_cloud: Annotated[bool, typer.Option(help="Skip images that have no LiDAR cloud.")] = True,
-    jpeg_quality: Annotated[int, typer.Option(min=1, max=100, help="Of the stored images.")] = 90,
-    max_width: Annotated[int, typer.Option(min=16, help="Wider images are shrunk to this, in pixels.")] = 640,
+    ] = RecordingConfig.heading_deg,
+    require_cloud: Annotated[
+        bool, typer.Option(help="Skip images that have no LiDAR cloud.")
+    ] = RecordingConfig.require_cloud,
+    jpeg_quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of the stored images.")
+    ] = RecordingConfig.jpeg_quality,
+    max_width: Annotated[
+        int, typer.Option(min=16, help="Wider images are shrunk to this, in pixels.")
+    ] = RecordingConfig.max_width,
     trajectory: Annotated[
         Path | None, typer.Option(help="TUM file of poses in the city's frame, such as from `vpr_ros align`.")
     ] = None,

@@ -155,8 +155,8 @@ def poses(
 
 def redescribe(
     map_file: options.MapArgument,
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
     drop_missing: Annotated[bool, typer.Option(help="Remove keyframes that have no thumbnail.")] = False,
 ):
     """Rebuild all descriptors from the map's thumbnails with another checkpoint, instead of driving again."""

@@ -90,7 +90,7 @@ def project(
         list[Path], typer.Argument(help="Image folders, bags or maps of places like the robot's.", show_default=False)
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New .safetensors checkpoint.", show_default=False)],
-    checkpoint: options.Checkpoint = "nano",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
     dim: Annotated[int, typer.Option(min=2, help="Numbers per descriptor.")] = 512,
     whiten: Annotated[
         float,
@@ -98,7 +98,7 @@ def project(
     ] = 0.5,
     max_images: Annotated[int, typer.Option(min=8, help="Images to use, spread over the sources.")] = 6000,
     image_topic: options.ImageTopic = None,
-    device: options.Device = "auto",
+    device: options.Device = options.DEVICE,
     force: options.Force = False,
 ):
     """Fit the projection to compact descriptors; needs pictures, never labels.

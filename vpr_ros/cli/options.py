@@ -5,6 +5,11 @@ from typing import Annotated
 
 import typer
 
+from vpr_ros.runtime.settings import PipelineConfig
+
+CHECKPOINT = str(PipelineConfig.checkpoint)  # default of every option `Checkpoint`
+DEVICE = PipelineConfig.device  # default of every option `Device`
+
 BagArgument = Annotated[
     Path,
     typer.Argument(help="A ROS 2 bag folder, an .mcap or .db3 file of one, or a ROS 1 .bag file.", show_default=False),

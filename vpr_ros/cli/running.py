@@ -7,7 +7,9 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, fresh, require_file, say
+from vpr_ros.configuration import GateConfig
 from vpr_ros.errors import VprError
+from vpr_ros.runtime.settings import PLACE_RADIUS_M
 
 
 def register(app: typer.Typer) -> None:
@@ -21,17 +23,17 @@ def map_(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Map file; a session is added when it exists.", show_default=False)
     ],
-    checkpoint: options.Checkpoint = "nano",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
     session: Annotated[str | None, typer.Option(help="Name of this drive (default: the bag's)")] = None,
     distance_m: Annotated[
         float,
         typer.Option(
             "--distance-m", min=0.01, help="With poses: a keyframe every so many metres.", rich_help_panel="Keyframes"
         ),
-    ] = 2.0,
+    ] = GateConfig.distance_m,
     heading_deg: Annotated[
         float, typer.Option(min=0.1, help="With poses: and after turning by this.", rich_help_panel="Keyframes")
-    ] = 15.0,
+    ] = GateConfig.heading_deg,
     novelty: Annotated[
         float,
         typer.Option(
@@ -40,22 +42,25 @@ def map_(
             help="Without poses: a keyframe when the view is less similar than this.",
             rich_help_panel="Keyframes",
         ),
-    ] = 0.9,
+    ] = GateConfig.novelty_similarity,
     keyframe_every: Annotated[
         int | None, typer.Option(min=1, help="A keyframe every N frames, whatever else.", rich_help_panel="Keyframes")
-    ] = None,
+    ] = GateConfig.every_n,
     clouds: Annotated[
         bool, typer.Option(help="Keep LiDAR clouds for verification.", rich_help_panel="Keyframes")
     ] = False,
     place_radius: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Size of a place in a new map: metres, or frames without poses (default 10)."),
+        typer.Option(
+            min=0.01,
+            help=f"Size of a place in a new map: metres, or frames without poses (default {PLACE_RADIUS_M:g}).",
+        ),
     ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
-    device: options.Device = "auto",
+    device: options.Device = options.DEVICE,
     batch: options.Batch = 0,
 ):
     """Map a drive: describe its images and keep those that show a new place.
@@ -74,7 +79,6 @@ def map_(
       vpr_ros map walk_bag -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
-    from vpr_ros.place_map import GateConfig
     from vpr_ros.sensors import DriveTopics
     from vpr_ros.student import DescriptorExtractor
 
@@ -109,7 +113,8 @@ def localize(
     map_file: Annotated[Path, typer.Option("--map", "-m", help="Map file.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for matches and report.", show_default=False)],
     checkpoint: Annotated[
-        str | None, typer.Option("--checkpoint", "-c", help="'nano' or a .safetensors file (default nano)")
+        str | None,
+        typer.Option("--checkpoint", "-c", help=f"'nano' or a .safetensors file (default {options.CHECKPOINT})"),
     ] = None,
     only_stamps: Annotated[
         Path | None, typer.Option(help="Answer only the frames whose stamps (ns) this file lists, one per line.")
@@ -121,7 +126,7 @@ def localize(
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     points_topic: options.PointsTopic = None,
-    device: options.Device = "auto",
+    device: options.Device = options.DEVICE,
     batch: options.Batch = 0,
     force: options.Force = False,
 ):
@@ -149,7 +154,7 @@ def localize(
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
     )
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint or "nano", device=device)
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint or options.CHECKPOINT, device=device)
     with fresh(output, force, folder=True) as out, Progress(f"localising {bag.name}", None) as progress:
         result = localize_bag(bag, map_file, out, extractor, config, progress)
         if report:

@@ -42,8 +42,8 @@ def evaluate_drives(
     teacher: Teacher = None,
     measure: MeasureName = "euclidean",
     output: Output = None,
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
 ):
     """AR@N and AR@1 % between drives in several conditions, for the student or a teacher.
 
@@ -86,8 +86,8 @@ def evaluate_submaps(
     teacher: Teacher = None,
     measure: MeasureName = "euclidean",
     output: Output = None,
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
 ):
     """AR@N and AR@1 % on a test split of the PointNetVLAD benchmark, for the student or a teacher.
 

@@ -35,8 +35,8 @@ def evaluate_image_folders(
         int, typer.Option(min=1, help="Numbers that the PCA keeps; it needs four images for each.")
     ] = 512,
     baselines: Annotated[bool, typer.Option(help="Also measure pixels and an untrained copy.")] = True,
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
 ):
     """Recall@N when every query image is searched among the reference images.
 
