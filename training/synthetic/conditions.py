@@ -1,23 +1,25 @@
 """The conditions of one drive: season, light, weather, traffic, and the settings of its camera and LiDAR."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from vpr_ros.errors import VprError
 
-SEASONS = ("summer", "autumn", "winter")
-LIGHTS = ("day", "overcast", "dusk", "night")
-WEATHERS = ("clear", "fog", "rain", "snow")
+Season = Literal["summer", "autumn", "winter"]
+Lighting = Literal["day", "overcast", "dusk", "night"]
+Weather = Literal["clear", "fog", "rain", "snow"]
+Look = tuple[Season, Lighting, Weather]
 
 
 @dataclass(frozen=True)
 class DriveConditions:
     """All that differs between two drives of one route."""
 
-    season: str = "summer"
-    light: str = "day"
-    weather: str = "clear"
+    season: Season = "summer"
+    light: Lighting = "day"
+    weather: Weather = "clear"
     seed: int = 0  # traffic, people, clouds, sun, noise, jitter
     lane_offset_m: float = 0.0  # to the left of the lane's middle, for the whole drive
     weave_m: float = 0.25  # slow wandering across the lane
@@ -27,9 +29,9 @@ class DriveConditions:
 
     def __post_init__(self):
         for name, value, known in (
-            ("season", self.season, SEASONS),
-            ("light", self.light, LIGHTS),
-            ("weather", self.weather, WEATHERS),
+            ("season", self.season, get_args(Season)),
+            ("light", self.light, get_args(Lighting)),
+            ("weather", self.weather, get_args(Weather)),
         ):
             if value not in known:
                 raise VprError(f"synthetic drives know no {name} {value!r}; choose one of {', '.join(known)}")

@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -14,7 +15,14 @@ import numpy as np
 from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.pictures import encode
-from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig, hard_lidar, random_camera
+from vpr_ros.training.synthetic.conditions import (
+    CameraConfig,
+    DriveConditions,
+    LidarConfig,
+    Look,
+    hard_lidar,
+    random_camera,
+)
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
 from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, encode_cloud, table_row
@@ -22,7 +30,7 @@ from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, e
 CLOUD_FRAME = "base_link"
 
 # A drive takes one entry of its group; groups are used in turn, so that every city has bright, snowy and dark drives.
-GROUPS = (
+GROUPS: tuple[tuple[Look, ...], ...] = (
     (
         ("summer", "day", "clear"),
         ("summer", "overcast", "clear"),
@@ -61,7 +69,7 @@ VALIDATION_OPTIONS = {
     "across_jitter_m": 0.4,
     "yaw_jitter_deg": 1.0,
 }
-VALIDATION_CONDITIONS = (
+VALIDATION_CONDITIONS: tuple[Look, ...] = (
     ("summer", "day", "clear"),
     ("summer", "dusk", "clear"),
     ("summer", "night", "clear"),
@@ -81,13 +89,13 @@ class TrainingSetConfig:
     with_lidar: bool = False
     spacing_m: float = 5.0
     supersample: int = 1
-    camera: str = "random"  # "random": another camera per drive; "fixed": one ordinary camera
+    camera: Literal["random", "fixed"] = "random"  # "random": another camera per drive; "fixed": one ordinary camera
     along_jitter_m: float = 1.5
     across_jitter_m: float = 1.0
     yaw_jitter_deg: float = 4.0
     first_drive: int = 0  # drives are numbered from here; other numbers give other conditions and traffic
-    conditions: tuple[tuple[str, str, str], ...] = ()  # (season, light, weather) per drive; empty: balanced by GROUPS
-    lidar: str = "clean"  # or "hard": another `hard_lidar` per drive
+    conditions: tuple[Look, ...] = ()  # (season, light, weather) per drive; empty: balanced by GROUPS
+    lidar: Literal["clean", "hard"] = "clean"  # or "hard": another `hard_lidar` per drive
     above_ground_m: float = 0.0  # clouds lack what is lower than this above base_link's ground; 0: they are whole
     reversed_drives: tuple[int, ...] = ()  # numbers of the drives that go along the route from its end
 

@@ -6,6 +6,7 @@ become the origin, so that a cloud keeps its number of points and gets one voxel
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,8 @@ class CloudAugmentConfig:
     rotation_deg: float = 5.0  # largest turn about z
     flip_x: float = 0.25  # probability; x and y are never both flipped
     flip_y: float = 0.25
-    turn_per: str = "batch"  # rotation and flip: one draw for the "batch", after all else; or per "cloud", before it
+    # rotation and flip: one draw for the "batch", after all else; or per "cloud", before it
+    turn_per: Literal["batch", "cloud"] = "batch"
 
     def __post_init__(self):
         if self.turn_per not in ("batch", "cloud"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vpr_ros.training.synthetic.conditions import Season
 from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, City, Street
 from vpr_ros.training.synthetic.world.ground import Ground
 from vpr_ros.training.synthetic.world.lots import Lots
@@ -176,7 +177,7 @@ def _small_things(mesh: Mesh, street: Street, rng) -> None:
             mesh.tubes(_up(ends, 0), _up(ends, 2.5), 0.05, 0.05, 4, tint=(0.2, 0.2, 0.2))
 
 
-def _garden_fronts(mesh: Mesh, street: Street, lots: Lots, ground: Ground, rng, season) -> None:
+def _garden_fronts(mesh: Mesh, street: Street, lots: Lots, ground: Ground, rng, season: Season) -> None:
     for side in (1, -1):
         park = (street.index, side) in lots.park_sides
         if not park and street.zone not in (SUBURB, RURAL):
@@ -239,7 +240,9 @@ def _arcade(mesh: Mesh, street: Street, lights: list) -> None:
     lights.append(np.column_stack([centre[::2], np.full(len(centre[::2]), 3.5)]))
 
 
-def add_street_furniture(mesh: Mesh, city: City, street: Street, lots: Lots, ground: Ground, season: str) -> np.ndarray:
+def add_street_furniture(
+    mesh: Mesh, city: City, street: Street, lots: Lots, ground: Ground, season: Season
+) -> np.ndarray:
     """Furnish one street; returns its lamps (n, 3): x, y, height."""
     rng = np.random.default_rng([city.seed, street.index, 53])
     lights = []

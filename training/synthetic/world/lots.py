@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, make_city
 from vpr_ros.training.synthetic.world.ground import CELL_M, Ground, make_ground
+
+LotKind = Literal["house", "church", "tower_block", "water_tower", "chimney", "mast", "silo"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Lot:
     depth_m: float
     zone: int
     seed: int
-    kind: str = "house"
+    kind: LotKind = "house"
 
     @property
     def right(self) -> np.ndarray:
@@ -59,7 +62,7 @@ def _paint(lot: Lot, ground: Ground, occupied: np.ndarray) -> None:
 
 
 def _landmarks(city, ground, occupied, rng) -> list[Lot]:
-    kinds = ["church", "tower_block", "water_tower", "chimney", "mast", "tower_block", "church", "silo"]
+    kinds: list[LotKind] = ["church", "tower_block", "water_tower", "chimney", "mast", "tower_block", "church", "silo"]
     found = []
     for kind in [kinds[i] for i in rng.permutation(len(kinds))[:5]]:
         w, d = {"church": (12, 26), "tower_block": (18, 16), "silo": (10, 10)}.get(kind, (7, 7))

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from vpr_ros.training.synthetic.conditions import Season
 from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, make_city
 from vpr_ros.training.synthetic.world.ground import make_ground
 from vpr_ros.training.synthetic.world.lots import make_lots
@@ -173,7 +174,7 @@ SUMMER = np.array([[0.13, 0.22, 0.06], [0.17, 0.25, 0.08], [0.10, 0.19, 0.05], [
 AUTUMN = np.array([[0.45, 0.22, 0.05], [0.50, 0.33, 0.07], [0.38, 0.13, 0.05], [0.33, 0.28, 0.08], [0.22, 0.24, 0.08]])
 
 
-def add_trees(mesh: Mesh, city_seed: int, trees: Trees, chosen: np.ndarray, season: str, clearance) -> None:
+def add_trees(mesh: Mesh, city_seed: int, trees: Trees, chosen: np.ndarray, season: Season, clearance) -> None:
     """Add the trees `chosen` (indices); `clearance(xy)` is metres outside the road; no branch overhangs it low."""
     broad, conifers = templates()
     groups: dict[tuple[bool, int], list[int]] = {}
@@ -227,7 +228,7 @@ def add_trees(mesh: Mesh, city_seed: int, trees: Trees, chosen: np.ndarray, seas
         )
 
 
-def add_hedge(mesh: Mesh, line: np.ndarray, height_m: float, seed: int, season: str) -> None:
+def add_hedge(mesh: Mesh, line: np.ndarray, height_m: float, seed: int, season: Season) -> None:
     """A clipped hedge along a polyline (n, 2) with a ragged skin; evergreen for half of the seeds."""
     rng = np.random.default_rng([seed, 6])
     evergreen = seed % 2 == 0

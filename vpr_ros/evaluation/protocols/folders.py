@@ -68,9 +68,8 @@ class FolderConfig:
     batch_size: int = 16
     min_grey: float | None = None  # leave out images at most this bright (mean grey 0..255): tunnels
     image_set: str | None = None  # a name of image_sets.IMAGE_SETS: its rule instead of `truth`
-    measure: ImageMeasure = (
-        "cosine"  # "cosine": inner product of unit rows; "euclidean": of raw ones, as the papers compare PCA
-    )
+    # "cosine": inner product of unit rows; "euclidean": distance of raw ones, as the papers compare PCA
+    measure: ImageMeasure = "cosine"
 
     @classmethod
     def of_set(cls, name: str, **options) -> "FolderConfig":

@@ -19,6 +19,7 @@ published, so a set does not mix them.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +28,9 @@ from vpr_ros.geometry import invert, rigid_transform, roll_pitch_yaw_to_matrix
 from vpr_ros.sensors.cameras import Camera
 
 MAP_ORIGIN = (622_000.0, 4_848_000.0, 150.0)  # easting, northing, altitude of the map frame's origin, metres
-UTM, RELATIVE = "utm", "relative"  # kinds of positions
+Positions = Literal["utm", "relative"]
+UTM: Positions = "utm"
+RELATIVE: Positions = "relative"
 _UTM_NORTHING_M = 1_000_000.0  # no route is that far from its first pose
 
 T_APPLANIX_BASE = np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
@@ -39,12 +42,12 @@ def rotation(roll, pitch, yaw) -> np.ndarray:
     return np.swapaxes(roll_pitch_yaw_to_matrix(roll, pitch, yaw), -1, -2)
 
 
-def kind_of(northing_m: np.ndarray) -> str:
+def kind_of(northing_m: np.ndarray) -> Positions:
     """Which kind of positions a pose file holds."""
     return UTM if np.median(np.abs(northing_m)) > _UTM_NORTHING_M else RELATIVE
 
 
-def T_map_sensor(position: np.ndarray, angles: np.ndarray, kind: str) -> np.ndarray:
+def T_map_sensor(position: np.ndarray, angles: np.ndarray, kind: Positions) -> np.ndarray:
     """Poses (N, 4, 4) in the map frame of positions (N, 3) east, north, up and angles (N, 3) roll, pitch, yaw."""
     origin = np.array(MAP_ORIGIN if kind == UTM else (0.0, 0.0, 0.0))
     return rigid_transform(rotation(*np.asarray(angles).T), position - origin)

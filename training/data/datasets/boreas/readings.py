@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.training.data.datasets.boreas.calibration import T_map_sensor, kind_of
+from vpr_ros.training.data.datasets.boreas.calibration import Positions, T_map_sensor, kind_of
 
 US = 1000  # nanoseconds of the microseconds in file names
 MISSING_TOLERATED = 0.02  # of the readings that a pose table lists
@@ -46,7 +46,7 @@ class PoseTable:
     T_map_sensor: np.ndarray  # (N, 4, 4)
     velocity_mps: np.ndarray  # (N, 3) east, north, up
     turning_radps: np.ndarray  # (N, 3) about x, y, z of the sensor
-    kind: str  # of positions, see `boreas.calibration`
+    kind: Positions  # of positions, see `boreas.calibration`
 
 
 def read_poses(path: Path) -> PoseTable:

@@ -20,7 +20,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert
 from vpr_ros.pictures import read_png
 from vpr_ros.sensors.poses.trajectory import Trajectory
-from vpr_ros.training.data.datasets.boreas.calibration import Calibration, read_calibration
+from vpr_ros.training.data.datasets.boreas.calibration import Calibration, Positions, read_calibration
 from vpr_ros.training.data.datasets.boreas.readings import (
     SUFFIX,
     US,
@@ -101,7 +101,7 @@ class BoreasSequence:
         return read_poses(self._poses_path("camera")), invert(T_base_camera)
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Positions:
         """Kind of positions (see `boreas.calibration`); sequences of two kinds share no frame."""
         return self._base_poses[0].kind
 

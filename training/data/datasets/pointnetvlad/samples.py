@@ -10,6 +10,7 @@ import csv
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,19 +22,22 @@ from vpr_ros.training.data.sample import BOTH, NORMALISED, Sample, SampleSet
 from vpr_ros.training.data.sensor_files import read_rgb
 
 POINTS = 4096
-# (set, kind) -> folder of the clouds, table of their centroids
-LAYOUT = {
+Area = Literal["oxford", "inhouse_datasets"]
+Part = Literal["train", "test"]
+
+# folder of the clouds, table of their centroids
+LAYOUT: dict[tuple[Area, Part], tuple[str, str]] = {
     ("oxford", "train"): ("pointcloud_20m_10overlap", "pointcloud_locations_20m_10overlap.csv"),
     ("oxford", "test"): ("pointcloud_20m", "pointcloud_locations_20m.csv"),
     ("inhouse_datasets", "train"): ("pointcloud_25m_10", "pointcloud_centroids_10.csv"),
     ("inhouse_datasets", "test"): ("pointcloud_25m_25", "pointcloud_centroids_25.csv"),
 }
 # Northing and easting of the origin of `positions_m`: float32 holds UTM values to 0.5 m only.
-ORIGINS = {"oxford": MAP_ORIGIN[:2], "inhouse_datasets": (363_000.0, 143_000.0)}
+ORIGINS: dict[Area, tuple[float, float]] = {"oxford": MAP_ORIGIN[:2], "inhouse_datasets": (363_000.0, 143_000.0)}
 INDEX_NAME = "lidar2image_ndx.pickle"
 
 
-def list_runs(root: str | Path, area: str = "oxford") -> list[str]:
+def list_runs(root: str | Path, area: Area = "oxford") -> list[str]:
     """Sorted run folders of "oxford" or "inhouse_datasets". Raises VprError where there is none."""
     folder = Path(root) / area
     runs = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
@@ -45,9 +49,9 @@ def list_runs(root: str | Path, area: str = "oxford") -> list[str]:
     return runs
 
 
-def read_run(root: str | Path, run: str, kind: str, area: str = "oxford") -> RunTable:
+def read_run(root: str | Path, run: str, part: Part, area: Area = "oxford") -> RunTable:
     """The submaps that a run's table lists, "train" or "test". Raises VprError where table or clouds are missing."""
-    clouds, name = LAYOUT[area, kind]
+    clouds, name = LAYOUT[area, part]
     folder = Path(root) / area / run
     table = folder / name
     try:
@@ -164,14 +168,15 @@ class PointNetVLAD(SampleSet):
     def _positions(self) -> np.ndarray:
         """Northing and easting of every path, from its run's table."""
         known: dict[str, np.ndarray] = {}
-        kinds = {(area, folder): kind for (area, kind), (folder, _) in LAYOUT.items()}
-        for area, run, folder in sorted({tuple(path.split("/")[:3]) for path in self.paths}):
-            if (area, folder) not in kinds:
+        parts = {(key[0], clouds): key for key, (clouds, _) in LAYOUT.items()}
+        for name, run, folder in sorted({tuple(path.split("/")[:3]) for path in self.paths}):
+            if (name, folder) not in parts:
                 raise VprError(
-                    f"submap folder {area}/{run}/{folder} is none of the benchmark's; the positions of its "
+                    f"submap folder {name}/{run}/{folder} is none of the benchmark's; the positions of its "
                     "submaps are unknown"
                 )
-            table = read_run(self.root, run, kinds[area, folder], area)
+            area, part = parts[name, folder]
+            table = read_run(self.root, run, part, area)
             known.update(zip(table.paths, table.positions, strict=True))
         lacking = next((path for path in self.paths if path not in known), None)
         if lacking is not None:

@@ -13,7 +13,7 @@ from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.pictures import encode
 from vpr_ros.sensors.stamps import nearest
-from vpr_ros.training.data.datasets.pointnetvlad.samples import INDEX_NAME, LAYOUT, read_index
+from vpr_ros.training.data.datasets.pointnetvlad.samples import INDEX_NAME, LAYOUT, Part, read_index
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import SubmapConfig, make_submap, windows
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
 from vpr_ros.training.data.datasets.robotcar.readings import US
@@ -29,7 +29,7 @@ SHRINK = 4  # pictures are a quarter as wide and high
 def write_submaps(
     traversal: Traversal,
     root: str | Path,
-    kind: str = "train",
+    part: Part = "train",
     lidar: str = "lms_front",
     poses: str = "ins",
     config: SubmapConfig | None = None,
@@ -42,14 +42,14 @@ def write_submaps(
     table holds the centroid's northing and easting. (The publication leaves both open.) Submaps of bare ground are
     left out. Raises VprError where the traversal is unusable or the folder cannot be written.
     """
-    if kind not in EVERY_M:
-        raise VprError(f"submaps are made for 'train' or 'test', not for '{kind}'")
-    config = replace(config or SubmapConfig(), every_m=EVERY_M[kind])
+    if part not in EVERY_M:
+        raise VprError(f"submaps are made for 'train' or 'test', not for '{part}'")
+    config = replace(config or SubmapConfig(), every_m=EVERY_M[part])
     track = ScanTrack.of(traversal, lidar, traversal.poses(poses), config)
     ranges = windows(track.T_map_base, config)
     if not ranges:
         raise VprError(f"{traversal.folder}: the scans of {lidar} cover less than one submap of {config.length_m:g} m")
-    clouds, name = LAYOUT["oxford", kind]
+    clouds, name = LAYOUT["oxford", part]
     folder = Path(root) / "oxford" / traversal.name
     rows = []
 
