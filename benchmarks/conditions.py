@@ -19,7 +19,7 @@ import numpy as np
 from vpr_ros.evaluation.protocols.folders import PixelBaseline
 from vpr_ros.offline.baselines import untrained_copy
 from vpr_ros.student import DescriptorExtractor
-from vpr_ros.training.synthetic.conditions import CameraConfig, differing_camera, named_conditions
+from vpr_ros.training.synthetic.conditions import CameraConfig, named_conditions, remounted_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import FIRST_TEST_SEED, WORLD_VERSION
 
@@ -42,7 +42,7 @@ def city_images(job: tuple[int, float]) -> dict[str, tuple[list[np.ndarray], np.
     for number, condition in enumerate(CONDITIONS):
         conditions = named_conditions(condition, 20 + number, lane_offset_m=0.4)
         for lens in CAMERAS:
-            other = camera if lens == "fixed" else differing_camera(camera, seed)
+            other = camera if lens == "fixed" else remounted_camera(camera, seed)
             drive = plan_drive(seed, conditions, other, length_m=length_m, spacing_m=4.0)
             result[f"{condition} {lens}"] = render(drive)
     return result

@@ -13,7 +13,7 @@ from vpr_ros import pictures
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.folders import FolderConfig, describe_files, evaluate_folders, list_images
 from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
-from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, drawn, fit_reduction
+from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, fit_reduction, sample_files
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, save_checkpoint
 
 
@@ -110,9 +110,11 @@ def test_a_fit_has_a_name_and_keys():
 
 def test_drawing_is_even_seeded_and_in_order(tmp_path):
     files = [tmp_path / f"{i:03d}" for i in range(100)]
-    some = drawn(files, 30, seed=4)
-    assert len(set(some)) == 30 and some == sorted(some) == drawn(files, 30, seed=4) != drawn(files, 30, seed=5)
-    assert drawn(files, 1000) == files
+    some = sample_files(files, 30, seed=4)
+    assert len(set(some)) == 30 and some == sorted(some) == sample_files(files, 30, seed=4) != sample_files(
+        files, 30, seed=5
+    )
+    assert sample_files(files, 1000) == files
     with pytest.raises(VprError, match="cannot read"):
         content_keys(files[:1])
 

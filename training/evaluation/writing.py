@@ -26,7 +26,7 @@ def write_evaluation(folder: str | Path, evaluation: ModelEvaluation) -> list[Pa
     curves = [
         [*names, *point]
         for names, group in recalls.by_condition().items()
-        for point in thinned(group.precision_recall())
+        for point in reduced_curve(group.precision_recall())
     ]
     _csv(folder / "conditions.csv", header, conditions)
     _csv(folder / "run_pairs.csv", *recalls.table())
@@ -57,7 +57,7 @@ def write_evaluation(folder: str | Path, evaluation: ModelEvaluation) -> list[Pa
     return [folder / name for name in names]
 
 
-def thinned(curve: PrecisionRecall, most: int = CURVE_POINTS) -> list[tuple[float, float, float]]:
+def reduced_curve(curve: PrecisionRecall, most: int = CURVE_POINTS) -> list[tuple[float, float, float]]:
     """At most `most` points (largest accepted distance, precision, recall) of a curve, first and last among them."""
     if not len(curve.recall):
         return []

@@ -10,9 +10,9 @@ from vpr_ros.training.synthetic.conditions import (
     CameraConfig,
     DriveConditions,
     LidarConfig,
-    differing_camera,
     named_conditions,
     random_camera,
+    remounted_camera,
 )
 from vpr_ros.training.synthetic.drive import Drive, Frame, plan_drive
 from vpr_ros.training.synthetic.training_set import TrainingSetConfig, render_training_set
@@ -39,7 +39,7 @@ __all__ = [
     "Frame",
     "LidarConfig",
     "TrainingSetConfig",
-    "differing_camera",
+    "remounted_camera",
     "named_conditions",
     "plan_drive",
     "random_camera",

@@ -160,7 +160,7 @@ def hard_lidar(rng: np.random.Generator) -> LidarConfig:
     )
 
 
-def differing_camera(camera: CameraConfig, seed: int) -> CameraConfig:
+def remounted_camera(camera: CameraConfig, seed: int) -> CameraConfig:
     """The camera after remounting on another vehicle: another lens, height, pitch and exposure, same image size."""
     rng = np.random.default_rng([seed, 71])
     other = random_camera(rng, camera.width, camera.height, camera.supersample)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, differing_camera, named_conditions
+from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, named_conditions, remounted_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
 
@@ -55,7 +55,7 @@ def query_drive(config: DemoConfig) -> Drive:
 def condition_drive(config: DemoConfig, condition: str, camera: str) -> Drive:
     """The map's streets under another condition, with the map's camera or another one; every n-th frame."""
     conditions = named_conditions(condition, seed=10 + CONDITIONS.index(condition), lane_offset_m=0.4)
-    lens = CameraConfig() if camera == "fixed" else differing_camera(CameraConfig(), CAMERA_SEED)
+    lens = CameraConfig() if camera == "fixed" else remounted_camera(CameraConfig(), CAMERA_SEED)
     drive = plan_drive(DEMO_CITY_SEED, conditions, lens, length_m=config.length_m, spacing_m=config.spacing_m)
     pick = slice(None, None, config.every_nth)
     names = ("stamps_ns", "cities", "T_city_base", "T_map_base", "T_odom_base", "along_m")

@@ -94,7 +94,7 @@ def bag_to_frames(
                 images += 1
                 frames += recording.take(observation, camera)
                 if frames == 1 and recording.poses == "map" and given is None:
-                    origins.keep(drive.datum)
+                    origins.record(drive.datum)
                 if progress:
                     progress(images)
         except KeyboardInterrupt:

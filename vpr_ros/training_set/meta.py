@@ -32,7 +32,7 @@ class RecordedMeta:
     def __init__(self, folder: Path, explain: Callable[[OSError], VprError]):
         self._path, self._explain = folder / META, explain
         self.exists = self._path.exists()
-        if not self.exists and not all(_is_begun(path.name) for path in folder.iterdir()):
+        if not self.exists and not all(_is_unfinished(path.name) for path in folder.iterdir()):
             raise VprError(f"{folder} holds other files and no training set; name a new or empty folder")
         new = {"format": FORMAT, "version": VERSION, "kind": RECORDED, "drives": []}
         self._meta = _read(self._path) if self.exists else new
@@ -67,7 +67,7 @@ class RecordedMeta:
         write_whole(self._path, json.dumps(self._meta, indent=1), explain=self._explain)
 
 
-def _is_begun(name: str) -> bool:
+def _is_unfinished(name: str) -> bool:
     """Whether a kill in the first moments of a recording leaves a file of this name (also of earlier versions)."""
     return name in (TABLE, META + ".partial") or is_draft(name)
 

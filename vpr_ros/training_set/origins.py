@@ -43,13 +43,13 @@ class Origins:
                 f"city '{self._city}' of {self._folder} has poses from satellite fixes, and this bag's come "
                 "from elsewhere: they share no frame; name another city or the topic of the fixes"
             )
-        if datum is not None and self.datum is None and self._others():
+        if datum is not None and self.datum is None and self._has_map_drives():
             raise VprError(
                 f"city '{self._city}' of {self._folder} has poses that do not come from satellite fixes, "
                 "and this bag's do: they share no frame; name another city or another pose topic"
             )
 
-    def keep(self, datum: Datum | None) -> None:
+    def record(self, datum: Datum | None) -> None:
         """Record the origin of the city's first drive with fixes."""
         if datum is None or self.datum is not None:
             return
@@ -62,7 +62,7 @@ class Origins:
             ),
         )
 
-    def _others(self) -> bool:
+    def _has_map_drives(self) -> bool:
         """Whether the city has drives with poses in the map frame."""
         try:
             drives = json.loads((self._folder / META).read_text(encoding="utf-8"))["drives"]

@@ -15,7 +15,7 @@ from vpr_ros.training.data.augment.clouds import (
     in_block,
     turn_and_flip,
 )
-from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig, augment_image, erased
+from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig, augment_image, erased_rectangle
 
 OFF = CLOUD_AUGMENTS["none"]
 
@@ -204,4 +204,4 @@ def test_the_erased_part_is_one_black_rectangle_of_the_stated_size():
 
 
 def test_an_image_too_narrow_for_any_rectangle_keeps_all():
-    assert erased((1, 400), ImageAugmentConfig(), np.random.default_rng(0)) == (0, 0, 0, 0)
+    assert erased_rectangle((1, 400), ImageAugmentConfig(), np.random.default_rng(0)) == (0, 0, 0, 0)

@@ -13,15 +13,15 @@ from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
 from vpr_ros.training.data.datasets.pointnetvlad.samples import PointNetVLAD, read_run
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
     SubmapConfig,
-    above_ground,
-    assembled,
-    exactly,
+    assemble,
     ground_mask,
     make_submap,
-    normalised,
-    taken_scans,
-    thinned,
-    windows,
+    normalise,
+    scan_rows,
+    submap_windows,
+    thin,
+    with_exact_count,
+    without_ground,
 )
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
 from vpr_ros.training.data.datasets.robotcar.submaps import write_pictures, write_submaps
@@ -53,9 +53,9 @@ def test_scans_are_taken_by_travel_or_turn():
         moved, turned = np.linalg.norm(T[i][:3, 3] - last[:3, 3]), angle_between(last[:3, :3], T[i][:3, :3])
         if moved >= 0.025 or turned >= np.radians(30):
             taken.append(i)
-    assert taken_scans(T, CONFIG).tolist() == taken
+    assert scan_rows(T, CONFIG).tolist() == taken
     assert 0.3 * len(T) < len(taken) < 0.9 * len(T)
-    assert taken_scans(np.empty((0, 4, 4)), CONFIG).tolist() == []
+    assert scan_rows(np.empty((0, 4, 4)), CONFIG).tolist() == []
 
 
 @pytest.mark.parametrize("every", [10.0, 20.0])
@@ -73,11 +73,11 @@ def test_windows_cut_the_travel(every):
             inside = [first + i for i, s in enumerate(travel) if k * every <= s < k * every + 20.0]
             expected.append((inside[0], inside[-1] + 1))
             k += 1
-    found = windows(T, config)
+    found = submap_windows(T, config)
     assert len(found) >= 8 and found == expected
     if every == 20.0:
         assert all(a[1] <= b[0] for a, b in zip(found[:-1], found[1:], strict=True))  # test submaps share no scan
-    assert windows(T[:20], config) == []
+    assert submap_windows(T[:20], config) == []
 
 
 def street(n=20_000, seed=2, tilt=0.03):
@@ -138,25 +138,25 @@ def test_the_voxel_size_is_tuned_in_steps(spread, target):
         while size - 0.025 > 1e-3 and count(size - 0.025) <= target:
             size -= 0.025
     assert size != 1.001
-    found = thinned(points, config)
+    found = thin(points, config)
     np.testing.assert_allclose(found, naive_means(points, size), atol=1e-9)
     assert 0 < len(found) <= target
     few = points[:40]
-    assert thinned(few, config) is few
+    assert thin(few, config) is few
 
 
 def test_exactly_so_many_points_and_none_invented():
     points, _ = street(6000)
     rng = np.random.default_rng(5)
-    above = above_ground(points, CONFIG, rng)
-    out = exactly(above, CONFIG, rng)
-    kept = thinned(above, CONFIG)
+    above = without_ground(points, CONFIG, rng)
+    out = with_exact_count(above, CONFIG, rng)
+    kept = thin(above, CONFIG)
     assert out.shape == (4096, 3) and 1000 < len(kept) < 4096
     np.testing.assert_array_equal(out[: len(kept)], kept)
     source = {tuple(p) for p in above}
     filled = [tuple(p) for p in out[len(kept) :]]
     assert set(filled) <= source and len(set(filled)) == len(filled)  # each drawn once
-    few = exactly(above[:100], CONFIG, rng)
+    few = with_exact_count(above[:100], CONFIG, rng)
     assert few.shape == (4096, 3) and {tuple(p) for p in few} == {tuple(p) for p in above[:100]}
 
 
@@ -164,7 +164,7 @@ def test_normalisation_is_shift_scale_and_sign():
     rng = np.random.default_rng(6)
     points = rng.normal(0, 5, (4096, 3)) * [3, 1, 1] + [100, -50, 7]
     spare = rng.normal(0, 5, (500, 3)) + [100, -50, 7]
-    submap = normalised(points, spare, rng)
+    submap = normalise(points, spare, rng)
     centroid = np.array([sum(points[:, k]) / 4096 for k in range(3)])
     mean = np.mean([np.linalg.norm(p - centroid) for p in points])
     np.testing.assert_allclose(submap.centroid, centroid)
@@ -179,9 +179,9 @@ def test_normalisation_is_shift_scale_and_sign():
             replaced += 1
             assert tuple(np.round(q, 9)) in spares
     assert replaced > 10 and np.abs(submap.points).max() <= 1
-    far = normalised(points, spare + 1000, rng)  # no spare point falls inside
+    far = normalise(points, spare + 1000, rng)  # no spare point falls inside
     assert np.abs(far.points).max() <= 1 and np.isfinite(far.points).all()
-    assert np.isfinite(normalised(np.ones((10, 3)), np.ones((3, 3)), rng).points).all()
+    assert np.isfinite(normalise(np.ones((10, 3)), np.ones((3, 3)), rng).points).all()
 
 
 def test_a_submap_is_the_same_every_time_and_needs_more_than_ground():
@@ -201,11 +201,11 @@ def test_scans_are_put_together_by_their_poses():
     scans = [rng.normal(size=(n, 4)) for n in (3, 0, 5)]
     T = np.array([layout.pose_matrix(*row) for row in rng.uniform(-1, 1, (3, 6))])
     expected = [T[k] @ [*p[:3], 1] for k, scan in enumerate(scans) for p in scan]
-    np.testing.assert_allclose(assembled(scans, T), np.array(expected)[:, :3], atol=1e-12)
+    np.testing.assert_allclose(assemble(scans, T), np.array(expected)[:, :3], atol=1e-12)
     with pytest.raises(VprError, match="at least one scan"):
-        assembled([], np.empty((0, 4, 4)))
+        assemble([], np.empty((0, 4, 4)))
     with pytest.raises(ValueError, match="3 scans for 2 poses"):
-        assembled(scans, T[:2])
+        assemble(scans, T[:2])
 
 
 # -- a traversal's submaps on disk -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, save_checkpoint
 from vpr_ros.training.data.sample import METRES, NORMALISED, Sample, SampleSet
 from vpr_ros.training.evaluation import embed, evaluate_model, fit_on_samples, open_drives, write_evaluation
-from vpr_ros.training.evaluation.writing import thinned
+from vpr_ros.training.evaluation.writing import reduced_curve
 from vpr_ros.training.teachers import load_teacher, save_teacher
 
 MINKLOC = {
@@ -240,7 +240,7 @@ def test_a_pair_without_any_true_match_is_written_as_nothing(tmp_path):
 
 def test_thinned_curves_keep_their_ends(town):
     curve = evaluate_model(pixels, town).recalls.precision_recall()
-    points = thinned(curve, 10)
+    points = reduced_curve(curve, 10)
     assert len(points) == 10 and points[0][0] == -curve.thresholds[0] and points[-1][2] == curve.recall[-1]
 
 

@@ -38,7 +38,7 @@ def augment_image(image: np.ndarray, config: ImageAugmentConfig, rng: np.random.
             picture = vision.adjust_hue(picture, float(rng.uniform(-config.hue, config.hue)))  # type: ignore[arg-type]
     out = np.array(picture)
     if rng.random() < config.erase:
-        top, left, height, width = erased(out.shape[:2], config, rng)
+        top, left, height, width = erased_rectangle(out.shape[:2], config, rng)
         out[top : top + height, left : left + width] = 0
     return out
 
@@ -47,7 +47,9 @@ def _factor(spread: float, rng: np.random.Generator) -> float:
     return float(rng.uniform(max(0.0, 1 - spread), 1 + spread))
 
 
-def erased(size: tuple[int, int], config: ImageAugmentConfig, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def erased_rectangle(
+    size: tuple[int, int], config: ImageAugmentConfig, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
     """Top, left, height and width in pixels of a rectangle within an image of `size`; zeros if none of ten draws fits.
 
     Drawn as torchvision's RandomErasing draws it.

@@ -49,7 +49,7 @@ def convert_boreas(
     sequence = BoreasSequence(folder, partial)
     images = sequence.stamps_ns("camera")
     start, end = int(images[0]) - MARGIN_NS, int(images[-1]) + MARGIN_NS
-    streams = [_fixed(sequence, lidar, poses, start), _pictures(sequence, reduce, jpeg_quality)]
+    streams = [_static_messages(sequence, lidar, poses, start), _pictures(sequence, reduce, jpeg_quality)]
     if poses:
         streams[1:1] = _poses(sequence, start, end)
     if lidar:
@@ -91,7 +91,7 @@ def cloud_message(points: np.ndarray, stamp_ns: int):
     )
 
 
-def _fixed(sequence: BoreasSequence, lidar: bool, poses: bool, start: int) -> Stream:
+def _static_messages(sequence: BoreasSequence, lidar: bool, poses: bool, start: int) -> Stream:
     calibration = sequence.calibration
     links = [("base_link", OPTICAL_FRAME, calibration.T_base_camera)]
     if poses:

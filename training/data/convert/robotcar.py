@@ -50,7 +50,7 @@ def convert_robotcar(
     images = traversal.stamps_ns(camera)
     start, end = int(images[0]) - MARGIN_NS, int(images[-1]) + MARGIN_NS
     streams = [
-        _fixed(traversal, model, sensor, start),
+        _static_messages(traversal, model, sensor, start),
         _ins(traversal, start, end),
         _pictures(traversal, camera, model, jpeg_quality),
     ]
@@ -70,11 +70,11 @@ def convert_robotcar(
     result = ResumableBag(bag, streams, identity, part_bytes, anew).write(progress)
     for name in (camera, sensor):
         if name is not None:
-            result.notes += lacking(traversal, name)
+            result.notes += missing_readings(traversal, name)
     return result
 
 
-def lacking(traversal: Traversal, sensor: str) -> list[str]:
+def missing_readings(traversal: Traversal, sensor: str) -> list[str]:
     """Sentences about chunks that were not fetched and readings without a file."""
     readings, notes = traversal.readings(sensor), []
     if readings.absent_chunks:
@@ -101,7 +101,7 @@ def _between(stamps: np.ndarray, start: int, end: int) -> np.ndarray:
     return np.flatnonzero((stamps >= start) & (stamps <= end))
 
 
-def _fixed(traversal: Traversal, model: CameraModel, sensor: str | None, start: int) -> Stream:
+def _static_messages(traversal: Traversal, model: CameraModel, sensor: str | None, start: int) -> Stream:
     links = [("map", "odom", np.eye(4)), ("base_link", OPTICAL_FRAME, model.T_base_optical)]
     if sensor is not None:
         links.append(("base_link", sensor, T_base_lidar(sensor)))

@@ -32,11 +32,6 @@ class Ground:
         rows, columns = self.cells(xy)
         return self.fields[rows, columns, 0]
 
-    def beyond_pavement(self, xy: np.ndarray) -> np.ndarray:
-        """Metres beyond the pavement of points (..., 2)."""
-        rows, columns = self.cells(xy)
-        return self.fields[rows, columns, 0] - self.pavement_m[rows, columns]
-
 
 @lru_cache(maxsize=3)
 def make_ground(seed: int) -> Ground:

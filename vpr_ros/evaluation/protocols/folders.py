@@ -22,7 +22,7 @@ CHUNK = 512
 TIE = 1e-6  # similarities of single-precision descriptors that differ by less, relative to their lengths, are ties
 
 
-class Describes(Protocol):
+class ImageDescriber(Protocol):
     """Anything that turns (H, W, 3) uint8 RGB images into rows of a (N, dim) array; more similar = larger product."""
 
     name: str
@@ -103,7 +103,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedFiles:
     """Descriptors (M, dim) float32 of the readable files; `rows` (M,) are their places in `files`."""
 
     files: list[Path]
@@ -115,8 +115,11 @@ class Described:
 
 
 def describe_files(
-    extractor: Describes, files: Sequence[Path], batch_size: int = 16, progress: Callable[[int], None] | None = None
-) -> Described:
+    extractor: ImageDescriber,
+    files: Sequence[Path],
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
+) -> DescribedFiles:
     """Describe image files; unreadable ones are left out and counted.
 
     `progress` gets the number of files done since its last call.
@@ -140,7 +143,7 @@ def describe_files(
             progress(min(batch_size, len(files) - start))
     if not parts:
         raise VprError(f"none of the {len(files)} files in {Path(files[0]).parent} is a readable image")
-    return Described(list(files), np.array(rows), np.concatenate(parts), np.array(greys), unreadable, seconds)
+    return DescribedFiles(list(files), np.array(rows), np.concatenate(parts), np.array(greys), unreadable, seconds)
 
 
 def rank_by_similarity(
@@ -176,7 +179,7 @@ def rank_by_similarity(
 
 
 def evaluate_folders(
-    extractor: Describes,
+    extractor: ImageDescriber,
     database_dir: str | Path,
     query_dir: str | Path,
     config: FolderConfig | None = None,
@@ -229,7 +232,7 @@ def evaluate_folders(
     )
 
 
-def _bright(described: Described, min_grey: float | None) -> np.ndarray:
+def _bright(described: DescribedFiles, min_grey: float | None) -> np.ndarray:
     return np.ones(len(described.rows), bool) if min_grey is None else described.mean_grey > min_grey
 
 

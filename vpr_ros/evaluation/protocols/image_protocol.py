@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import Describes, FolderConfig, describe_files, list_images
+from vpr_ros.evaluation.protocols.folders import FolderConfig, ImageDescriber, describe_files, list_images
 from vpr_ros.evaluation.protocols.image_sets import image_set
 from vpr_ros.evaluation.protocols.reduction import (
     MOST_SAMPLES,
@@ -14,9 +14,9 @@ from vpr_ros.evaluation.protocols.reduction import (
     Reduction,
     TrainingDescriptors,
     content_keys,
-    drawn,
     fit_reduction,
     refuse_overlap,
+    sample_files,
 )
 
 PAPER = "paper"
@@ -45,7 +45,7 @@ class ImageProtocol:
             base = FolderConfig.of_set(self.set_name, batch_size=base.batch_size, min_grey=base.min_grey)
         return replace(base, measure="euclidean") if self.paper else base
 
-    def descriptors(self, extractor: Any, reduction: Reduction | None) -> Describes:
+    def descriptors(self, extractor: Any, reduction: Reduction | None) -> ImageDescriber:
         """What is compared of a student's extractor: as on a robot, or as the papers do, or through a fitted PCA.
 
         On a robot, and with `reduction` alone, rows are of unit length after the projection; under the paper's protocol
@@ -100,7 +100,7 @@ def fit_on_folder(
                 f"the projection cannot be fitted on {folder}: it overlaps the evaluated folder {other}, and test "
                 "images are not to be learned from."
             )
-    files = drawn(list_images(folder), most, seed)
+    files = sample_files(list_images(folder), most, seed)
     keys = content_keys(files)
     for other in evaluated:
         refuse_overlap(str(folder), keys, content_keys(list_images(other)), str(other))

@@ -69,7 +69,7 @@ def fit_reduction(training: TrainingDescriptors, dim: int, whiten: float = 0.0) 
     return Reduction(projection, training.name, frozenset(training.keys))
 
 
-def drawn(files: Sequence[Path], most: int = MOST_SAMPLES, seed: int = 0) -> list[Path]:
+def sample_files(files: Sequence[Path], most: int = MOST_SAMPLES, seed: int = 0) -> list[Path]:
     """At most `most` files, drawn evenly by `seed`, in order."""
     rows = np.random.default_rng(seed).permutation(len(files))[:most]
     return [files[i] for i in sorted(rows)]

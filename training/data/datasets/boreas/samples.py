@@ -57,7 +57,7 @@ class BoreasSamples(SampleSet):
         if not self.sequences:
             raise VprError("no Boreas sequence was given; name at least one folder boreas-YYYY-MM-DD-HH-MM")
         self._reduce, self._points = reduce, points
-        _once([q.name for q in self.sequences])
+        _check_distinct([q.name for q in self.sequences])
         kinds = {q.name: q.kind for q in self.sequences}
         if len(set(kinds.values())) > 1:
             one, other = (next(n for n, k in kinds.items() if k == kind) for kind in sorted(set(kinds.values())))
@@ -65,7 +65,7 @@ class BoreasSamples(SampleSet):
                 f"{one} and {other} share no frame: one has positions relative to the first sequence, the "
                 "other of UTM size; fetch the applanix/ folders of all sequences anew"
             )
-        rows = [_taken(q, sensors, every, spacing_m, max_gap_s) for q in self.sequences]
+        rows = [_sample_poses(q, sensors, every, spacing_m, max_gap_s) for q in self.sequences]
         self._sequence = np.repeat(np.arange(len(rows)), [len(r[0]) for r in rows])
         self.stamps_ns = np.concatenate([r[0] for r in rows])
         self._scans = np.concatenate([r[1] for r in rows]) if "lidar" in sensors else None
@@ -98,13 +98,13 @@ class BoreasSamples(SampleSet):
         return transformed(points, invert(self._T[i]) @ self._T_scan[i] @ sequence.T_base_lidar)
 
 
-def _once(names: list[str]) -> None:
+def _check_distinct(names: list[str]) -> None:
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise VprError(f"Boreas sequence {twice[0]} is given twice; name each sequence once")
 
 
-def _taken(sequence: BoreasSequence, sensors, every: int, spacing_m: float | None, max_gap_s: float):
+def _sample_poses(sequence: BoreasSequence, sensors, every: int, spacing_m: float | None, max_gap_s: float):
     """Stamps (N,), stamps of their scans (N,), poses (N, 4, 4) at both, of a sequence's samples."""
     stamps = sequence.stamps_ns("camera" if "camera" in sensors else "lidar")
     if spacing_m is None:
@@ -148,7 +148,7 @@ class BoreasPrepared(SampleSet):
         tables = [_prepared(Path(folder)) for folder in folders]
         if not tables:
             raise VprError("no prepared Boreas sequence was given; name at least one folder boreas-YYYY-MM-DD-HH-MM")
-        _once([Path(folder).resolve().name for folder in folders])
+        _check_distinct([Path(folder).resolve().name for folder in folders])
         kinds = {Path(f).name: kind_of(t[1][:, 1]) for f, t in zip(folders, tables, strict=True)}
         if len(set(kinds.values())) > 1:
             raise VprError(

@@ -77,7 +77,7 @@ def _from_buffer(data, dtype, shape, order):
     return _Array(np.frombuffer(bytes(data), dtype.numpy()).reshape(shape, order=order))
 
 
-def _no_bytes(*given):
+def _empty_bytes(*given):
     """Old protocols write empty bytes as a call; a number given to it would be a size to allocate."""
     if given:
         raise _RefusedError("bytes made by a call")
@@ -116,14 +116,14 @@ def _names() -> dict[tuple[str, str], Callable]:
         names[module, "_reconstructor"] = rebuild
     for module in ("builtins", "__builtin__"):
         names[module, "object"] = lambda *_: None
-        names[module, "bytes"] = _no_bytes
+        names[module, "bytes"] = _empty_bytes
         for kind in (list, dict, tuple, set, int, float, str):
             names[module, kind.__name__] = kind
     names["", "TrainingTuple"] = Tuple
     return names
 
 
-class _Reader(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
     """An unpickler that resolves every global name to a substitute."""
 
     def __init__(self, stream):
@@ -149,7 +149,7 @@ def read_pickle(path: str | Path) -> Any:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            reader = _Reader(stream)
+            reader = _Unpickler(stream)
             return _Plain(reader.tuple_kind)(reader.load())
     except OSError as error:
         raise VprError(f"{path} cannot be read ({error.strerror}); put the published pickle there") from None

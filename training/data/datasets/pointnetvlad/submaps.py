@@ -40,7 +40,7 @@ class Submap:
     scale: float  # per metre
 
 
-def taken_scans(T: np.ndarray, config: SubmapConfig) -> np.ndarray:
+def scan_rows(T: np.ndarray, config: SubmapConfig) -> np.ndarray:
     """Indices of the poses (N, 4, 4) at which a scan is taken: the first, then after each step or turn since."""
     taken: list[int] = []
     cosine = np.cos(config.step_rad)
@@ -56,7 +56,7 @@ def taken_scans(T: np.ndarray, config: SubmapConfig) -> np.ndarray:
     return np.array(taken, np.int64)
 
 
-def windows(T: np.ndarray, config: SubmapConfig) -> list[tuple[int, int]]:
+def submap_windows(T: np.ndarray, config: SubmapConfig) -> list[tuple[int, int]]:
     """Submaps as ranges [start, stop) of the taken poses (M, 4, 4): travel [k * every, k * every + length).
 
     Windows that the drive does not fill are left out, and none spans a jump.
@@ -104,7 +104,7 @@ def ground_mask(points: np.ndarray, config: SubmapConfig, rng: np.random.Generat
     return np.abs((points - centre) @ fitted) <= config.ground_m
 
 
-def thinned(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
+def thin(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
     """At most `points` cell means: the cell size grows or shrinks in steps from `cell_m` to the largest such number.
 
     Growing ends with the first size that is coarse enough, shrinking with the last before one that is too fine.
@@ -125,7 +125,7 @@ def thinned(points: np.ndarray, config: SubmapConfig) -> np.ndarray:
     return cell_means(points, size, corner)
 
 
-def above_ground(points: np.ndarray, config: SubmapConfig, rng: np.random.Generator) -> np.ndarray:
+def without_ground(points: np.ndarray, config: SubmapConfig, rng: np.random.Generator) -> np.ndarray:
     """The finite points (M, 3) float64 that are not ground. Raises FrameError where there is none."""
     points = np.asarray(points, np.float64)
     points = points[np.isfinite(points).all(axis=1)]
@@ -135,12 +135,12 @@ def above_ground(points: np.ndarray, config: SubmapConfig, rng: np.random.Genera
     return above
 
 
-def exactly(above: np.ndarray, config: SubmapConfig, rng: np.random.Generator) -> np.ndarray:
+def with_exact_count(above: np.ndarray, config: SubmapConfig, rng: np.random.Generator) -> np.ndarray:
     """Points (config.points, 3): thinned, then filled with random points of `above` (M, 3).
 
     A point is drawn twice only where there are too few.
     """
-    kept = thinned(above, config)
+    kept = thin(above, config)
     return np.concatenate([kept, above[_draw(len(above), config.points - len(kept), rng)]])
 
 
@@ -149,7 +149,7 @@ def _draw(available: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([once, rng.integers(0, available, wanted - len(once))]).astype(np.int64)
 
 
-def normalised(points: np.ndarray, spare: np.ndarray, rng: np.random.Generator) -> Submap:
+def normalise(points: np.ndarray, spare: np.ndarray, rng: np.random.Generator) -> Submap:
     """Shift, scale and negate points (N, 3) in metres; those that fall outside [-1, 1] are replaced by `spare` ones.
 
     The published clouds have x forward, y right, z down before the sign is flipped: networks trained on them get x
@@ -173,11 +173,11 @@ def make_submap(points: np.ndarray, seed, config: SubmapConfig | None = None) ->
     Raises FrameError where the points are nothing but ground.
     """
     config, rng = config or SubmapConfig(), np.random.default_rng(seed)
-    above = above_ground(points, config, rng)
-    return normalised(exactly(above, config, rng), above, rng)
+    above = without_ground(points, config, rng)
+    return normalise(with_exact_count(above, config, rng), above, rng)
 
 
-def assembled(scans: Sequence[np.ndarray], T_ref_lidar: np.ndarray) -> np.ndarray:
+def assemble(scans: Sequence[np.ndarray], T_ref_lidar: np.ndarray) -> np.ndarray:
     """Points (N, 3) float64 of scans [(n_i, >= 3)] in one frame, by each scan's pose (M, 4, 4) in it."""
     if len(scans) != len(T_ref_lidar):
         raise ValueError(f"{len(scans)} scans for {len(T_ref_lidar)} poses")

@@ -15,10 +15,10 @@ from vpr_ros.sensors.poses.trajectory import Trajectory, travelled
 from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
     SubmapConfig,
-    above_ground,
-    assembled,
-    exactly,
-    taken_scans,
+    assemble,
+    scan_rows,
+    with_exact_count,
+    without_ground,
 )
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, T_base_lidar
 from vpr_ros.training.data.datasets.robotcar.readings import US, is_velodyne
@@ -45,13 +45,13 @@ class ScanTrack:
         stamps, T = stamps[covered], T[covered]
         if not len(stamps):
             raise VprError(f"{traversal.folder}: the poses cover no scan of {lidar}; take both of one traversal")
-        taken = taken_scans(T, config)
+        taken = scan_rows(T, config)
         return cls(traversal, lidar, stamps[taken], T[taken])
 
     def points(self, start: int, stop: int, T_map_base: np.ndarray) -> np.ndarray:
         """Points (N, 3) float64 of the scans [start, stop) in the base frame at the pose `T_map_base` (4, 4)."""
         scans = [self.traversal.scan(self.lidar, int(t)) for t in self.stamps_ns[start:stop]]
-        return assembled(scans, invert(T_map_base) @ self.T_map_base[start:stop] @ T_base_lidar(self.lidar))
+        return assemble(scans, invert(T_map_base) @ self.T_map_base[start:stop] @ T_base_lidar(self.lidar))
 
 
 class RobotCar(SampleSet):
@@ -132,7 +132,7 @@ class RobotCar(SampleSet):
                 f"{traversal.folder}: no picture of {self.camera} is covered by {what}; a submap takes "
                 f"{self.config.length_m:g} m of travel around the picture, fetch neighbouring chunks"
             )
-        rows = rows[spaced(T[rows], every_m)]
+        rows = rows[rows_by_travel(T[rows], every_m)]
         return images[rows], T[rows], start[rows], stop[rows]
 
     def _cloud(self, i: int) -> np.ndarray | None:
@@ -142,7 +142,7 @@ class RobotCar(SampleSet):
         points = track.points(int(self._start[i]), int(self._stop[i]), self.T[i])
         if not is_velodyne(track.lidar):
             rng = np.random.default_rng(int(self.stamps_ns[i]) // US)
-            points = exactly(above_ground(points, self.config, rng), self.config, rng)
+            points = with_exact_count(without_ground(points, self.config, rng), self.config, rng)
         return points.astype(np.float32)
 
 
@@ -164,7 +164,7 @@ def windows_around(
     return start, stop, whole & (stop > start) & (jumps[np.minimum(start, len(jumps) - 1)] == jumps[last])
 
 
-def spaced(T: np.ndarray, every_m: float) -> np.ndarray:
+def rows_by_travel(T: np.ndarray, every_m: float) -> np.ndarray:
     """Indices of the poses (N, 4, 4), the first and then each at least `every_m` metres of travel after the last."""
     distance, chosen = travelled(T), [0]
     for i in range(1, len(T)):

@@ -14,7 +14,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.pictures import encode
 from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.pointnetvlad.samples import INDEX_NAME, LAYOUT, Part, read_index
-from vpr_ros.training.data.datasets.pointnetvlad.submaps import SubmapConfig, make_submap, windows
+from vpr_ros.training.data.datasets.pointnetvlad.submaps import SubmapConfig, make_submap, submap_windows
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
 from vpr_ros.training.data.datasets.robotcar.readings import US
 from vpr_ros.training.data.datasets.robotcar.samples import ScanTrack
@@ -46,7 +46,7 @@ def write_submaps(
         raise VprError(f"submaps are made for 'train' or 'test', not for '{part}'")
     config = replace(config or SubmapConfig(), every_m=EVERY_M[part])
     track = ScanTrack.of(traversal, lidar, traversal.poses(poses), config)
-    ranges = windows(track.T_map_base, config)
+    ranges = submap_windows(track.T_map_base, config)
     if not ranges:
         raise VprError(f"{traversal.folder}: the scans of {lidar} cover less than one submap of {config.length_m:g} m")
     clouds, name = LAYOUT["oxford", part]
