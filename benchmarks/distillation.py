@@ -1,16 +1,16 @@
 """DistilVPR's tables on unseen synthetic cities: a camera-only student under every distillation loss, the same budget.
 
 Every student of a seed starts from the same weights, sees the same images in the same order and takes the same number
-of steps; only what it learns from the teacher differs. One teacher, image and LiDAR fused, teaches them all; the same
-command trains it first. The weight of a loss is searched for every row alike, on validation cities; in DistilVPR-SC it
-is λ_S, as published. Runs are cached per row and seed: the same command goes on where it stopped, and prints the
-tables. `distillation_rows.py` has the rows.
+of steps; only the distillation loss differs. All have the same teacher, image and LiDAR fused, which the same command
+trains first. The weight of a loss is searched for every row alike, on validation cities; in DistilVPR-SC it is λ_S, as
+published. Runs are cached per row and seed: the same command continues where it stopped, and prints the tables.
+`distillation_rows.py` has the rows.
 
     python benchmarks/distillation.py --out runs/distillation
 
 World: 40 train cities (seeds 300 to 339) of three drives, 5 test cities (2100 to 2104) of four: a summer day is the
-map; overcast winter with snow, autumn dusk with rain and a summer night ask. One ordinary camera, a LiDAR of 16 to 32
-beams. Validation cities are 1050 to 1052; nothing is chosen on test cities.
+map; overcast winter with snow, autumn dusk with rain and a summer night are the queries. One ordinary camera, a LiDAR
+of 16 to 32 beams. Validation cities are 1050 to 1052; nothing is chosen on test cities.
 """
 
 import argparse
@@ -138,7 +138,9 @@ def table_of(out: Path, rows: list[str], seeds: list[int], against: str, split: 
     frames = TrainingSetSamples(out / "world" / split)
     by_row: dict[str, list[dict]] = {}
     for row in rows:
-        measure = "euclidean" if row in TEACHERS else "cosine"  # teachers rank as they were trained
+        measure = (
+            "euclidean" if row in TEACHERS else "cosine"
+        )  # teachers are compared by the distance that they were trained with
         folders = [
             folder_of(out, row, seed) if row in TEACHERS else student_folder(out, row, seed, best(out, row))
             for seed in seeds

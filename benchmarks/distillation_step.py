@@ -1,7 +1,8 @@
 """One training step of a distilled student as a ratio to that of the bare timm ViT-S/14, and where the rest goes.
 
-A step is forward, loss, backward, clipping and optimiser, without data loading. The student's is the engine's own: the
-contrastive task, and with it `relations`, or DistilVPR-S and -C with their head, against a teacher's cached embeddings.
+A step is forward, loss, backward, clipping and optimiser, without data loading. The student's is that of `vpr_ros
+train`: the contrastive task, and with it `relations`, or DistilVPR-S and -C with their head, against a teacher's cached
+embeddings.
 The reference is a plain loop over the bare backbone: the same task on its class token, the same optimiser and batch.
 Each sample is divided by the mean of the reference's times just before and after it; a second bare backbone is the
 control (it should read 1.00). Times are process CPU times, so that other work on the machine counts little; wall times
@@ -54,7 +55,7 @@ PARTS = ("forward", "backward", "optimiser")
 
 
 def clock(device: torch.device) -> np.ndarray:
-    """(CPU seconds of all threads, wall seconds); on a GPU wall seconds twice, once it has done what it was asked."""
+    """(CPU seconds of all threads, wall seconds); on a GPU wall seconds twice, after its queue has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         return np.full(2, time.perf_counter())
@@ -85,7 +86,7 @@ class Step:
 
 
 def bare(config: TrainConfig, images: Tensor, masks: tuple[Tensor, Tensor], precision: str) -> Step:
-    """timm's ViT-S/14 with fused attention; AdamW as the engine groups it."""
+    """timm's ViT-S/14 with fused attention; AdamW with the parameter groups of `vpr_ros train`."""
     net = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=images.shape[-1])
     net = randomised(net).to(images.device).train()
     optimiser = make_optimiser(config.optimisation, [net])
@@ -97,7 +98,7 @@ def bare(config: TrainConfig, images: Tensor, masks: tuple[Tensor, Tensor], prec
 
 
 def taught(config: TrainConfig, losses: str, samples: Any, images: Tensor) -> MetricLearning:
-    """The engine's module around a student of the paper's size, a teacher's embeddings in its cache."""
+    """The training module around a student of the paper's size, a teacher's embeddings in its cache."""
     known, teacher = torch.randn(len(images), WIDTH), None
     if losses:
         config = replace(config, distillation=DistillationConfig(loss=losses, head_for="widths"))
@@ -122,7 +123,7 @@ def compare(reference: Step, sides: dict[str, Step], rounds: int) -> tuple[dict[
 
 
 def alone(call: Callable[[], Tensor], device: torch.device, precision: str, *, gradients: bool = True) -> float:
-    """Median milliseconds of a part of the step by itself: forward, and backward into all that it learns from."""
+    """Median milliseconds of a part of the step by itself: forward, and backward to all that has gradients."""
     taken = []
     for _ in range(6):
         started = clock(device)
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore", module="lightning")  # no trainer hears what the module logs
+    warnings.filterwarnings("ignore", module="lightning")  # without a trainer the module's log calls have no effect
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

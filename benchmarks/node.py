@@ -1,4 +1,4 @@
-"""The vpr node from the robot's side: stamp-to-match latency at camera rates, and answers to parameter calls meanwhile.
+"""The node `vpr` under load: latency from an image's stamp to its match, and of parameter calls meanwhile.
 
 A real node, a camera in a process of its own (640x480, stamped by the system's clock when an image leaves) and a
 subscriber here, all on this machine. The reference is the bare network: `describe` of the same pictures, decoded, with
@@ -148,7 +148,7 @@ class Bench:
         rclpy.spin_until_future_complete(self.node, future, timeout_sec=60.0)
         return future.result()
 
-    def up(self) -> None:
+    def activate(self) -> None:
         """Configure and activate."""
         from lifecycle_msgs.srv import ChangeState, GetState
 
@@ -165,23 +165,23 @@ class Bench:
         import rclpy
 
         self.latencies_ms.clear()
-        film = self._python(
+        publisher = self._python(
             f"sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import node; "
             f"node.camera({rate_hz}, {seconds}, {str(self.folder)!r}, {self.settings.raw})",
             output=subprocess.PIPE,
         )
-        while film.poll() is None:
+        while publisher.poll() is None:
             if meanwhile is not None and len(self.latencies_ms) > WARM_UP:
                 meanwhile()
             rclpy.spin_once(self.node, timeout_sec=0.05)
         deadline = time.monotonic() + 1.0
         while time.monotonic() < deadline:
             rclpy.spin_once(self.node, timeout_sec=0.05)
-        assert film.stdout is not None
-        return np.array(self.latencies_ms[WARM_UP:]), int(film.stdout.read())
+        assert publisher.stdout is not None
+        return np.array(self.latencies_ms[WARM_UP:]), int(publisher.stdout.read())
 
     def parameter_calls(self, count: int) -> np.ndarray:
-        """Answer times in ms of get_parameters while images flood in."""
+        """Answer times in ms of get_parameters while images arrive at FLOOD_HZ."""
         from rcl_interfaces.srv import GetParameters
 
         client, taken = self.client(GetParameters, "get_parameters"), []
@@ -198,7 +198,7 @@ class Bench:
         return np.array(taken)
 
     def close(self) -> None:
-        """End the node and leave the network."""
+        """End the node and shut ROS down."""
         import rclpy
 
         self.process.terminate()
@@ -252,7 +252,7 @@ def main() -> None:
         make_map(Path(folder) / "bench.vpr", extractor, images, settings.keyframes)
         bench = Bench(Path(folder), settings)
         try:
-            bench.up()
+            bench.activate()
             for _ in range(settings.repeats):
                 for rate in settings.rates:
                     idle = float(np.median(bare(extractor, images)))

@@ -77,7 +77,7 @@ def dictionary_map(manager: Any, stride_in: int, stride_out: int, size: int) -> 
 class NativeBranch(nn.Module):
     """MinkLoc++'s cloud branch written on MinkowskiEngine itself, with CloudBranch's entries.
 
-    For timing: its attention and pooling are the engine's, whose rows are not in batch order on a CPU.
+    For timing: its attention and pooling are MinkowskiEngine's, whose rows are not in batch order on a CPU.
     """
 
     backbone: Any
@@ -129,7 +129,7 @@ class NativeBranch(nn.Module):
         return self.relu(self.spread(y, weights) + skip)
 
     def forward(self, clouds: Sequence[Tensor]) -> Tensor:
-        """B clouds (N_i, 3) -> (B, 128), in the engine's order."""
+        """B clouds (N_i, 3) -> (B, 128), in MinkowskiEngine's order."""
         ME, net = self.ME, self.backbone
         rows = ME.utils.batched_coordinates([ME.utils.sparse_quantize(c, quantization_size=VOXEL) for c in clouds])
         x = self.relu(net.bn0(net.conv0(ME.SparseTensor(torch.ones(len(rows), 1), rows))))
@@ -255,7 +255,9 @@ def main() -> None:
         with torch.inference_mode():
             branch.eval()
             native.eval()
-            alone = torch.cat([native([cloud]) for cloud in clouds])  # the engine is right one cloud at a time
+            alone = torch.cat(
+                [native([cloud]) for cloud in clouds]
+            )  # MinkowskiEngine's rows are in order for a single cloud
             difference = float((branch(clouds) - alone).abs().max() / alone.abs().max())
         print(f"largest difference from MinkowskiEngine's descriptors, relative to the largest: {difference:.1e}")
 

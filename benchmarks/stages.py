@@ -1,10 +1,10 @@
 """D2-VPR's stages on unseen synthetic cities: with and without distillation, recovery module and deformable regions.
 
 Bench scale of the paper's Table 6: nano students of 5x5 tokens from random weights, and a teacher of CricaVPR's class,
-a wider transformer with fixed regions that sees larger images and trains longer, of the same seed and first in line.
-Stage 1 draws the student's descriptor to the teacher's on the same augmented images; stage 2 fine-tunes the last third
-of the blocks and all that follows by places. Where there is no stage 1 nothing is pretrained, so stage 2 then trains
-every block. Runs are cached per row and seed: the same command goes on where it stopped, and prints the table.
+a wider transformer with fixed regions, larger images and more steps, which is trained first and with the same seed.
+Stage 1 fits the student's descriptor to the teacher's on the same augmented images; stage 2 fine-tunes the last third
+of the blocks and all that follows on places. Where there is no stage 1 nothing is pretrained, so stage 2 then trains
+every block. Runs are cached per row and seed: the same command continues where it stopped, and prints the table.
 
     python benchmarks/stages.py --out runs/stages
 
@@ -134,7 +134,7 @@ def first_folder(out: Path, row: Row, seed: int) -> Path:
 
 
 def train_teacher(out: Path, world: Path, _name: str, seed: int) -> Path:
-    """By places alone, from random weights; returns its checkpoint."""
+    """The teacher, trained on places from random weights; returns its checkpoint."""
     from vpr_ros.training.student.train import train
 
     config = config_of(TEACHER, seed, STEPS["teacher"], BY_PLACE)
@@ -175,7 +175,7 @@ def checkpoint_of(out: Path, name: str, seed: int) -> Path:
 
 
 def as_teacher(out: Path, seed: int):
-    """The trained teacher, as the engine asks one."""
+    """The trained teacher as a `Teacher`."""
     from vpr_ros.student import load_checkpoint
     from vpr_ros.training.teachers import Teacher, TeacherInputs
 

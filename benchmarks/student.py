@@ -104,7 +104,7 @@ def ratios(reference: Callable, sides: dict[str, Callable], rounds: int) -> tupl
 
 
 def randomised(model: Any) -> Any:
-    """Parameters away from their initial zeros, so that no side can profit from them."""
+    """Parameters away from their initial zeros, because zeros could be faster."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)

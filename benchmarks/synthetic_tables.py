@@ -1,11 +1,11 @@
 """What the tables on synthetic cities share: worlds, cached embeddings, recalls by city, cells of mean and spread."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.atomic import whole_file
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
 from vpr_ros.training.data.sample import SampleSet
 
@@ -23,11 +23,9 @@ def render(world: Path, sets: dict[str, tuple], workers: int, **options) -> None
 
 
 def save(path: Path, embeddings: np.ndarray) -> None:
-    """Whole or not at all: what exists is not computed again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, embeddings)
-    os.replace(partial, path)
+    """Write an .npy file, whole or not at all: a later call does not compute again what exists."""
+    with whole_file(path) as draft, draft.open("wb") as stream:
+        np.save(stream, embeddings)
 
 
 def recalls(embeddings: np.ndarray, samples: SampleSet, measure: str) -> dict[str, PairRecalls]:

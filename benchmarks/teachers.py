@@ -2,12 +2,12 @@
 
 Bench scale: the classes of the published teachers with fewer planes, smaller images and coarser voxels, all trained
 from random weights on the same samples in the same order with the same loss. Runs are cached per row and seed: the same
-command goes on where it stopped, and prints the table.
+command continues where it stopped, and prints the table.
 
     python benchmarks/teachers.py --out runs/teachers
 
 World: 20 train cities (seeds 300 to 319) of three drives, 5 test cities (2100 to 2104) of five: summer day, summer
-night, falling snow, autumn rain at dusk, and a winter day driven backwards. One ordinary camera; another troubled
+night, falling snow, autumn rain at dusk, and a winter day driven backwards. One ordinary camera; another disturbed
 LiDAR (`hard_lidar`) in every drive. Settings were chosen on validation cities (1050 to 1052), never on test cities.
 """
 
@@ -49,7 +49,7 @@ SETS = {
 CLOUD = {"voxel_size": 1.5, "cloud_planes": [16, 32, 32]}
 IMAGE = {"image_size": [48, 64], "image_planes": [16, 32, 64]}
 GRID = {"lower": [-32.0, -32.0, -1.0], "upper": [32.0, 32.0, 8.0], "shape": [20, 20, 8], "turned": False}
-# Its published rate: at twice that, one of three fused runs died in its first epoch.
+# Its published rate: at twice that, one of three fused runs stopped learning in its first epoch.
 ADAFUSION_START = {
     "model.init": "he",
     "optimisation.learning_rate": 1e-3,
@@ -140,7 +140,7 @@ def run(job: tuple[Path, str, int, int, bool]) -> str:
     torch.set_num_threads(1)
     config, folder, started = config_of(row, seed, epochs), folder_of(out, row, seed), time.process_time()
     target = folder / ("test.npy" if trained else "untrained.npy")
-    if target.exists():  # another process was faster
+    if target.exists():  # another process has made it meanwhile
         return f"{row}, seed {seed}: done before"
     model = build_teacher(config)
     if trained:

@@ -31,11 +31,11 @@ class GateConfig:
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """How far odometry is believed."""
+    """When odometry is taken for wrong, or missing for too long."""
 
     max_speed_mps: float = 60.0  # faster than this the odometry has jumped
-    jump_slack_m: float = 2.0  # a correction this small is never called a jump
-    max_gap_s: float = 5.0  # without odometry, a longer silence of the camera makes the past worthless
+    jump_slack_m: float = 2.0  # a smaller correction is never a jump
+    max_gap_s: float = 5.0  # without odometry, a longer gap between images resets the filter
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class FilterConfig:
     reverse_weight: float = 0.02  # share that move against the mapped direction
     plain_steps: tuple[float, ...] = (0.05, 0.30, 0.35, 0.20, 0.10)  # keyframe steps -1, 0, 1, 2, ... without odometry
     mix_weight: float = 0.1  # per shift, to other drives through the same place
-    mix_above: float = 1e-4  # only from keyframes with this much belief: looking up neighbours costs time
+    mix_above: float = 1e-4  # only from keyframes that are at least this probable: looking up neighbours costs time
     turn_weight_m: float = 1.0  # metres that one radian of turning counts
-    max_heading_deg: float = 45.0  # keyframes looking further apart do not mix
+    max_heading_deg: float = 45.0  # keyframes whose headings differ by more do not mix
     prior_off_map: float = 0.5
     leave_per_m: float = 1 / 200
     return_per_m: float = 1 / 200
     leave_per_frame: float = 0.004
     return_per_frame: float = 0.01
-    restart_per_frame: float = 0.005  # somebody carried the robot elsewhere, or every assumption above failed
+    restart_per_frame: float = 0.005  # the robot was carried elsewhere, or the model above does not hold
     prune_below: float = 1e-9
     max_active: int = 2048
     motion: MotionConfig = field(default_factory=MotionConfig)
@@ -82,6 +82,8 @@ class RecognitionConfig:
     max_places: int = 10
     evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
     loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
-    loop_min_travel_m: float = 20.0  # nor those left behind by less than this: a standing robot meets no old place
+    loop_min_travel_m: float = (
+        20.0  # nor those nearer than this along the drive: a standing robot must not match itself
+    )
     filter: FilterConfig = field(default_factory=FilterConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)

@@ -1,4 +1,4 @@
-"""The typer application: every command is registered here, and every error a user can cause ends here."""
+"""The typer application: all commands are registered here, and errors of users are reported here."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class SentenceGroup(TyperGroup):
         except KeyboardInterrupt:
             say_error("interrupted")
             raise typer.Exit(130) from None
-        except BrokenPipeError:  # the reader of our output, such as `head`, has left
+        except BrokenPipeError:  # whoever read our output, such as `head`, has closed the pipe
             raise typer.Exit(0) from None
 
 
@@ -49,7 +49,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool):
-    """Print the version and leave."""
+    """Print the version and exit."""
     if wanted:
         typer.echo(f"vpr_ros {__version__}")
         raise typer.Exit()

@@ -79,9 +79,10 @@ def doctor(
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
 ):
-    """Look at a bag: topics, rates, stamps, gaps, encodings, and which stage would starve.
+    """Look at a bag: topics, rates, stamps, gaps, encodings, and which stage would lack input.
 
-    Exit code 1 when a stage starves, so that a script can ask before it maps.
+    Exit code 1 when a stage lacks what it needs, for scripts that check a bag
+    before they map it.
 
     \b
     Example:

@@ -17,7 +17,13 @@ from vpr_ros.errors import VprError
 if TYPE_CHECKING:
     from rich.console import Console
 
-OURS = ("run.json", "demo.json", "eval.json", "metadata.yaml", "meta.json")  # each folder that we write has one of them
+OUTPUT_FILES = (
+    "run.json",
+    "demo.json",
+    "eval.json",
+    "metadata.yaml",
+    "meta.json",
+)  # each folder that we write has one of them
 PLAIN_WIDTH = 160  # of tables in a log or a pipe
 LINE_EVERY_S = 10.0  # without a terminal, a line of progress at most this often
 
@@ -128,7 +134,7 @@ def require_file(path: Path, what: str) -> Path:
 def fresh(path: Path, force: bool, folder: bool = False) -> Iterator[Path]:
     """A free path for an output; with `folder`, an empty folder.
 
-    A used one is an error unless `force`, and even then the old output comes back if the new one fails.
+    An existing output is an error unless `force` is set; it is then replaced, and restored if the new one fails.
     Raises VprError where the output cannot be written.
     """
     try:
@@ -155,18 +161,18 @@ def _set_aside(path: Path, force: bool) -> Path | None:
         return None
     if not force:
         raise VprError(f"'{path}' exists already: choose another name, or add --force to replace it.")
-    # A slip such as `-o ~ --force` must not cost anybody a folder that we did not write.
-    if path.is_dir() and not _is_ours(path):
+    # A mistake such as `-o ~ --force` must not delete a folder that vpr_ros did not write.
+    if path.is_dir() and not _is_output(path):
         raise VprError(f"'{path}' was not written by vpr_ros, so --force leaves it alone: choose another name.")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)
     return old
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds an output of ours, or only what a killed run left."""
+def _is_output(folder: Path) -> bool:
+    """Whether a folder holds an output of vpr_ros, or only the drafts of a killed run."""
     names = [entry.name for entry in folder.iterdir()]
-    return any(name in OURS for name in names) or all(n.startswith(".") and n.endswith(".part") for n in names)
+    return any(name in OUTPUT_FILES for name in names) or all(n.startswith(".") and n.endswith(".part") for n in names)
 
 
 def _remove(path: Path) -> None:

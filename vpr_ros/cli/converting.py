@@ -9,7 +9,7 @@ from vpr_ros.cli.console import Progress, say
 
 Folder = Annotated[Path, typer.Argument(help="The data set's folder.", show_default=False)]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Bag folder; an interrupted one goes on.", show_default=False)
+    Path, typer.Option("--output", "-o", help="Bag folder; an interrupted one is continued.", show_default=False)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Start anew: replace a bag that is there, finished or not.")]
 
@@ -37,8 +37,8 @@ def robotcar(
     """Convert one Oxford RobotCar traversal in the development kit's layout.
 
     Pictures, laser scans, INS odometry and TF, camera_info, and the ground
-    truth where rtk.csv is there. Stop it when you like: the same command goes
-    on where it stopped.
+    truth where rtk.csv is there. It can be stopped at any time: the same
+    command continues where it stopped.
 
     \b
     Example:
@@ -74,8 +74,8 @@ def boreas(
     """Convert one Boreas sequence in the development kit's layout.
 
     Pictures, scans with the time of each point, INS odometry and TF,
-    camera_info and ground truth. Stop it when you like: the same command
-    goes on where it stopped.
+    camera_info and ground truth. It can be stopped at any time: the same
+    command continues where it stopped.
 
     \b
     Example:
@@ -132,15 +132,15 @@ def submaps(
 
 
 def counted(progress: Progress):
-    """The progress callback of a conversion, which learns the total as it goes."""
+    """The progress callback of a conversion; the total may change with each call."""
 
-    def tell(done: int, total: int) -> None:
+    def update(done: int, total: int) -> None:
         if progress.bar is not None and progress.total != total:
             progress.bar.update(progress.task, total=total)
         progress.total = total
         progress(done)
 
-    return tell
+    return update
 
 
 def report(output: Path, result) -> None:

@@ -33,7 +33,7 @@ def demo(
 ):
     """Render two drives of a city, map the first, recognise the second, write a report.
 
-    The city was in no training. The first drive is a summer day; the second
+    No training has used the city. The first drive is a summer day; the second
     is an autumn evening that ends in streets the map does not have. The
     last line gives the figures as fractions.
     """
@@ -167,7 +167,7 @@ def _write_picture(folder: Path, config, rendered) -> None:
 
 
 def _beside_the_map(evaluated):
-    """The run with its off-map streets drawn next to the map: in truth they lie where nobody would find the map."""
+    """The run with its off-map streets moved next to the map: their true place would make the plot too large."""
     import numpy as np
 
     truth = evaluated.truth

@@ -51,7 +51,7 @@ def download(
     name: Annotated[str, typer.Argument(help="Name in the list.", show_default=False)],
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to put the file into.")] = Path("weights"),
 ):
-    """Fetch published weights; goes on where a broken download stopped, and checks the file."""
+    """Fetch published weights; a broken download is continued, and the file is checked."""
     from vpr_ros.student.catalogue import fetch, find
 
     entry = find(name)

@@ -1,4 +1,4 @@
-"""The group `vpr_ros eval`, and what it says to a call in the form that it had before it was a group."""
+"""The group `vpr_ros eval`; a call without a command gets an error that names the command to use."""
 
 import typer
 from typer.core import TyperGroup
@@ -16,7 +16,7 @@ Examples:
   vpr_ros eval submaps benchmark --images pictures --teacher minkloc++ -c minkloc.pth
 """
 
-# Options that told the kind of input when all kinds shared one command, and the command that each kind has now.
+# Options from when all kinds of input shared one command, and the command that replaces each.
 FORMER_OPTIONS = {
     "--database": "folders --database FOLDER --queries FOLDER",
     "--queries": "folders --database FOLDER --queries FOLDER",
@@ -26,7 +26,7 @@ FORMER_OPTIONS = {
 
 
 class EvalGroup(TyperGroup):
-    """A group that answers a call without one of its commands by naming the command that is meant."""
+    """A group whose error for a call without a command names the command that the options belong to."""
 
     def parse_args(self, ctx, args):
         """As in click; raises VprError for arguments that do not begin with a command."""

@@ -26,7 +26,7 @@ SENSOR_PARAMETERS = (
     Parameter(
         "image_reliability",
         InputSettings.image_reliability,
-        "QoS asked of the camera; best_effort hears every publisher.",
+        "QoS asked of the camera; best_effort receives from every publisher.",
         choices=get_args(Reliability),
     ),
     Parameter(
