@@ -1,4 +1,4 @@
-"""Checkpoints of a running training, written whole: an interrupted write leaves the former one."""
+"""Checkpoints of a running training, written atomically: an interrupted write leaves the former file."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from vpr_ros.atomic import whole_file
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames.
+    """Writes a temporary file beside the target and renames it.
 
-    Lightning's own writer collects in the system's temporary folder; from there to another disk a rename becomes a
-    copy, and a kill within it leaves half a file under the final name.
+    Lightning's own writer uses the system's temporary folder. A rename from there to another disk is a copy, and a
+    process killed during the copy leaves an incomplete file under the final name.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The course of a run in one picture: losses by term, learning rate, recalls."""
+"""The curves of a run in one picture: losses by term, learning rate, recalls."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ DASHES = ("-", "--", "-.", ":")
 def draw_curves(history: list[dict], path: Path) -> None:
     """`history` (a row per epoch, as in `log.csv`) as a PNG: losses on a logarithmic scale, the rate, the recalls.
 
-    What stands between the first column of losses and the learning rate is a loss; what comes after it is a recall.
+    But for the columns in `FIXED`, columns before `learning_rate` are losses and columns after it are recalls.
     """
     columns = list(dict.fromkeys(key for row in history for key in row))
     at = columns.index("learning_rate")

@@ -1,4 +1,4 @@
-"""The batch of all processes, so that losses on pairs and triples see every sample of a step."""
+"""The batch of all processes: losses on pairs and triples need every sample of a step."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ def ranks() -> int:
 
 
 def rank() -> int:
-    """This process's number among them, from 0."""
+    """The number of this process among them, from 0."""
     return dist.get_rank() if ranks() > 1 else 0
 
 
 def gather(x: torch.Tensor) -> torch.Tensor:
     """(B, ...) of every process -> (ranks * B, ...) on all of them, in the order of ranks, with gradients.
 
-    Every process must compute the same loss of the whole batch from it, and what is learnt must act before it, on the
-    process's own part.
+    Every process must compute the same loss of the whole batch from it, and every trained parameter must be applied
+    before it, to the process's own part.
     """
     if ranks() == 1:
         return x
@@ -28,10 +28,10 @@ def gather(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """The loss is the same on all processes, so each knows what it wants of its own part, and nothing is sent back.
+    """The loss is the same on all processes, so each computes the gradient of its own part without communication.
 
-    Data-parallel training takes the mean of the processes' gradients where their sum is the gradient of the one loss:
-    hence the factor.
+    Data-parallel training averages the gradients of the processes, but the gradient of the loss is their sum: hence
+    the factor `ranks()`.
     """
 
     @staticmethod

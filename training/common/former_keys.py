@@ -1,4 +1,4 @@
-"""Keys of configurations that had no groups: where each stands now, for old run folders and for advice."""
+"""Keys of configurations without groups, with the path of each in the groups: for old run folders and messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -101,7 +101,7 @@ TEACHER_KEYS = {
 
 
 def regrouped(raw: Mapping[str, Any], former: Mapping[str, str]) -> dict[str, Any]:
-    """A configuration with its former keys moved into their groups; everything else stays where it is."""
+    """A configuration with its former keys moved into their groups; other keys are unchanged."""
     groups = {key: value for key, value in raw.items() if key not in former}
     for key in raw.keys() & former.keys():
         group, _, name = former[key].partition(".")
@@ -113,7 +113,7 @@ def regrouped(raw: Mapping[str, Any], former: Mapping[str, str]) -> dict[str, An
 
 
 def advice(raw: Mapping[str, Any], former: Mapping[str, str]) -> str:
-    """One sentence on where the former keys of a file stand now; empty where it has none."""
+    """One sentence with the new paths of the former keys in a file; empty where it has none."""
     moved: dict[str, list[str]] = {}
     for key in (key for key in raw if key in former):
         group, _, name = former[key].partition(".")

@@ -1,4 +1,4 @@
-"""A data loader whose errors arrive as they were raised."""
+"""A data loader that keeps the errors of its worker processes as they were raised."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,27 +9,27 @@ from vpr_ros.errors import VprError
 
 
 class SampleLoader(DataLoader):
-    """A DataLoader that hands a VprError of a loading process over as a value and raises it in the caller's process.
+    """A DataLoader that returns a VprError of a worker process as a value and raises it in the caller's process.
 
-    torch would put the process's traceback into the error's text.
+    torch would put the worker's traceback into the error's text.
     """
 
     def __init__(self, samples: Any, *, collate_fn: Callable[[list], Any], **settings: Any):
-        super().__init__(_Caught(samples), collate_fn=_CaughtBatch(collate_fn), **settings)
+        super().__init__(_ErrorsAsSamples(samples), collate_fn=_ErrorsAsBatches(collate_fn), **settings)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        # torch draws a number when its iterator is made, which must not move to the first batch.
-        return _raising(super().__iter__())
+        # torch draws a random number when its iterator is made; a generator here would delay that to the first batch.
+        return _raise_errors(super().__iter__())
 
 
-def _raising(batches: Iterator[Any]) -> Iterator[Any]:
+def _raise_errors(batches: Iterator[Any]) -> Iterator[Any]:
     for batch in batches:
         if isinstance(batch, VprError):
             raise batch
         yield batch
 
 
-class _Caught(Dataset):
+class _ErrorsAsSamples(Dataset):
     def __init__(self, samples: Any):
         self.samples = samples
 
@@ -43,7 +43,7 @@ class _Caught(Dataset):
             return error
 
 
-class _CaughtBatch:
+class _ErrorsAsBatches:
     def __init__(self, collate: Callable[[list], Any]):
         self.collate = collate
 

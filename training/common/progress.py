@@ -1,4 +1,4 @@
-"""What a run shows: a bar for the running epoch and a line per epoch, which `log.csv` holds as well."""
+"""A run's output: a bar for the current epoch and a line per finished epoch, which is also written to `log.csv`."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from vpr_ros.atomic import write_whole
 
 
 class EpochProgress(L.Callback):
-    """A bar for the running epoch where the output is a terminal; prints and writes the rows of finished epochs."""
+    """A bar for the current epoch where the output is a terminal; prints and writes the rows of finished epochs."""
 
     def __init__(self, out: Path):
         self.out, self.console, self.bar = out, Console(stderr=True), Progress(disable=True)
@@ -34,7 +34,7 @@ class EpochProgress(L.Callback):
         self.bar.start()
 
     def on_train_batch_end(self, trainer, module, *_args) -> None:
-        # Reading the loss makes a GPU wait, so it is read only where a bar shows it.
+        # Reading the loss synchronises with the GPU, so it is read only where a bar shows it.
         if not self.bar.disable:
             self.bar.update(self.task, advance=1, loss=float(trainer.callback_metrics["loss"]))
 
@@ -49,14 +49,14 @@ class EpochProgress(L.Callback):
         return round(time.monotonic() - self.started, 1)
 
     def publish(self, row: dict, history: list[dict]) -> None:
-        """Print the last epoch's row, and write all rows anew: a resumed run leaves the table of an uninterrupted one,
-        but for the seconds."""
+        """Print the last epoch's row and rewrite all rows: the table of a resumed run is that of an uninterrupted one,
+        except for the seconds."""
         self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)
         write_log(self.out / "log.csv", history)
 
 
 def write_log(path: Path, history: list[dict]) -> None:
-    """Rows with any columns as CSV, written whole or not at all."""
+    """Rows with any columns as CSV, written atomically."""
     columns = list(dict.fromkeys(key for row in history for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="")

@@ -1,11 +1,11 @@
-"""Rules of a configuration's groups, and the settings of the machine that all trainings share."""
+"""Rules of a configuration's groups, and the hardware settings that all trainings share."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vpr_ros.errors import VprError
 
-Rule = tuple[bool, str]  # whether it holds, and the reason to give where it does not
+Rule = tuple[bool, str]  # whether it holds, and the error's reason where it does not
 
 
 def require(rules: Iterable[Rule], what: str) -> None:
@@ -17,12 +17,12 @@ def require(rules: Iterable[Rule], what: str) -> None:
 
 @dataclass(frozen=True)
 class HardwareConfig:
-    """What the run computes on."""
+    """The hardware of a run."""
 
     accelerator: str = "auto"  # Lightning's: auto, cpu or gpu
     workers: int = 0  # processes that load samples
     threads: int = 0  # torch threads; 0 keeps torch's own choice
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [(self.workers >= 0, "workers must be 0 or more"), (self.threads >= 0, "threads must be 0 or more")]

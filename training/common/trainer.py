@@ -1,4 +1,4 @@
-"""Lightning's trainer as every run uses it."""
+"""Lightning's trainer with the settings of every run."""
 
 import logging
 import warnings
@@ -16,15 +16,15 @@ LAST = "last.ckpt"
 
 
 def silence_lightning() -> None:
-    """Lightning's advice on loggers, worker counts and folders does not apply to runs that this package sets up."""
+    """Lightning's warnings on loggers, worker counts and folders do not apply to the runs of this package."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
 
 
 def make_trainer(out: Path, callbacks: list[Callback], **settings: Any) -> L.Trainer:
-    """Lightning's trainer with what all runs share; `last.ckpt` is written after all `callbacks`.
+    """Lightning's trainer with the settings that all runs share; `last.ckpt` is written after all `callbacks`.
 
-    VprError, in one sentence, for devices and precisions that this machine does not have.
+    VprError, in one sentence, for devices and precisions that this machine does not support.
     """
     try:
         return L.Trainer(
@@ -43,14 +43,14 @@ def make_trainer(out: Path, callbacks: list[Callback], **settings: Any) -> L.Tra
 
 
 def epoch_checkpoint(out: Path, name: str, **settings: Any) -> ModelCheckpoint:
-    """One checkpoint `<out>/<name>.ckpt`, of the last epoch or of the best by what `settings` name."""
+    """One checkpoint `<out>/<name>.ckpt`, of the last epoch or, with `settings` that name a metric, of the best."""
     return ModelCheckpoint(
         out, filename=name, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True, **settings
     )
 
 
 def fit(trainer: L.Trainer, module: L.LightningModule, out: Path, resume: bool, loader: Any = None) -> None:
-    """Train, with `resume` from the folder's last whole epoch; KeyboardInterrupt where the run was interrupted."""
+    """Train, with `resume` from the folder's last complete epoch; KeyboardInterrupt where the run was interrupted."""
     last = out / LAST
     trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
     if trainer.interrupted:

@@ -1,4 +1,4 @@
-"""Configurations as dataclasses of groups: read from YAML, changed by paths, every error naming its key."""
+"""Configurations as dataclasses of groups: read from YAML and changed by path; every error names its key."""
 
 import dataclasses
 import types
@@ -18,8 +18,8 @@ Config = TypeVar("Config")
 class RunConfig:
     """Base of a run's configuration: a frozen dataclass whose fields are groups of settings.
 
-    A setting is addressed by its path, e.g. `optimisation.epochs`. `FORMER_KEYS` has the paths of the keys of files
-    without groups.
+    A setting is addressed by its path, e.g. `optimisation.epochs`. `FORMER_KEYS` maps the keys of files without groups
+    to their paths.
     """
 
     FORMER_KEYS: ClassVar[Mapping[str, str]] = {}
@@ -41,7 +41,7 @@ def read_dataclass(cls: type[Config], path: str | Path, overrides: Mapping[str, 
 
 
 def read_stored(cls: type[Config], raw: Any, where: str) -> Config:
-    """A `RunConfig` from the JSON that a run folder keeps; settings that it lacks have their defaults."""
+    """A `RunConfig` from the JSON of a run's folder; settings that it lacks have their defaults."""
     former = getattr(cls, "FORMER_KEYS", {})
     return build(cls, regrouped(raw, former) if isinstance(raw, dict) else raw, where)
 
@@ -82,13 +82,13 @@ def _with_setting(config: Any, path: str, value: Any, where: str) -> Any:
 
 
 def check_choices(config: Any, where: str) -> None:
-    """VprError for a value, also in a nested group, that is none of its `Literal`."""
+    """VprError for a value, also in a nested group, that is not among the choices of its `Literal`."""
     for key, hint in _hints(type(config)).items():
         value = getattr(config, key)
         if dataclasses.is_dataclass(value):
             check_choices(value, f"{where}: {key}")
         elif typing.get_origin(hint) is Literal:
-            _choose(hint, value, f"{where}: {key}")
+            _check_choice(hint, value, f"{where}: {key}")
 
 
 def _hints(cls: Any) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
-def _choose(hint: Any, value: Any, where: str) -> Any:
+def _check_choice(hint: Any, value: Any, where: str) -> Any:
     choices = typing.get_args(hint)
     if value not in choices:
         names = ", ".join(choice for choice in choices if choice) + (" or nothing" if "" in choices else "")
@@ -114,22 +114,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     of: Any = typing.get_origin(hint) or hint
     kinds = typing.get_args(hint)
     if of is Literal:
-        return _choose(hint, value, where)
+        return _check_choice(hint, value, where)
     if of is tuple:
-        return _several(kinds, value, where)
+        return _convert_list(kinds, value, where)
     if of is dict and kinds and isinstance(value, dict):
         return {str(key): _convert(kinds[1], each, f"{where}: {key}") for key, each in value.items()}
     if isinstance(value, bool) != (of is bool) or (of is int and isinstance(value, float) and not value.is_integer()):
-        raise VprError(f"{where} must be {_name_of(of)}, not {value!r}")
+        raise VprError(f"{where} must be {_type_name(of)}, not {value!r}")
     make = typing.cast(Callable[[Any], Any], of)
     try:
         # YAML reads 1e-3 as a string; int("0.5") and float("fast") fail here with the key's name.
         return make(value)
     except (TypeError, ValueError):
-        raise VprError(f"{where} must be {_name_of(of)}, not {value!r}") from None
+        raise VprError(f"{where} must be {_type_name(of)}, not {value!r}") from None
 
 
-def _several(kinds: tuple, value: Any, where: str) -> tuple:
+def _convert_list(kinds: tuple, value: Any, where: str) -> tuple:
     """A list in YAML, or a single value for it, as a tuple of any length, (int, ...), or of a fixed one."""
     if not isinstance(value, (str, int, float, list, tuple)):
         raise VprError(f"{where} must be a list, not {value!r}")
@@ -139,5 +139,5 @@ def _several(kinds: tuple, value: Any, where: str) -> tuple:
     return tuple(_convert(kinds[0], each, where) for each in values)
 
 
-def _name_of(kind: type) -> str:
+def _type_name(kind: type) -> str:
     return {bool: "true or false", dict: "`key: value` lines"}.get(kind, kind.__name__)

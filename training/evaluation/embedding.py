@@ -53,7 +53,7 @@ def embedder_of(model: Any) -> tuple[Embedder, Collection[str]]:
     """The function from a batch of samples to embeddings (B, D), and which parts of a sample it takes, by the model's
     type."""
     if isinstance(model, Teacher):
-        return (lambda samples, rng: _teacher(model, samples, rng)), model.inputs.sees
+        return (lambda samples, rng: model.embed(collate(samples, model.inputs, rng)).cpu().numpy()), model.inputs.sees
     if isinstance(model, D2VPR):
         return (lambda samples, rng: _student(model, samples)), ("image",)
     describe: Any = getattr(model, "describe_raw", None)
@@ -63,15 +63,6 @@ def embedder_of(model: Any) -> tuple[Embedder, Collection[str]]:
         function: Callable[..., Any] = model
         return (lambda samples, rng: function(samples)), BOTH
     raise VprError(f"a {type(model).__name__} is no model that samples can be given to: use a teacher or a student.")
-
-
-def _teacher(model: Teacher, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
-    device = next(model.parameters()).device
-    inputs: dict[str, Any] = {
-        name: value.to(device) if isinstance(value, torch.Tensor) else [part.to(device) for part in value]
-        for name, value in collate(samples, model.inputs, rng).items()
-    }
-    return model(**inputs).float().cpu().numpy()
 
 
 def _student(model: D2VPR, samples: Sequence[Sample]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The compact projection trained further: a linear layer from the fitted directions on, over cached descriptors."""
+"""Training of the compact projection: a linear layer that starts from the fitted one, on cached descriptors."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from vpr_ros.training.losses import contrastive_loss
 
 PLACES, IMAGES_PER_PLACE, CITIES_PER_BATCH = 32, 4, 4
 POSITIVE_M, POSITIVE_RAD, NEGATIVE_M = 3.0, 0.5, 15.0
-DRAWN_RAD = 0.35  # turn of the frames that are drawn for one place
-CELL_M = 30.0  # frames are taken by squares of this side, so that a place keeps all its drives
-LEAST_FRAMES = 8000  # described for a trained projection, where there are so many
+SAMPLED_RAD = 0.35  # largest difference of heading among the frames that are sampled for one place
+CELL_M = 30.0  # frames are selected by squares of this side, so that a place keeps the frames of all drives
+LEAST_FRAMES = 8000  # that are described for a trained projection; all frames of a smaller set
 # Masks (B, B) of positive and of negative pairs among the rows (B,) of a batch.
 Masks = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class ProjectionTraining:
-    """How long and how fast; well under a minute on a CPU, since the network itself does not run."""
+    """Length and rate; well under a minute on a CPU, since the network itself does not run."""
 
     steps: int = 300
     rate: float = 0.001  # Adam's step as a share of the matrix's root mean square
@@ -42,22 +42,22 @@ def train_projection(
 ) -> Projection:
     """`fitted` after some hundred steps of contrastive learning on raw descriptors (N, K) of training frames.
 
-    z = (d - mean) @ matrix, brought to unit length as the runtime does it; the mean stays the fitted one, and the rate
-    falls to zero along a half cosine. `batches` yields lists of rows. One seed gives one result. VprError for
-    descriptors of another length, and where no batch holds a pair of one place.
+    z = (d - mean) @ matrix, normalised to unit length as at runtime; the mean stays the fitted one, and the rate
+    decays to zero along a half cosine. `batches` yields lists of rows. The result depends on the seed alone. VprError
+    for descriptors of another length, and where no batch holds a pair of one place.
     """
     config = config or ProjectionTraining()
     if descriptors.ndim != 2 or descriptors.shape[1] != fitted.input_dim:
         raise VprError(f"the projection takes {fitted.input_dim} numbers, not descriptors {descriptors.shape}.")
     mean, matrix = torch.from_numpy(fitted.mean), torch.from_numpy(fitted.matrix)
-    # a whitened matrix has entries of any size, and Adam's steps have one: so the steps are relative
+    # entries of a whitened matrix have any scale and Adam's steps a fixed one: scaling makes the steps relative
     scale = matrix.square().mean().sqrt()
     weight = (matrix / scale).requires_grad_()
     optimiser = torch.optim.Adam([weight], lr=config.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
-    learnt = 0
+    steps = 0
     for rows in batches:
-        if learnt == config.steps:
+        if steps == config.steps:
             break
         positives, negatives = masks(torch.tensor(rows))
         if not bool(positives.any()) or not bool(negatives.any()):
@@ -69,14 +69,17 @@ def train_projection(
         loss.backward()
         optimiser.step()
         schedule.step()
-        learnt += 1
-    if not learnt:
+        steps += 1
+    if not steps:
         raise VprError("the projection cannot be trained: no two training frames show one place; have it fitted.")
     return Projection(fitted.mean, (weight.detach() * scale).numpy().astype(np.float32), fitted.whiten)
 
 
-def pair_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray:
-    """Rows to train a projection on: all, or whole places until there are enough of them, from every area alike."""
+def projection_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray:
+    """Rows (N,) to train a projection on: all of a small set, else those of randomly chosen complete places.
+
+    Rows are at least `least` and at least `LEAST_FRAMES`, where the set has so many; all areas are chosen alike.
+    """
     wanted = max(least, LEAST_FRAMES)
     if len(samples) <= wanted:
         return np.arange(len(samples))
@@ -94,14 +97,14 @@ def pair_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray:
 def place_batches(samples: SampleSet, config: ProjectionTraining) -> tuple[Iterable[list[int]], Masks]:
     """Batches of rows by places, and which of their pairs show one place.
 
-    Places are those of the set where it has some (GSV-Cities), else frames within a few metres of another drive. A set
-    without headings cannot tell two directions of one street apart: all count as one.
+    Places are the numbered ones of the set where it has them (GSV-Cities), else frames of several drives within a few
+    metres. In a set without headings both directions of a street count as one place.
     """
     if samples.places is not None:
         places, visits = torch.from_numpy(samples.places), PlaceVisits(samples.places, samples.areas, PLACES)
         batches = (_rows(batch) for epoch in range(config.steps) for batch in _epoch(visits, epoch))
         return batches, lambda rows: masks_by_place(places[rows], rows)
-    known = samples.headings_rad is not None
+    has_headings = samples.headings_rad is not None
     sampler = PlaceBatchSampler(
         samples,
         PLACES,
@@ -111,18 +114,18 @@ def place_batches(samples: SampleSet, config: ProjectionTraining) -> tuple[Itera
         seed=config.seed,
         cities_per_batch=CITIES_PER_BATCH,
         positive_m=POSITIVE_M,
-        positive_rad=DRAWN_RAD if known else None,
+        positive_rad=SAMPLED_RAD if has_headings else None,
         negative_m=NEGATIVE_M,
     )
-    positions, areas = torch.from_numpy(samples.positions_m), np.unique(samples.areas, return_inverse=True)[1]
-    numbers = torch.from_numpy(areas)
+    positions = torch.from_numpy(samples.positions_m)
+    areas = torch.from_numpy(np.unique(samples.areas, return_inverse=True)[1])
     headings = None if samples.headings_rad is None else torch.from_numpy(samples.headings_rad)
 
     def by_pose(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return masks_by_pose(
             positions[rows],
             None if headings is None else headings[rows],
-            numbers[rows],
+            areas[rows],
             positive_m=POSITIVE_M * 1.5,
             positive_rad=POSITIVE_RAD,
             negative_m=NEGATIVE_M,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -18,36 +19,37 @@ from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
 from vpr_ros.training.export.projection_training import (
     ProjectionTraining,
-    pair_rows,
     place_batches,
+    projection_rows,
     train_projection,
 )
 
-CHECKPOINT = "student.safetensors"  # what a run ends with, in its folder
-SAMPLES_PER_DIM = 8  # of the projection's fit, where there are so many
-LEAST_PER_DIM = 4  # fewer never
+ProjectionKind = Literal["fitted", "trained"]
+CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
+SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
+LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
 PLACE_RADIUS_M = 10.0
-DESCRIBED_AT_ONCE = 64
-PROJECTIONS = ("fitted", "trained")
+BATCH = 64  # images that are described together
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Finished:
-    """What came out: the projection that was written, and validation Recall@1 by condition of every one that was made.
+class ExportedStudent:
+    """The checkpoint that was written, and validation Recall@1 by condition with every projection that was made.
 
-    `recalls` has "full" (no projection), "fitted" and, if asked for, "trained"; empty without validation frames.
+    `recalls` has the keys "full" (no projection), "fitted" and, for a trained projection, "trained"; it is empty
+    without validation frames.
     """
 
     fingerprint: str
     dim: int
-    frames: int  # that the projection has seen
-    projection: str
+    frames: int  # that the projection was fitted or trained on
+    projection: ProjectionKind
     recalls: dict[str, dict[str, float]] = field(default_factory=dict)
     calibrated: bool = False
 
 
-def finish_student(
+def export_student(
     student: D2VPR,
     training: SampleSet,
     validation: SampleSet | None,
@@ -57,58 +59,62 @@ def finish_student(
     dim: int,
     whiten: float,
     seed: int = 0,
-    projection: str = "fitted",
+    projection: ProjectionKind = "fitted",
     shrink: bool = True,
     warn: Callable[[str], None] = log.warning,
-) -> Finished:
-    """Fit what a robot needs beside the weights and write the checkpoint `out`.
+) -> ExportedStudent:
+    """Fit the projection and the calibration of a student and write the checkpoint `out`.
 
-    The projection sees training frames only, drawn evenly; the calibration sees validation drives only, each followed
-    by a drive of another city, which is off the map. Without validation frames, with too few for a calibration, or with
-    a set that has no drives to follow (numbered places, no headings), the checkpoint carries none. `projection`
-    "trained" goes on from the fitted one with pairs of training frames. Where the frames are fewer than 4 per
-    dimension, `shrink` lowers `dim`, so that a long training is not lost; without it this is a VprError. Warnings for
-    the user go to `warn`.
+    The projection is fitted on uniformly sampled training frames only, the calibration on validation drives only, each
+    followed by a drive of another city, which is off the map. The checkpoint has no calibration without validation
+    frames, with too few of them, or with a set without sequences (numbered places, no headings). `projection`
+    "trained" trains the fitted one on pairs of training frames. With fewer than 4 frames per dimension, `shrink` lowers
+    `dim`, so that the result of a long training is kept; without `shrink` this is a VprError. `warn` gets the warnings
+    for the user.
     """
-    if projection not in PROJECTIONS:
-        raise VprError(f"the projection is '{projection}': choose {' or '.join(PROJECTIONS)}.")
-    dim = possible_dim(dim, len(training), shrink, warn)
+    if projection not in get_args(ProjectionKind):
+        raise VprError(f"the projection is '{projection}': choose {' or '.join(get_args(ProjectionKind))}.")
+    dim = limit_dim(dim, len(training), shrink, warn)
     rng = np.random.default_rng(seed)
     if projection == "trained":
-        rows = pair_rows(training, SAMPLES_PER_DIM * dim)
-        raw = embed(student, training.select(rows), DESCRIBED_AT_ONCE)
-        some = rng.choice(len(rows), min(len(rows), SAMPLES_PER_DIM * dim), replace=False)
-        samples = raw[np.sort(some)]
+        rows = projection_rows(training, SAMPLES_PER_DIM * dim)
+        raw = embed(student, training.select(rows), BATCH)
+        chosen_rows = rng.choice(len(rows), min(len(rows), SAMPLES_PER_DIM * dim), replace=False)
+        fitting = raw[np.sort(chosen_rows)]
     else:
         rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
-        samples = raw = embed(student, training.select(rows), DESCRIBED_AT_ONCE)
-    found = {"fitted": fit_projection(samples, min(dim, samples.shape[1]), whiten=whiten)}
+        fitting = raw = embed(student, training.select(rows), BATCH)
+    projections = {"fitted": fit_projection(fitting, min(dim, fitting.shape[1]), whiten=whiten)}
     if projection == "trained":
         config = ProjectionTraining(seed=seed)
-        found["trained"] = train_projection(found["fitted"], raw, *place_batches(training.select(rows), config), config)
-    chosen, recalls, calibration = found[projection], {}, None
+        batches, masks = place_batches(training.select(rows), config)
+        projections["trained"] = train_projection(projections["fitted"], raw, batches, masks, config)
+    chosen, recalls, calibration = projections[projection], {}, None
     if validation is not None and validation.places is None and validation.headings_rad is not None:
-        seen = embed(student, validation, DESCRIBED_AT_ONCE)
-        recalls = {"full": recall_by_condition(seen, validation)}
-        recalls |= {name: recall_by_condition(one.apply(seen), validation) for name, one in found.items()}
-        calibration = _calibration(chosen.apply(seen), validation, warn)
+        descriptors = embed(student, validation, BATCH)
+        recalls = {"full": recall_by_condition(descriptors, validation)}
+        recalls |= {name: recall_by_condition(one.apply(descriptors), validation) for name, one in projections.items()}
+        calibration = _calibration(chosen.apply(descriptors), validation, warn)
     provenance = provenance | {
-        "projection": {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(samples)},
+        "projection": {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(fitting)},
         "validation": recalls.get(projection, {}),
     }
     fingerprint = save_checkpoint(out, student, chosen, calibration, provenance, half=True)
-    return Finished(fingerprint, chosen.dim, len(raw), projection, recalls, calibration is not None)
+    return ExportedStudent(fingerprint, chosen.dim, len(raw), projection, recalls, calibration is not None)
 
 
-def possible_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None]) -> int:
-    """`dim`, or what `frames` allow where `shrink`: directions from few samples do not carry over to other images."""
-    most = frames // LEAST_PER_DIM
+def limit_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None]) -> int:
+    """`dim`, lowered where `shrink` to what `frames` allow: principal axes of few samples do not generalise.
+
+    VprError without `shrink`, and where the frames allow less than 2 dimensions.
+    """
+    most = frames // LEAST_SAMPLES_PER_DIM
     if dim <= most:
         return dim
-    said = f"{frames} training frames are too few for {dim} dimensions, {LEAST_PER_DIM} frames for each"
+    problem = f"{frames} training frames are too few for {dim} dimensions, {LEAST_SAMPLES_PER_DIM} frames for each"
     if not shrink or most < 2:
-        raise VprError(f"{said}: " + (f"ask for {most} or fewer, or add frames." if most > 1 else "add frames."))
-    warn(f"{said}: the descriptors get {most}.")
+        raise VprError(f"{problem}: " + (f"ask for {most} or fewer, or add frames." if most > 1 else "add frames."))
+    warn(f"{problem}: the descriptors get {most}.")
     return most
 
 
@@ -124,7 +130,7 @@ def _calibration(descriptors: np.ndarray, samples: SampleSet, warn: Callable[[st
 
 
 def _keyframes(descriptors: np.ndarray, samples: SampleSet, rows: np.ndarray) -> Keyframes:
-    """Frames of one drive as the map; its poses are its odometry."""
+    """Frames of one drive as the map; its true poses serve as odometry."""
     poses = _poses(samples, rows)
     return Keyframes(
         ids=np.arange(1, len(rows) + 1),
@@ -144,7 +150,7 @@ def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
 
 
 def labelled_drives(descriptors: np.ndarray, samples: SampleSet) -> list[LabelledSequence]:
-    """Each city's first drive as the map; every other one as queries that go on into the next city."""
+    """Each city's first drive as the map, and every other one as queries, followed by a drive of the next city."""
     drives_of = {
         city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
         for city in np.unique(samples.areas)
@@ -157,13 +163,13 @@ def labelled_drives(descriptors: np.ndarray, samples: SampleSet) -> list[Labelle
         elsewhere = drives_of[cities[(position + 1) % len(cities)]] if len(cities) > 1 else []
         for number, on_map in enumerate(queries):
             if len(on_map) < 2:
-                continue  # no time between frames to go on with
+                continue  # no interval between frames to continue with
             off_map = elsewhere[(number + 1) % len(elsewhere)] if elsewhere else np.empty(0, dtype=np.int64)
             T_on, T_off = _poses(samples, on_map), _poses(samples, off_map)
             truth = label_by_pose(keyframes, T_on, PLACE_RADIUS_M, max_heading_deg=60)
             T_odom = T_on
             if len(off_map):
-                # The odometry goes on without a jump into the other city.
+                # The odometry continues into the other city without a jump.
                 T_off = T_on[-1] @ np.linalg.inv(T_off[0]) @ T_off
                 T_odom = np.concatenate([T_on, T_off])
             rows = np.concatenate([on_map, off_map])

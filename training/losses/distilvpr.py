@@ -99,19 +99,19 @@ def cross_terms(
         raise VprError(f"direction {sorted(unknown)[0]!r} of DistilVPR is not known: choose {' or '.join(DIRECTIONS)}")
     same_width(student, teacher, "DistilVPR's cross-agent loss")
     s, t = unit(student), unit(teacher)
-    between = _manifolds(t, s, released, curvature)
+    between = _geometries(t, s, released, curvature)
     terms = {}
     if "ts-ss" in directions:
-        for name, inner in _manifolds(s, None, released, curvature).items():
+        for name, inner in _geometries(s, None, released, curvature).items():
             target = between[name].detach() if released else between[name]
             terms[f"cross_{name}"] = F.mse_loss(inner, target)
     if "tt-ts" in directions:
-        for name, inner in _manifolds(t, None, released, curvature).items():
+        for name, inner in _geometries(t, None, released, curvature).items():
             terms[f"cross_tt_ts_{name}"] = F.mse_loss(between[name], inner)
     return terms
 
 
-def _manifolds(x: Tensor, y: Tensor | None, released: bool, curvature: float) -> dict[str, Tensor]:
+def _geometries(x: Tensor, y: Tensor | None, released: bool, curvature: float) -> dict[str, Tensor]:
     """Relations (N, M) of unit rows x to unit rows y, or of x to itself, in the three geometries."""
     euclidean = distances(x, y)
     if released:

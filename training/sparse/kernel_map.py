@@ -1,4 +1,4 @@
-"""Which input voxel meets which output voxel under which weight of a kernel."""
+"""Pairs of input and output voxels for each weight of a kernel."""
 
 from __future__ import annotations
 
@@ -47,39 +47,41 @@ def kernel_map(manager: CoordinateManager, stride_in: int, stride_out: int, size
 
 
 def build(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> KernelMap:
-    """Make a map by the cheapest of three ways."""
+    """Make a map by the cheapest of three methods."""
     source, target = manager.levels[stride_in], manager.levels[stride_out]
     manager.layout.check(max(source.reach, target.reach) + size * stride_in)
     shape = len(source.keys), len(target.keys)
     if size % 2 == 0 and size * stride_in == stride_out:
-        return KernelMap(list(_cells(manager, stride_in, stride_out, size)), *shape)
+        return KernelMap(list(_tiling_pairs(manager, stride_in, stride_out, size)), *shape)
     if size % 2 == 0 or stride_in != stride_out:
-        return KernelMap(list(_columns(manager, stride_in, stride_out, size, half=False)), *shape)
-    # an odd kernel on its own voxels: u sees v at an offset just when v sees u at the mirrored one
-    groups = list(_columns(manager, stride_in, stride_out, size, half=True))
+        return KernelMap(list(_column_pairs(manager, stride_in, stride_out, size, half=False)), *shape)
+    # an odd kernel on its own voxels: u is paired with v at an offset if and only if v is with u at the mirrored one
+    groups = list(_column_pairs(manager, stride_in, stride_out, size, half=True))
     mirrored = [(size**3 - 1 - k, outputs, inputs) for k, inputs, outputs in reversed(groups)]
     return KernelMap(mirrored + groups, *shape, identity=size**3 // 2)
 
 
-def _cells(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> Iterator[Group]:
-    """Kernels that tile the voxels (even size = stride): every voxel meets its own parent only."""
+def _tiling_pairs(manager: CoordinateManager, stride_in: int, stride_out: int, size: int) -> Iterator[Group]:
+    """Kernels that tile the voxels (even size = stride): every voxel is paired with its parent alone."""
     keys, bits = manager.levels[stride_in].keys, manager.layout.bits
     parents = manager.parents(stride_in, stride_out)
     inside = keys - manager.levels[stride_out].keys.index_select(0, parents)  # no axis borrows: none is negative
     mask = (1 << bits) - 1
     x, y, z = inside >> (2 * bits), (inside >> bits) & mask, inside & mask
     offset = torch.div(x + size * (y + size * z), stride_in, rounding_mode="floor")
-    yield from _grouped(offset, torch.arange(len(keys), device=keys.device), parents, size)
+    yield from _group_by_offset(offset, torch.arange(len(keys), device=keys.device), parents, size)
 
 
-def _columns(manager: CoordinateManager, stride_in: int, stride_out: int, size: int, *, half: bool) -> Iterator[Group]:
+def _column_pairs(
+    manager: CoordinateManager, stride_in: int, stride_out: int, size: int, *, half: bool
+) -> Iterator[Group]:
     """One search for each (x, y) column of the kernel: its voxels follow one another in the sorted keys.
 
     `half`: only the offsets after the centre, in the order of (x, y, z).
     """
     source, target, layout = manager.levels[stride_in], manager.levels[stride_out], manager.layout
     device, voxels = target.keys.device, len(target.keys)
-    everyone = torch.arange(voxels, device=device)
+    all_rows = torch.arange(voxels, device=device)
     first = -(size // 2) if size % 2 else 0
     columns = [(ix, iy) for ix in range(size) for iy in range(size)]
     found: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -87,22 +89,24 @@ def _columns(manager: CoordinateManager, stride_in: int, stride_out: int, size: 
         columns = columns[len(columns) // 2 + 1 :]
         above = size // 2 + 1  # in its own column, the next voxel above is the next key
         queries, offset = target.keys + stride_in, torch.tensor(size**3 // 2 + size**2, device=device)
-        _climb(found, source.padded, queries, everyone + 1, everyone, offset.expand(voxels), size, above, stride_in)
-    # many columns at once where launching is what costs, few where the cache is
-    together = max(1, (1 << (16 if ordering.on_cpu(everyone) else 22)) // voxels)
-    for start in range(0, len(columns), together):
-        chunk = columns[start : start + together]
+        _collect_columns(
+            found, source.padded, queries, all_rows + 1, all_rows, offset.expand(voxels), size, above, stride_in
+        )
+    # many columns at once where the launch of a kernel dominates (GPU), few where the cache does (CPU)
+    columns_at_once = max(1, (1 << (16 if ordering.on_cpu(all_rows) else 22)) // voxels)
+    for start in range(0, len(columns), columns_at_once):
+        chunk = columns[start : start + columns_at_once]
         steps = [layout.step((ix + first) * stride_in, (iy + first) * stride_in, first * stride_in) for ix, iy in chunk]
         queries = (target.keys + torch.tensor(steps, device=device)[:, None]).flatten()
         offset = torch.tensor([ix + size * iy for ix, iy in chunk], device=device).repeat_interleave(voxels)
         places = ordering.first_not_below(source.keys, queries)
-        _climb(found, source.padded, queries, places, everyone.repeat(len(chunk)), offset, size, 0, stride_in)
+        _collect_columns(found, source.padded, queries, places, all_rows.repeat(len(chunk)), offset, size, 0, stride_in)
     if found:
         offset, inputs, outputs = (torch.cat(parts) for parts in zip(*found, strict=True))
-        yield from _grouped(offset, inputs, outputs, size)
+        yield from _group_by_offset(offset, inputs, outputs, size)
 
 
-def _climb(
+def _collect_columns(
     found: list[tuple[Tensor, Tensor, Tensor]],
     padded: Tensor,
     queries: Tensor,
@@ -115,8 +119,8 @@ def _climb(
 ) -> None:
     """Append (offset, input, output) of all source voxels between each query and the top of its kernel column.
 
-    `places` (Q,) is where each query would stand in the keys, `rows` its output voxel, `offset` that of its lowest
-    voxel, of height `lowest` in the kernel.
+    `places` (Q,) is the position of each query in the sorted keys, `rows` its output voxel, `offset` the offset of
+    its lowest voxel, which has the height `lowest` in the kernel.
     """
     span = (size - 1 - lowest) * stride
     for _ in range(size - lowest):
@@ -131,9 +135,9 @@ def _climb(
         places = places + 1
 
 
-def _grouped(offset: Tensor, inputs: Tensor, outputs: Tensor, size: int) -> Iterator[Group]:
+def _group_by_offset(offset: Tensor, inputs: Tensor, outputs: Tensor, size: int) -> Iterator[Group]:
     """Pairs (P,) in any order -> one group for each offset that occurs, ascending."""
-    # radix sorting: the fewer bytes, the quicker
+    # radix sort: its time grows with the bytes of a key
     small = torch.uint8 if size**3 <= 256 else torch.int16 if size**3 < 2**15 else torch.int32
     order = torch.sort(offset.to(small), stable=True).indices
     counts = torch.bincount(offset, minlength=size**3).tolist()

@@ -30,11 +30,11 @@ class SparseConv(nn.Module):
         pointwise = kernel_size == 1 and stride == 1
         self.kernel = nn.Parameter(torch.empty((c_in, c_out) if pointwise else (kernel_size**3, c_in, c_out)))
         self.bias = nn.Parameter(torch.empty(1, c_out)) if bias else None
-        reset(self, c_in)
+        initialise(self, c_in)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, Cin) -> (V', Cout)."""
-        coordinates = own(x)
+        coordinates = torch_coordinates(x)
         if self.kernel.ndim == 2:
             features = x.features @ self.kernel
         else:
@@ -61,18 +61,18 @@ class SparseConvTranspose(nn.Module):
         self.kernel_size, self.stride = kernel_size, stride
         self.kernel = nn.Parameter(torch.empty(kernel_size**3, c_in, c_out))
         self.bias = None
-        reset(self, c_out)
+        initialise(self, c_out)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, Cin) at stride T -> (V', Cout) at the existing voxels of stride T / stride."""
-        fine = own(x).finer(self.stride)
+        fine = torch_coordinates(x).finer(self.stride)
         pairs = kernel_map(fine.manager, fine.stride, x.coordinates.stride, self.kernel_size)
         return SparseTensor(sparse_convolution(x.features, self.kernel, pairs.transposed), fine)
 
     extra_repr = SparseConv.extra_repr
 
 
-def own(x: SparseTensor) -> Coordinates:
+def torch_coordinates(x: SparseTensor) -> Coordinates:
     """The coordinates of a tensor, which must be of this backend."""
     if not isinstance(x.coordinates, Coordinates):
         raise VprError('a "torch" layer got a tensor of another backend: voxelise with the same backend.')
@@ -88,7 +88,7 @@ def check_sizes(kernel_size: int, stride: int, least_stride: int = 1) -> None:
         )
 
 
-def reset(layer: SparseConv | SparseConvTranspose, channels: int) -> None:
+def initialise(layer: SparseConv | SparseConvTranspose, channels: int) -> None:
     """MinkowskiEngine's default: uniform within 1 / sqrt(channels * kernel volume)."""
     bound = 1 / math.sqrt(channels * layer.kernel_size**3)
     for parameter in layer.parameters():

@@ -96,7 +96,7 @@ def _unwrap(x: SparseTensor, dtype: torch.dtype) -> Any:
     )
 
 
-def _enter(x: SparseTensor) -> SparseTensor:
+def _to_engine(x: SparseTensor) -> SparseTensor:
     raw = ME.SparseTensor(x.features, x.coordinates.rows, tensor_stride=x.coordinates.stride)
     return _wrap(raw, x.batch_size)
 
@@ -105,15 +105,15 @@ def voxelise(
     clouds: Sequence[np.ndarray | Tensor], size: float, device: torch.device | str | None = None
 ) -> SparseTensor:
     """As the torch backend's `voxelise`."""
-    return _enter(torch_voxelise(clouds, size, device))
+    return _to_engine(torch_voxelise(clouds, size, device))
 
 
 def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None, stride: int = 1) -> SparseTensor:
     """As the torch backend's `sparse_tensor`; the rows of the result are in the engine's order."""
-    return _enter(torch_sparse_tensor(rows, features, batch_size, stride))
+    return _to_engine(torch_sparse_tensor(rows, features, batch_size, stride))
 
 
-class _Copied(nn.Module):
+class _Copyable(nn.Module):
     """Mixed into the engine's layers so that they can be deep-copied and pickled.
 
     They keep most of what they are in slots, which the state of an nn.Module leaves out: a copy would only fail when it
@@ -133,7 +133,7 @@ class _Copied(nn.Module):
             setattr(self, name, value)
 
 
-class SparseConv(_Copied, ME.MinkowskiConvolution):
+class SparseConv(_Copyable, ME.MinkowskiConvolution):
     """MinkowskiConvolution; see `layers.SparseConv` for its rules."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
@@ -146,7 +146,7 @@ class SparseConv(_Copied, ME.MinkowskiConvolution):
             return _wrap(super().forward(_unwrap(x, self.kernel.dtype)), x.batch_size)
 
 
-class SparseConvTranspose(_Copied, ME.MinkowskiConvolutionTranspose):
+class SparseConvTranspose(_Copyable, ME.MinkowskiConvolutionTranspose):
     """MinkowskiConvolutionTranspose onto existing voxels; see `layers.SparseConvTranspose`."""
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:

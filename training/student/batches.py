@@ -1,4 +1,4 @@
-"""Batches of a student's training: drawn by places, pairs or visits, ramped, and split among processes."""
+"""Batches of a student's training: sampled by places, pairs or visits, and split among processes."""
 
 from collections.abc import Iterator
 
@@ -15,40 +15,40 @@ from vpr_ros.training.student.frames import FrameKey
 
 
 class StudentBatches(Sampler):
-    """Yields batches of keys for `TrainingFrames`; where several processes train, this one's part of each.
+    """Yields batches of keys for `TrainingFrames`; with several processes, the part of this one of each batch.
 
-    What is drawn depends on (seed, epoch, step) alone, so a resumed run draws what an uninterrupted one does. A batch
-    is cut to a multiple of the processes, and the parts in the order of ranks are the batch.
+    Batches depend on (seed, epoch, step) alone, so a resumed run has those of an uninterrupted one. A batch is cut to a
+    multiple of the number of processes; the parts in the order of ranks are the batch.
     """
 
     def __init__(self, samples: SampleSet, config: TrainConfig):
         self.config, self.count = config, len(samples)
-        self.drawn = _drawn(samples, config)
+        self.keys = _key_sampler(samples, config)
 
     @property
     def sampler(self) -> "StudentBatches":
-        """Where Lightning looks for `set_epoch`: it asks a batch sampler's sampler, not the batch sampler."""
+        """For Lightning, which calls `set_epoch` of a batch sampler's `sampler`, not of the batch sampler."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose batches the next iteration yields."""
-        self.drawn.set_epoch(epoch)
+        self.keys.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self.drawn)
+        return len(self.keys)
 
     def __iter__(self) -> Iterator[list[FrameKey]]:
         empty = True
-        for step, keys in enumerate(self.drawn):
+        for step, keys in enumerate(self.keys):
             strength = self.strength(step)
             part = len(keys) // ranks()
             if not part:
-                continue  # no pair in the cities that were drawn, or a last batch smaller than the processes
+                continue  # no pair in the sampled cities, or a last batch with fewer samples than processes
             empty = False
-            # The place sampler has its strength in place of the batch's seed.
-            shared = keys[0][2] if isinstance(keys[0][2], int) else keys[0][1]
-            mine = keys[rank() * part : (rank() + 1) * part]
-            yield [(row, seed, strength, int(shared)) for row, seed, _ in mine]
+            # Keys of the place sampler hold the strength instead of the batch's seed.
+            batch_seed = keys[0][2] if isinstance(keys[0][2], int) else keys[0][1]
+            own = keys[rank() * part : (rank() + 1) * part]
+            yield [(row, seed, strength, int(batch_seed)) for row, seed, _ in own]
         if empty:
             raise VprError(
                 f"no batch holds a pair of one place: none of the {self.count} samples lies within "
@@ -56,15 +56,15 @@ class StudentBatches(Sampler):
             )
 
     def strength(self, step: int) -> float:
-        """Augmentation strength in [0, 1]: full strength from the first step stalls a short training."""
-        if isinstance(self.drawn, PlaceBatchSampler):
-            return self.drawn.strength(step)
-        done = (self.drawn.epoch + step / max(1, len(self))) / self.config.optimisation.epochs
+        """Augmentation strength in [0, 1], which rises: full strength from the first step stalls a short training."""
+        if isinstance(self.keys, PlaceBatchSampler):
+            return self.keys.strength(step)
+        done = (self.keys.epoch + step / max(1, len(self))) / self.config.optimisation.epochs
         low, high = self.config.augmentation.ramp
         return float(low + (high - low) * min(1.0, done / max(self.config.augmentation.ramp_until, 1e-9)))
 
 
-def _drawn(samples: SampleSet, config: TrainConfig) -> PlaceBatchSampler | PairBatchSampler | PlaceVisits:
+def _key_sampler(samples: SampleSet, config: TrainConfig) -> PlaceBatchSampler | PairBatchSampler | PlaceVisits:
     data, seed = config.data, config.optimisation.seed
     if data.batches == "pairs":
         return PairBatchSampler(

@@ -1,4 +1,4 @@
-"""What a student learns from a teacher: the terms of a loss between their embeddings, through a head of its own."""
+"""Distillation of a student: the terms of a loss between its embeddings and a teacher's, with a head on the student."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from vpr_ros.training.student.config.learning import DistillationConfig, Head
 
 
 def make_head(kind: Head, width: int, out: int) -> nn.Module:
-    """(B, width) -> (B, out): `linear`, `mlp` with one hidden layer as wide as the output twice, or `none`."""
+    """(B, width) -> (B, out): `linear`, `mlp` with one hidden layer of twice the output's width, or `none`."""
     if kind == "none":
         return nn.Identity()
     if kind == "linear":
@@ -51,7 +51,8 @@ class Distillation(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms.
 
-        With `seen` (B,) the samples that the teacher does not see are left out; no terms where it sees none.
+        Samples that `seen` (B,) bool excludes, since they lack the teacher's input, are left out; no terms for a batch
+        without any sample.
         """
         if seen is not None:
             descriptors, headed, teacher = descriptors[seen], headed[seen], teacher[seen]

@@ -15,15 +15,15 @@ from vpr_ros.training.data.augment.variation import Variation, vary
 from vpr_ros.training.data.sample import Sample, SampleSet
 from vpr_ros.training.teachers import TeacherInputs, collate
 
-FrameKey = tuple[int, int, float, int]  # row, seed of the frame's augmentation, its strength, seed of the batch's
+FrameKey = tuple[int, int, float, int]  # row, seed and strength of the frame's augmentation, seed of the batch's
 
 
 class TrainingFrames(Dataset):
     """Frames by key: read, augmented and normalised; the same key gives the same frame.
 
-    Keys carry the augmentation's seeds and strength, so that a resumed run sees exactly what an uninterrupted one does.
-    `teacher`: what an online teacher takes; it gets the same augmented picture, and a cloud augmented by `cloud`.
-    Then pictures are augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
+    Keys hold the augmentation's seeds and strength, so that a resumed run has exactly the frames of an uninterrupted
+    one. `teacher`: the inputs of an online teacher, which gets the same augmented picture, and a cloud augmented by
+    `cloud`; pictures are then augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
     """
 
     def __init__(
@@ -39,50 +39,50 @@ class TrainingFrames(Dataset):
         sees = ("image",) if teacher is None else tuple(dict.fromkeys(("image", *teacher.sees)))
         self.samples, self.image_size, self.config = samples.select(sees=sees), image_size, config
         self.teacher, self.cloud = teacher, cloud or CloudAugmentConfig()
-        shown = image_size if teacher is None or teacher.image_size is None else teacher.image_size
-        self.drawn_size = (max(image_size[0], shown[0]), max(image_size[1], shown[1]))
-        self._kept: dict[int, Sample] | None = {} if cache else None
+        other = image_size if teacher is None or teacher.image_size is None else teacher.image_size
+        self.augmented_size = (max(image_size[0], other[0]), max(image_size[1], other[1]))
+        self._cache: dict[int, Sample] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def read(self, row: int) -> Sample:
-        """Sample `row` as it lies in the set, without the senses that are not used. VprError where it has no image."""
-        if self._kept is not None and row in self._kept:
-            return self._kept[row]
+        """Sample `row` as stored, without the sensors that are not used. VprError where it has no image."""
+        if self._cache is not None and row in self._cache:
+            return self._cache[row]
         sample = self.samples[row]
         if sample.image is None:
             raise VprError(
                 f"the sample at {sample.stamp_ns} ns of drive '{sample.drive}' has no image: a student needs one."
             )
-        if self._kept is not None:
-            self._kept[row] = sample
+        if self._cache is not None:
+            self._cache[row] = sample
         return sample
 
     def fill_cache(self) -> None:
-        """Read every sample now, where they are kept: worker processes that start later share them."""
-        if self._kept is not None:
+        """With `cache`, read every sample now: worker processes that start later share the memory."""
+        if self._cache is not None:
             for row in range(len(self)):
                 self.read(row)
 
     def __getitem__(self, key: tuple[int, int, float] | FrameKey) -> dict[str, Any]:
-        row, seed, strength, *shared = key
+        row, seed, strength, *batch_seed = key
         sample = self.read(row)
         assert sample.image is not None
-        picture = vary(sample.image, self.drawn_size, self.config, strength, np.random.default_rng(seed))
+        picture = vary(sample.image, self.augmented_size, self.config, strength, np.random.default_rng(seed))
         shrunk = resize(picture, self.image_size)
         item: dict[str, Any] = {"image": normalise(torch.from_numpy(shrunk)[None])[0], "row": row}
         if self.teacher is not None:
             if sample.cloud is not None:
                 cloud = augment_cloud(sample.cloud, self.cloud, np.random.default_rng([seed, 0]))
                 sample = replace(sample, cloud=cloud)
-            item |= {"sample": replace(sample, image=picture), "shared": shared[0] if shared else seed}
+            item |= {"sample": replace(sample, image=picture), "batch_seed": batch_seed[0] if batch_seed else seed}
         return item
 
 
 @dataclass(frozen=True)
 class FrameBatches:
-    """Collate function: images (B, 3, h, w) and rows (B,); under "teacher" the keywords of its forward."""
+    """Collate function: images (B, 3, h, w) and rows (B,); under "teacher" the keyword arguments of its forward."""
 
     teacher: TeacherInputs | None = None
     cloud: CloudAugmentConfig | None = None
@@ -91,9 +91,9 @@ class FrameBatches:
         batch = default_collate([{"image": item["image"], "row": item["row"]} for item in items])
         if self.teacher is None:
             return batch
-        samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["shared"])
+        samples, rng = [item["sample"] for item in items], np.random.default_rng(items[0]["batch_seed"])
         clouds = [sample.cloud for sample in samples if sample.cloud is not None]
-        if len(clouds) == len(samples):  # `collate` refuses a missing cloud where the teacher takes one
+        if len(clouds) == len(samples):  # for a missing cloud that the teacher needs, `collate` raises a VprError
             turned = augment_batch(clouds, self.cloud or CloudAugmentConfig(), rng)
             samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]
         return batch | {"teacher": collate(samples, self.teacher, rng)}

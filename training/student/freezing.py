@@ -1,4 +1,4 @@
-"""Which parts of a student are trained, and batch norms whose statistics are frozen with their parts."""
+"""Which parts of a student are trained, and batch norms whose statistics are frozen with them."""
 
 from typing import Literal, get_args
 
@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
 
-Trained = Literal["all", "d2vpr-stage2"]
+TrainedParts = Literal["all", "d2vpr-stage2"]
 BatchNorm = Literal["moving", "frozen"]
 
 
@@ -17,15 +17,15 @@ def frozen_blocks(depth: int) -> int:
     return depth * 2 // 3
 
 
-def trained_parameters(student: D2VPR, what: Trained = "all") -> list[nn.Parameter]:
+def trained_parameters(student: D2VPR, what: TrainedParts = "all") -> list[nn.Parameter]:
     """Set `requires_grad` of every parameter and return those that are trained.
 
     `d2vpr-stage2` freezes patch embedding, class token, position embedding and the first two thirds of the blocks
     with their adapters; it trains the other blocks with theirs, the recovery module, the aggregator and the encoder.
     The unused mask token is never trained. VprError for another name.
     """
-    if what not in get_args(Trained):
-        raise VprError(f"trained is '{what}': choose one of {', '.join(get_args(Trained))}.")
+    if what not in get_args(TrainedParts):
+        raise VprError(f"trained is '{what}': choose one of {', '.join(get_args(TrainedParts))}.")
     student.requires_grad_(True)
     if what == "d2vpr-stage2":
         student.backbone.requires_grad_(False)
@@ -34,12 +34,12 @@ def trained_parameters(student: D2VPR, what: Trained = "all") -> list[nn.Paramet
     return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
 
-def keep_statistics(student: nn.Module, batch_norm: BatchNorm = "frozen") -> list[_BatchNorm]:
-    """Keep the batch norms of frozen parts in eval mode whatever `.train()` says; returns them.
+def freeze_statistics(student: nn.Module, batch_norm: BatchNorm = "frozen") -> list[_BatchNorm]:
+    """Keep the batch norms of frozen parts in eval mode despite `.train()`; returns them.
 
     To be called after `trained_parameters`. A batch norm is frozen when its own parameters are. `frozen`: they
-    normalise with their stored statistics, which stand still. `moving` leaves them as they are, and returns none: in
-    training they normalise by the batch and their statistics drift, as in the released second stage of D2-VPR.
+    normalise with their stored statistics, which do not change. `moving` changes nothing and returns an empty list: in
+    training they normalise by the batch and update their statistics, as in the released second stage of D2-VPR.
     VprError for another name.
     """
     if batch_norm not in get_args(BatchNorm):
@@ -49,8 +49,8 @@ def keep_statistics(student: nn.Module, batch_norm: BatchNorm = "frozen") -> lis
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     frozen = [norm for norm in norms if not any(parameter.requires_grad for parameter in norm.parameters())]
     for norm in frozen:
-        # Lightning and `student.train()` set the mode at any time; this holds at the moment that matters. A hook of
-        # module level survives copies, and leaves the state dictionary alone.
+        # Lightning and `student.train()` may set the mode at any time; the hook sets it right before the forward. A
+        # function of the module survives copies and does not change the state dictionary.
         norm.register_forward_pre_hook(_in_eval_mode)
     return frozen
 

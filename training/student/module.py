@@ -19,8 +19,8 @@ from vpr_ros.training.student.networks import Student, width_of
 from vpr_ros.training.student.optimiser import make_optimiser
 from vpr_ros.training.student.schedules import rate_factor
 from vpr_ros.training.student.tasks import PlaceMasks, task_loss
-from vpr_ros.training.student.teacher_cache import RunTeacher, to_device
-from vpr_ros.training.student.teacher_space import in_space
+from vpr_ros.training.student.teacher_cache import RunTeacher, check_finite
+from vpr_ros.training.student.teacher_space import to_space
 
 Embed = Callable[[RunTeacher], np.ndarray]
 
@@ -78,7 +78,7 @@ class MetricLearning(L.LightningModule):
             if self.local_rank == 0:
                 self.embed(teacher)
             self.trainer.strategy.barrier()
-            known = in_space(self.embed(teacher), self.config.distillation.teacher_space)
+            known = to_space(self.embed(teacher), self.config.distillation.teacher_space)
             self.teacher_embeddings = torch.from_numpy(known).to(self.device)
             seen = self.teacher_embeddings.isfinite().all(1)
             self.seen = None if seen.all() else seen
@@ -115,9 +115,8 @@ class MetricLearning(L.LightningModule):
         (teacher,) = self._teacher
         assert teacher is not None and teacher.network is not None
         with torch.no_grad():
-            embeddings = gather(teacher.network(**to_device(batch["teacher"], self.device)).float())
-        if not embeddings.isfinite().all():  # the losses take what is not finite for samples that coincide
-            raise VprError("the teacher gave numbers that are not finite for the training samples")
+            embeddings = gather(teacher.network.embed(batch["teacher"]))
+        check_finite(embeddings)  # the losses treat values that are not finite as samples that coincide
         return embeddings
 
     def _resize(self, images: Tensor) -> Tensor:

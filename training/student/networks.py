@@ -8,7 +8,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, Projection, StudentConfig, read_checkpoint, save_checkpoint
 from vpr_ros.tensor_files import fill
 from vpr_ros.training.student.config import ModelConfig, TrainConfig
-from vpr_ros.training.student.freezing import keep_statistics, trained_parameters
+from vpr_ros.training.student.freezing import freeze_statistics, trained_parameters
 from vpr_ros.training.teachers import TEACHERS, Teacher, load_teacher, save_teacher
 
 Student = D2VPR | Teacher  # DistilVPR's students are image networks of the teachers' kind
@@ -41,7 +41,7 @@ def freeze(student: Student, config: ModelConfig) -> None:
         trained_parameters(student, config.trained)
     elif config.trained != "all":
         raise VprError(f"trained: {config.trained} is for D2-VPR students, not for {config.student}")
-    keep_statistics(student, config.batch_norm)
+    freeze_statistics(student, config.batch_norm)
 
 
 def _architecture(config: ModelConfig) -> StudentConfig:

@@ -62,14 +62,14 @@ def prepare(
         validation = TrainingSetSamples(*config.data.validation, name="validation")
     check_validation(config.optimisation, validation)
     if validation is not None:
-        _warn_of_shared(samples, validation)
+        _warn_of_shared_areas(samples, validation)
     source = None
     if config.distillation is not None:
         source = find_teacher(config.distillation, teacher, samples)
         # Loading a teacher draws random numbers, handing one over does not.
         L.seed_everything(config.optimisation.seed, verbose=False)
-        _warn_of_unseen(source, samples, config)
-    module, loader = _assemble(config, student, samples, source, out)
+        _warn_of_missing_clouds(source, samples, config)
+    module, loader = _module_and_loader(config, student, samples, source, out)
     module.provenance = _provenance(effective, samples, source, module)
     return PreparedRun(config, out, samples, validation, module, loader)
 
@@ -83,7 +83,7 @@ def _samples(config: DataConfig) -> SampleSet:
     return TrainingSetSamples(*config.train)
 
 
-def _assemble(
+def _module_and_loader(
     config: TrainConfig, student: Student, samples: SampleSet, source: RunTeacher | None, out: Path
 ) -> tuple[MetricLearning, DataLoader]:
     """The module and its batches."""
@@ -123,7 +123,7 @@ def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, 
     return known | {"kind": "distillation", "teacher": teacher}
 
 
-def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
+def _warn_of_shared_areas(samples: SampleSet, validation: SampleSet) -> None:
     shared = check_disjoint(samples, validation)
     if shared:
         log.warning(
@@ -133,7 +133,7 @@ def _warn_of_shared(samples: SampleSet, validation: SampleSet) -> None:
         )
 
 
-def _warn_of_unseen(source: RunTeacher, samples: SampleSet, config: TrainConfig) -> None:
+def _warn_of_missing_clouds(source: RunTeacher, samples: SampleSet, config: TrainConfig) -> None:
     """Report which share of the set the teacher teaches; the online view refuses such samples."""
     online = config.distillation is not None and config.distillation.teacher_view == "online"
     if source.network is None or online:

@@ -1,4 +1,4 @@
-"""What `vpr_ros export` starts from: a run folder, cut off or finished, or a file of weights."""
+"""What `vpr_ros export` reads: a run's folder, interrupted or finished, or a file of weights."""
 
 import dataclasses
 import json
@@ -11,68 +11,69 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
 from vpr_ros.student.checkpoints import WEIGHTS_DIR
 from vpr_ros.tensor_files import fill, read_tensors
-from vpr_ros.training.common.run_folder import WRITTEN, without_folders
+from vpr_ros.training.common.run_folder import CONFIG_FILE, without_folders
 from vpr_ros.training.common.yaml_config import read_stored
 from vpr_ros.training.data.datasets.gsv_cities import GSVCities
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
 from vpr_ros.training.student.config import TrainConfig
+from vpr_ros.training.student.config.data import Layout
 
-AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is the better one
+AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is used where there is one
 
 
 @dataclass(frozen=True)
-class Trained:
-    """Weights to export and what is known of them; the fields of a run are empty for a file of weights."""
+class TrainedStudent:
+    """Weights to export with their provenance; the fields of a run have their defaults for a file of weights."""
 
     student: D2VPR
     provenance: dict
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
-    layout: str = "training-set"
+    layout: Layout = "training-set"
     dim: int = 512
     whiten: float = 0.5
     seed: int = 0
 
 
-def open_trained(source: Path, weights: str | None = None) -> Trained:
+def read_trained(source: Path, weights: str | None = None) -> TrainedStudent:
     """The student of a run folder, of a run's .ckpt file or of any student checkpoint.
 
-    `weights` of a folder: "last" or "best"; None takes what the run was told to keep.
+    `weights` of a folder: "last" or "best"; None takes those that the run's setting `keep` names.
 
-    Nothing in a file is executed. VprError, one sentence, where there is nothing, where a run has no whole epoch yet,
-    where it is a teacher's, and where a file is torn or does not fit the network.
+    Nothing in a file is executed. VprError, one sentence, for a missing file, a run without a complete epoch, a
+    teacher's run, and a file that is damaged or does not fit the network.
     """
     if source.is_dir():
-        return _of_run(source, source / f"{weights or _config(source).optimisation.keep}.ckpt")
+        return _read_run(source, source / f"{weights or _run_config(source).optimisation.keep}.ckpt")
     if source.suffix == ".ckpt" and source.is_file():
-        return _of_run(source.parent, source)
+        return _read_run(source.parent, source)
     if not source.exists() and not (WEIGHTS_DIR / f"{source}.safetensors").is_file():
         raise VprError(f"there is no run folder and no checkpoint '{source}'.")
     checkpoint = read_checkpoint(source)
     if checkpoint.is_initialisation:
         raise VprError(f"{source} is a start for a training, not a trained student: 'vpr_ros train student' first.")
     provenance = dict(checkpoint.metadata.get("provenance") or {})
-    return Trained(checkpoint.model, provenance, seed=0)
+    return TrainedStudent(checkpoint.model, provenance, seed=0)
 
 
-def _of_run(folder: Path, path: Path) -> Trained:
-    config = _config(folder)
+def _read_run(folder: Path, path: Path) -> TrainedStudent:
+    config = _run_config(folder)
     if not path.is_file():
-        raise VprError(_lacking(folder, path))
+        raise VprError(_reason_without_weights(folder, path))
     state, _ = read_tensors(path)
     prefix = next((p for p in (AVERAGED, TRAINED) if any(key.startswith(p) for key in state)), None)
     if prefix is None:
         raise VprError(f"{path} holds no student: it is not from 'vpr_ros train student', 'distill' or 'finetune'.")
     student = D2VPR(_architecture(folder, config))
-    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    fill(student, own, path, f"{student.config.name} student")
-    kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    provenance = kept.get("provenance") or {"config": without_folders(dataclasses.asdict(config))}
-    return Trained(
+    entries = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    fill(student, entries, path, f"{student.config.name} student")
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    provenance = checkpoint.get("provenance") or {"config": without_folders(dataclasses.asdict(config))}
+    return TrainedStudent(
         student.eval(),
-        provenance | {"weights": path.stem, "epochs": int(kept.get("epoch", -1)) + 1},
+        provenance | {"weights": path.stem, "epochs": int(checkpoint.get("epoch", -1)) + 1},
         train=config.data.train,
         validation=config.data.validation,
         layout=config.data.layout,
@@ -89,13 +90,13 @@ def _architecture(folder: Path, config: TrainConfig) -> StudentConfig:
     try:
         return StudentConfig.from_dict(CONFIGS[name].to_dict() | options)
     except (TypeError, ValueError, KeyError) as error:
-        raise VprError(f"{folder}/{WRITTEN} does not describe a student ({error}).") from None
+        raise VprError(f"{folder}/{CONFIG_FILE} does not describe a student ({error}).") from None
 
 
-def _config(folder: Path) -> TrainConfig:
-    path = folder / WRITTEN
+def _run_config(folder: Path) -> TrainConfig:
+    path = folder / CONFIG_FILE
     if not path.is_file():
-        raise VprError(f"'{folder}' is no run: it has no {WRITTEN}, which 'vpr_ros train' writes first.")
+        raise VprError(f"'{folder}' is no run: it has no {CONFIG_FILE}, which 'vpr_ros train' writes first.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -108,7 +109,7 @@ def _config(folder: Path) -> TrainConfig:
     return read_stored(TrainConfig, config, str(path))
 
 
-def _lacking(folder: Path, path: Path) -> str:
+def _reason_without_weights(folder: Path, path: Path) -> str:
     if path.stem == "best" and (folder / "last.ckpt").is_file():
         return f"the run {folder} kept no best weights: it has no validation set, or none was due; take the last ones."
     if (folder / CHECKPOINT).is_file():
@@ -116,8 +117,8 @@ def _lacking(folder: Path, path: Path) -> str:
     return f"the run {folder} has no whole epoch yet: the same 'vpr_ros train' command goes on with it."
 
 
-def open_training(folders: tuple[str, ...], layout: str) -> SampleSet:
-    """The frames that the projection may see; VprError where there are none."""
+def open_training_frames(folders: tuple[str, ...], layout: Layout) -> SampleSet:
+    """The frames that the projection is fitted on; VprError where there are none."""
     if not folders:
         raise VprError("no training frames to fit the projection on: name their folders with --train.")
     absent = [one for one in folders if not Path(one).is_dir()]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from vpr_ros.atomic import whole_file, write_whole
 from vpr_ros.errors import VprError
@@ -162,24 +161,13 @@ def _embed_augmented(
         batch_sampler=[keys[start : start + BATCH] for start in range(0, len(keys), BATCH)],
         num_workers=workers,
     )
-    return embed_batches(network, loader)
-
-
-def embed_batches(network: Teacher, batches: DataLoader) -> np.ndarray:
-    """Embeddings (N, D) of batches as `FrameBatches` makes them, on the network's device."""
-    device, rows = next(network.parameters()).device, []
     with torch.inference_mode():
-        for batch in batches:
-            rows.append(network(**to_device(batch["teacher"], device)).float().cpu().numpy())
-    found = np.concatenate(rows)
-    if not np.isfinite(found).all():
+        embeddings = torch.cat([network.embed(batch["teacher"]).cpu() for batch in loader])
+    check_finite(embeddings)
+    return embeddings.numpy()
+
+
+def check_finite(embeddings: torch.Tensor) -> None:
+    """VprError for a teacher's embeddings of training samples that are not finite."""
+    if not embeddings.isfinite().all():
         raise VprError("the teacher gave numbers that are not finite for the training samples")
-    return found
-
-
-def to_device(inputs: dict, device: torch.device) -> dict:
-    """The keyword arguments of a teacher's forward on a device."""
-    return {
-        name: value.to(device) if isinstance(value, torch.Tensor) else [part.to(device) for part in value]
-        for name, value in inputs.items()
-    }

@@ -11,7 +11,7 @@ import numpy as np
 Space = Literal["raw", "centred", "whitened"]
 
 
-def in_space(embeddings: np.ndarray, space: Space) -> np.ndarray:
+def to_space(embeddings: np.ndarray, space: Space) -> np.ndarray:
     """(N, D) -> (N, D) float32. `centred`: without their mean, at mean length 1. `whitened`: in their principal
     axes besides, each divided by the square root of its spread, which keeps the order of the axes (half a whitening).
 
@@ -23,7 +23,7 @@ def in_space(embeddings: np.ndarray, space: Space) -> np.ndarray:
     seen = np.isfinite(embeddings).all(1)
     if not seen.all():
         known = embeddings.astype(np.float32)
-        known[seen] = in_space(embeddings[seen], space)
+        known[seen] = to_space(embeddings[seen], space)
         return known
     x = embeddings.astype(np.float64)
     x -= x.mean(0)

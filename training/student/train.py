@@ -10,14 +10,14 @@ from vpr_ros.training.common.trainer import fit as fit_module
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
-from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
+from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, export_student
 from vpr_ros.training.student.config import TrainConfig
 from vpr_ros.training.student.networks import Student, save_student
 from vpr_ros.training.student.prepare import PreparedRun, prepare
 from vpr_ros.training.student.teacher_cache import TeacherLike
 from vpr_ros.training.student.trainer import load_best, student_trainer
 
-DESCRIBED_AT_ONCE = 64
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def validation_recalls(run: PreparedRun) -> dict:
     """Recall@1 of the validation set by condition; empty where there is none."""
     if run.validation is None:
         return {}
-    descriptors = embed(run.module.best_student, run.validation.select(sees=("image",)), DESCRIBED_AT_ONCE)
+    descriptors = embed(run.module.best_student, run.validation.select(sees=("image",)), BATCH)
     return recall_by_condition(descriptors, run.validation)
 
 
@@ -87,7 +87,7 @@ def export(run: PreparedRun, fitted: FittedStudent, path: Path, weights_only: bo
     if weights_only or not isinstance(fitted.student, D2VPR):
         save_student(path, fitted.student, fitted.provenance)
         return
-    finish_student(
+    export_student(
         fitted.student,
         run.samples,
         run.validation,

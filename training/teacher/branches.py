@@ -13,7 +13,7 @@ from torch import Tensor
 from vpr_ros.errors import VprError
 from vpr_ros.training.teachers import Teacher
 from vpr_ros.training.teachers.adafusion import AdaFusion
-from vpr_ros.training.teachers.teacher import needed
+from vpr_ros.training.teachers.teacher import required
 
 Branch = Literal["", "image", "cloud"]
 
@@ -34,7 +34,7 @@ class AdaFusionBranch(Teacher):
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """`final` (B, C): the mean of the branch's last map."""
-        x = needed(images, "images") if self.letter == "v" else needed(voxels, "voxels")
+        x = required(images, "images") if self.letter == "v" else required(voxels, "voxels")
         for scale in (1, 2, 3):
             x = self.network.get_submodule(f"{self.letter}_feature{scale}")(x)
         return {"final": x.flatten(2).mean(dim=2)}

@@ -14,11 +14,11 @@ def build_teacher(config: TeacherConfig) -> Teacher:
     model = config.model
     teacher = load_teacher(model.teacher, sparse=model.sparse, **model.options)
     if model.init == "he":
-        he_start(teacher)
+        initialise_he(teacher)
     return AdaFusionBranch(teacher, model.branch) if model.branch else teacher
 
 
-def he_start(teacher: nn.Module) -> None:
+def initialise_he(teacher: nn.Module) -> None:
     """Dense convolutions start with He's variance (fan-in, ReLU) and no bias.
 
     AdaFusion has no normalisation before its last stage. With PyTorch's own start the difference between two samples

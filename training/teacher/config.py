@@ -19,11 +19,13 @@ WHAT = "teacher training configuration"
 
 @dataclass(frozen=True)
 class TeacherModelConfig:
-    """Which teacher, and how its weights start."""
+    """Which teacher, and its initial weights."""
 
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
     options: dict = field(default_factory=dict)  # of that teacher: planes, image_size, voxel_size ...
-    init: Literal["", "he"] = ""  # he: dense convolutions start by He's rule, which AdaFusion needs (see `he_start`)
+    init: Literal["", "he"] = (
+        ""  # he: dense convolutions start by He's rule, which AdaFusion needs (see `initialise_he`)
+    )
     branch: Branch = ""  # AdaFusion only: train and rank by the pooled map of its image or its cloud branch alone
     sparse: str = "auto"  # backend of sparse convolutions
 
@@ -37,10 +39,10 @@ class TeacherModelConfig:
 
 @dataclass(frozen=True)
 class TeacherDataConfig:
-    """The sets, and batches of pairs that grow as the triplets get easy."""
+    """The sets, and batches of pairs that grow as fewer triplets are active."""
 
     train: tuple[str, ...] = ()  # training-set folders
-    validation: tuple[str, ...] = ()  # folders of other cities; looked at, never chosen by; never test cities
+    validation: tuple[str, ...] = ()  # folders of other cities: reported, not used for a choice; never test cities
     validation_radius_m: float = 25.0
     positive_m: float = 10.0
     non_negative_m: float = 50.0
@@ -78,9 +80,9 @@ class TeacherTaskConfig:
     """The loss of the heads."""
 
     loss: Literal["triplet", "pairwise", "contrastive"] = "triplet"  # pairwise: AdaFusion's; all on raw distances
-    warmup_epochs: int = 0  # first epochs with the contrastive loss: from random weights hard triplets can collapse
+    warmup_epochs: int = 0  # first epochs with the contrastive loss: hard triplets can collapse from random weights
     margin: float = 0.2  # of the triplets
-    boundary: float = 25.0  # of the pairwise loss: L1 distance that parts positives from negatives
+    boundary: float = 25.0  # of the pairwise loss: L1 distance between positives and negatives
     pair_margin: float = 1.0
     head_weights: dict[str, float] = field(default_factory=lambda: {"final": 0.5, "cloud": 0.5, "image": 0.0})
 
@@ -96,10 +98,10 @@ class TeacherTaskConfig:
 
 @dataclass(frozen=True)
 class TeacherOptimisationConfig:
-    """Adam with two learning rates that fall after milestones."""
+    """Adam with two learning rates that decay at milestones."""
 
     epochs: int = 60
-    milestones: tuple[int, ...] = (40,)  # epochs after which both learning rates fall
+    milestones: tuple[int, ...] = (40,)  # epochs after which both learning rates decay
     decay: float = 0.1
     learning_rate: float = 1e-3
     image_learning_rate: float = 1e-4  # of the image branch

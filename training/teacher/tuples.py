@@ -35,20 +35,20 @@ class TeacherTuples(Dataset):
     ):
         self.image_size = image_size
         self.samples, self.cloud, self.image = samples.select(sees=sees), cloud, image
-        self._kept: dict[int, Sample] | None = {} if cache else None
+        self._cache: dict[int, Sample] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def read(self, row: int) -> Sample:
         """Sample `row` as it lies in the set, without what the teacher does not see."""
-        if self._kept is not None and row in self._kept:
-            return self._kept[row]
+        if self._cache is not None and row in self._cache:
+            return self._cache[row]
         sample = self.samples[row]
         if sample.image is not None and self.image_size is not None:
             sample = replace(sample, image=resize(sample.image, self.image_size))
-        if self._kept is not None:
-            self._kept[row] = sample
+        if self._cache is not None:
+            self._cache[row] = sample
         return sample
 
     def __getitem__(self, key: Key) -> tuple[int, int, Sample]:

@@ -13,7 +13,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.teachers.attention import OUT, ChannelAttention, PositionAttention
 from vpr_ros.training.teachers.inputs import TeacherInputs
 from vpr_ros.training.teachers.occupancy import OccupancyGrid, grid_of
-from vpr_ros.training.teachers.teacher import Teacher, needed
+from vpr_ros.training.teachers.teacher import Teacher, required
 
 STRIDES = (2, 2, 1)  # of the position attentions at the three scales
 FUSED = 128
@@ -90,8 +90,8 @@ class AdaFusion(Teacher):
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """`final` (B, D): the image's pooled map times its weight, then the grid's times its weight."""
-        image, image_attention = self._modality("v", needed(images, "images"))
-        grid, grid_attention = self._modality("l", needed(voxels, "voxels"))
+        image, image_attention = self._modality("v", required(images, "images"))
+        grid, grid_attention = self._modality("l", required(voxels, "voxels"))
         weights = self.vl_atten_fusion(torch.cat([image_attention, grid_attention], dim=1))
         return {"final": torch.cat([weights[:, :1] * image, weights[:, 1:] * grid], dim=1)}
 

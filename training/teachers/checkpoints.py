@@ -66,7 +66,7 @@ def fill_published(model: Teacher, state: dict[str, Tensor], layout: Layout, pat
         if len(used) < len(state):
             log.info("%s: %d entries of parts that are never used are left out.", path, len(state) - len(used))
         state = used
-    state = layout.tidy(state, own)
+    state = layout.harmonise(state, own)
     expected = {theirs: shape for key in own for theirs, shape in layout.theirs(key, own[key]).items()}
     check_entries(expected, state, path, f"teacher '{name}'")
     fill(model, layout.ours(state, own), path, f"teacher '{name}'")

@@ -18,7 +18,7 @@ from vpr_ros.student.published import from_dinov2
 from vpr_ros.tensor_files import fill, read_tensors, strip_module
 from vpr_ros.training.teachers.inputs import TeacherInputs
 from vpr_ros.training.teachers.pooling import GEM_EPS, GEM_START
-from vpr_ros.training.teachers.teacher import Teacher, needed
+from vpr_ros.training.teachers.teacher import Teacher, required
 
 SIDE = 16  # of the token map that the cuts are made for
 CUTS = ((0, 8), (0, 5, 11))  # where the quadrants and the nine cells begin, in tokens
@@ -109,7 +109,7 @@ class CricaVPR(Teacher):
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """`final` (B, 14 * width), of unit length. VprError when a side is not a multiple of the patch size."""
-        tapped, grid = self.backbone(needed(images, "images"))
+        tapped, grid = self.backbone(required(images, "images"))
         tokens = self.norm(tapped[-1])
         regions = torch.cat([tokens[:, :1], self.aggregator(tokens[:, 1:], grid).to(tokens.dtype)], dim=1)
         if self.encoder is not None:

@@ -12,7 +12,7 @@ from vpr_ros.training.sparse import backend
 from vpr_ros.training.teachers.inputs import TeacherInputs
 from vpr_ros.training.teachers.minkfpn import CloudBranch
 from vpr_ros.training.teachers.resnet import ImageBranch
-from vpr_ros.training.teachers.teacher import Teacher, needed
+from vpr_ros.training.teachers.teacher import Teacher, required
 
 
 class MinkLoc(Teacher):
@@ -31,9 +31,9 @@ class MinkLoc(Teacher):
         """`final` (B, D); with two branches also `cloud` (B, D_c) and `image` (B, D_i)."""
         parts = {}
         if self.cloud is not None:
-            parts["cloud"] = self.cloud(needed(clouds, "clouds"))
+            parts["cloud"] = self.cloud(required(clouds, "clouds"))
         if self.image is not None:
-            parts["image"] = self.image(needed(images, "images"))
+            parts["image"] = self.image(required(images, "images"))
         final = torch.cat(list(parts.values()), dim=1)
         return {"final": final, **parts} if len(parts) > 1 else {"final": final}
 

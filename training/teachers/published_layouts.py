@@ -50,14 +50,14 @@ class Layout:
     """`theirs` gives the published names and shapes of one of our entries (several where ours joins them).
 
     `ours` turns a published state dictionary, already checked to have exactly those, into ours. Entries that match
-    `unused` belong to parts that the published network registers and never calls. `tidy` settles what may differ
+    `unused` belong to parts that the published network registers and never calls. `harmonise` settles what may differ
     between published files of one network, before anything is compared.
     """
 
     theirs: Callable[[str, Shape], dict[str, Shape]]
     ours: Callable[[State, Iterable[str]], dict[str, Tensor]]
     unused: str | None = None
-    tidy: Callable[[dict[str, Tensor], Iterable[str]], dict[str, Tensor]] = lambda state, own: state
+    harmonise: Callable[[dict[str, Tensor], Iterable[str]], dict[str, Tensor]] = lambda state, own: state
 
 
 def _rename(name: str, rules: Rules) -> str:
@@ -74,13 +74,13 @@ def _one_to_one(rules: Rules, unused: str | None = None, prefix: str | None = No
     def ours(state: State, own: Iterable[str]) -> dict[str, Tensor]:
         return {name: state[_rename(name, rules)] for name in own}
 
-    def tidy(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    def harmonise(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
         # a branch saved by itself lacks the prefix that it has inside the whole network
         if prefix is None or any(key.startswith(prefix) for key in state):
             return state
         return {prefix + key: value for key, value in state.items()}
 
-    return Layout(theirs, ours, unused, tidy)
+    return Layout(theirs, ours, unused, harmonise)
 
 
 def _cricavpr_entries(name: str, shape: Shape) -> dict[str, Shape]:
@@ -135,5 +135,5 @@ MINKLOC_CLOUD = _one_to_one(MINKLOC_RULES, prefix="cloud_fe.")
 MINKLOC_IMAGE = _one_to_one(MINKLOC_RULES, prefix="image_fe.")
 DISTIL_STUDENT = _one_to_one(DISTIL_IMAGE, unused=f"^{UNUSED_HEADS}")
 DISTIL_TEACHER = _one_to_one(DISTIL_TEACHER_RULES, unused=rf"^image_fe\.{UNUSED_HEADS}")
-CRICAVPR = Layout(_cricavpr_entries, _cricavpr_state, tidy=_without_encoder)
-ADAFUSION = Layout(lambda name, shape: {name: shape}, lambda state, own: dict(state), tidy=_number_features)
+CRICAVPR = Layout(_cricavpr_entries, _cricavpr_state, harmonise=_without_encoder)
+ADAFUSION = Layout(lambda name, shape: {name: shape}, lambda state, own: dict(state), harmonise=_number_features)

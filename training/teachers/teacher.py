@@ -1,8 +1,8 @@
-"""What all teachers have in common."""
+"""The base class of all teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,10 +15,10 @@ UNITS = {METRES: "clouds in metres", NORMALISED: "PointNetVLAD's normalised clou
 
 
 class Teacher(nn.Module):
-    """A network that embeds samples; `inputs` says what it wants to be given, `dim` is D of its embedding.
+    """A network that embeds samples; `inputs` describes its input, `dim` is D of its embedding.
 
     `made_as` is set by the registry: the name and the options that make this network again. `cloud_unit` is the
-    unit of the clouds that its weights learnt from, a `SampleSet`'s "m" or "normalised"; empty where nobody knows.
+    unit of the clouds that its weights were trained on, a `SampleSet`'s "m" or "normalised"; empty where it is unknown.
     """
 
     def __init__(self, inputs: TeacherInputs, dim: int) -> None:
@@ -39,9 +39,18 @@ class Teacher(nn.Module):
         """images (B, 3, h, w), clouds B x (N_i, 3), voxels (B, 1, X, Y, Z), as `collate` makes them -> (B, D)."""
         return self.heads(images, clouds, voxels)["final"]
 
+    def embed(self, inputs: Mapping[str, Tensor | list[Tensor]]) -> Tensor:
+        """What `collate` makes, on any device -> embeddings (B, D) float32 on the network's device."""
+        device = next(self.parameters()).device
+        moved: dict[str, Any] = {
+            name: value.to(device) if isinstance(value, Tensor) else [part.to(device) for part in value]
+            for name, value in inputs.items()
+        }
+        return self(**moved).float()
+
 
 def check_unit(teacher: Teacher, samples: SampleSet) -> None:
-    """VprError where the clouds of a set are in another unit than those that the teacher learnt from."""
+    """VprError where the clouds of a set are in another unit than those that the teacher was trained on."""
     if "cloud" in teacher.inputs.sees and teacher.cloud_unit not in ("", samples.cloud_unit):
         raise VprError(
             f"the teacher learnt from {UNITS[teacher.cloud_unit]}, and {samples.name} has "
@@ -49,7 +58,7 @@ def check_unit(teacher: Teacher, samples: SampleSet) -> None:
         )
 
 
-def needed(value: Any, name: str) -> Any:
+def required(value: Any, name: str) -> Any:
     """The input itself; VprError when it was not given."""
     if value is None:
         raise VprError(f"this teacher needs `{name}`, which were not given: make its input with collate().")

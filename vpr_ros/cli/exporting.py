@@ -1,7 +1,7 @@
-"""`vpr_ros export`: a trained network as the checkpoint a robot runs, or a map as a table or trajectory."""
+"""`vpr_ros export`: a trained network as a runtime checkpoint, or a map as a table or trajectory."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -108,35 +108,35 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
         raise VprError(f"--weights is '{weights}': choose last or best.")
     from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
     from vpr_ros.training.data.disjoint import check_disjoint
-    from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, finish_student
-    from vpr_ros.training.student.sources import open_trained, open_training
+    from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, export_student
+    from vpr_ros.training.student.sources import open_training_frames, read_trained
 
-    trained = open_trained(source, weights)
+    trained = read_trained(source, weights)
     output = output or (source / CHECKPOINT if source.is_dir() else None)
     if output is None:
         raise VprError("say with -o which .safetensors file to write.")
     if output.suffix != ".safetensors":
         raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")
     folders = trained.train if data is None else tuple(map(str, data))
-    training = open_training(folders, trained.layout if data is None else layout_of(folders))
-    checks = trained.validation if validation is None else tuple(map(str, validation))
-    judged = TrainingSetSamples(*checks) if checks else None
+    training = open_training_frames(folders, trained.layout if data is None else _layout_of(folders))
+    validation_folders = trained.validation if validation is None else tuple(map(str, validation))
+    validation_samples = TrainingSetSamples(*validation_folders) if validation_folders else None
 
     def warn(text):
         return say(text, "yellow")
 
-    if judged is not None and (shared := check_disjoint(training, judged)):
+    if validation_samples is not None and (shared := check_disjoint(training, validation_samples)):
         warn(
             f"training and validation both have the area {', '.join(shared)}: if these are the same streets, the "
             "figures and the probabilities will be too good"
         )
-    if judged is None:
+    if validation_samples is None:
         warn("no validation set, so no calibration in the checkpoint: fit one to the map with 'vpr_ros calibrate'")
     with fresh(output, force) as path:
-        made = finish_student(
+        exported = export_student(
             trained.student,
             training,
-            judged,
+            validation_samples,
             path,
             trained.provenance,
             dim=dim or trained.dim,
@@ -146,23 +146,23 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
             shrink=False,
             warn=warn,
         )
-    if made.recalls:
-        _show(made)
+    if exported.recalls:
+        _show(exported)
     say(
-        f"{output}: {made.dim} numbers per descriptor, projection {made.projection} on {made.frames} frames, "
-        f"{'calibrated' if made.calibrated else 'not calibrated'}"
+        f"{output}: {exported.dim} numbers per descriptor, projection {exported.projection} on {exported.frames} "
+        f"frames, {'calibrated' if exported.calibrated else 'not calibrated'}"
     )
 
 
-def layout_of(folders: tuple[str, ...]) -> str:
-    """Which kind of training data folders hold, by what lies in them."""
+def _layout_of(folders: tuple[str, ...]) -> Literal["training-set", "gsv-cities"]:
+    """The kind of training data that folders hold, by their contents."""
     return "gsv-cities" if any((Path(one) / "Dataframes").is_dir() for one in folders) else "training-set"
 
 
-def _show(made) -> None:
-    """Recall by condition, without a projection and with each; and a hint where the one that was taken is not best."""
-    conditions = list(made.recalls["full"])
-    rows = [(name, *recalls.values()) for name, recalls in made.recalls.items()]
-    table("validation Recall@1 (10 m)", ["projection", *conditions], rows)
-    if "trained" in made.recalls and made.recalls["trained"].get("all", 0) < made.recalls["fitted"].get("all", 0):
+def _show(exported) -> None:
+    """Recall by condition without a projection and with each one; a hint where the trained one is worse."""
+    by_projection = exported.recalls
+    rows = [(name, *recalls.values()) for name, recalls in by_projection.items()]
+    table("validation Recall@1 (10 m)", ["projection", *by_projection["full"]], rows)
+    if "trained" in by_projection and by_projection["trained"].get("all", 0) < by_projection["fitted"].get("all", 0):
         say("the fitted projection recognises more of the validation drives than the trained one", "yellow")

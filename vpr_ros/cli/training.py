@@ -1,4 +1,4 @@
-"""Commands of the training side; `vpr_ros.training` is imported inside them only."""
+"""Commands on training; `vpr_ros.training` is imported inside them only."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from vpr_ros.cli import options, training_students
 from vpr_ros.cli.console import Progress, require_file, say
-from vpr_ros.cli.training_students import needs_training
+from vpr_ros.cli.training_students import require_training_extra
 from vpr_ros.errors import VprError
 
 TRAIN_HELP = """Train a student, the network that runs on the robot, or a teacher that it learns from.
@@ -99,7 +99,7 @@ def train_teacher(
     Example:
       vpr_ros train teacher config/training/minkloc.yaml -o runs/minkloc --train runs/cities
     """
-    needs_training()
+    require_training_extra()
     from vpr_ros.training.teacher.config import read_teacher_config
     from vpr_ros.training.teacher.train import train_teacher as run
 

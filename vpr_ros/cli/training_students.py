@@ -10,7 +10,7 @@ from vpr_ros.cli.console import require_file, say
 from vpr_ros.errors import VprError
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)]
-MaybeConfig = Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)]
+OptionalConfig = Annotated[Path | None, typer.Argument(help="YAML file of the run.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")]
 Data = Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")]
@@ -21,7 +21,7 @@ Seed = Annotated[int | None, typer.Option()]
 Accelerator = Annotated[str | None, typer.Option(help="auto, cpu or gpu.")]
 Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
 Resume = Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")]
-PATHS = {  # of the options in a run's configuration
+PATHS = {  # of the options' settings in a run's configuration
     "student": "model.student",
     "start": "model.start",
     "loss": "task.loss",
@@ -39,8 +39,8 @@ def register(training: typer.Typer) -> None:
     training.command("finetune")(finetune)
 
 
-def needs_training():
-    """Import the training package, or say which extra is missing."""
+def require_training_extra():
+    """VprError, with the extra to install, where the packages for training are missing."""
     try:
         import lightning  # noqa: F401
     except ModuleNotFoundError:
@@ -48,7 +48,7 @@ def needs_training():
 
 
 def train_student(
-    config: MaybeConfig = None,
+    config: OptionalConfig = None,
     output: Output = Path("runs/train"),
     data: Data = None,
     validation: Validation = None,
@@ -171,8 +171,8 @@ def finetune(
 
 
 def _settings(config: Path | None, data, validation, **overrides):
-    """The file's run (`TrainConfig`) with the given options on top."""
-    needs_training()
+    """The file's `TrainConfig` with the values of the given options."""
+    require_training_extra()
     from vpr_ros.training.common.yaml_config import with_settings
     from vpr_ros.training.student.config import TrainConfig, check, read_config
 
@@ -189,7 +189,7 @@ def _run(settings, output: Path, resume: bool) -> None:
 
     path = train(settings, output, resume=resume)
     if int(os.environ.get("LOCAL_RANK", 0)):
-        return  # Lightning started this process for another device; the first one speaks
+        return  # Lightning started this process for another device; only the first process prints
     from vpr_ros.student import CONFIGS
 
     if settings.model.student in CONFIGS:

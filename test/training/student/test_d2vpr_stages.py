@@ -8,7 +8,7 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, SMALL
-from vpr_ros.training.student.freezing import frozen_blocks, keep_statistics, trained_parameters
+from vpr_ros.training.student.freezing import freeze_statistics, frozen_blocks, trained_parameters
 from vpr_ros.training.student.schedules import rate_factor
 
 TINY = NANO.replace(
@@ -105,7 +105,7 @@ def is_of_frozen_part(name):
 def test_statistics_of_frozen_blocks(batch_norm):
     student = D2VPR(TINY)
     trained_parameters(student, "d2vpr-stage2")
-    norms = keep_statistics(student, batch_norm)
+    norms = freeze_statistics(student, batch_norm)
     assert len(norms) == (0 if batch_norm == "moving" else 2 + 2 * 4)  # of the stem and of four adapters
     before, after = step(student)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -126,18 +126,18 @@ def test_frozen_norms_normalise_with_what_they_stored():
                 parameter.normal_(std=0.3)
     trained_parameters(student, "d2vpr-stage2")
     trained_parameters(student, "all")
-    assert keep_statistics(student) == [], "nothing is frozen"
+    assert freeze_statistics(student) == [], "nothing is frozen"
     trained_parameters(student, "d2vpr-stage2")
     block = student.backbone.blocks[0]
     tokens = torch.randn(3, 5, 16)
     expected = block.eval()(tokens, (2, 2))
     moving = block.train()(tokens, (2, 2))
     assert not torch.allclose(moving, expected, atol=1e-4)
-    keep_statistics(student)
+    freeze_statistics(student)
     for copied in (student, copy.deepcopy(student)):
         one = copied.backbone.blocks[0].eval()(tokens, (2, 2))
         other = copied.train().backbone.blocks[0](tokens, (2, 2))
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert student.state_dict().keys() == D2VPR(TINY).state_dict().keys()
     with pytest.raises(VprError, match="batch_norm is 'eval': choose one of moving, frozen"):
-        keep_statistics(student, "eval")
+        freeze_statistics(student, "eval")

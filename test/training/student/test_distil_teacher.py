@@ -15,7 +15,7 @@ from vpr_ros.training.student.config import DistillationConfig
 from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.teacher_space import in_space
+from vpr_ros.training.student.teacher_space import to_space
 from vpr_ros.training.student.train import train
 from vpr_ros.training.teachers import collate, load_teacher
 
@@ -191,8 +191,8 @@ def test_an_onlooking_teacher_sees_the_students_picture(folder):
 
 def test_spaces_of_a_teacher():
     x = np.random.default_rng(0).normal(3.0, [5.0, 1.0, 0.2], (400, 3))
-    centred, whitened = in_space(x, "centred"), in_space(x, "whitened")
-    assert in_space(x, "raw") is x
+    centred, whitened = to_space(x, "centred"), to_space(x, "whitened")
+    assert to_space(x, "raw") is x
     for found in (centred, whitened):
         assert np.abs(found.mean(0)).max() < 1e-6
         assert np.linalg.norm(found, axis=1).mean() == pytest.approx(1.0)
@@ -203,9 +203,9 @@ def test_spaces_of_a_teacher():
     assert gap(centred, 0, 1) / gap(centred, 2, 3) == pytest.approx(gap(x, 0, 1) / gap(x, 2, 3))
     spread = whitened.std(0)
     assert spread[0] / spread[1] == pytest.approx((x[:, 0].std() / x[:, 1].std()) ** 0.5, rel=0.1)
-    assert not in_space(np.ones((4, 3)), "whitened").any()
+    assert not to_space(np.ones((4, 3)), "whitened").any()
     x[[2, 7]] = np.nan
     for space in ("centred", "whitened"):
-        found = in_space(x, space)
+        found = to_space(x, space)
         assert np.isnan(found[[2, 7]]).all()
-        assert np.allclose(np.delete(found, [2, 7], 0), in_space(np.delete(x, [2, 7], 0), space))
+        assert np.allclose(np.delete(found, [2, 7], 0), to_space(np.delete(x, [2, 7], 0), space))

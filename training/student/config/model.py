@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from vpr_ros.training.common.rules import Rule
-from vpr_ros.training.student.freezing import BatchNorm, Trained
+from vpr_ros.training.student.freezing import BatchNorm, TrainedParts
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class ModelConfig:
     student: str = "nano"  # a name of vpr_ros.student.CONFIGS, or an image network of training.teachers.TEACHERS
     options: dict = field(default_factory=dict)  # fields of that configuration to change
     start: str = ""  # weights to start from: a runtime checkpoint or a published file; empty: random ones
-    trained: Trained = "all"  # d2vpr-stage2: METHODS section 1.8
+    trained: TrainedParts = "all"  # d2vpr-stage2: METHODS section 1.8
     batch_norm: BatchNorm = "moving"  # frozen: statistics of frozen parts stand still
 
     def rules(self) -> list[Rule]:
