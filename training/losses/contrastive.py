@@ -8,9 +8,9 @@ def contrastive_loss(
 ) -> torch.Tensor:
     """Mean over positive pairs (i, p) of -log(e^{s_ip/t} / (e^{s_ip/t} + sum over negatives n of e^{s_in/t})).
 
-    `descriptors` (B, D) unit vectors; masks (B, B) as from `masks_by_pose`. Other positives of an anchor are left out
-    of the denominator, so that they never repel one another. Every anchor counts the same. Without pairs the loss is
-    0 with a gradient.
+    `descriptors` (B, D) unit vectors; masks (B, B) as from `masks_by_pose`. Other positives of an anchor are not in the
+    denominator, so that they do not repel one another. Every anchor has the same weight. Without pairs the loss is 0
+    with a gradient.
     """
     similarity = (descriptors @ descriptors.T).float() / temperature
     # -inf is safe in logsumexp only where one finite term remains: the pair itself always does.

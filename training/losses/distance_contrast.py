@@ -1,4 +1,4 @@
-"""Contrastive loss on raw distances: embeddings keep their length, as rankings by raw Euclidean distance need it."""
+"""Contrastive loss on raw distances, for embeddings that are ranked by Euclidean distance without normalisation."""
 
 import torch
 from torch import Tensor
@@ -8,10 +8,10 @@ def distance_contrast(embeddings: Tensor, positives: Tensor, negatives: Tensor) 
     """Mean over positive pairs (i, p) of -log(e^{-d_ip²} / (e^{-d_ip²} + sum over negatives n of e^{-d_in²})).
 
     d is the Euclidean distance of `embeddings` (B, D), which are not normalised; masks (B, B) as from
-    `masks_by_position`. As in neighbourhood component analysis (Goldberger et al., NIPS 2004) the network finds the
-    scale itself, which stands for a temperature. In a joined embedding squared distances add up, so each part's scale
-    says how much it is to be believed; a loss on unit vectors leaves that open, and one part can drown the other. Every
-    anchor counts the same. Without pairs the loss is 0 with a gradient.
+    `masks_by_position`. As in neighbourhood component analysis (Goldberger et al., NIPS 2004) the network learns the
+    scale, which replaces a temperature. In a concatenated embedding squared distances add up, so the scale of each part
+    is its weight; a loss on unit vectors does not determine it, and one part can dominate the other. Every anchor has
+    the same weight. Without pairs the loss is 0 with a gradient.
     """
     x = embeddings.float()
     square = (x * x).sum(1)

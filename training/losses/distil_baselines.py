@@ -1,7 +1,7 @@
 """Published distillation losses that serve as baselines, adapted to one embedding per sample and no learned parts.
 
-Most were written for class scores, feature maps or point clouds. What is called our adaptation below keeps a paper's
-idea with the two embeddings that a teacher and a student of any architecture have, and so is not the paper's number.
+Most were written for class scores, feature maps or point clouds. "Our adaptation" below applies a paper's idea to the
+two embeddings that a teacher and a student of any architecture have; its results are not comparable with the paper's.
 Constants that only scale a term are chosen so that it is about 1 for an untrained student.
 """
 
@@ -49,9 +49,9 @@ def kd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -
 def epc_net(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """EPC-Net-L's distillation (Hui et al., IEEE TIP 2022): mean |s - t|² of raw embeddings over mean |t|².
 
-    There a light point-cloud network regresses the global descriptor of the full one beside its metric loss. Our
-    adaptation: lengths count, because raw embeddings do in the triplet loss, and the teacher's mean square makes
-    the weight independent of its scale.
+    In the paper a light point-cloud network regresses the global descriptor of the full one beside its metric loss. Our
+    adaptation: embeddings are not normalised, as in the triplet loss, and the division by the teacher's mean square
+    makes the weight independent of its scale.
     """
     same_width(student, teacher, "epc-net")
     scale = teacher.square().sum(1).mean().clamp(min=1e-12)
@@ -62,10 +62,10 @@ def epc_net(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tens
 def afd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """AFD, attentive feature distillation (Wang et al., Pay Attention to Features, ICLR 2020): a weighted regression.
 
-    Mean over samples of sum_d a_d (s_d - t_d)² with unit embeddings and weights a that add up to D. There a small
-    network learns channel weights from the teacher's pooled map. Our adaptation: a_d = |t_d| / mean |t_d|, so the
-    entries in which the teacher's embedding stands out count most, at every sample anew. (Ji et al., AAAI 2021, under
-    the same initials attend between pairs of layers, which embeddings do not have.)
+    Mean over samples of sum_d a_d (s_d - t_d)² with unit embeddings and weights a that add up to D. In the paper a
+    small network learns channel weights from the teacher's pooled map. Our adaptation: a_d = |t_d| / mean |t_d|, so
+    that large entries of the teacher's embedding of a sample have most weight. (The AFD of Ji et al., AAAI 2021, uses
+    attention between pairs of layers, which embeddings do not have.)
     """
     same_width(student, teacher, "afd")
     s, t = unit(student), unit(teacher)
@@ -78,8 +78,8 @@ def rkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
     """RKD, distance and angle: Park et al., Relational Knowledge Distillation, CVPR 2019, equations 4 to 8.
 
     Smooth L1 between the pairs' Euclidean distances, each side in units of its own mean over pairs, and between the
-    cosines of all triples' angles; raw embeddings, published weights 1 and 2. Made for embeddings, so nothing is
-    adapted, except that coinciding samples keep a bounded gradient (`angle_loss`). Zero when student = teacher.
+    cosines of all triples' angles; raw embeddings, published weights 1 and 2. The paper's losses are on embeddings, so
+    the only change is a bounded gradient for coinciding samples (`angle_loss`). Zero when student = teacher.
     """
     s, t = distances(student), distances(teacher)
     return {"rkd_distance": huber(relative(s), relative(t)), "rkd_angle": angle_loss(s, t)}
@@ -102,8 +102,8 @@ def csd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
 def lsd_net(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """LSD-Net's dual distillation (Peng et al., IROS 2022): encoding pattern and feature distribution.
 
-    There the student learns the teacher's encoding in the hidden space, and the distribution of its features in the
-    encoding space. Our adaptation, both on the embedding: the pattern is |s - t|² of unit embeddings, and the
+    In the paper the student learns the teacher's encoding in the hidden space, and the distribution of its features in
+    the encoding space. Our adaptation, both on the embedding: the pattern is |s - t|² of unit embeddings, and the
     distribution is KL(p || q) over entries with p = softmax(sqrt(D) t), q = softmax(sqrt(D) s), unit t and s; means
     over samples.
     """
@@ -120,8 +120,8 @@ def mkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
 
     Alignment of each sample: |s - t|² of unit embeddings. Correlation of the samples: mean over i of KL(p_i || q_i)
     over the other samples j, p_ij ∝ exp(cos(t_i, t_j) / τ), q_ij ∝ exp(cos(s_i, s_j) / τ). Our adaptation in two ways:
-    METHODS gives the table's name without its source, and the paper taken here aligns self-supervised features,
-    for which batch neighbours and τ = 0.1 stand in.
+    METHODS gives the table's name without its source, and the paper chosen here aligns self-supervised features; batch
+    neighbours and τ = 0.1 replace them.
     """
     same_width(student, teacher, "mkd")
     correlation = _neighbour_divergence(cosines(student), cosines(teacher))
@@ -130,11 +130,11 @@ def mkd(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) 
 
 @in_float32
 def relations(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
-    """Our relation-only loss, for any widths and scales: what a student without a projection head can learn.
+    """Our loss on relations alone, for any widths and scales, so that a student needs no projection head.
 
-    Distances in units of their mean and angles as in RKD, and who is near whom: KL of the softmax over the other
-    samples of minus the squared relative distance. Only relations count, so nothing asks a unit descriptor to reach
-    the teacher's scale or place. Zero when student = teacher.
+    Distances in units of their mean and angles as in RKD, and neighbourhoods: KL of the softmax over the other samples
+    of minus the squared relative distance. The terms do not depend on scale and position of either side's embeddings,
+    so unit descriptors can minimise them. Zero when student = teacher.
     """
     s, t = distances(student), distances(teacher)
     relative_s, relative_t = relative(s), relative(t)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vpr_ros.training.losses import distil_baselines as baselines
-from vpr_ros.training.losses.distilvpr import cross_terms, self_terms
+from vpr_ros.training.losses.distilvpr import Direction, Reading, cross_terms, self_terms
 
 LAMBDA_SELF = {"oxford": 10.0, "boreas": 1.0}  # published λ_S of DistilVPR, by data set
 LAMBDA_CROSS = 0.1  # published λ_C on both
 CURVATURE = 0.1
 
-SELF = {
+SELF: dict[Reading, tuple[str, ...]] = {
     "paper": ("self_euclidean", "self_cosine", "self_hyperbolic"),
     "released": ("self_euclidean", "self_angle", "self_hyperbolic"),
 }
@@ -29,39 +29,42 @@ class Distillation:
     function: Function
     weights: Mapping[str, float]  # default weight of every term
     equal_widths: bool  # D must be D'
-    what: str
+    description: str
 
     def __call__(self, student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
-        """Scalar terms of a batch; masks (B, B) say which pairs are one place and which are not (none looks so far)."""
+        """Scalar terms of a batch; masks (B, B) are those of positive and negative pairs, which no loss uses so far."""
         return self.function(student, teacher, positives, negatives)
 
 
-def _distilvpr(reading: str, *, self_agent: bool, directions: tuple[str, ...]) -> Function:
-    def terms(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
-        found = self_terms(student, teacher, reading=reading, curvature=CURVATURE) if self_agent else {}
+def _distilvpr(reading: Reading, *, self_agent: bool, directions: tuple[Direction, ...]) -> Function:
+    def function(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
+        terms = self_terms(student, teacher, reading=reading, curvature=CURVATURE) if self_agent else {}
         if directions:
-            found |= cross_terms(student, teacher, reading=reading, curvature=CURVATURE, directions=directions)
-        return found
+            terms |= cross_terms(student, teacher, reading=reading, curvature=CURVATURE, directions=directions)
+        return terms
 
-    return terms
+    return function
 
 
 def _readings() -> dict[str, Distillation]:
     """DistilVPR's agents in both readings; λ_S is that of Boreas, where camera and LiDAR teacher differ most."""
     found = {}
-    for reading, suffix in (("paper", ""), ("released", "-released")):
+    suffixes: dict[Reading, str] = {"paper": "", "released": "-released"}
+    ts_ss: tuple[Direction, ...] = ("ts-ss",)
+    tt_ts: tuple[Direction, ...] = ("tt-ts",)
+    for reading, suffix in suffixes.items():
         inner = dict.fromkeys(SELF[reading], LAMBDA_SELF["boreas"])
         cross = dict.fromkeys(CROSS, LAMBDA_CROSS)
         other = dict.fromkeys(CROSS_TT_TS, LAMBDA_CROSS)
-        for name, weights, self_agent, directions, what in (
+        for name, weights, self_agent, directions, description in (
             ("s", inner, True, (), "self-agent (tt–ss)"),
-            ("c", cross, False, ("ts-ss",), "cross-agent (ts–ss)"),
-            ("sc", inner | cross, True, ("ts-ss",), "self- and cross-agent"),
-            ("tt-ts", other, False, ("tt-ts",), "cross-agent in the other direction (tt–ts), an ablation"),
+            ("c", cross, False, ts_ss, "cross-agent (ts–ss)"),
+            ("sc", inner | cross, True, ts_ss, "self- and cross-agent"),
+            ("tt-ts", other, False, tt_ts, "cross-agent in the other direction (tt–ts), an ablation"),
         ):
             function = _distilvpr(reading, self_agent=self_agent, directions=directions)
             found[f"distilvpr-{name}{suffix}"] = Distillation(
-                function, weights, bool(directions), f"DistilVPR {what}, {reading} reading"
+                function, weights, bool(directions), f"DistilVPR {description}, {reading} reading"
             )
     return found
 

@@ -1,4 +1,4 @@
-"""AdaFusion's own loss: a margin on the L1 distance of every pair."""
+"""AdaFusion's loss: a margin on the L1 distance of every pair."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ def pairwise_margin(
 ) -> Tensor:
     """Mean over pairs of max(0, margin + y (d - boundary)), d the L1 distance, y +1 for positives and -1 for negatives.
 
-    METHODS section 5 gives the term; it does not say how pairs are joined: here the mean over the positive and the mean
-    over the negative pairs of a batch count the same, since a batch holds far more negatives. `embeddings` (B, D) are
-    not normalised; masks (B, B) as from `masks_by_position`. Without pairs the loss is 0 with a gradient.
+    METHODS section 5 gives the term and not its reduction: here the mean over the positive and the mean over the
+    negative pairs of a batch have the same weight, since a batch holds far more negatives. `embeddings` (B, D) are not
+    normalised; masks (B, B) as from `masks_by_position`. Without pairs the loss is 0 with a gradient.
     """
     distance = torch.cdist(embeddings.float(), embeddings.float(), p=1)
     parts = []

@@ -1,7 +1,7 @@
-"""How the samples of one batch lie to one another: distances, cosines and angles that stay finite with their gradients.
+"""Relations among the samples of a batch: distances, cosines and angles, finite and with finite gradients.
 
-Every teacher–student loss of this package is made of these few relations. They are computed in float32 whatever the
-precision of the embeddings or of the surrounding autocast, and their gradient is bounded where samples coincide.
+All teacher–student losses of this package use these functions. They compute in float32, independently of the precision
+of the embeddings and of the surrounding autocast, and their gradient is bounded where samples coincide.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from vpr_ros.errors import VprError
 P = ParamSpec("P")
 Terms = dict[str, Tensor]
 
-CLOSE = 1e-6  # rows closer than this share of their length are one sample
-SHARPEST = 1e-3  # arms of an angle shorter than this share of the mean distance count as that long
-BLOCK = 1 << 20  # entries of an N x N x N table that are held at once
+CLOSE = 1e-6  # rows closer than this fraction of their length count as equal
+SHORTEST_ARM = 1e-3  # of an angle, as a fraction of the mean distance; shorter ones count as this long
+BLOCK = 1 << 20  # entries of an N x N x N table that are in memory at once
 
 
 def in_float32(
@@ -41,7 +41,7 @@ def in_float32(
 
 
 def same_width(student: Tensor, teacher: Tensor, what: str) -> None:
-    """Say in one sentence that `what` compares embeddings entry by entry."""
+    """VprError where the widths differ: `what` compares embeddings entry by entry."""
     if student.shape != teacher.shape:
         raise VprError(
             f"{what} needs student and teacher embeddings of one width, not {student.shape[1]} and "
@@ -52,15 +52,16 @@ def same_width(student: Tensor, teacher: Tensor, what: str) -> None:
 def distances(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Euclidean distances (N, M) of the rows of x (N, D) and y (M, D), or of x to itself.
 
-    The products are taken in float64, where the expanded square keeps small distances and no reduced-precision
-    setting of the device reaches. Rows closer than a millionth of their length are the same: distance and gradient 0.
+    The products are computed in float64, in which the expanded square keeps small distances and which settings for
+    reduced precision do not affect. Rows closer than a millionth of their length count as equal: distance and gradient
+    are 0.
     """
     a = x.double()
     b = a if y is None else y.double()
     size = (a * a).sum(1)[:, None] + (b * b).sum(1)
     square = size - 2 * a @ b.T
-    apart = square > CLOSE**2 * size
-    return torch.where(apart, torch.where(apart, square, 1.0).sqrt(), 0.0).float()
+    distinct = square > CLOSE**2 * size
+    return torch.where(distinct, torch.where(distinct, square, 1.0).sqrt(), 0.0).float()
 
 
 def cosines(x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -70,18 +71,18 @@ def cosines(x: Tensor, y: Tensor | None = None) -> Tensor:
 
 
 def off_diagonal_mean(square: Tensor) -> Tensor:
-    """Mean over pairs i != j of a matrix (N, N) with an empty diagonal; at least 1e-12, also for a single sample."""
+    """Mean over pairs i != j of a matrix (N, N) with a zero diagonal; at least 1e-12, also for a single sample."""
     n = len(square)
     return (square.sum() / max(n * (n - 1), 1)).clamp(min=1e-12)
 
 
 def relative(square: Tensor) -> Tensor:
-    """Distances (N, N) in units of their mean over pairs i != j; all zero stays zero."""
+    """Distances (N, N) in units of their mean over pairs i != j; zeros where all are zero."""
     return square / off_diagonal_mean(square)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of x (N, D) at length 1; a row of zeros stays zero, and the gradient of a short one is bounded."""
+    """Rows of x (N, D) at length 1; a row of zeros stays zero, and the gradient of a short row is bounded."""
     return F.normalize(x, dim=1, eps=CLOSE)
 
 
@@ -97,12 +98,12 @@ def _cosines_at(i: Tensor, d: Tensor, arms: Tensor) -> Tensor:
 
 
 def _arms(d: Tensor) -> Tensor:
-    """Lengths to divide by; short ones are lengthened, so that no angle turns faster than a thousandth allows."""
-    return torch.maximum(d, SHARPEST * off_diagonal_mean(d.detach()))
+    """Lengths (N, N) of an angle's arms, at least `SHORTEST_ARM` of the mean distance, which bounds the gradient."""
+    return torch.maximum(d, SHORTEST_ARM * off_diagonal_mean(d.detach()))
 
 
 class _AngleLoss(torch.autograd.Function):
-    """The loss by blocks of anchors; its gradient to the distances (N, N) is taken on the way, block by block."""
+    """The loss by blocks of anchors; the forward also computes its gradient to the distances (N, N), block by block."""
 
     @staticmethod
     def forward(ctx, student: Tensor, teacher: Tensor) -> Tensor:
@@ -129,8 +130,8 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Smooth L1 between the angles of all triples, mean over N x N x N, from distances (N, N) on either side.
 
     For every i, j, k it compares cos = (x_j - x_i)·(x_k - x_i) / (|x_j - x_i| |x_k - x_i|), which is 0 where j or k
-    coincides with i (Park et al., CVPR 2019, equation 6). The law of cosines gives them from the distances, so
-    memory grows neither with the width nor, beyond a block, with the cube of the batch. Directions to samples
-    closer than a thousandth of the mean distance are damped in proportion: their gradient would explode.
+    coincides with i (Park et al., CVPR 2019, equation 6). The cosines follow from the distances by the law of cosines,
+    so that memory grows neither with the width nor, beyond a block, with the cube of the batch. Arms shorter than a
+    thousandth of the mean distance count as that long: their gradient would be unbounded.
     """
     return _AngleLoss.apply(student, teacher)  # pyright: ignore[reportReturnType]

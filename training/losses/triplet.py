@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Triplets:
-    """The loss of one embedding, and how many of its triplets still have one."""
+    """The loss of one embedding, with the numbers of its triplets and of the active ones."""
 
     loss: Tensor  # scalar
     count: int  # anchors with a positive and a negative
@@ -24,7 +24,7 @@ def batch_hard_triplet(embeddings: Tensor, positives: Tensor, negatives: Tensor,
     triplet the loss is 0 with a gradient.
     """
     x = embeddings.float()
-    # exact differences: the expanded square loses the small distances that decide the hinge
+    # exact differences: the expanded square loses the precision of small distances, which the hinge needs
     distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
     with torch.no_grad():
         anchors = torch.nonzero(positives.any(1) & negatives.any(1))[:, 0]
@@ -49,8 +49,8 @@ def weighted_heads(
     """Sum of the heads' losses times their weights (MinkLoc++: final 0.5, cloud 0.5, image 0).
 
     The loss is that of the triplets, or `loss(embeddings, positives, negatives)`. Heads that `weights` does not name
-    count for nothing; so do named heads that a teacher does not have. The triplets of all heads are returned, also of
-    those that weigh nothing: the growth of the batch looks at them.
+    have weight 0; named heads that a teacher does not have are ignored. The triplets of all heads are returned, also
+    of those with weight 0: the growth of the batch depends on them.
     """
     found = {}
     total = next(iter(heads.values())).sum() * 0.0

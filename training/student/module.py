@@ -1,4 +1,4 @@
-"""The student as a Lightning module: one task's loss, and what a teacher adds."""
+"""The student as a Lightning module: the loss of its task and of a distillation."""
 
 import copy
 from collections.abc import Callable
@@ -26,10 +26,10 @@ Embed = Callable[[RunTeacher], np.ndarray]
 
 
 class MetricLearning(L.LightningModule):
-    """Trains `student` on batches of `TrainingFrames`; the row of a frame says which pairs are one place.
+    """Trains `student` on batches of `TrainingFrames`; the rows of the frames give the pairs of one place.
 
     With a teacher, `embed` gives its embeddings (N, D) of all samples at the start, unless its view is `online`. The
-    teacher is no part of the module: it is not trained and not saved. Losses see the batch of all processes.
+    teacher is not a submodule: it is neither trained nor saved. Losses are computed on the batch of all processes.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class MetricLearning(L.LightningModule):
         self.steps_per_epoch = steps_per_epoch or config.optimisation.steps_per_epoch
         self.average = copy.deepcopy(student).requires_grad_(False).eval() if config.optimisation.ema_decay else None
         self.distilling: Distillation | None = None
-        self._teacher = (teacher,)  # in a tuple, torch takes it for no part of this module
+        self._teacher = (teacher,)  # in a tuple, so that torch does not register it as a submodule
         if config.distillation is not None and teacher is not None:
             self.distilling = Distillation(config.distillation, width_of(student), teacher.dim)
-        # No buffer: data-parallel training would send it round at every step.
+        # Not a buffer: data-parallel training would broadcast it at every step.
         self.teacher_embeddings = torch.empty(0)
-        self.seen: Tensor | None = None  # (N,) bool, which samples the teacher sees; None: all
+        self.seen: Tensor | None = None  # (N,) bool, samples with an embedding of the teacher; None: all
         self.history: list[dict] = []  # a row per finished epoch
-        self.provenance: dict = {}  # plain values that go with every checkpoint of the run
+        self.provenance: dict = {}  # plain values that every checkpoint of the run stores
 
     @property
     def best_student(self) -> Student:
-        """The averaged weights where there are some, else the trained ones."""
+        """The student with averaged weights where there are some, else the trained one."""
         return self.student if self.average is None else self.average
 
     @property
     def online(self) -> bool:
-        """Whether the teacher embeds every batch as the student sees it."""
+        """Whether the teacher embeds the augmented samples of every batch."""
         return self.config.distillation is not None and self.config.distillation.teacher_view == "online"
 
     def on_fit_start(self) -> None:
@@ -74,12 +74,12 @@ class MetricLearning(L.LightningModule):
         if teacher.network is not None:
             teacher.network.to(self.device).requires_grad_(False).eval()
         if not self.online and self.embed is not None:
-            # One process of a machine computes them, the others read what it wrote.
+            # One process of a machine computes them, the others read the file.
             if self.local_rank == 0:
                 self.embed(teacher)
             self.trainer.strategy.barrier()
-            known = to_space(self.embed(teacher), self.config.distillation.teacher_space)
-            self.teacher_embeddings = torch.from_numpy(known).to(self.device)
+            embeddings = to_space(self.embed(teacher), self.config.distillation.teacher_space)
+            self.teacher_embeddings = torch.from_numpy(embeddings).to(self.device)
             seen = self.teacher_embeddings.isfinite().all(1)
             self.seen = None if seen.all() else seen
             if teacher.network is not None:
@@ -120,7 +120,7 @@ class MetricLearning(L.LightningModule):
         return embeddings
 
     def _resize(self, images: Tensor) -> Tensor:
-        """Smaller images early in the run, where `image_sizes` asks for it: most is learnt from few pixels."""
+        """Images at the side that `image_sizes` gives for this part of the run: small images early save time."""
         sizes = self.config.data.image_sizes
         if not sizes:
             return images
@@ -165,7 +165,7 @@ class MetricLearning(L.LightningModule):
             schedule.step()
 
     def on_train_batch_start(self, *_args) -> None:
-        # Dropout draws from torch's generator, whose state no checkpoint keeps; processes draw for their own part.
+        # Dropout uses torch's generator, whose state is in no checkpoint; every process has its own seed.
         torch.manual_seed(
             int(np.random.default_rng((self.config.optimisation.seed, self.global_step, rank())).integers(2**62))
         )
@@ -175,14 +175,14 @@ class MetricLearning(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.history = list(checkpoint["history"])
-        known, now = (kept.get("teacher", {}).get("sha256") for kept in (checkpoint["provenance"], self.provenance))
-        if known != now:
+        stored, current = (one.get("teacher", {}).get("sha256") for one in (checkpoint["provenance"], self.provenance))
+        if stored != current:
             raise VprError("the run was begun with another teacher: its file has changed; choose another folder")
 
 
 @torch.no_grad()
 def _batch_recall(descriptors: Tensor, positives: Tensor, unit: bool) -> Tensor:
-    """Share of a batch whose most similar other row is of the same place."""
+    """Share of a batch whose most similar other row shows the same place."""
     x = descriptors if unit else F.normalize(descriptors.float(), dim=1)
     similarity = (x @ x.T).fill_diagonal_(-2)
     return positives.gather(1, similarity.argmax(1, keepdim=True)).float().mean()

@@ -1,4 +1,4 @@
-"""The network that is trained: made by name, started from weights, and written as what loads it again."""
+"""The network that is trained: created by name, filled with initial weights, and saved."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def build_student(config: TrainConfig) -> Student:
         except (TypeError, ValueError, RuntimeError) as error:
             raise VprError(f"options: no student can be made of {model.options}: {error}") from None
         if model.start:
-            _start(student, model.start)
+            _load_start(student, model.start)
     elif model.student in TEACHERS:
         student = load_teacher(model.student, model.start or None, **model.options)
         if student.inputs.sees != ("image",):
@@ -36,7 +36,7 @@ def build_student(config: TrainConfig) -> Student:
 
 
 def freeze(student: Student, config: ModelConfig) -> None:
-    """Set what is trained and which batch statistics stand still."""
+    """Set which parameters are trained and which batch statistics are frozen."""
     if isinstance(student, D2VPR):
         trained_parameters(student, config.trained)
     elif config.trained != "all":
@@ -52,8 +52,8 @@ def _architecture(config: ModelConfig) -> StudentConfig:
     return StudentConfig.from_dict(base | config.options)
 
 
-def _start(student: D2VPR, path: str) -> None:
-    """Fill the student from a checkpoint; entries that a bare backbone's file lacks stay as the seed drew them."""
+def _load_start(student: D2VPR, path: str) -> None:
+    """Fill the student from a checkpoint; entries that the file of a backbone lacks keep their random weights."""
     found = read_checkpoint(path, config=student.config)
     reading = read_checkpoint(path).model.config.reading if found.metadata["kind"] == "d2vpr" else None
     reading = reading or found.model.config.reading
@@ -66,7 +66,7 @@ def _start(student: D2VPR, path: str) -> None:
 
 
 def image_size_of(student: Student) -> tuple[int, int]:
-    """(height, width) in pixels that the student is given."""
+    """(height, width) in pixels of the student's input."""
     size = student.config.image_size if isinstance(student, D2VPR) else student.inputs.image_size
     assert size is not None
     return size
@@ -78,7 +78,7 @@ def width_of(student: Student) -> int:
 
 
 def save_student(path: Path, student: Student, provenance: dict, projection: Projection | None = None) -> None:
-    """Write the weights: a runtime checkpoint, or for an image network what `load_teacher` reads."""
+    """Write the weights: a runtime checkpoint, or for an image network a file for `load_teacher`."""
     if isinstance(student, D2VPR):
         save_checkpoint(path, student, projection, None, provenance)
     else:

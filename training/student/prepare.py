@@ -49,7 +49,10 @@ def prepare(
     teacher: TeacherLike | None = None,
     student: Student | None = None,
 ) -> PreparedRun:
-    """Check the configuration, open the folder, and build what is trained; what is not given is the configuration's."""
+    """Check the configuration, open the folder, and build samples, networks and batches.
+
+    Arguments that are not given are made from the configuration.
+    """
     check(config, folders=samples is None)
     silence_lightning()
     effective = open_run_folder(out, config, resume)
@@ -66,7 +69,7 @@ def prepare(
     source = None
     if config.distillation is not None:
         source = find_teacher(config.distillation, teacher, samples)
-        # Loading a teacher draws random numbers, handing one over does not.
+        # Loading a teacher uses random numbers, and a teacher that is passed in does not: seed again.
         L.seed_everything(config.optimisation.seed, verbose=False)
         _warn_of_missing_clouds(source, samples, config)
     module, loader = _module_and_loader(config, student, samples, source, out)
@@ -114,13 +117,13 @@ def _module_and_loader(
 
 
 def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, module: MetricLearning) -> dict:
-    """What is known of the run from its start, for every checkpoint."""
-    known = {"kind": "metric learning", "config": without_folders(effective), "data": samples.name}
-    known["frames"] = len(samples)
+    """The provenance that is known at the start of the run, for every checkpoint."""
+    provenance = {"kind": "metric learning", "config": without_folders(effective), "data": samples.name}
+    provenance["frames"] = len(samples)
     if source is None or module.distilling is None:
-        return known
+        return provenance
     teacher = source.provenance | {"weights": dict(module.distilling.weights)}
-    return known | {"kind": "distillation", "teacher": teacher}
+    return provenance | {"kind": "distillation", "teacher": teacher}
 
 
 def _warn_of_shared_areas(samples: SampleSet, validation: SampleSet) -> None:
@@ -134,7 +137,7 @@ def _warn_of_shared_areas(samples: SampleSet, validation: SampleSet) -> None:
 
 
 def _warn_of_missing_clouds(source: RunTeacher, samples: SampleSet, config: TrainConfig) -> None:
-    """Report which share of the set the teacher teaches; the online view refuses such samples."""
+    """Warn of samples without a cloud where the teacher needs clouds; the online view refuses such samples."""
     online = config.distillation is not None and config.distillation.teacher_view == "online"
     if source.network is None or online:
         return

@@ -1,4 +1,4 @@
-"""Progress of a student's run: means of what its steps log, and the validation recalls."""
+"""Progress of a student's run: means per epoch of the logged values, and the validation recalls."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,19 +7,19 @@ import torch
 
 from vpr_ros.training.common.progress import EpochProgress
 
-RECALL = "validation_recall"  # what patience and `keep: best` look at
+RECALL = "validation_recall"  # the metric of patience and `keep: best`
 
 
 class StudentProgress(EpochProgress):
-    """Means of what a step logs, per epoch, with the learning rate and the validation recalls.
+    """Means per epoch of the values that steps log, with the learning rate and the validation recalls.
 
-    The rows live in the module and go with its checkpoint.
+    The rows are stored in the module and in its checkpoint.
     """
 
     def __init__(self, validate: Callable[[], dict], every: int, out: Path):
         super().__init__(out)
         self.validate, self.every = validate, every
-        self.recall: float | None = None  # the last one known
+        self.recall: float | None = None  # the latest one
 
     def on_train_epoch_start(self, trainer, module) -> None:
         super().on_train_epoch_start(trainer, module)
@@ -47,7 +47,7 @@ class StudentProgress(EpochProgress):
         if "all" in recalls:
             self.recall = float(recalls["all"])
         if self.recall is not None:
-            # At every epoch, so that patience counts epochs, after a resume too.
+            # Logged at every epoch, so that patience counts epochs, also after a resume.
             module.log(RECALL, torch.tensor(self.recall), on_step=False, on_epoch=True)
         module.history.append(row)
         if trainer.is_global_zero:

@@ -22,10 +22,10 @@ def rate_factor(
 ) -> Callable[[int], float]:
     """Step (from 0, over the whole run) -> factor of the base learning rate.
 
-    `cosine` falls to a hundredth, `constant` stays, `steps` is multiplied by `decay` from each epoch of
-    `milestones` on (counted from 0, so that 10 means after ten epochs); these three rise linearly over the first
-    `warmup_fraction` of the run. `d2vpr-released` rises linearly over 3900 epochs whatever the run's length, and
-    overrides milestones and warm-up, so that 120 epochs reach 3 % of the base rate. VprError for another name.
+    `cosine` decays to a hundredth, `constant` does not change, `steps` is multiplied by `decay` at each epoch of
+    `milestones` (counted from 0, so that 10 means after ten epochs); these three rise linearly over the first
+    `warmup_fraction` of the run. `d2vpr-released` rises linearly over 3900 epochs, independently of the run's length,
+    and ignores milestones and warm-up, so that 120 epochs reach 3 % of the base rate. VprError for another name.
     """
     if name not in get_args(Schedule):
         raise VprError(f"schedule is '{name}': choose one of {', '.join(get_args(Schedule))}.")

@@ -1,4 +1,4 @@
-"""The task of a student: which rows of a batch are the same place, and the loss that says so."""
+"""The task of a student: which pairs of a batch show one place, and the loss on them."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,14 @@ from vpr_ros.training.losses import LOSSES
 from vpr_ros.training.losses.triplet import batch_hard_triplet
 from vpr_ros.training.student.config import DataConfig, TaskConfig
 
-POSITIVE_SLACK, POSITIVE_RAD = 1.5, 0.5  # two frames of one drawn place may lie on both sides of its anchor
+POSITIVE_SLACK, POSITIVE_RAD = 1.5, 0.5  # two frames of one sampled place may lie on both sides of its anchor
 
 
 class PlaceMasks(nn.Module):
-    """Rows (B,) -> masks (B, B) of positive and negative pairs, by what the batches are drawn by.
+    """Rows (B,) -> masks (B, B) of positive and negative pairs, by the rule of the configuration's `batches`.
 
-    `places`: position and heading, `pairs`: position alone as in PointNetVLAD's benchmark, `visits`: the place's
-    number. Poses are data, not weights: they stay out of the checkpoint.
+    `places`: position and heading, `pairs`: position alone as in PointNetVLAD's benchmark, `visits`: the number of the
+    place. Poses are data, not weights: the checkpoint does not hold them.
     """
 
     positions_m: Tensor
@@ -65,7 +65,7 @@ class PlaceMasks(nn.Module):
 def task_loss(config: TaskConfig, unit: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
     """The loss of descriptors (B, D) and masks; None for no task. `unit`: the student's descriptors have length 1.
 
-    Triplets look at descriptors as they are, the others at their direction.
+    Triplets use descriptors as they are, the other losses use their directions.
     """
     if config.loss == "none":
         return None

@@ -1,4 +1,4 @@
-"""The teacher of a run: loaded once, and its embeddings of all samples kept in the run's folder."""
+"""The teacher of a run, and a file of its embeddings of all samples in the run's folder."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ TeacherLike = Teacher | np.ndarray  # a network, or its embeddings (N, D) of the
 
 @dataclass(frozen=True)
 class RunTeacher:
-    """A teacher and where it comes from; `embeddings` instead of a network where they were handed over."""
+    """A teacher with its provenance; `embeddings` instead of a network where they were passed in."""
 
     network: Teacher | None
     embeddings: np.ndarray | None  # (N, D)
@@ -40,7 +40,7 @@ class RunTeacher:
 
 
 def find_teacher(config: DistillationConfig, given: TeacherLike | None, samples: SampleSet) -> RunTeacher:
-    """The teacher that was handed over, or the configuration's; VprError where neither is there or does not fit."""
+    """The `given` teacher, or the configuration's; VprError where there is none and where it does not fit."""
     if isinstance(given, np.ndarray):
         if given.ndim != 2 or len(given) != len(samples):
             raise VprError(f"teacher embeddings have shape {given.shape}: ({len(samples)}, D) is needed, row by sample")
@@ -48,8 +48,8 @@ def find_teacher(config: DistillationConfig, given: TeacherLike | None, samples:
             raise VprError(
                 "distillation: teacher_view online needs the teacher itself, and embeddings were handed over"
             )
-        seen = ~np.isnan(given).all(1)
-        if not seen.any() or not np.isfinite(given[seen]).all():
+        has_embedding = ~np.isnan(given).all(1)
+        if not has_embedding.any() or not np.isfinite(given[has_embedding]).all():
             raise VprError(
                 "teacher embeddings hold numbers that are not finite: only whole rows of NaN may stand among others, "
                 "for samples that the teacher does not see"
@@ -91,8 +91,8 @@ def cached_embeddings(
 ) -> np.ndarray:
     """Embeddings (N, D) float32 by row, from `<folder>/teacher.npy` or computed and written there.
 
-    Rows of samples that lack what the teacher sees, a cloud, are NaN. The file is used again only for the same teacher,
-    view and samples. VprError for embeddings that are not finite, and where the teacher sees no sample at all.
+    Rows of samples that lack an input of the teacher, a cloud, are NaN. The file is used again only for the same
+    teacher, view and samples. VprError for embeddings that are not finite, and where every sample lacks an input.
     """
     if teacher.embeddings is not None:
         return teacher.embeddings
@@ -102,26 +102,27 @@ def cached_embeddings(
         raise VprError(
             f"distillation: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one"
         )
-    described = _description(teacher, samples, seen, config, augment, seed)
-    path, note = folder / "teacher.npy", folder / "teacher.json"
-    kept = _read_whole(path) if note.exists() and note.read_text() == described else None
-    if kept is not None and len(kept) == len(samples):
-        return kept
+    description = _description(teacher, samples, seen, config, augment, seed)
+    path, description_path = folder / "teacher.npy", folder / "teacher.json"
+    same = description_path.exists() and description_path.read_text() == description
+    stored = _read_array(path) if same else None
+    if stored is not None and len(stored) == len(samples):
+        return stored
     if config.teacher_view == "frozen":
         embeddings = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
         embeddings = embed(teacher.network, samples.select(seen, teacher.network.inputs.sees), BATCH)
     found = np.full((len(samples), embeddings.shape[1]), np.nan, dtype=np.float32)
     found[seen] = embeddings
-    note.unlink(missing_ok=True)
+    description_path.unlink(missing_ok=True)
     with whole_file(path, durable=False) as draft, open(draft, "wb") as stream:
         np.save(stream, found)
-    write_whole(note, described, durable=False)
+    write_whole(description_path, description, durable=False)
     return found
 
 
-def _read_whole(path: Path) -> np.ndarray | None:
-    """The array of an .npy file; None where it is missing or torn, since it can be computed again."""
+def _read_array(path: Path) -> np.ndarray | None:
+    """The array of an .npy file; None where it is missing or damaged, since it can be computed again."""
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -150,7 +151,7 @@ def _embed_augmented(
     seed: int,
     workers: int,
 ) -> np.ndarray:
-    """One random augmentation of every sample that is seen; a sample's own depends on seed and row alone."""
+    """Embeddings (len(seen), D) of one random augmentation of each row in `seen`; it depends on seed and row alone."""
     cloud = replace(config.cloud_augment, turn_per="cloud")
     size = network.inputs.image_size or (1, 1)
     frames = TrainingFrames(samples, size, augment, teacher=network.inputs, cloud=cloud)

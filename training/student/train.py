@@ -22,7 +22,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class FittedStudent:
-    """The student that a run keeps, in evaluation mode on the CPU, and what is known of it."""
+    """The student that a run keeps, in evaluation mode on the CPU, with its provenance."""
 
     student: Student
     provenance: dict
@@ -39,14 +39,13 @@ def train(
     student: Student | None = None,
     weights_only: bool = False,
 ) -> Path:
-    """Train, validate now and then, write `<out>/student.safetensors`; returns its path.
+    """Train with validation, write `<out>/student.safetensors` and return its path.
 
     `samples` and `validation` default to the configuration's folders, `teacher` to the checkpoint of its distillation
-    section (embeddings (N, D) of the samples do as well), `student` to a fresh one. The checkpoint also gets its
+    section (embeddings (N, D) of the samples are accepted too), `student` to a new one. The checkpoint also gets its
     projection and calibration, which need training-set folders; with `weights_only` it holds the weights alone. `out`
-    also gets `config.json`, `log.csv`, `steps/`, the teacher's embeddings and Lightning's `last.ckpt`; a run that was
-    cut off resumes from the last whole epoch and ends with the weights of an uninterrupted one (CPU, same thread
-    count).
+    also gets `config.json`, `log.csv`, `steps/`, the teacher's embeddings and Lightning's `last.ckpt`; an interrupted
+    run resumes from the last complete epoch and ends with the weights of an uninterrupted one (CPU, same thread count).
     """
     out = Path(out)
     run = prepare(config, out, resume=resume, samples=samples, validation=validation, teacher=teacher, student=student)
@@ -58,7 +57,7 @@ def train(
 
 
 def fit(run: PreparedRun, resume: bool) -> FittedStudent | None:
-    """Train; None in all processes but the first."""
+    """Train; None in all processes except the first."""
     trainer, module = student_trainer(run.config, run.out, lambda: validation_recalls(run)), run.module
     started = time.time()
     fit_module(trainer, module, run.out, resume, run.loader)
@@ -81,7 +80,7 @@ def validation_recalls(run: PreparedRun) -> dict:
 
 
 def export(run: PreparedRun, fitted: FittedStudent, path: Path, weights_only: bool) -> None:
-    """Write the curves and the checkpoint; projection and calibration where the network is one that a robot runs."""
+    """Write the curves and the checkpoint, with projection and calibration for a D2-VPR student."""
     if not weights_only:
         draw_curves(run.module.history, run.out / "curves.png")
     if weights_only or not isinstance(fitted.student, D2VPR):

@@ -1,4 +1,4 @@
-"""Lightning's trainer for a student: loggers, devices, when a run ends early and which epochs it keeps."""
+"""Lightning's trainer for a student: loggers, devices, early stopping and checkpoints."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ BEST = "best.ckpt"
 
 
 class Patience(EarlyStopping):
-    """Ends a run after so many epochs without a better validation recall; a run that ended so stays ended."""
+    """Ends a run after `epochs` epochs without a better validation recall; a resume of such a run ends at once."""
 
     def __init__(self, epochs: int):
         super().__init__(RECALL, patience=epochs, mode="max", check_on_train_epoch_end=True, strict=False)
@@ -32,7 +32,7 @@ class Patience(EarlyStopping):
 
 
 def student_trainer(config: TrainConfig, out: Path, validate: Callable[[], dict]) -> L.Trainer:
-    """The trainer of a run. CSV files (one per start: the logger would empty an old one) and TensorBoard get every
+    """The trainer of a run. CSV files (one per start: the logger would truncate an old one) and TensorBoard get every
     tenth step."""
     loggers: list[Logger] = [CSVLogger(out, name="steps")]
     if config.optimisation.tensorboard and find_spec("tensorboard"):
@@ -60,12 +60,12 @@ def student_trainer(config: TrainConfig, out: Path, validate: Callable[[], dict]
 
 
 def check_validation(config: OptimisationConfig, validation: SampleSet | None) -> None:
-    """VprError where patience or `keep: best` need a validation recall, and the set gives none."""
+    """VprError where patience or `keep: best` need a validation recall and the set has none."""
     if not config.patience and config.keep != "best":
         return
     if validation is None:
         raise VprError("patience and `keep: best` look at the validation recall: name a validation folder")
-    # Which queries have a true match does not depend on the descriptors.
+    # Any descriptors do: which queries have a true match does not depend on them.
     if "all" not in recall_by_condition(np.zeros((len(validation), 1), np.float32), validation):
         raise VprError(
             f"patience and `keep: best` look at the validation recall, and {validation.name} has no query: it needs "

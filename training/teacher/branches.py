@@ -1,7 +1,7 @@
-"""One branch of AdaFusion by itself, to compare it with the fused network.
+"""A single branch of AdaFusion, for comparison with the fused network.
 
-AdaFusion was published with no head for one modality. Here a branch alone is its three feature stages and the mean of
-the last map (128 numbers at full size): no attention, and no weight, because there is nothing to weigh it against.
+AdaFusion was published without a head for one modality. Here a branch alone is its three feature stages and the mean
+of the last map (128 numbers at full size), without attention and without a weight, which only two branches need.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ Branch = Literal["", "image", "cloud"]
 
 
 class AdaFusionBranch(Teacher):
-    """`network`'s image or cloud branch; it wants only that branch's input. The rest of the network stays untrained."""
+    """`network`'s image or cloud branch, with that branch's input alone; the rest of the network is not trained."""
 
     def __init__(self, network: Teacher, branch: Branch):
         if not isinstance(network, AdaFusion):

@@ -1,4 +1,4 @@
-"""A fresh teacher, as a run starts it."""
+"""The teacher that a run trains, with its initial weights."""
 
 import lightning as L
 from torch import nn
@@ -9,7 +9,7 @@ from vpr_ros.training.teachers import Teacher, load_teacher
 
 
 def build_teacher(config: TeacherConfig) -> Teacher:
-    """A fresh teacher, its weights fixed by the seed; with `branch`, only that branch of it."""
+    """A teacher with initial weights that the seed determines; with `branch`, only that branch of it."""
     L.seed_everything(config.optimisation.seed, verbose=False)
     model = config.model
     teacher = load_teacher(model.teacher, sparse=model.sparse, **model.options)
@@ -19,10 +19,11 @@ def build_teacher(config: TeacherConfig) -> Teacher:
 
 
 def initialise_he(teacher: nn.Module) -> None:
-    """Dense convolutions start with He's variance (fan-in, ReLU) and no bias.
+    """Initialise dense convolutions with He's variance (fan-in, ReLU) and zero bias.
 
-    AdaFusion has no normalisation before its last stage. With PyTorch's own start the difference between two samples
-    shrinks a million-fold on the way there, below that layer's epsilon, and training stands still.
+    AdaFusion has no normalisation before its last stage. With PyTorch's initialisation the difference between two
+    samples shrinks by a factor of a million before that stage, below its normalisation's epsilon, and the loss does
+    not decrease.
     """
     for module in teacher.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):

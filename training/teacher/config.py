@@ -23,9 +23,7 @@ class TeacherModelConfig:
 
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
     options: dict = field(default_factory=dict)  # of that teacher: planes, image_size, voxel_size ...
-    init: Literal["", "he"] = (
-        ""  # he: dense convolutions start by He's rule, which AdaFusion needs (see `initialise_he`)
-    )
+    init: Literal["", "he"] = ""  # he: He's rule for dense convolutions, which AdaFusion needs (see `initialise_he`)
     branch: Branch = ""  # AdaFusion only: train and rank by the pooled map of its image or its cloud branch alone
     sparse: str = "auto"  # backend of sparse convolutions
 

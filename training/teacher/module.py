@@ -1,4 +1,4 @@
-"""A teacher as a Lightning module: weighted heads, two learning rates, a batch that grows as the triplets get easy."""
+"""A teacher as a Lightning module: weighted heads, two learning rates, a batch that grows with easy triplets."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,14 +19,14 @@ from vpr_ros.training.teacher.config import TeacherConfig, TeacherDataConfig
 from vpr_ros.training.teacher.tuples import TeacherTuples, TupleBatches
 from vpr_ros.training.teachers import Teacher, collate
 
-IMAGE_PARTS = ("image.", "v_feature", "network.v_feature")  # what the image's learning rate is for
+IMAGE_PARTS = ("image.", "v_feature", "network.v_feature")  # prefixes of parameters with the image's learning rate
 
 
 class TeacherTraining(L.LightningModule):
-    """Trains `teacher` on pairs of `samples`; `history` holds a row per finished epoch and goes with the checkpoint.
+    """Trains `teacher` on pairs of `samples`; `history` holds a row per finished epoch and is part of the checkpoint.
 
-    The batch's size belongs to the run's state: it grows at the end of an epoch, and the next epoch's batches are drawn
-    with it, after a resume too.
+    The batch size is part of the run's state: it grows at the end of an epoch and applies to the batches of the next
+    one, also after a resume.
     """
 
     def __init__(self, teacher: Teacher, samples: SampleSet, config: TeacherConfig, validate: Callable[[], dict]):
@@ -36,7 +36,7 @@ class TeacherTraining(L.LightningModule):
         self.positions_m: torch.Tensor
         self.areas: torch.Tensor
         _, areas = np.unique(samples.areas, return_inverse=True)
-        # Poses are data, not weights: they stay out of the checkpoint.
+        # Poses are data, not weights: the checkpoint does not hold them.
         self.register_buffer("positions_m", torch.from_numpy(np.asarray(samples.positions_m)), persistent=False)
         self.register_buffer("areas", torch.from_numpy(areas), persistent=False)
         inputs = teacher.inputs
@@ -58,7 +58,7 @@ class TeacherTraining(L.LightningModule):
         self.epoch_triplets: dict[str, list[Triplets]] = {}
 
     def train_dataloader(self) -> DataLoader:
-        """The coming epoch's batches, of the present size."""
+        """The batches of the next epoch, of the current batch size."""
         self.pairs.batch_size = self.batch_size
         self.pairs.set_epoch(self.current_epoch)
         collate_fn = TupleBatches(partial(_collate, inputs=self.teacher.inputs), self.config.augmentation.clouds)
@@ -93,7 +93,7 @@ class TeacherTraining(L.LightningModule):
         return loss
 
     def head_loss(self) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None:
-        """The loss of a head in the present epoch; None for that of the triplets."""
+        """The loss of a head in the current epoch; None for the triplet loss."""
         task = self.config.task
         if task.loss == "contrastive" or self.current_epoch < task.warmup_epochs:
             return distance_contrast
@@ -137,14 +137,14 @@ class TeacherTraining(L.LightningModule):
         checkpoint["teacher_training"] = {"batch_size": self.batch_size, "history": self.history}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        kept = checkpoint["teacher_training"]
-        self.batch_size, self.history = kept["batch_size"], list(kept["history"])
+        state = checkpoint["teacher_training"]
+        self.batch_size, self.history = state["batch_size"], list(state["history"])
 
 
 def next_batch_size(batch_size: int, active_share: float, config: TeacherDataConfig) -> int:
-    """The next epoch's batch size: larger by the growth factor once the best head finds most triplets easy.
+    """The next epoch's batch size: larger by the growth factor where few triplets of the best head are active.
 
-    The best head is the one with the fewest active triplets.
+    The best head is the one with the smallest share of active triplets.
     """
     if active_share >= config.batch_threshold:
         return batch_size

@@ -1,10 +1,10 @@
-"""Progress of a teacher's run: the rows that its module keeps, printed and written."""
+"""Progress of a teacher's run: prints and writes the rows of its module."""
 
 from vpr_ros.training.common.progress import EpochProgress
 
 
 class TeacherProgress(EpochProgress):
-    """Publishes the module's row of an epoch before the checkpoint is written that holds it."""
+    """Prints and writes the module's row of an epoch before the checkpoint that holds it is written."""
 
     def on_save_checkpoint(self, trainer, module, checkpoint) -> None:
         # The module's row of the epoch is complete here, and the checkpoint not yet written.

@@ -47,8 +47,8 @@ def train_teacher(
     """Train and write `<out>/teacher.safetensors` (the last model, for `load_teacher`); returns its path.
 
     `samples` and `validation` default to the configuration's folders. `out` also gets `config.json`, `log.csv` and
-    Lightning's `last.ckpt`; a run that was cut off anywhere resumes from the last whole epoch and ends with the weights
-    of an uninterrupted one (CPU, same thread count). VprError for folders of another run and for data without pairs.
+    Lightning's `last.ckpt`; an interrupted run resumes from the last complete epoch and ends with the weights of an
+    uninterrupted one (CPU, same thread count). VprError for folders of another run and for data without pairs.
     """
     run = prepare(config, Path(out), resume=resume, samples=samples, validation=validation)
     seconds = fit(run, resume)
@@ -58,7 +58,7 @@ def train_teacher(
 def prepare(
     config: TeacherConfig, out: Path, *, resume: bool, samples: SampleSet | None, validation: SampleSet | None
 ) -> PreparedRun:
-    """Open the folder and build what is trained; what is not given is the configuration's."""
+    """Open the folder and build samples and teacher; arguments that are None are made from the configuration."""
     silence_lightning()
     effective = open_run_folder(out, config, resume)
     if config.hardware.threads:
@@ -73,7 +73,7 @@ def prepare(
 
 
 def fit(run: PreparedRun, resume: bool) -> int:
-    """Train; the seconds that it took."""
+    """Train; returns the seconds."""
     trainer = make_trainer(
         run.out,
         [TeacherProgress(run.out)],
@@ -113,7 +113,7 @@ def folder_samples(folders: tuple[str, ...], what: str) -> SampleSet:
 
 
 def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: TeacherConfig) -> dict[str, float]:
-    """AR@1 and AR@1 % over run pairs of the validation set; nothing where there is none."""
+    """AR@1 and AR@1 % over run pairs of the validation set; empty where there is none."""
     if validation is None:
         return {}
     found = run_pairs(

@@ -1,4 +1,4 @@
-"""Any sample set as a torch Dataset of augmented tuples, and their batches as a teacher takes them."""
+"""Any sample set as a torch Dataset of augmented tuples, and their batches as inputs of a teacher."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from vpr_ros.training.data.sampling.pairs import Key
 
 
 class TeacherTuples(Dataset):
-    """Samples by key (row, seed, batch seed): read, cut to what the teacher sees, and augmented.
+    """Samples by key (row, seed, batch seed): read, reduced to the teacher's inputs, and augmented.
 
-    The same key gives the same tuple. `sees` holds "image", "cloud" or both; the rest is dropped. `cache` keeps every
-    sample as read in memory; with `image_size` (height, width) pictures are shrunk as they are read, which makes their
-    augmentation cheaper.
+    The same key gives the same tuple. `sees` holds "image", "cloud" or both; other sensors are dropped. `cache` keeps
+    every sample as read in memory; with `image_size` (height, width) pictures are resized after reading, which makes
+    their augmentation cheaper.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class TeacherTuples(Dataset):
         return len(self.samples)
 
     def read(self, row: int) -> Sample:
-        """Sample `row` as it lies in the set, without what the teacher does not see."""
+        """Sample `row` as stored, without sensors that the teacher does not use."""
         if self._cache is not None and row in self._cache:
             return self._cache[row]
         sample = self.samples[row]
@@ -52,18 +52,18 @@ class TeacherTuples(Dataset):
         return sample
 
     def __getitem__(self, key: Key) -> tuple[int, int, Sample]:
-        row, seed, shared = key
+        row, seed, batch_seed = key
         sample = self.read(row)
         if sample.cloud is not None:
             sample = replace(sample, cloud=augment_cloud(sample.cloud, self.cloud, np.random.default_rng([seed, 0])))
         if sample.image is not None:
             sample = replace(sample, image=augment_image(sample.image, self.image, np.random.default_rng([seed, 1])))
-        return row, shared, sample
+        return row, batch_seed, sample
 
 
 @dataclass(frozen=True)
 class TupleBatches:
-    """The DataLoader's collate function: what a batch shares, then the teacher's own preprocessing.
+    """The DataLoader's collate function: the augmentation that a batch shares, then the teacher's preprocessing.
 
     `collate(samples, rng)` gives the keyword arguments of the forward.
     """
@@ -72,8 +72,8 @@ class TupleBatches:
     cloud: CloudAugmentConfig
 
     def __call__(self, items: Sequence[tuple[int, int, Sample]]) -> dict[str, Any]:
-        rows, shared, samples = zip(*items, strict=True)
-        rng = np.random.default_rng(shared[0])
+        rows, batch_seeds, samples = zip(*items, strict=True)
+        rng = np.random.default_rng(batch_seeds[0])
         if samples[0].cloud is not None:
             turned = augment_batch([sample.cloud for sample in samples], self.cloud, rng)
             samples = [replace(sample, cloud=cloud) for sample, cloud in zip(samples, turned, strict=True)]

@@ -91,7 +91,7 @@ def test_the_registry_names_what_the_contract_asks_for():
     student, teacher = embeddings()
     for name, entry in DISTILLATION.items():
         assert set(terms_of(name, student, teacher)) == set(DISTILLATION_WEIGHTS[name]), name
-        assert entry.what and (name in NEEDS_EQUAL_WIDTHS) == entry.equal_widths
+        assert entry.description and (name in NEEDS_EQUAL_WIDTHS) == entry.equal_widths
     sc = DISTILLATION_WEIGHTS["distilvpr-sc-released"]
     assert sc["self_angle"] == 1.0 and sc["cross_cosine"] == 0.1
 

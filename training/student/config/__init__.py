@@ -1,4 +1,4 @@
-"""One training run of a student as data: groups of settings, each with its rules, read from YAML."""
+"""The configuration of a student's training run: groups of settings, each with its rules, read from YAML."""
 
 from vpr_ros.training.student.config.data import AugmentationConfig, DataConfig
 from vpr_ros.training.student.config.learning import DistillationConfig, TaskConfig

@@ -1,4 +1,4 @@
-"""Settings of what a student is shown: sets, batches, and how pictures vary."""
+"""Settings of a student's data: sets, batches, and the augmentation of pictures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,10 @@ Layout = Literal["training-set", "gsv-cities"]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The sets, and what a batch holds.
+    """The sets, and the batches.
 
-    `batches`: `places` draws places by position and heading; `pairs` draws pairs by position (DistilVPR); `visits`
-    draws numbered places (D2-VPR, CricaVPR).
+    `batches`: `places` samples places by position and heading; `pairs` samples pairs by position (DistilVPR); `visits`
+    samples numbered places (D2-VPR, CricaVPR).
     """
 
     train: tuple[str, ...] = ()  # training-set folders (`vpr_ros render`, `vpr_ros convert`), or GSV-Cities' root
@@ -29,14 +29,14 @@ class DataConfig:
     images_per_place: int = 4
     cities_per_batch: int = 2  # for `pairs` 0 means all
     batch_size: int = 128  # of `pairs`
-    redraw: bool = True  # `visits`: the order of places anew in every epoch
+    redraw: bool = True  # `visits`: a new order of places in every epoch
     positive_m: float = 3.0
     negative_m: float = 15.0
     image_sizes: tuple[int, ...] = ()  # sides in pixels over equal parts of the run; empty: the student's own size
     cache: bool = False  # keep the decoded images in memory
 
     def rules(self, *, folders: bool = True) -> list[Rule]:
-        """What must hold; without `folders`, samples are handed over in Python."""
+        """The conditions on the settings; without `folders`, samples are passed in Python."""
         train, validation = ({Path(one).resolve() for one in of} for of in (self.train, self.validation))
         return [
             (bool(self.train) or not folders, "train: name at least one training-set folder"),
@@ -63,17 +63,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How pictures vary: `images`, or one published variation in its place."""
+    """The variation of pictures: `images`, or a published one in its place."""
 
     images: AugmentConfig = field(default_factory=AugmentConfig)
     jitter: ImageAugmentConfig | None = None  # in place of `images`: MinkLoc++'s and DistilVPR's variation
     rand_augment: RandAugmentConfig | None = None  # in place of `images`: D2-VPR's and CricaVPR's
     ramp: tuple[float, float] = (0.1, 1.0)  # strength at the start and from `ramp_until` on
-    ramp_until: float = 0.7  # part of the run
+    ramp_until: float = 0.7  # fraction of the run
 
     @property
     def variation(self) -> Variation:
-        """How pictures vary."""
+        """The variation that is set."""
         return self.jitter or self.rand_augment or self.images
 
     def rules(self) -> list[Rule]:

@@ -1,4 +1,4 @@
-"""Settings of what a student learns: the task, and a teacher's embeddings."""
+"""Settings of a student's losses: the task and the distillation."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,22 +32,22 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """What is learnt from a teacher. Its embeddings are compared with the student's through a head, or as they are.
+    """Distillation from a teacher, whose embeddings are compared with the student's through a head or directly.
 
-    `teacher_view`: `cached` embeds every sample once as it lies in the set; `online` embeds the same augmented
-    sample that the student sees, at every step; `frozen` embeds one random augmentation of every sample once, as
-    DistilVPR's released code does (METHODS section 3.2). But for `online`, samples without a cloud may stand among
-    those with one: a teacher that needs clouds teaches nothing there, and the task alone does.
+    `teacher_view`: `cached` embeds every sample once, without augmentation; `online` embeds the augmented sample that
+    the student gets, at every step; `frozen` embeds one random augmentation of every sample once, as DistilVPR's
+    released code does (METHODS section 3.2). Except for `online`, a set may hold samples without a cloud for a teacher
+    that needs clouds: on these, the task's loss alone is minimised.
     """
 
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
-    checkpoint: str = ""  # its weights; empty only where the teacher is handed over in Python
+    checkpoint: str = ""  # its weights; empty only where the teacher is passed in Python
     options: dict = field(default_factory=dict)  # of the teacher, for published files of another size
     loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION, or several joined by +
-    weights: dict[str, float] = field(default_factory=dict)  # of single terms by name, in place of the loss's own
+    weights: dict[str, float] = field(default_factory=dict)  # of single terms by name, in place of the loss's defaults
     scale: float = 1.0  # of the weighted sum
     head: Head = "linear"  # learnt on top of the student, never exported; none: for equal widths
-    head_for: Literal["all", "widths"] = "all"  # widths: only losses that need equal ones, others see the descriptor
+    head_for: Literal["all", "widths"] = "all"  # widths: only losses that need equal widths, others get the descriptor
     head_dim: int = 0  # its output; 0: the teacher's width
     teacher_space: Space = "raw"  # see `teacher_space.py`
     teacher_view: TeacherView = "cached"

@@ -8,13 +8,13 @@ from vpr_ros.training.student.freezing import BatchNorm, TrainedParts
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which student, where its weights start, and which of them are trained."""
+    """Which student, its initial weights, and which of them are trained."""
 
     student: str = "nano"  # a name of vpr_ros.student.CONFIGS, or an image network of training.teachers.TEACHERS
     options: dict = field(default_factory=dict)  # fields of that configuration to change
     start: str = ""  # weights to start from: a runtime checkpoint or a published file; empty: random ones
     trained: TrainedParts = "all"  # d2vpr-stage2: METHODS section 1.8
-    batch_norm: BatchNorm = "moving"  # frozen: statistics of frozen parts stand still
+    batch_norm: BatchNorm = "moving"  # frozen: statistics of frozen parts are not updated
 
     def rules(self) -> list[Rule]:
         """What must hold."""

@@ -1,4 +1,4 @@
-"""Settings of a student's descent: length, rates, what is looked at and kept; and of the machine."""
+"""Settings of a student's optimisation, with validation and checkpoints, and of the hardware."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,14 +11,14 @@ Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """How the weights are found and which of them are kept."""
+    """The optimiser and its schedule, and which weights are kept."""
 
     epochs: int = 20
     steps_per_epoch: int = 200  # of `batches: places`; the others go through the whole set
     optimiser: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.05  # adamw: of matrices alone; adam: of everything, as the papers' code
-    clip: float = 1.0  # largest norm of the gradient; 0 leaves it as it is
+    clip: float = 1.0  # largest norm of the gradient; 0: no limit
     schedule: Schedule = "cosine"
     milestones: tuple[int, ...] = ()  # epochs, of `steps`
     decay: float = 0.1
@@ -55,7 +55,7 @@ class OptimisationConfig:
 
 @dataclass(frozen=True)
 class StudentHardwareConfig(HardwareConfig):
-    """What the run computes on; several devices and machines share a batch."""
+    """The hardware of a run; several devices and machines share a batch."""
 
     devices: str = ""  # Lightning's: a number, "0,1" or auto; empty: all GPUs, or one process on a CPU
     nodes: int = 1

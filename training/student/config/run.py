@@ -18,7 +18,7 @@ WHAT = "training configuration"
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """The projection of the checkpoint that a run ends with."""
+    """The projection of the run's final checkpoint."""
 
     projection_dim: int = 512
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
@@ -33,10 +33,10 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
-    """Metric learning of a student, with a `distillation` section also from a teacher.
+    """Metric learning of a student and, with a `distillation` section, distillation from a teacher.
 
-    The weighted sum of both is minimised: the task's weight times its loss, plus the distillation's terms. What is
-    written into a run's folder and its checkpoints.
+    The weighted sum of both is minimised: the task's weight times its loss, plus the distillation's terms. A run's
+    folder and its checkpoints store the configuration.
     """
 
     FORMER_KEYS: ClassVar[Mapping[str, str]] = STUDENT_KEYS
@@ -51,11 +51,11 @@ class TrainConfig(RunConfig):
     export: ExportConfig = field(default_factory=ExportConfig)
 
     def rules(self, *, folders: bool = True) -> list[Rule]:
-        """What must hold, in the order in which it is reported; without `folders`, samples are handed over."""
-        learns = self.task.loss != "none" or self.distillation is not None
+        """The conditions in the order in which they are reported; without `folders`, samples are passed in Python."""
+        has_loss = self.task.loss != "none" or self.distillation is not None
         return [
             *self.data.rules(folders=folders),
-            (learns, "loss none needs a distillation section: nothing is learnt"),
+            (has_loss, "loss none needs a distillation section: nothing is learnt"),
             *self.augmentation.rules(),
             *self.optimisation.rules(),
             *self.model.rules(),
