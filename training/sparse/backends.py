@@ -1,4 +1,4 @@
-"""The same layers on two engines; teachers take the namespace that `backend` returns."""
+"""The backends of the sparse layers; teachers use the namespace that `backend` returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def backend(name: str = "auto") -> ModuleType:
     """Namespace with SparseTensor, sparse_tensor, voxelise, the layers and the global poolings.
 
     "torch": plain PyTorch. "minkowski": MinkowskiEngine, where it is installed. "auto" is "torch": both give the same
-    numbers and read the same state dictionaries, and this one needs nothing.
+    results and read the same state dictionaries, and "torch" has no further dependency.
     """
     if name in ("torch", "auto"):
         from vpr_ros.training.sparse import torch_backend

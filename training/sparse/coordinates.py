@@ -1,8 +1,8 @@
-"""Integer voxel coordinates of a batch of clouds: sorted keys, coarser levels and kernel maps, each made once.
+"""Integer voxel coordinates of a batch of clouds: sorted keys, coarser levels and kernel maps, each computed once.
 
 The rules are MinkowskiEngine's (0.5.4): coordinates are in units of the finest grid, a coarser level of stride T is the
-set of floor(c / T) * T (toward minus infinity), and everything made from one set of voxels shares one manager, so that
-a level or a kernel map is computed once and used by every layer.
+set of floor(c / T) * T (toward minus infinity), and all levels and kernel maps of one set of voxels are stored in one
+manager, so that every layer uses the same ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Level:
 
     @cached_property
     def padded(self) -> Tensor:
-        """The keys and one more that is larger than any of them, so that a search may end one past the last."""
+        """The keys and a final one that is larger than all of them: a search may end one past the last key."""
         return torch.cat([self.keys, self.keys.new_full((1,), torch.iinfo(torch.int64).max)])
 
 
@@ -45,12 +45,12 @@ class CoordinateManager:
     maps: dict[tuple[int, int, int], Any] = field(default_factory=dict)
 
     def add(self, stride: int, keys: Tensor, reach: int) -> None:
-        """Enter the level of a stride; `keys` must be sorted and unique. A cloud without voxels is refused."""
+        """Add the level of a stride; `keys` must be sorted and unique. VprError for a cloud without voxels."""
         batch = self.layout.batch(keys)
         self.levels[stride] = Level(keys, batch, cloud_counts(batch, self.batch_size), reach)
 
     def coarsen(self, stride: int, coarse: int) -> None:
-        """Make the level of stride `coarse` from that of `stride`, unless it is there."""
+        """Add the level of stride `coarse`, made from that of `stride`, unless it exists."""
         if coarse in self.levels:
             return
         level = self.levels[stride]
@@ -71,18 +71,17 @@ class CoordinateManager:
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """A view of one level of a manager; it says where the rows of a feature matrix lie."""
+    """A view of one level of a manager: the voxels of the rows of a feature matrix."""
 
     manager: CoordinateManager
     stride: int = 1
 
     @classmethod
     def from_rows(cls, rows: Tensor, batch_size: int | None = None, stride: int = 1) -> tuple[Coordinates, Tensor]:
-        """Rows (V, 4) int (batch, x, y, z), unique, any order -> the sorted coordinates and the order taken (V,).
+        """Rows (V, 4) int (batch, x, y, z), unique, any order -> the sorted coordinates and their order (V,).
 
-        `features[order]` are the features in the order of the coordinates. `stride` is that of the given grid, of which
-        all coordinates must be multiples. VprError for no rows, duplicates, coordinates that do not fit the key
-        and clouds without voxels.
+        `features[order]` are the features in the order of the coordinates. All coordinates must be multiples of
+        `stride`. VprError for no rows, duplicates, coordinates that do not fit the key and clouds without voxels.
         """
         if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) == 0:
             raise VprError(f"voxel rows must be (V, 4) with V > 0, batch index first; got {tuple(rows.shape)}.")
@@ -104,7 +103,7 @@ class Coordinates:
 
     @property
     def level(self) -> Level:
-        """The voxels themselves."""
+        """The level in the manager."""
         return self.manager.levels[self.stride]
 
     @property
@@ -130,7 +129,7 @@ class Coordinates:
 
     @property
     def device(self) -> torch.device:
-        """Where the coordinates, and so the features, live."""
+        """The device of the coordinates and of the features."""
         return self.level.keys.device
 
     def __len__(self) -> int:
@@ -141,7 +140,7 @@ class Coordinates:
         return isinstance(other, Coordinates) and self.manager is other.manager and self.stride == other.stride
 
     def coarser(self, factor: int) -> Coordinates:
-        """The level of stride `self.stride * factor`: every voxel's floor to multiples of it, made once."""
+        """The level of stride `self.stride * factor`: every voxel rounded down to multiples of it, computed once."""
         self.manager.coarsen(self.stride, self.stride * factor)
         return Coordinates(self.manager, self.stride * factor)
 
@@ -154,7 +153,7 @@ class Coordinates:
 
 
 def no_finer_voxels(stride: int, factor: int) -> VprError:
-    """The refusal of a transposed convolution that has nowhere to go."""
+    """The error of a transposed convolution to a level that does not exist."""
     return VprError(
         f"a transposed convolution by {factor} from voxels of stride {stride} needs the voxels of stride "
         f"{stride / factor:g}, which this tensor never had: start from a finer grid."
@@ -162,7 +161,7 @@ def no_finer_voxels(stride: int, factor: int) -> VprError:
 
 
 def cloud_counts(batch: Tensor, batch_size: int) -> list[int]:
-    """Voxels of each cloud from the batch index (V,) of each voxel; a cloud without voxels is refused."""
+    """Voxels of each cloud from the batch index (V,) of each voxel; VprError for a cloud without voxels."""
     counts = torch.bincount(batch, minlength=batch_size).tolist()
     if len(counts) > batch_size:
         raise VprError(f"batch index {len(counts) - 1} is outside a batch of {batch_size} clouds.")

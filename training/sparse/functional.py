@@ -18,7 +18,7 @@ def _accumulator(rows: int, channels: int, like: Tensor) -> Tensor:
 
 
 class _Convolution(torch.autograd.Function):
-    """Keeps the features and the map only: gathered rows are gathered again in the backward pass."""
+    """Saves the features and the map only: the backward pass gathers rows again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
@@ -28,7 +28,7 @@ class _Convolution(torch.autograd.Function):
         if pairs.identity is not None:
             out += x @ kernel[pairs.identity]
         for k, inputs, outputs in pairs.groups:
-            # no row twice within a group: the sum is the same on every run, on a GPU too
+            # each row at most once in a group: the sum is deterministic, also on a GPU
             out.index_add_(0, outputs, (x.index_select(0, inputs) @ kernel[k]).to(out.dtype))
         return out.to(x.dtype)
 
@@ -60,7 +60,7 @@ def sparse_convolution(x: Tensor, kernel: Tensor, pairs: KernelMap) -> Tensor:
     `x` (Vin, Cin), `kernel` (K^3, Cin, Cout) -> (Vout, Cout). Under autocast both are cast as a matrix product
     would cast them.
     """
-    dtype = (x[:0] @ kernel[0]).dtype  # asks autocast, on any device and in any version
+    dtype = (x[:0] @ kernel[0]).dtype  # the type that autocast gives, on any device and in any version
     x, kernel = x.to(dtype), kernel.to(dtype)
     result = _Convolution.apply(x, kernel, pairs)
     assert isinstance(result, Tensor)

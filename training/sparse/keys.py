@@ -1,4 +1,4 @@
-"""Voxel coordinates packed in one integer each."""
+"""Voxel coordinates packed into one integer each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KEY_BITS = 63
 class KeyLayout:
     """How (batch, x, y, z) is packed in one int64 whose order is the lexicographic order of the row.
 
-    The batch index takes the bits that it needs, the three axes share the rest equally (20 bits each for 8 clouds, 17
-    for 4096). Axes are stored with an offset, so that negative coordinates sort first.
+    The batch index has as many bits as it needs, the three axes have equal parts of the rest (20 bits each for 8
+    clouds, 17 for 4096). Axes are stored with an offset, so that negative coordinates sort first.
     """
 
     bits: int
 
     @classmethod
     def for_batch(cls, batch_size: int) -> KeyLayout:
-        """The layout with the widest axes that leaves room for `batch_size` clouds."""
+        """The layout with the widest axes for `batch_size` clouds."""
         return cls((KEY_BITS - max(1, (batch_size - 1).bit_length())) // 3)
 
     @property
@@ -33,7 +33,7 @@ class KeyLayout:
         return 1 << (self.bits - 1)
 
     def check(self, reach: float) -> None:
-        """Refuse coordinates of this size; `reach` includes what a kernel or a stride adds to them."""
+        """VprError for coordinates beyond the limit; `reach` is the largest, including that of a kernel or a stride."""
         if not reach < self.limit:
             raise VprError(
                 f"voxel coordinate {reach:.0f} (kernel included) does not fit the {self.bits} bits that this batch "
@@ -65,5 +65,5 @@ class KeyLayout:
         return self.pack(batch, torch.div(xyz, stride, rounding_mode="floor") * stride)
 
     def step(self, x: int, y: int, z: int) -> int:
-        """What must be added to a key to move by (x, y, z), as long as no axis leaves its range."""
+        """The difference of keys for a step of (x, y, z), as long as no axis leaves its range."""
         return (x << (2 * self.bits)) + (y << self.bits) + z

@@ -19,8 +19,8 @@ class SparseConv(nn.Module):
     """out[u] = sum_k in[u + offset_k] @ kernel[k] (+ bias).
 
     `kernel` (K^3, Cin, Cout), the first axis of the offset fastest; (Cin, Cout) for kernel size 1 with stride 1. Odd
-    kernels are centred, even ones start at offset 0. Stride 1 keeps the voxels; stride s gives the voxels' floors to
-    multiples of s times their stride.
+    kernels are centred, even ones start at offset 0. Stride 1 keeps the voxels; stride s rounds them down to multiples
+    of s times their stride.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int = 1, bias: bool = False) -> None:
@@ -50,9 +50,9 @@ class SparseConv(nn.Module):
 
 
 class SparseConvTranspose(nn.Module):
-    """out[c + offset_k] += in[c] @ kernel[k], back onto the finer voxels that the tensor came from.
+    """out[c + offset_k] += in[c] @ kernel[k], onto the finer voxels from which the tensor was made.
 
-    `kernel` (K^3, Cin, Cout); the offsets are those of the convolution that goes the other way.
+    `kernel` (K^3, Cin, Cout); the offsets are those of the convolution in the other direction.
     """
 
     def __init__(self, c_in: int, c_out: int, kernel_size: int, stride: int) -> None:
@@ -73,14 +73,14 @@ class SparseConvTranspose(nn.Module):
 
 
 def torch_coordinates(x: SparseTensor) -> Coordinates:
-    """The coordinates of a tensor, which must be of this backend."""
+    """The coordinates of a tensor; VprError for a tensor of another backend."""
     if not isinstance(x.coordinates, Coordinates):
         raise VprError('a "torch" layer got a tensor of another backend: voxelise with the same backend.')
     return x.coordinates
 
 
 def check_sizes(kernel_size: int, stride: int, least_stride: int = 1) -> None:
-    """Refuse a kernel or a stride that means nothing; a transposed convolution must go to finer voxels (2)."""
+    """VprError for a kernel size or stride that is too small; a transposed convolution needs a stride of 2 or more."""
     if kernel_size < 1 or stride < least_stride:
         raise VprError(
             f"a kernel size of at least 1 and a stride of at least {least_stride} are needed, not {kernel_size} and "
@@ -89,7 +89,7 @@ def check_sizes(kernel_size: int, stride: int, least_stride: int = 1) -> None:
 
 
 def initialise(layer: SparseConv | SparseConvTranspose, channels: int) -> None:
-    """MinkowskiEngine's default: uniform within 1 / sqrt(channels * kernel volume)."""
+    """Initialise as MinkowskiEngine: uniform within 1 / sqrt(channels * kernel volume)."""
     bound = 1 / math.sqrt(channels * layer.kernel_size**3)
     for parameter in layer.parameters():
         nn.init.uniform_(parameter, -bound, bound)
@@ -135,8 +135,8 @@ def global_average(x: SparseTensor) -> Tensor:
 def global_gem(x: SparseTensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
     """Generalised mean over the voxels of each cloud, mean(max(x, eps)^p)^(1/p): (V, C) -> (B, C) in batch order.
 
-    At least float32, in which alone eps^p is not 0. Powers by way of the logarithm: a third of pow's time on a CPU,
-    less still with the gradients.
+    At least float32, since eps^p is 0 in half precision. Powers are computed with the logarithm, in a third of pow's
+    time on a CPU, and in less with the gradients.
     """
     features = x.features.to(torch.promote_types(x.features.dtype, torch.float32))
     return cloud_means((features.clamp(min=eps).log() * p).exp(), x.coordinates).pow(1 / p)

@@ -1,16 +1,16 @@
 """The namespace `backend("minkowski")`: the same tensors and layers with MinkowskiEngine's maps and convolutions.
 
 Building it needs a C++ compiler, OpenBLAS (Debian and Ubuntu: g++, python3-dev, libopenblas-dev), and torch, numpy,
-ninja and wheel in the environment already. Its setup asks a numpy module that is gone for the name of the BLAS, so tell
-it (5 to 15 minutes; the processor version only, since its CUDA sources do not compile with CUDA 12 and newer):
+ninja and wheel in the environment. Its setup looks up the BLAS in a numpy module that no longer exists, so name it in
+the command (5 to 15 minutes; the CPU version only, since its CUDA sources do not compile with CUDA 12 and newer):
 
     pip install --no-build-isolation --use-pep517 --config-settings=--global-option=--blas=openblas \\
         MinkowskiEngine==0.5.4
 
-MinkowskiEngine 0.5.4 needs one name that Python 3.10 took out of `collections`; it is put back before the import. Its
-own global pooling is not used: on a CPU its rows come out in hash order (for sums and averages not even in the order
-that its coordinates tell), so that with several clouds one would get another one's mean. Pooling, channel attention and
-normalisation are ours, by the batch index of each voxel.
+MinkowskiEngine 0.5.4 needs one name that Python 3.10 removed from `collections`; it is restored before the import. Its
+global pooling is not used: on a CPU its rows are in hash order (for sums and averages not even in the order of its
+coordinates), so that clouds of a batch would get one another's means. Pooling, channel attention and normalisation are
+ours, by the batch index of each voxel.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ME: Any = MinkowskiEngine
 
 
 class MinkowskiCoordinates:
-    """The same view of voxels as `Coordinates`, with the rows in the engine's own order."""
+    """The same view of voxels as `Coordinates`, with the rows in the engine's order."""
 
     def __init__(self, key: Any, manager: Any, batch_size: int) -> None:
         self.key, self.manager, self.batch_size = key, manager, batch_size
@@ -90,7 +90,7 @@ def _unwrap(x: SparseTensor, dtype: torch.dtype) -> Any:
     coordinates: Any = x.coordinates
     if not isinstance(coordinates, MinkowskiCoordinates):
         raise VprError('a "minkowski" layer got a tensor of the "torch" backend: voxelise with the same backend.')
-    # the engine knows no half precision, whatever autocast made of the features
+    # the engine has no half precision, to which autocast may have cast the features
     return ME.SparseTensor(
         x.features.to(dtype), coordinate_map_key=coordinates.key, coordinate_manager=coordinates.manager
     )
@@ -114,18 +114,18 @@ def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None,
 
 
 class _Copyable(nn.Module):
-    """Mixed into the engine's layers so that they can be deep-copied and pickled.
+    """Base of the engine's layers that makes them copyable and picklable.
 
-    They keep most of what they are in slots, which the state of an nn.Module leaves out: a copy would only fail when it
-    is called.
+    They store most attributes in slots, which the state of an nn.Module does not include: a copy would fail when it is
+    called.
     """
 
     def __getstate__(self) -> dict[str, Any]:
         slots = [name for base in type(self).__mro__ for name in base.__dict__.get("__slots__", ())]
-        kept = {name: getattr(self, name) for name in slots if name not in self._parameters}
-        if not isinstance(kept["conv"], type):  # an autograd function: its class does the same and can be stored
-            kept["conv"] = type(kept["conv"])
-        return {**super().__getstate__(), "slots": kept}
+        stored = {name: getattr(self, name) for name in slots if name not in self._parameters}
+        if not isinstance(stored["conv"], type):  # an autograd function: its class is equivalent and can be pickled
+            stored["conv"] = type(stored["conv"])
+        return {**super().__getstate__(), "slots": stored}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({name: value for name, value in state.items() if name != "slots"})

@@ -1,4 +1,4 @@
-"""Sorting and searching of int64 keys: by numpy on a CPU, where it takes half of torch's time or less."""
+"""Sorting and searching of int64 keys, with numpy on a CPU, where it takes at most half of torch's time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def on_cpu(tensor: Tensor) -> bool:
-    """Whether numpy can work on the tensor in place, and launching a kernel costs nothing."""
+    """Whether the tensor is in CPU memory: numpy can use it, and operations have no launch time."""
     return tensor.device.type == "cpu"
 
 
 def sort_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) -> the keys in ascending order and their places in the input, both (N,)."""
+    """(N,) -> the keys in ascending order and their indices in the input, both (N,)."""
     if not on_cpu(keys):
         return torch.sort(keys)
     order = np.argsort(keys.numpy())
@@ -34,7 +34,7 @@ def first_of_run(ordered: Tensor) -> Tensor:
 
 
 def first_not_below(ordered: Tensor, queries: Tensor) -> Tensor:
-    """Place (Q,) int64 of the first element of `ordered` that is not below each query, or its length."""
+    """Index (Q,) int64 of the first element of `ordered` that is not below each query, or its length."""
     if not on_cpu(ordered):
         return torch.searchsorted(ordered, queries)
-    return torch.from_numpy(np.searchsorted(ordered.numpy(), queries.numpy()))  # quick where the queries are sorted
+    return torch.from_numpy(np.searchsorted(ordered.numpy(), queries.numpy()))  # fast for sorted queries

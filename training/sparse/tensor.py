@@ -17,7 +17,7 @@ from vpr_ros.training.sparse.ordering import unique_keys
 
 
 class Voxels(Protocol):
-    """What both backends tell about the voxels that the rows of a feature matrix belong to."""
+    """The voxels of the rows of a feature matrix, in either backend."""
 
     @property
     def rows(self) -> Tensor: ...  # (V, 4) int32: batch, x, y, z in units of the finest grid
@@ -70,7 +70,7 @@ class SparseTensor:
 def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None, stride: int = 1) -> SparseTensor:
     """A tensor from rows (V, 4) of (batch, x, y, z) in any order and their features (V, C).
 
-    See `Coordinates.from_rows` for what is refused. The result's rows are sorted.
+    VprError as `Coordinates.from_rows`. The result's rows are sorted.
     """
     coordinates, order = Coordinates.from_rows(rows, batch_size, stride)
     return SparseTensor(features[order], coordinates)
@@ -79,10 +79,10 @@ def sparse_tensor(rows: Tensor, features: Tensor, batch_size: int | None = None,
 def voxel_rows(clouds: Sequence[np.ndarray | Tensor], size: float, device: torch.device | str | None) -> tuple:
     """floor(point / size) of all points, in the points' own precision (half: float32).
 
-    Clouds [(N_i, 3)] in any unit that `size` shares -> cloud of each point (N,) int64, voxel of each point (N, 3)
-    as whole floating numbers. Dividing by 0.01 and multiplying by 100 differ at cell borders, and so do a CPU's
-    and a GPU's division by a Python number: the divisor is a tensor here. VprError for no clouds, an empty cloud,
-    another shape, or points that are not finite.
+    Clouds [(N_i, 3)] in the unit of `size` -> cloud of each point (N,) int64, voxel of each point (N, 3) as floating
+    point numbers without a fraction. Division by 0.01 and multiplication by 100 differ at cell borders, and so do
+    divisions by a Python number on a CPU and on a GPU: the divisor is a tensor here. VprError for no clouds, an empty
+    cloud, another shape, or points that are not finite.
     """
     if not size > 0:
         raise VprError(f"the voxel size must be positive, not {size}.")
@@ -111,8 +111,8 @@ def voxelise(
 ) -> SparseTensor:
     """Clouds [(N_i, 3)] in the unit of `size` -> constant feature 1 (V, 1) float32 at each voxel that holds a point.
 
-    The batch index is the place in the list. `device`: by default that of the clouds. An empty cloud, points that are
-    not finite and coordinates too large for a packed key are refused (VprError).
+    The batch index is the index in the list. `device`: by default that of the clouds. VprError for an empty cloud,
+    points that are not finite and coordinates that are too large for a packed key.
     """
     batch, cells = voxel_rows(clouds, size, device)
     layout, reach = KeyLayout.for_batch(len(clouds)), float(cells.abs().max())

@@ -1,4 +1,4 @@
-"""Teachers: networks that see images, clouds or both, and embed them for the student to learn from."""
+"""Teachers: networks that embed images, clouds or both, for the distillation of a student."""
 
 from vpr_ros.training.teachers.checkpoints import save_teacher
 from vpr_ros.training.teachers.inputs import TeacherInputs, collate

@@ -1,4 +1,4 @@
-"""AdaFusion: image and occupancy grid, weighed against each other by attention over both."""
+"""AdaFusion: image and occupancy grid, with weights of both from attention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.teachers.attention import OUT, ChannelAttention, PositionAttention
-from vpr_ros.training.teachers.inputs import TeacherInputs
+from vpr_ros.training.teachers.inputs import TeacherInputs, Thinning
 from vpr_ros.training.teachers.occupancy import OccupancyGrid, grid_of
 from vpr_ros.training.teachers.teacher import Teacher, required
 
@@ -19,13 +19,13 @@ STRIDES = (2, 2, 1)  # of the position attentions at the three scales
 FUSED = 128
 
 
-def _features(axes: int, *plan: int | str) -> nn.Sequential:
-    """Convolutions of kernel 3 with ReLU, through the given widths; "norm" and "pool" as they stand in the plan."""
+def _features(axes: int, *layout: int | str) -> nn.Sequential:
+    """Convolutions of kernel 3 with ReLU, of the widths in `layout`, with its "norm" and "pool" layers between them."""
     conv, norm, pool = (
         (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d) if axes == 2 else (nn.Conv3d, nn.BatchNorm3d, nn.AvgPool3d)
     )
-    width, layers = int(plan[0]), []
-    for step in plan[1:]:
+    width, layers = int(layout[0]), []
+    for step in layout[1:]:
         if step == "pool":
             layers.append(pool(2))
         elif step == "norm":
@@ -39,9 +39,9 @@ def _features(axes: int, *plan: int | str) -> nn.Sequential:
 class AdaFusion(Teacher):
     """METHODS section 5; entries are named as published.
 
-    `detach_features` pools detached maps, as released: then no loss reaches the six feature stages, which stay as
-    they were initialised. The attentions see detached maps either way. The six attention maps of a modality are joined
-    position 1 to 3, then channel 1 to 3.
+    `detach_features` pools detached maps, as released: the six feature stages then get no gradient and keep their
+    initial weights. The input of the attentions is detached in any case. The six attention maps of a modality are
+    concatenated in the order position 1 to 3, channel 1 to 3.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class AdaFusion(Teacher):
         )
 
     def _modality(self, letter: str, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Input (B, c, *space) -> pooled map (B, C) and what the attentions say of it (B, 128)."""
+        """Input (B, c, *space) -> pooled map (B, C) and pooled attention (B, 128)."""
         part = self._modules
         positions, channels = [], []
         for scale in (1, 2, 3):
@@ -103,13 +103,13 @@ def make_adafusion(
     grid: str | OccupancyGrid | Mapping[str, Any] = "robotcar",
     grid_shape: tuple[int, int, int] | None = None,
     cloud_points: int | None = None,
-    thinning: str = "even",
+    thinning: Thinning = "even",
     image_planes: tuple[int, int] = (64, 128),
     cloud_planes: tuple[int, int, int] = (32, 64, 128),
 ) -> AdaFusion:
-    """`grid`: a name of `occupancy.GRIDS` or a grid of its own; `grid_shape` cuts the same box into other cells.
+    """`grid`: a name of `occupancy.GRIDS` or a grid; `grid_shape` replaces its number of cells in the same box.
 
-    Four halvings of the image and three of the grid must leave something: VprError where they do not.
+    VprError for images and grids that are too small for four halvings of the image and three of the grid.
     """
     cells = grid_of(grid, None if grid_shape is None else tuple(grid_shape))  # type: ignore[arg-type]
     if min(image_size) < 16 or min(cells.shape) < 8:

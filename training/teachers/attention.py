@@ -13,7 +13,7 @@ KEYS = 4  # channels of a query and of a key
 
 
 class PositionAttention(nn.Module):
-    """Every position looks at all others: a convolution of kernel 3 makes queries, keys and values (in this order).
+    """Self-attention over positions: a convolution of kernel 3 gives queries, keys and values, in this order.
 
     One head, softmax(q.k / sqrt(4)) over positions, no output projection (METHODS section 5).
     """
@@ -32,7 +32,7 @@ class PositionAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Every channel looks at all others: softmax of their unscaled inner products, then a 1x1 convolution to 16."""
+    """Self-attention over channels: softmax of their unscaled inner products, then a 1x1 convolution to 16."""
 
     def __init__(self, channels: int, axes: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, *space) -> (B, 16, *space)."""
-        # sums over thousands of positions leave the range of half precision
+        # sums over thousands of positions exceed the range of half precision
         with torch.autocast(x.device.type, enabled=False):
             flat = x.flatten(2).float()
             seen = torch.softmax(flat @ flat.transpose(1, 2), dim=2) @ flat

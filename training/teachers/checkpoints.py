@@ -1,4 +1,4 @@
-"""Teacher checkpoints: ours with the options that make the network again, and strict import of published ones."""
+"""Teacher checkpoints: our format, with the options of the network, and strict import of published ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def save_teacher(path: str | Path, model: Teacher, provenance: dict[str, Any] | None = None) -> None:
     """Write the weights, the teacher's name and its options; VprError when it cannot be written.
 
-    `provenance`: plain values that say where the weights come from.
+    `provenance`: plain values on the origin of the weights.
     """
     if model.made_as is None:
         raise VprError("only a teacher made by load_teacher() can be saved: its name and options go with its weights.")
@@ -40,7 +40,7 @@ def save_teacher(path: str | Path, model: Teacher, provenance: dict[str, Any] | 
 
 
 def read_teacher(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Entries of a checkpoint without `module.`, and of one of ours `teacher`, `options` and `provenance`."""
+    """Entries of a checkpoint without the prefix `module.`; for our format `teacher`, `options` and `provenance`."""
     state, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         if "format" in metadata and "schema" in metadata:
@@ -59,7 +59,7 @@ def read_teacher(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | 
 
 
 def fill_published(model: Teacher, state: dict[str, Tensor], layout: Layout, path: str | Path, name: str) -> None:
-    """Load a published state dictionary strictly; faults are told in the file's own names."""
+    """Load a published state dictionary strictly; errors name the entries as in the file."""
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if layout.unused is not None:
         used = {key: value for key, value in state.items() if not re.match(layout.unused, key)}
@@ -67,6 +67,6 @@ def fill_published(model: Teacher, state: dict[str, Tensor], layout: Layout, pat
             log.info("%s: %d entries of parts that are never used are left out.", path, len(state) - len(used))
         state = used
     state = layout.harmonise(state, own)
-    expected = {theirs: shape for key in own for theirs, shape in layout.theirs(key, own[key]).items()}
+    expected = {entry: shape for key in own for entry, shape in layout.published_shapes(key, own[key]).items()}
     check_entries(expected, state, path, f"teacher '{name}'")
-    fill(model, layout.ours(state, own), path, f"teacher '{name}'")
+    fill(model, layout.convert(state, own), path, f"teacher '{name}'")

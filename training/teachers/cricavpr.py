@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +21,22 @@ from vpr_ros.training.teachers.inputs import TeacherInputs
 from vpr_ros.training.teachers.pooling import GEM_EPS, GEM_START
 from vpr_ros.training.teachers.teacher import Teacher, required
 
-SIDE = 16  # of the token map that the cuts are made for
-CUTS = ((0, 8), (0, 5, 11))  # where the quadrants and the nine cells begin, in tokens
-CUT_RULES = ("fixed", "scaled")
+Cuts = Literal["fixed", "scaled"]
+SIDE = 16  # of the token map for which the regions are defined
+STARTS = ((0, 8), (0, 5, 11))  # first tokens of the quadrants and of the nine cells
 
 
 @lru_cache(maxsize=32)
-def region_means(grid: tuple[int, int], cuts: str, device: torch.device) -> Tensor:
+def region_means(grid: tuple[int, int], cuts: Cuts, device: torch.device) -> Tensor:
     """(13, h*w): row r averages the tokens of region r; 4 quadrants, then 9 cells, each row by row.
 
-    `fixed`: begin at tokens 0, 8 and 0, 5, 11 whatever the map's size, the last band takes the rest (METHODS 2.2).
-    `scaled`: at the same fractions of the map, rounded. VprError when a band of tokens is empty.
+    `fixed`: bands begin at tokens 0, 8 and 0, 5, 11 for any size of the map, and the last band has the remaining
+    tokens (METHODS 2.2). `scaled`: at the same fractions of the map, rounded. VprError when a band of tokens is empty.
     """
-    # a tensor made in inference mode could not be used by a later training step
+    # the tensor is cached, and one made in inference mode could not be used by a later training step
     with torch.inference_mode(False):
         rows = []
-        for starts in CUTS:
+        for starts in STARTS:
             bands = []
             for side in grid:
                 begin = [s if cuts == "fixed" else round(s * side / SIDE) for s in starts]
@@ -57,10 +58,10 @@ def region_means(grid: tuple[int, int], cuts: str, device: torch.device) -> Tens
 class RegionPooling(nn.Module):
     """GeM of unit tokens over 13 fixed regions, with one shared power."""
 
-    def __init__(self, cuts: str = "fixed") -> None:
+    def __init__(self, cuts: Cuts = "fixed") -> None:
         super().__init__()
-        if cuts not in CUT_RULES:
-            raise VprError(f"CricaVPR's cuts are '{cuts}': choose one of {', '.join(CUT_RULES)}.")
+        if cuts not in get_args(Cuts):
+            raise VprError(f"CricaVPR's cuts are '{cuts}': choose one of {', '.join(get_args(Cuts))}.")
         self.cuts = cuts
         self.p = nn.Parameter(torch.tensor([GEM_START]))
 
@@ -73,10 +74,10 @@ class RegionPooling(nn.Module):
 class CricaVPR(Teacher):
     """METHODS section 2: image -> unit descriptor of 14 regions.
 
-    With the encoder, a descriptor depends on the other images of its batch, as published; without it, it does not.
+    With the encoder, as published, a descriptor also depends on the other images of its batch.
     """
 
-    def __init__(self, config: StudentConfig, cuts: str = "fixed") -> None:
+    def __init__(self, config: StudentConfig, cuts: Cuts = "fixed") -> None:
         super().__init__(TeacherInputs(image_size=config.image_size), REGIONS * config.width)
         self.backbone = Backbone(config)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
@@ -88,7 +89,7 @@ class CricaVPR(Teacher):
         )
 
     def freeze_backbone(self) -> None:
-        """Leave the adapters, the encoder and the power of the pooling as the only trained parts (METHODS 2.4)."""
+        """Train only the adapters, the encoder and the power of the pooling (METHODS 2.4)."""
         for module in (self.backbone, self.norm):
             module.requires_grad_(False)
         for block in self.backbone.blocks:
@@ -101,7 +102,7 @@ class CricaVPR(Teacher):
         weights, _ = from_dinov2(state)
         weights |= {key: state[key] for key in ("norm.weight", "norm.bias") if key in state}
         started = nn.ModuleDict({"backbone": self.backbone, "norm": self.norm})
-        # adapters are not in such a file, and timm's leaves out the unused mask token
+        # adapters are not in such a file, and the unused mask token is not in timm's
         own = {key: v for key, v in started.state_dict().items() if ".adapter." in key or key == "backbone.mask_token"}
         fill(started, {**own, **weights}, path, "CricaVPR backbone")
 
@@ -121,7 +122,7 @@ def make_cricavpr(
     *,
     encoder: bool = True,
     image_size: tuple[int, int] = (224, 224),
-    cuts: str = "fixed",
+    cuts: Cuts = "fixed",
     width: int = 768,
     depth: int = 12,
     patch_size: int = 14,
@@ -131,10 +132,10 @@ def make_cricavpr(
     adapter_init: AdapterInit = "constant",
     dinov2: str | Path | None = None,
 ) -> CricaVPR:
-    """`dinov2`: file of the backbone's own weights (published: ViT-B/14) to start from; else it starts random.
+    """`dinov2`: file of the backbone's initial weights (published: ViT-B/14); without it they are random.
 
-    Heads are 64 channels wide, adapters half the width, as published. Adapters that start `constant` are meant for a
-    pretrained backbone; training from nothing takes `scratch`.
+    Heads are 64 channels wide, adapters half the width, as published. `adapter_init` "constant" is for a pretrained
+    backbone, "scratch" for training from random weights.
     """
     config = StudentConfig(
         name="cricavpr",

@@ -1,9 +1,10 @@
-"""From samples of any data set to the keyword arguments of a teacher's forward."""
+"""Conversion of samples of any data set to the keyword arguments of a teacher's forward."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,29 +15,29 @@ from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from vpr_ros.training.data.sample import Sample
 from vpr_ros.training.teachers.occupancy import OccupancyGrid
 
-THINNINGS = ("even", "random")
+Thinning = Literal["even", "random"]
 Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class TeacherInputs:
-    """What a teacher wants to be given; every teacher has one as `model.inputs`.
+    """The input of a teacher; every teacher has one as `model.inputs`.
 
     A teacher without `image_size` takes no images, without `voxel_size` no sparse clouds, without `grid` no
     voxel grids. Lengths are in the unit of the clouds it is trained on (metres, or PointNetVLAD's normalised units).
     """
 
-    image_size: tuple[int, int] | None = None  # (height, width) in pixels, the ratio is not kept
+    image_size: tuple[int, int] | None = None  # (height, width) in pixels; the aspect ratio is not kept
     image_mean: Colour = IMAGENET_MEAN  # of RGB in [0, 1]
     image_std: Colour = IMAGENET_STD
     voxel_size: float | None = None  # edge of a sparse voxel
     grid: OccupancyGrid | None = None
-    cloud_points: int | None = None  # larger clouds are thinned to so many points; None keeps all
-    thinning: str = "even"  # every n-th point in the cloud's order, or "random" ones
+    cloud_points: int | None = None  # larger clouds are thinned to this number of points; None keeps all
+    thinning: Thinning = "even"  # every n-th point in the cloud's order, or "random" ones
 
     def __post_init__(self) -> None:
-        if self.thinning not in THINNINGS:
-            raise VprError(f"thinning is '{self.thinning}': choose one of {', '.join(THINNINGS)}.")
+        if self.thinning not in get_args(Thinning):
+            raise VprError(f"thinning is '{self.thinning}': choose one of {', '.join(get_args(Thinning))}.")
         if self.cloud_points is not None and self.cloud_points < 1:
             raise VprError(f"cloud_points is {self.cloud_points}: clouds are thinned to at least 1 point.")
         if self.voxel_size is not None and not self.voxel_size > 0:
@@ -47,12 +48,12 @@ class TeacherInputs:
     @property
     def names(self) -> tuple[str, ...]:
         """The keyword arguments that `collate` makes and the forward needs."""
-        wanted = {"images": self.image_size, "clouds": self.voxel_size, "voxels": self.grid}
-        return tuple(name for name, setting in wanted.items() if setting is not None)
+        settings = {"images": self.image_size, "clouds": self.voxel_size, "voxels": self.grid}
+        return tuple(name for name, setting in settings.items() if setting is not None)
 
     @property
     def sees(self) -> tuple[str, ...]:
-        """What of a sample is looked at: "image", "cloud" or both."""
+        """The sensors of a sample that are used: "image", "cloud" or both."""
         cloud = self.voxel_size is not None or self.grid is not None
         return (("image",) if self.image_size is not None else ()) + (("cloud",) if cloud else ())
 
@@ -60,11 +61,11 @@ class TeacherInputs:
 def collate(
     samples: Sequence[Sample], inputs: TeacherInputs, rng: np.random.Generator | None = None
 ) -> dict[str, Tensor | list[Tensor]]:
-    """B samples -> what the forward takes, on the CPU.
+    """B samples -> the keyword arguments of the forward, on the CPU.
 
     images (B, 3, h, w) float32 normalised; clouds B tensors (N_i, 3) float32; voxels (B, 1, X, Y, Z) float32.
-    `rng` draws the points kept by random thinning; without it they follow torch's seed. Points that are not finite
-    are dropped. VprError when a sample lacks what the teacher sees.
+    `rng` chooses the points of random thinning; without it they depend on torch's seed. Points that are not finite
+    are dropped. VprError when a sample lacks an input of the teacher.
     """
     if not samples:
         raise VprError("there are no samples to collate: a batch needs at least one.")
@@ -85,9 +86,9 @@ def collate(
 
 
 def thin(
-    points: np.ndarray, count: int | None, how: str = "even", rng: np.random.Generator | None = None
+    points: np.ndarray, count: int | None, how: Thinning = "even", rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """(N, 3) -> at most `count` of the points, in their order; a smaller cloud stays as it is."""
+    """(N, 3) -> at most `count` of the points, in their order; a smaller cloud is returned unchanged."""
     if count is None or len(points) <= count:
         return points
     if how == "random":

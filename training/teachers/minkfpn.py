@@ -78,7 +78,7 @@ class MinkFPN(nn.Module):
             nn.Sequential(EcaBlock(width, plane, sparse), *(EcaBlock(plane, plane, sparse) for _ in range(blocks - 1)))
             for width, plane in zip(before, planes, strict=True)
         )
-        # the coarsest level first, as the top-down path uses them
+        # the coarsest level first, in the order of the top-down path
         self.conv1x1 = nn.ModuleList(sparse.SparseConv(plane, dim, 1) for plane in (planes[-1], planes[-2]))
         self.tconvs = nn.ModuleList([sparse.SparseConvTranspose(dim, dim, 2, stride=2)])
         self.relu = sparse.SparseReLU()
@@ -86,7 +86,7 @@ class MinkFPN(nn.Module):
             if isinstance(module, sparse.SparseConv):
                 kernel: Tensor = module.kernel  # type: ignore[assignment]
                 offsets = kernel.shape[0] if kernel.ndim == 3 else 1
-                # Kaiming normal, fan-out, ReLU gain; the transposed convolution keeps its own uniform start
+                # Kaiming normal, fan-out, ReLU gain; the transposed convolution keeps its uniform initialisation
                 nn.init.normal_(kernel, std=math.sqrt(2 / (offsets * kernel.shape[-1])))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
@@ -109,7 +109,7 @@ class SparseGeM(nn.Module):
 
     def forward(self, x: SparseTensor) -> Tensor:
         """(V, C) -> (B, C) in batch order."""
-        # cubes of small activations would vanish in half precision
+        # cubes of small activations are 0 in half precision
         return self.global_gem(x.replace(x.features.float()), self.p, GEM_EPS)
 
 
@@ -126,7 +126,7 @@ class CloudBranch(nn.Module):
     ) -> None:
         super().__init__()
         sparse = sparse or backend("auto")
-        # functions, not their module: a network that holds a module can be neither copied nor sent to a process
+        # functions instead of the module: a network with a module as an attribute cannot be copied or pickled
         self.voxelise, self.voxel_size = sparse.voxelise, voxel_size
         self.backbone = MinkFPN(dim, planes, sparse, blocks)
         self.pool = SparseGeM(sparse)

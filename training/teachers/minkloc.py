@@ -1,4 +1,4 @@
-"""MinkLoc++ (fused, cloud only, image only) and the variants of it that DistilVPR released."""
+"""MinkLoc++ (fused, cloud only, image only) and DistilVPR's released variants of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vpr_ros.training.sparse import backend
-from vpr_ros.training.teachers.inputs import TeacherInputs
+from vpr_ros.training.teachers.inputs import TeacherInputs, Thinning
 from vpr_ros.training.teachers.minkfpn import CloudBranch
 from vpr_ros.training.teachers.resnet import ImageBranch
 from vpr_ros.training.teachers.teacher import Teacher, required
@@ -18,7 +18,7 @@ from vpr_ros.training.teachers.teacher import Teacher, required
 class MinkLoc(Teacher):
     """One or both branches; the final embedding is the cloud's followed by the image's, neither normalised.
 
-    METHODS section 4. The fused network also gives each branch's own embedding, for the weighted heads of section 4.4.
+    METHODS section 4. The fused network also gives the embedding of each branch, for the weighted heads of section 4.4.
     """
 
     def __init__(self, cloud: CloudBranch | None, image: ImageBranch | None, inputs: TeacherInputs, dim: int) -> None:
@@ -45,7 +45,7 @@ def make_minkloc(
     sparse: str = "auto",
     voxel_size: float = 0.01,
     cloud_points: int | None = None,
-    thinning: str = "even",
+    thinning: Thinning = "even",
     cloud_planes: Sequence[int] = (32, 64, 64),
     cloud_blocks: int = 1,
     image_size: tuple[int, int] = (240, 320),
@@ -53,7 +53,7 @@ def make_minkloc(
     image_planes: tuple[int, int, int] = (64, 128, 256),
     imagenet: str | Path | None = None,
 ) -> MinkLoc:
-    """A branch of width 0 is left out. `imagenet`: file of a ResNet classifier that the image branch starts from.
+    """A branch of width 0 is omitted. `imagenet`: file of a ResNet classifier with the image branch's initial weights.
 
     `voxel_size` is in the unit of the clouds: 0.01 for PointNetVLAD's normalised ones, 1.0 m for DistilVPR on Boreas.
     """
@@ -76,7 +76,7 @@ def make_cloud(
     sparse: str = "auto",
     voxel_size: float = 0.01,
     cloud_points: int | None = None,
-    thinning: str = "even",
+    thinning: Thinning = "even",
     cloud_planes: Sequence[int] = (32, 64, 64),
     cloud_blocks: int = 1,
 ) -> MinkLoc:

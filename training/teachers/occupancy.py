@@ -15,10 +15,10 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class OccupancyGrid:
-    """A box cut into cells; a cell is 1 where at least one point fell.
+    """A box divided into cells; a cell with at least one point is 1.
 
-    `lower` and `upper` are corners in the cloud's unit, after the axes were reordered. `turned` swaps the first
-    two axes and negates both, as AdaFusion does for RobotCar: (x, y, z) -> (-y, -x, z).
+    `lower` and `upper` are corners in the cloud's unit, after the change of axes. `turned` swaps the first two axes
+    and negates both, as AdaFusion does for RobotCar: (x, y, z) -> (-y, -x, z).
     """
 
     lower: Triple = (-0.8, -0.4, -0.2)
@@ -35,8 +35,8 @@ class OccupancyGrid:
     def fill(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) points -> (1, X, Y, Z) float32 of zeros and ones; points outside the box are dropped.
 
-        METHODS section 5: index = (p - lower) * shape / (upper - lower), rounded half to even. So the outer half cells
-        hang over the lower faces, and the last half cell before the upper faces is dropped.
+        METHODS section 5: index = (p - lower) * shape / (upper - lower), rounded half to even. So points up to half a
+        cell below the lower faces are included, and those less than half a cell below the upper faces are dropped.
         """
         points = np.asarray(points, dtype=np.float64)
         if self.turned:

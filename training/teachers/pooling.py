@@ -9,7 +9,7 @@ GEM_START, GEM_EPS = 3.0, 1e-6
 
 
 class GeM(nn.Module):
-    """(B, C, H, W) -> (B, C): the mean of p-th powers over the map, then the p-th root; values below 1e-6 count as it.
+    """(B, C, H, W) -> (B, C): the p-th root of the mean of p-th powers over the map; values are clamped to 1e-6.
 
     One learnable p, starting at 3 (Radenovic et al., "Fine-tuning CNN image retrieval with no human annotation").
     """
@@ -20,5 +20,5 @@ class GeM(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # cubes of small activations would vanish in half precision
+        # cubes of small activations are 0 in half precision
         return x.float().clamp(min=self.eps).pow(self.p).mean(dim=(2, 3)).pow(1 / self.p)

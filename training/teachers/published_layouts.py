@@ -1,4 +1,4 @@
-"""Names of the entries in published teacher checkpoints, and how they become ours (METHODS 1.12, 3.8, 4.6, 5)."""
+"""Entries of published teacher checkpoints, and their conversion to ours (METHODS 1.12, 3.8, 4.6, 5)."""
 
 from __future__ import annotations
 
@@ -47,40 +47,40 @@ CRICAVPR_RULES = (
 
 @dataclass(frozen=True)
 class Layout:
-    """`theirs` gives the published names and shapes of one of our entries (several where ours joins them).
+    """`published_shapes` gives the published names and shapes of one of our entries, several for a joined one.
 
-    `ours` turns a published state dictionary, already checked to have exactly those, into ours. Entries that match
-    `unused` belong to parts that the published network registers and never calls. `harmonise` settles what may differ
-    between published files of one network, before anything is compared.
+    `convert` makes our state dictionary from a published one that has exactly those entries. Entries that match
+    `unused` belong to parts that the published network registers and never calls. `harmonise` removes the differences
+    among published files of one network before entries are compared.
     """
 
-    theirs: Callable[[str, Shape], dict[str, Shape]]
-    ours: Callable[[State, Iterable[str]], dict[str, Tensor]]
+    published_shapes: Callable[[str, Shape], dict[str, Shape]]
+    convert: Callable[[State, Iterable[str]], dict[str, Tensor]]
     unused: str | None = None
     harmonise: Callable[[dict[str, Tensor], Iterable[str]], dict[str, Tensor]] = lambda state, own: state
 
 
 def _rename(name: str, rules: Rules) -> str:
-    """Our name with every rule applied in turn."""
+    """The published name: our name with all rules applied in order."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def _one_to_one(rules: Rules, unused: str | None = None, prefix: str | None = None) -> Layout:
-    def theirs(name: str, shape: Shape) -> dict[str, Shape]:
+    def published_shapes(name: str, shape: Shape) -> dict[str, Shape]:
         return {_rename(name, rules): shape}
 
-    def ours(state: State, own: Iterable[str]) -> dict[str, Tensor]:
+    def convert(state: State, own: Iterable[str]) -> dict[str, Tensor]:
         return {name: state[_rename(name, rules)] for name in own}
 
     def harmonise(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-        # a branch saved by itself lacks the prefix that it has inside the whole network
+        # the file of a single branch lacks the prefix that the branch has within the whole network
         if prefix is None or any(key.startswith(prefix) for key in state):
             return state
         return {prefix + key: value for key, value in state.items()}
 
-    return Layout(theirs, ours, unused, harmonise)
+    return Layout(published_shapes, convert, unused, harmonise)
 
 
 def _cricavpr_entries(name: str, shape: Shape) -> dict[str, Shape]:
@@ -103,14 +103,14 @@ def _cricavpr_state(state: State, own: Iterable[str]) -> dict[str, Tensor]:
 
 
 def _without_encoder(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-    """A network built without the encoder leaves out its weights."""
+    """The state without the encoder's weights, where the network has no encoder."""
     if any(name.startswith("encoder.") for name in own):
         return state
     return {key: value for key, value in state.items() if not key.startswith("encoder.")}
 
 
 def _number_features(state: dict[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-    """AdaFusion's feature stages in our numbers: layers with weights count in their order, whatever stands between."""
+    """AdaFusion's feature stages with our layer numbers: layers with weights are matched by their order."""
     pattern = re.compile(r"([vl]_feature[123])\.(\d+)\.")
 
     def numbers(names: Iterable[str]) -> dict[str, list[int]]:

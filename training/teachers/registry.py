@@ -1,4 +1,4 @@
-"""Every teacher by name, and the one door through which they are made and loaded."""
+"""All teachers by name, and the function that makes and loads them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from vpr_ros.training.teachers.minkloc import make_cloud, make_image, make_minkl
 from vpr_ros.training.teachers.published_layouts import Layout
 from vpr_ros.training.teachers.teacher import Teacher
 
-STARTS = ("imagenet", "dinov2")  # files that a training starts from, no property of the network
+STARTS = ("imagenet", "dinov2")  # options that name files of initial weights; they are not stored with a network
 
 
 @dataclass(frozen=True)
 class TeacherEntry:
-    """How a teacher is made, the sizes that its name stands for, the layout of its published checkpoints."""
+    """The function that makes a teacher, the default options of its name, the layout of its published checkpoints."""
 
     build: Callable[..., Teacher]
     layout: Layout
-    what: str
+    description: str
     sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
-    published_unit: str = ""  # of the clouds that its published weights learnt from
+    published_unit: str = ""  # of the clouds that its published weights were trained on
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Names of the options that may be given."""
+        """Names of its options."""
         return tuple(inspect.signature(self.build).parameters)
 
 
@@ -59,12 +59,12 @@ TEACHERS: dict[str, TeacherEntry] = {
 
 
 def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str = "auto", **options: Any) -> Teacher:
-    """A teacher in eval mode: with the weights of a checkpoint, or as initialised (nothing is ever downloaded).
+    """A teacher in eval mode, with the weights of a checkpoint or with initial ones; nothing is downloaded.
 
-    `checkpoint`: one of ours (its stored options apply, given ones replace them) or a published file, read strictly
-    and without executing what is pickled in it. `sparse`: backend of sparse convolutions where there are any.
-    `options`: those of the maker (`TEACHERS[name].options`), such as smaller planes, image sizes and voxels. VprError
-    for an unknown name or option and for a file that does not fit, in one sentence.
+    `checkpoint`: a file of `save_teacher` (its stored options apply unless `options` replace them) or a published file,
+    read strictly and without executing pickled code. `sparse`: backend of sparse convolutions where there are any.
+    `options`: those in `TEACHERS[name].options`, such as smaller planes, image sizes and voxels. VprError, in one
+    sentence, for an unknown name or option and for a file that does not fit.
     """
     if name not in TEACHERS:
         raise VprError(f"there is no teacher '{name}': choose one of {', '.join(TEACHERS)}.")
@@ -100,7 +100,7 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
 
 
 def _plain(value: Any) -> Any:
-    """An option as JSON gives it back."""
+    """An option as JSON returns it after a round trip."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, dict):

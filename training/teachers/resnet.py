@@ -40,9 +40,9 @@ class ResNetTrunk(nn.Module):
         return self.layer3(self.layer2(self.layer1(x)))
 
     def load_imagenet(self, path: str | Path) -> None:
-        """Start from the weights of an ImageNet classifier of the same depth, as torchvision or timm store it.
+        """Load the weights of an ImageNet classifier of the same depth, as torchvision or timm store it.
 
-        Its last stage and classifier are left out. VprError when the file is no such classifier.
+        Its last stage and classifier are left out. VprError when the file is not such a classifier.
         """
         state, _ = read_tensors(path)
         used = {key: value for key, value in strip_module(state).items() if not key.startswith(UNUSED)}
@@ -58,7 +58,7 @@ def _stage(before: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
 
 
 class ImageBranch(nn.Module):
-    """METHODS section 4.2 (named FPN where it was published, but without a top-down path): (B, 3, H, W) -> (B, D)."""
+    """METHODS section 4.2: (B, 3, H, W) -> (B, D). The publication calls it an FPN; it has no top-down path."""
 
     def __init__(self, dim: int, depth: int = 18, planes: tuple[int, int, int] = (64, 128, 256)) -> None:
         super().__init__()
