@@ -22,7 +22,7 @@ from vpr_ros.training.data.convert.boreas import convert_boreas
 from vpr_ros.training.data.convert.robotcar import convert_robotcar
 from vpr_ros.training.data.datasets.robotcar.submaps import write_submaps
 from vpr_ros.training.evaluation import evaluate_model, evaluate_split
-from vpr_ros.training.export.runtime_checkpoint import finish_student
+from vpr_ros.training.export.runtime_checkpoint import export_student
 from vpr_ros.training.student.config.run import ExportConfig
 from vpr_ros.training.synthetic import render_training_set
 from vpr_ros.training.synthetic.demo import DemoConfig
@@ -67,7 +67,7 @@ OWNERS = {
     ("render", "drives"): (render_training_set, "drives_per_city"),
     ("render", "workers"): (render_training_set, "workers"),
     ("render", "lidar"): (render_training_set, "with_lidar"),
-    ("export", "projection"): (finish_student, "projection"),
+    ("export", "projection"): (export_student, "projection"),
     **{
         ("frames", name): (FramesConfig, name)
         for name in (
