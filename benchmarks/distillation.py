@@ -42,6 +42,7 @@ from synthetic_tables import cells, recalls, render, save
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls
+from vpr_ros.evaluation.ranking import Measure
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
 
@@ -115,7 +116,7 @@ def best(out: Path, row: str) -> float:
     return max(found, key=lambda factor: found[factor])
 
 
-def from_map(embeddings: np.ndarray, samples: SampleSet, measure: str) -> dict[str, PairRecalls]:
+def from_map(embeddings: np.ndarray, samples: SampleSet, measure: Measure) -> dict[str, PairRecalls]:
     """By city: its summer day as the map against its other drives."""
     found = recalls(embeddings, samples, measure)
     return {city: pairs.select(lambda p: p.database_run == MAP) for city, pairs in found.items()}

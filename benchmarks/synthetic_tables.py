@@ -7,6 +7,7 @@ import numpy as np
 
 from vpr_ros.atomic import whole_file
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
+from vpr_ros.evaluation.ranking import Measure
 from vpr_ros.training.data.sample import SampleSet
 
 IMAGE_SIZE = (72, 96)
@@ -28,7 +29,7 @@ def save(path: Path, embeddings: np.ndarray) -> None:
         np.save(stream, embeddings)
 
 
-def recalls(embeddings: np.ndarray, samples: SampleSet, measure: str) -> dict[str, PairRecalls]:
+def recalls(embeddings: np.ndarray, samples: SampleSet, measure: Measure) -> dict[str, PairRecalls]:
     """By city: its queries against whole runs, each a drive of the same number through all cities."""
     cities = sorted(set(samples.areas.tolist()))
     shift = np.searchsorted(cities, samples.areas) * 1e6  # metres between cities

@@ -80,14 +80,3 @@ def test_teachers_of_the_table_exist():
 def test_recipes_that_it_names_are_there():
     for name in re.findall(r"config/training/[\w.]+\.yaml", PAGE):
         assert isinstance(yaml.safe_load((ROOT / name).read_text()), dict), name
-
-
-def test_links_lead_somewhere():
-    def anchors(page):
-        titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
-        return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
-        file, _, anchor = target.partition("#")
-        page = PAGE if not file else (ROOT / "docs" / file).read_text(encoding="utf-8")
-        assert not anchor or anchor in anchors(page), target

@@ -99,7 +99,7 @@ def _main_job(folder: Path, config, extractor):
     with Progress("localising", len(drives[1])) as progress:
         result = localize_bag(second, folder / "town.vpr", run, extractor, progress=progress)
     say(f"{run}: {result.frames} frames {result.counts}, {result.fps:.1f} frames/s")
-    truth = TruthConfig(map_bags=(first,), query_bag=second, truth_topic=TRUTH_TOPIC, radius_m=10.0)
+    truth = TruthConfig(map_bags=(first,), query_bag=second, truth_topic=TRUTH_TOPIC)
     evaluated = evaluate_run(run, truth)
     return evaluated, result, int(evaluated.evaluation.off_map)
 
@@ -112,7 +112,7 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
     from vpr_ros.evaluation.protocols.folders import PixelBaseline, rank_by_similarity
     from vpr_ros.evaluation.truth import truth_from_poses
     from vpr_ros.offline.baselines import untrained_copy
-    from vpr_ros.offline.evaluate_run import true_keyframe_poses
+    from vpr_ros.offline.evaluate_run import TruthConfig, true_keyframe_poses
     from vpr_ros.offline.map_images import map_images
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.training.synthetic.demo import CAMERAS, CONDITIONS, condition_drive, render_conditions
@@ -124,12 +124,12 @@ def _by_condition(folder: Path, config, extractor) -> list[dict]:
         keyframes = place_map.keyframes()
         sources = {session.id: session.source for session in place_map.sessions()}
         images = map_images(place_map, keyframes.ids)
-    poses = true_keyframe_poses(keyframes, sources, (folder / "bags" / "first",), TRUTH_TOPIC, 1.0)
+    poses = true_keyframe_poses(keyframes, sources, (folder / "bags" / "first",), TRUTH_TOPIC, TruthConfig.max_gap_s)
     methods = {"recall@1": extractor, "untrained": untrained_copy(extractor), "pixels": PixelBaseline()}
     databases = {name: np.asarray(m.describe(images), np.float32) for name, m in methods.items()}
     rows = []
     for part in rendered:
-        truth = truth_from_poses(part.T_map_base, np.arange(len(keyframes)), poses, 10.0)
+        truth = truth_from_poses(part.T_map_base, np.arange(len(keyframes)), poses, TruthConfig.radius_m)
         row = {"condition": part.condition, "camera": part.camera, "queries": int(truth.on_map.sum())}
         for name, method in methods.items():
             queries = np.asarray(method.describe(part.images), np.float32)
