@@ -191,7 +191,7 @@ def as_teacher(out: Path, seed: int):
 
 
 def images(world: Path, split: str) -> SampleSet:
-    return TrainingSetSamples(world / split, name=split).select(sees=("image",))
+    return TrainingSetSamples(world / split, name=split).select(modalities=("image",))
 
 
 def embed_row(out: Path, world: Path, name: str, seed: int, split: str) -> None:

@@ -6,14 +6,15 @@ Nothing here imports torch, open3d or rosbags.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 CloudUnit = Literal["m", "normalised"]
 METRES: CloudUnit = "m"
 NORMALISED: CloudUnit = "normalised"
-BOTH = ("image", "cloud")  # what a sample may hold
+Modality = Literal["image", "cloud"]  # what a sample may hold
+BOTH: tuple[Modality, ...] = get_args(Modality)
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class SampleSet(ABC):
         return len(self.stamps_ns)
 
     @abstractmethod
-    def read(self, row: int, sees: Collection[str]) -> Sample:
-        """Sample `row` with what `sees` names of "image" and "cloud"; the rest is None and not read from the disk.
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
+        """Sample `row` with the parts that `modalities` names; the rest is None and not read from the disk.
 
         Raises VprError, one sentence, for a file that is missing or torn.
         """
@@ -59,12 +60,14 @@ class SampleSet(ABC):
         """Sample `row` with all that it holds."""
         return self.read(row, BOTH)
 
-    def select(self, rows: np.ndarray | Sequence[int] | None = None, sees: Collection[str] = BOTH) -> "SampleSet":
-        """The samples of the given rows or boolean mask (None: all) in that order; of each only what `sees` names."""
-        return SelectedSamples(self, np.arange(len(self)) if rows is None else np.asarray(rows), tuple(sees))
+    def select(
+        self, rows: np.ndarray | Sequence[int] | None = None, modalities: Collection[Modality] = BOTH
+    ) -> "SampleSet":
+        """The samples of the given rows or boolean mask (None: all) in that order, with the given modalities."""
+        return SelectedSamples(self, np.arange(len(self)) if rows is None else np.asarray(rows), tuple(modalities))
 
-    def holding(self, sees: Collection[str]) -> np.ndarray:
-        """Rows (M,) of the samples that hold what `sees` names; all rows where this is known only after reading
+    def holding(self, modalities: Collection[Modality]) -> np.ndarray:
+        """Rows (M,) of the samples that have all `modalities`; all rows where this is known only after reading
         them."""
         return np.arange(len(self))
 
@@ -72,19 +75,19 @@ class SampleSet(ABC):
 class SelectedSamples(SampleSet):
     """Some samples of another set, of which only a part may be read; see `SampleSet.select`."""
 
-    def __init__(self, samples: SampleSet, rows: np.ndarray, sees: tuple[str, ...]):
+    def __init__(self, samples: SampleSet, rows: np.ndarray, modalities: tuple[Modality, ...]):
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        self._samples, self._rows, self._sees = samples, rows, sees
+        self._samples, self._rows, self._modalities = samples, rows, modalities
         self.name, self.cloud_unit = samples.name, samples.cloud_unit
         self.positions_m, self.stamps_ns = samples.positions_m[rows], samples.stamps_ns[rows]
         self.areas, self.drives, self.conditions = samples.areas[rows], samples.drives[rows], samples.conditions[rows]
         self.headings_rad = None if samples.headings_rad is None else samples.headings_rad[rows]
         self.places = None if samples.places is None else samples.places[rows]
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
-        return self._samples.read(int(self._rows[row]), [name for name in sees if name in self._sees])
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
+        return self._samples.read(int(self._rows[row]), [name for name in modalities if name in self._modalities])
 
-    def holding(self, sees: Collection[str]) -> np.ndarray:
-        if set(sees) - set(self._sees):
+    def holding(self, modalities: Collection[Modality]) -> np.ndarray:
+        if set(modalities) - set(self._modalities):
             return np.arange(0)
-        return np.flatnonzero(np.isin(self._rows, self._samples.holding(sees)))
+        return np.flatnonzero(np.isin(self._rows, self._samples.holding(modalities)))

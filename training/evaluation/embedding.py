@@ -8,7 +8,7 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, normalise, resize
-from vpr_ros.training.data.sample import BOTH, Sample, SampleSet
+from vpr_ros.training.data.sample import BOTH, Modality, Sample, SampleSet
 from vpr_ros.training.teachers import Teacher, check_unit, collate
 
 Embedder = Callable[[Sequence[Sample], np.random.Generator], np.ndarray]
@@ -29,13 +29,13 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
     training = network is not None and network.training
     if isinstance(model, Teacher):
         check_unit(model, samples)
-    rows, (one, sees) = [], embedder_of(model)
+    rows, (one, modalities) = [], embedder_of(model)
     if network is not None:
         network.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(samples), batch):
-                chosen = [samples.read(i, sees) for i in range(start, min(start + batch, len(samples)))]
+                chosen = [samples.read(i, modalities) for i in range(start, min(start + batch, len(samples)))]
                 rows.append(np.asarray(one(chosen, np.random.default_rng(start)), dtype=np.float32))
                 if progress:
                     progress(start + len(chosen))
@@ -49,11 +49,12 @@ def embed(model: Any, samples: SampleSet, batch: int = 32, progress: Callable[[i
     return found
 
 
-def embedder_of(model: Any) -> tuple[Embedder, Collection[str]]:
+def embedder_of(model: Any) -> tuple[Embedder, Collection[Modality]]:
     """The function from a batch of samples to embeddings (B, D), and which parts of a sample it takes, by the model's
     type."""
     if isinstance(model, Teacher):
-        return (lambda samples, rng: model.embed(collate(samples, model.inputs, rng)).cpu().numpy()), model.inputs.sees
+        inputs = model.inputs
+        return (lambda samples, rng: model.embed(collate(samples, inputs, rng)).cpu().numpy()), inputs.modalities
     if isinstance(model, D2VPR):
         return (lambda samples, rng: _student(model, samples)), ("image",)
     describe: Any = getattr(model, "describe_raw", None)

@@ -12,7 +12,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import normalise, resize
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
 from vpr_ros.training.data.augment.variation import Variation, vary
-from vpr_ros.training.data.sample import Sample, SampleSet
+from vpr_ros.training.data.sample import Modality, Sample, SampleSet
 from vpr_ros.training.teachers import TeacherInputs, collate
 
 FrameKey = tuple[int, int, float, int]  # row, seed and strength of the frame's augmentation, seed of the batch's
@@ -36,8 +36,8 @@ class TrainingFrames(Dataset):
         cloud: CloudAugmentConfig | None = None,
         cache: bool = False,
     ):
-        sees = ("image",) if teacher is None else tuple(dict.fromkeys(("image", *teacher.sees)))
-        self.samples, self.image_size, self.config = samples.select(sees=sees), image_size, config
+        modalities: tuple[Modality, ...] = tuple(dict.fromkeys(("image", *(teacher.modalities if teacher else ()))))
+        self.samples, self.image_size, self.config = samples.select(modalities=modalities), image_size, config
         self.teacher, self.cloud = teacher, cloud or CloudAugmentConfig()
         other = image_size if teacher is None or teacher.image_size is None else teacher.image_size
         self.augmented_size = (max(image_size[0], other[0]), max(image_size[1], other[1]))

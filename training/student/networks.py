@@ -27,7 +27,7 @@ def build_student(config: TrainConfig) -> Student:
             _load_start(student, model.start)
     elif model.student in TEACHERS:
         student = load_teacher(model.student, model.start or None, **model.options)
-        if student.inputs.sees != ("image",):
+        if student.inputs.modalities != ("image",):
             raise VprError(f"student: {model.student} sees more than an image, which a student must do with")
     else:
         known = ", ".join([*CONFIGS, *TEACHERS])

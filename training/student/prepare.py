@@ -141,6 +141,6 @@ def _warn_of_missing_clouds(source: RunTeacher, samples: SampleSet, config: Trai
     online = config.distillation is not None and config.distillation.teacher_view == "online"
     if source.network is None or online:
         return
-    unseen = len(samples) - len(samples.holding(source.network.inputs.sees))
+    unseen = len(samples) - len(samples.holding(source.network.inputs.modalities))
     if 0 < unseen < len(samples):
         log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))

@@ -97,7 +97,7 @@ def cached_embeddings(
     if teacher.embeddings is not None:
         return teacher.embeddings
     assert teacher.network is not None
-    seen = samples.holding(teacher.network.inputs.sees)
+    seen = samples.holding(teacher.network.inputs.modalities)
     if not len(seen):
         raise VprError(
             f"distillation: {config.teacher} looks at clouds, and none of the {len(samples)} samples has one"
@@ -111,7 +111,7 @@ def cached_embeddings(
     if config.teacher_view == "frozen":
         embeddings = _embed_augmented(teacher.network, samples, seen, config, augment, seed, workers)
     else:
-        embeddings = embed(teacher.network, samples.select(seen, teacher.network.inputs.sees), BATCH)
+        embeddings = embed(teacher.network, samples.select(seen, teacher.network.inputs.modalities), BATCH)
     found = np.full((len(samples), embeddings.shape[1]), np.nan, dtype=np.float32)
     found[seen] = embeddings
     description_path.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ def validation_recalls(run: PreparedRun) -> dict:
     """Recall@1 of the validation set by condition; empty where there is none."""
     if run.validation is None:
         return {}
-    descriptors = embed(run.module.best_student, run.validation.select(sees=("image",)), BATCH)
+    descriptors = embed(run.module.best_student, run.validation.select(modalities=("image",)), BATCH)
     return recall_by_condition(descriptors, run.validation)
 
 

@@ -42,7 +42,7 @@ class TeacherTraining(L.LightningModule):
         inputs = teacher.inputs
         self.tuples = TeacherTuples(
             samples,
-            inputs.sees,
+            inputs.modalities,
             config.augmentation.clouds,
             config.augmentation.images,
             cache=config.data.cache,

@@ -11,14 +11,14 @@ from torch.utils.data import Dataset
 from vpr_ros.student.preprocessing import resize
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig, augment_image
-from vpr_ros.training.data.sample import Sample, SampleSet
+from vpr_ros.training.data.sample import Modality, Sample, SampleSet
 from vpr_ros.training.data.sampling.pairs import Key
 
 
 class TeacherTuples(Dataset):
     """Samples by key (row, seed, batch seed): read, reduced to the teacher's inputs, and augmented.
 
-    The same key gives the same tuple. `sees` holds "image", "cloud" or both; other sensors are dropped. `cache` keeps
+    The same key gives the same tuple. `modalities`: "image", "cloud" or both; others are dropped. `cache` keeps
     every sample as read in memory; with `image_size` (height, width) pictures are resized after reading, which makes
     their augmentation cheaper.
     """
@@ -26,7 +26,7 @@ class TeacherTuples(Dataset):
     def __init__(
         self,
         samples: SampleSet,
-        sees: Sequence[str],
+        modalities: Sequence[Modality],
         cloud: CloudAugmentConfig,
         image: ImageAugmentConfig,
         *,
@@ -34,7 +34,7 @@ class TeacherTuples(Dataset):
         image_size: tuple[int, int] | None = None,
     ):
         self.image_size = image_size
-        self.samples, self.cloud, self.image = samples.select(sees=sees), cloud, image
+        self.samples, self.cloud, self.image = samples.select(modalities=modalities), cloud, image
         self._cache: dict[int, Sample] | None = {} if cache else None
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
-from vpr_ros.training.data.sample import Sample
+from vpr_ros.training.data.sample import BOTH, Modality, Sample
 from vpr_ros.training.teachers.occupancy import OccupancyGrid
 
 Thinning = Literal["even", "random"]
@@ -52,10 +52,10 @@ class TeacherInputs:
         return tuple(name for name, setting in settings.items() if setting is not None)
 
     @property
-    def sees(self) -> tuple[str, ...]:
-        """The sensors of a sample that are used: "image", "cloud" or both."""
-        cloud = self.voxel_size is not None or self.grid is not None
-        return (("image",) if self.image_size is not None else ()) + (("cloud",) if cloud else ())
+    def modalities(self) -> tuple[Modality, ...]:
+        """The parts of a sample that are used: "image", "cloud" or both."""
+        used = {"image": self.image_size is not None, "cloud": self.voxel_size is not None or self.grid is not None}
+        return tuple(name for name in BOTH if used[name])
 
 
 def collate(

@@ -51,7 +51,7 @@ class Teacher(nn.Module):
 
 def check_unit(teacher: Teacher, samples: SampleSet) -> None:
     """VprError where the clouds of a set are in another unit than those that the teacher was trained on."""
-    if "cloud" in teacher.inputs.sees and teacher.cloud_unit not in ("", samples.cloud_unit):
+    if "cloud" in teacher.inputs.modalities and teacher.cloud_unit not in ("", samples.cloud_unit):
         raise VprError(
             f"the teacher learnt from {UNITS[teacher.cloud_unit]}, and {samples.name} has "
             f"{UNITS[samples.cloud_unit]}: it sees nothing it knows there; train one on such clouds."

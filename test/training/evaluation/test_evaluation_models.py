@@ -58,9 +58,9 @@ class Memory(SampleSet):
     def __len__(self):
         return len(self.samples)
 
-    def read(self, row, sees):
+    def read(self, row, modalities):
         sample = self.samples[row]
-        return replace(sample, **{name: None for name in ("image", "cloud") if name not in sees})
+        return replace(sample, **{name: None for name in ("image", "cloud") if name not in modalities})
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ class Grid(SampleSet):
     drives = np.repeat(["a0", "a1", "b0", "b1"], 6)
     stamps_ns = np.arange(24)
 
-    def read(self, row, sees):
+    def read(self, row, modalities):
         raise NotImplementedError("only the columns are looked at")
 
 

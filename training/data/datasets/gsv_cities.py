@@ -17,7 +17,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import geodetic_to_enu, planar_transform
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 from vpr_ros.training.data.sensor_files import read_rgb
 
 CITY_STRIDE = 100_000  # between the numbers of one city's places and the next one's
@@ -77,11 +77,11 @@ class GSVCities(SampleSet):
     def __len__(self) -> int:
         return len(self._files_of)
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         x, y = self.positions_m[row]
         file = self.root / "Images" / str(self.areas[row]) / self._files_of[row]
         return Sample(
-            image=read_rgb(file) if "image" in sees else None,
+            image=read_rgb(file) if "image" in modalities else None,
             cloud=None,
             T_world_base=planar_transform(float(x), float(y), float(self._headings_rad[row])),
             stamp_ns=int(self.stamps_ns[row]),

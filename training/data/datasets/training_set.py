@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.geometry import planar_transform
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
 from vpr_ros.training_set.reader import read_frame_table
 
@@ -27,11 +27,11 @@ class TrainingSetSamples(SampleSet):
         self.areas, self.drives = table.cities.astype(str), table.drives.astype(str)
         self.conditions, self.stamps_ns = table.conditions.astype(str), table.stamps_ns
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         x, y = self.positions_m[row]
-        cloud = self.table.clouds[row] if "cloud" in sees else None
+        cloud = self.table.clouds[row] if "cloud" in modalities else None
         return Sample(
-            image=read_rgb(self.table.images[row]) if "image" in sees else None,
+            image=read_rgb(self.table.images[row]) if "image" in modalities else None,
             cloud=None if cloud is None else read_npy_cloud(cloud),
             T_world_base=planar_transform(float(x), float(y), float(self.table.headings_rad[row])),
             stamp_ns=int(self.stamps_ns[row]),
@@ -39,7 +39,7 @@ class TrainingSetSamples(SampleSet):
             drive=str(self.drives[row]),
         )
 
-    def holding(self, sees: Collection[str]) -> np.ndarray:
-        if "cloud" not in sees:
-            return super().holding(sees)
+    def holding(self, modalities: Collection[Modality]) -> np.ndarray:
+        if "cloud" not in modalities:
+            return super().holding(modalities)
         return np.flatnonzero([cloud is not None for cloud in self.table.clouds])

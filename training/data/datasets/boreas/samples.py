@@ -13,7 +13,7 @@ from vpr_ros.sensors.stamps import nearest
 from vpr_ros.training.data.datasets.boreas.calibration import MAP_ORIGIN, UTM, kind_of
 from vpr_ros.training.data.datasets.boreas.readings import US, stamp_to_ns
 from vpr_ros.training.data.datasets.boreas.sequence import CONDITIONS, BoreasSequence
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
 
 SENSORS = ("camera", "lidar")
@@ -81,10 +81,10 @@ class BoreasSamples(SampleSet):
         self.conditions = np.array([q.condition for q in self.sequences])[self._sequence]
         self.areas = np.full(len(self.stamps_ns), "boreas")
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         sequence, stamp = self.sequences[self._sequence[row]], int(self.stamps_ns[row])
-        image = sequence.image(stamp, self._reduce) if self._has_images and "image" in sees else None
-        scans = self._scans if "cloud" in sees else None
+        image = sequence.image(stamp, self._reduce) if self._has_images and "image" in modalities else None
+        scans = self._scans if "cloud" in modalities else None
         cloud = None if scans is None else self._cloud(sequence, int(scans[row]), row)
         return Sample(image, cloud, self._T[row].copy(), stamp, condition=sequence.condition, drive=sequence.name)
 
@@ -164,10 +164,10 @@ class BoreasPrepared(SampleSet):
         self.conditions = np.array([CONDITIONS.get(str(d), "") for d in self.drives])
         self.areas = np.full(len(self.drives), "boreas")
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         return Sample(
-            read_rgb(self._pictures[row]) if "image" in sees else None,
-            read_npy_cloud(self._clouds[row]) if "cloud" in sees else None,
+            read_rgb(self._pictures[row]) if "image" in modalities else None,
+            read_npy_cloud(self._clouds[row]) if "cloud" in modalities else None,
             None,
             int(self.stamps_ns[row]),
             condition=str(self.conditions[row]),

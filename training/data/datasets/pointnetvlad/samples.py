@@ -18,7 +18,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.pointnetvlad.pickles import read_pickle
 from vpr_ros.training.data.datasets.pointnetvlad.splits import EvaluationSplit, RunTable, TrainingSplit
 from vpr_ros.training.data.datasets.robotcar.models import MAP_ORIGIN
-from vpr_ros.training.data.sample import BOTH, NORMALISED, Sample, SampleSet
+from vpr_ros.training.data.sample import BOTH, NORMALISED, Modality, Sample, SampleSet
 from vpr_ros.training.data.sensor_files import read_rgb
 
 POINTS = 4096
@@ -146,19 +146,19 @@ class PointNetVLAD(SampleSet):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
-        return self.get(row, sees=sees)
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
+        return self.get(row, modalities=modalities)
 
-    def get(self, i: int, rng: np.random.Generator | None = None, sees: Collection[str] = BOTH) -> Sample:
+    def get(self, i: int, rng: np.random.Generator | None = None, modalities: Collection[Modality] = BOTH) -> Sample:
         """Sample i with the picture nearest in time, or, with `rng`, one of its nearest 20 at random (training)."""
         image = None
-        if self.images is not None and "image" in sees:
+        if self.images is not None and "image" in modalities:
             near = self._index[int(self.stamps[i])]
             stamp = near[0 if rng is None else int(rng.integers(len(near)))]
             image = read_rgb(self.images / str(self.drives[i]) / f"{stamp}.png")
         return Sample(
             image,
-            read_submap(self.root / self.paths[i]) if "cloud" in sees else None,
+            read_submap(self.root / self.paths[i]) if "cloud" in modalities else None,
             None,
             int(self.stamps_ns[i]),
             condition=str(self.conditions[i]),

@@ -23,7 +23,7 @@ from vpr_ros.training.data.datasets.pointnetvlad.submaps import (
 from vpr_ros.training.data.datasets.robotcar.models import LIDARS, T_base_lidar
 from vpr_ros.training.data.datasets.robotcar.readings import US, is_velodyne
 from vpr_ros.training.data.datasets.robotcar.traversal import Traversal
-from vpr_ros.training.data.sample import METRES, Sample, SampleSet
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 
 PAIRED_S = 0.1  # largest time between a picture and its Velodyne scan (20 Hz)
 
@@ -95,11 +95,11 @@ class RobotCar(SampleSet):
         self.areas = np.full(len(self), self.name)
         self.conditions = np.array([(conditions or {}).get(str(d), "") for d in self.drives], dtype=str)
 
-    def read(self, row: int, sees: Collection[str]) -> Sample:
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         traversal, model, stamp = self.traversals[self._of[row]], self._models[self._of[row]], int(self.stamps_ns[row])
         return Sample(
-            traversal.image(self.camera, stamp, model) if "image" in sees else None,
-            self._cloud(row) if "cloud" in sees else None,
+            traversal.image(self.camera, stamp, model) if "image" in modalities else None,
+            self._cloud(row) if "cloud" in modalities else None,
             self.T[row].copy(),
             stamp,
             condition=str(self.conditions[row]),
