@@ -1,6 +1,7 @@
 """Every default of an option is that of the configuration or the function which the command calls."""
 
 import inspect
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import typer
 
 from vpr_ros.cli.app import app
 from vpr_ros.configuration import GateConfig
+from vpr_ros.evaluation.protocols.folders import FolderConfig
 from vpr_ros.offline.align import align_bags
 from vpr_ros.offline.evaluate_run import TruthConfig
 from vpr_ros.offline.localize_bag import LocalizeBagConfig
@@ -147,5 +149,16 @@ def test_every_default_has_an_owner():
     assert valued - folders - set(COMPARED) - OWN == set()
 
 
-def test_help_states_the_place_radius_of_a_new_map():
-    assert f"(default {PLACE_RADIUS_M:g})" in OPTIONS["map", "place_radius"].help
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("map", "place_radius"), PLACE_RADIUS_M),
+        (("export", "dim"), ExportConfig.projection_dim),
+        (("export", "whiten"), ExportConfig.whiten),
+        (("localize", "checkpoint"), PipelineConfig.checkpoint),
+        (("eval folders", "truth"), FolderConfig.truth),
+    ],
+)
+def test_help_states_the_default_that_an_option_without_one_stands_for(key, value):
+    stated = f"{value:g}" if isinstance(value, float) else str(value)
+    assert re.search(rf"default[^)]*\b{stated}\)|{stated} \(the default\)", OPTIONS[key].help)

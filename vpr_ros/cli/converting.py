@@ -11,7 +11,7 @@ Folder = Annotated[Path, typer.Argument(help="The data set's folder.", show_defa
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Bag folder; an interrupted one is continued.", show_default=False)
 ]
-Force = Annotated[bool, typer.Option("--force", help="Start anew: replace a bag that is there, finished or not.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing bag, finished or not.")]
 
 group = typer.Typer(no_args_is_help=True, help="Turn a public data set into a ROS 2 bag.")
 
@@ -68,7 +68,7 @@ def boreas(
     reduce: Annotated[int, typer.Option(min=1, help="Divide the pictures' sides by this; 4: 612x512.")] = 4,
     lidar: Annotated[bool, typer.Option(help="With the LiDAR scans, the larger part of the bag.")] = True,
     poses: Annotated[bool, typer.Option(help="With poses; the hidden test sequences have none.")] = True,
-    partial: Annotated[bool, typer.Option("--partial", help="Take a sequence of which files are missing.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Accept a sequence with missing files.")] = False,
     force: Force = False,
 ):
     """Convert one Boreas sequence in the development kit's layout.

@@ -35,7 +35,7 @@ def frames(
         bool, typer.Option(help="Skip images that have no LiDAR cloud.")
     ] = RecordingConfig.require_cloud,
     jpeg_quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Of the stored images.")
+        int, typer.Option(min=1, max=100, help="Quality of the stored JPEG images.")
     ] = RecordingConfig.jpeg_quality,
     max_width: Annotated[
         int, typer.Option(min=16, help="Wider images are shrunk to this, in pixels.")

@@ -91,8 +91,10 @@ def prune(
     spacing_m: Annotated[
         float | None, typer.Option("--spacing-m", min=0.0, help="Keep keyframes this far apart.")
     ] = None,
-    heading_deg: Annotated[float, typer.Option(min=0.0, help="Keep a nearer one that turned by this much.")] = 15.0,
-    max_keyframes: Annotated[int | None, typer.Option(min=1, help="Keep at most so many, evenly.")] = None,
+    heading_deg: Annotated[
+        float, typer.Option(min=0.0, help="Keep nearer ones that turned by this, in degrees.")
+    ] = 15.0,
+    max_keyframes: Annotated[int | None, typer.Option(min=1, help="Keep at most this many, evenly spread.")] = None,
     drop_session: Annotated[list[int] | None, typer.Option(help="Remove a whole session; repeat for several.")] = None,
     before: Annotated[
         datetime | None, typer.Option(help="Remove keyframes whose image is older than this (UTC).")

@@ -43,4 +43,3 @@ PoseTopic = Annotated[
 PointsTopic = Annotated[
     str | None, typer.Option(help="PointCloud2 topic; found by type when the bag has one.", rich_help_panel="Topics")
 ]
-RadiusM = Annotated[float, typer.Option("--radius-m", min=0.01, help="A match this near is right, in metres.")]

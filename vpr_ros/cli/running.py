@@ -32,7 +32,8 @@ def map_(
         ),
     ] = GateConfig.distance_m,
     heading_deg: Annotated[
-        float, typer.Option(min=0.1, help="With poses: and after turning by this.", rich_help_panel="Keyframes")
+        float,
+        typer.Option(min=0.1, help="With poses: and after turning by this, in degrees.", rich_help_panel="Keyframes"),
     ] = GateConfig.heading_deg,
     novelty: Annotated[
         float,
@@ -44,7 +45,8 @@ def map_(
         ),
     ] = GateConfig.novelty_similarity,
     keyframe_every: Annotated[
-        int | None, typer.Option(min=1, help="A keyframe every N frames, whatever else.", rich_help_panel="Keyframes")
+        int | None,
+        typer.Option(min=1, help="A keyframe every N frames, whatever pose and view.", rich_help_panel="Keyframes"),
     ] = GateConfig.every_n,
     clouds: Annotated[
         bool, typer.Option(help="Keep LiDAR clouds for verification.", rich_help_panel="Keyframes")

@@ -32,7 +32,7 @@ def evaluate_drives(
         ),
     ],
     radius_m: Annotated[float, typer.Option(min=0.01, help="A match this near is right, in metres.")] = 25.0,
-    heading_deg: Annotated[float | None, typer.Option(help="And it must look the same way, within this.")] = None,
+    heading_deg: Annotated[float | None, typer.Option(help="And headings differ by at most this, in degrees.")] = None,
     pca_from: Annotated[
         Path | None, typer.Option(help="Fit a PCA on this folder of training drives, never on tested ones.")
     ] = None,

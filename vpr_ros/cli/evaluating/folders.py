@@ -17,7 +17,7 @@ def evaluate_image_folders(
     database: Annotated[Path, typer.Option(help="Folder of reference images.", show_default=False)],
     queries: Annotated[Path, typer.Option(help="Folder of query images.", show_default=False)],
     truth: Annotated[
-        str | None, typer.Option(help="What is right: names (the default), frames:K or utm:RADIUS_M.")
+        str | None, typer.Option(help="Which references are right: names (the default), frames:K or utm:RADIUS_M.")
     ] = None,
     min_grey: Annotated[float | None, typer.Option(help="Leave out images at most this bright (0-255).")] = None,
     protocol: Annotated[

@@ -27,7 +27,7 @@ def evaluate_run_folder(
         float, typer.Option(min=0.01, help="A match this near is right, in metres.", rich_help_panel=POSES)
     ] = 10.0,
     heading_deg: Annotated[
-        float | None, typer.Option(help="And it must look the same way, within this.", rich_help_panel=POSES)
+        float | None, typer.Option(help="And headings differ by at most this, in degrees.", rich_help_panel=POSES)
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="CSV of query stamp, reference stamp, tolerance.", rich_help_panel=PAIRS)
@@ -35,7 +35,7 @@ def evaluate_run_folder(
     tolerance: Annotated[
         int, typer.Option(min=0, help="Tolerance in keyframes where the CSV has none.", rich_help_panel=PAIRS)
     ] = 0,
-    map_file: Annotated[Path | None, typer.Option("--map", help="Map, where it is not where the run says.")] = None,
+    map_file: Annotated[Path | None, typer.Option("--map", help="Map file, if it is not where run.json says.")] = None,
 ):
     """Recall, precision, calibration and off-map false accepts of a run; writes OUT/eval.json and OUT/report.html.
 
