@@ -64,9 +64,9 @@ def test_keys_that_are_spoken_of_exist():
 
 def test_every_distillation_loss_is_in_the_table_with_its_widths():
     rows = [line for line in PAGE.splitlines() if re.match(r"\| `[a-z-]+`.*\| (equal|any) \|", line)]
-    told = {name: row.split("|")[3].strip() for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
-    assert {name for name in DISTILLATION if not name.endswith("-released")} == set(told)
-    assert {name for name, widths in told.items() if widths == "equal"} == NEEDS_EQUAL_WIDTHS & set(told)
+    listed = {name: row.split("|")[3].strip() for row in rows for name in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+    assert {name for name in DISTILLATION if not name.endswith("-released")} == set(listed)
+    assert {name for name, widths in listed.items() if widths == "equal"} == NEEDS_EQUAL_WIDTHS & set(listed)
     for name in DISTILLATION:
         assert f"`{name}`" in PAGE, name
 

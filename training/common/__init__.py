@@ -1,1 +1,1 @@
-"""What the training of students and of teachers share."""
+"""Modules that the training of students and of teachers share."""

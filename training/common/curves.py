@@ -12,7 +12,7 @@ DASHES = ("-", "--", "-.", ":")
 def draw_curves(history: list[dict], path: Path) -> None:
     """`history` (a row per epoch, as in `log.csv`) as a PNG: losses on a logarithmic scale, the rate, the recalls.
 
-    But for the columns in `FIXED`, columns before `learning_rate` are losses and columns after it are recalls.
+    Columns before `learning_rate` are losses and columns after it are recalls, except those in `FIXED`.
     """
     columns = list(dict.fromkeys(key for row in history for key in row))
     at = columns.index("learning_rate")

@@ -21,7 +21,7 @@ class HardwareConfig:
 
     accelerator: str = "auto"  # Lightning's: auto, cpu or gpu
     workers: int = 0  # processes that load samples
-    threads: int = 0  # torch threads; 0 keeps torch's own choice
+    threads: int = 0  # torch threads; 0 keeps torch's default
 
     def rules(self) -> list[Rule]:
         """The conditions on the settings."""

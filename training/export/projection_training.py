@@ -78,7 +78,7 @@ def train_projection(
 def projection_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray:
     """Rows (N,) to train a projection on: all of a small set, else those of randomly chosen complete places.
 
-    Rows are at least `least` and at least `LEAST_FRAMES`, where the set has so many; all areas are chosen alike.
+    There are at least `least` and at least `LEAST_FRAMES` rows, or all; places of all areas are equally likely.
     """
     wanted = max(least, LEAST_FRAMES)
     if len(samples) <= wanted:

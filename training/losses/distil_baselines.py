@@ -28,7 +28,7 @@ TEMPERATURE = 0.1  # of the softmax over cosines to other samples
 def feature_mse(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> Terms:
     """D²-VPR's stage 1 (METHODS section 1.7): mean over B·D of the squared difference of unit descriptors.
 
-    It equals 2 (1 - cos) / D, at most 4 / D: at 10,752 entries the gradients lie about Adam's epsilon of 1e-8.
+    It equals 2 (1 - cos) / D, at most 4 / D: with 10,752 entries the gradients are about Adam's epsilon of 1e-8.
     """
     same_width(student, teacher, "feature-mse")
     return {"feature_mse": F.mse_loss(unit(student), unit(teacher))}

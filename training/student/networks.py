@@ -15,7 +15,7 @@ Student = D2VPR | Teacher  # DistilVPR's students are image networks of the teac
 
 
 def build_student(config: TrainConfig) -> Student:
-    """A fresh student of the configured size, its weights fixed by the seed or read from `start`; in training mode."""
+    """A student of the configured size in training mode; its weights depend on the seed or are read from `start`."""
     L.seed_everything(config.optimisation.seed, verbose=False)
     model = config.model
     if model.student in CONFIGS:

@@ -143,4 +143,6 @@ def _warn_of_missing_clouds(source: RunTeacher, samples: SampleSet, config: Trai
         return
     unseen = len(samples) - len(samples.holding(source.network.inputs.modalities))
     if 0 < unseen < len(samples):
-        log.warning("%d of %d training samples have no cloud: there the task alone teaches", unseen, len(samples))
+        log.warning(
+            "%d of %d training samples have no cloud: only the task's loss applies to them", unseen, len(samples)
+        )

@@ -1,4 +1,4 @@
-"""What `vpr_ros export` reads: a run's folder, interrupted or finished, or a file of weights."""
+"""The sources of `vpr_ros export`: a run's folder, interrupted or finished, or a file of weights."""
 
 import dataclasses
 import json

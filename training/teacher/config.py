@@ -1,4 +1,4 @@
-"""One training run of a teacher as data: groups of settings, each with its rules, read from YAML."""
+"""The configuration of a teacher's training run: groups of settings, each with its rules, read from YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class TeacherModelConfig:
     sparse: str = "auto"  # backend of sparse convolutions
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (self.teacher in TEACHERS, f"there is no teacher {self.teacher!r}; choose one of {', '.join(TEACHERS)}"),
             (not self.branch or self.teacher == "adafusion", "only adafusion has a branch: others have names for it"),
@@ -52,7 +52,7 @@ class TeacherDataConfig:
     cache: bool = False  # keep the samples in memory
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (self.non_negative_m > self.positive_m, "non_negative_m must exceed positive_m: no pair can be both"),
             (4 <= self.batch_size <= self.batch_limit, "batch_size must be 4 (two pairs) to batch_limit"),
@@ -90,7 +90,7 @@ class TeacherTaskConfig:
         return "l1" if self.loss == "pairwise" else "euclidean"
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [(any(_positive(w) for w in self.head_weights.values()), "head_weights: at least one must be above 0")]
 
 
@@ -109,7 +109,7 @@ class TeacherOptimisationConfig:
     seed: int = 1
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (self.epochs >= 1, "epochs must be 1 or more"),
             (self.validate_every >= 1, "validate_every must be 1 or more"),
@@ -130,7 +130,7 @@ class TeacherConfig(RunConfig):
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             *self.model.rules(),
             *self.optimisation.rules(),

@@ -88,14 +88,6 @@ class CricaVPR(Teacher):
             else None
         )
 
-    def freeze_backbone(self) -> None:
-        """Train only the adapters, the encoder and the power of the pooling (METHODS 2.4)."""
-        for module in (self.backbone, self.norm):
-            module.requires_grad_(False)
-        for block in self.backbone.blocks:
-            if block.adapter is not None:
-                block.adapter.requires_grad_(True)  # type: ignore[operator]
-
     def load_dinov2(self, path: str | Path) -> None:
         """Start from a DINOv2 file of the same width (its own or timm's names); VprError when it does not fit."""
         state = strip_module(read_tensors(path)[0])

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def render(
     output: Annotated[
-        Path, typer.Argument(help="Folder of the training set; a broken run goes on.", show_default=False)
+        Path, typer.Argument(help="Folder of the training set; an interrupted run resumes.", show_default=False)
     ],
     split: Annotated[str, typer.Option(help="train or validation cities, or cardboard places.")] = "train",
     cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 26,
@@ -88,12 +88,12 @@ def train_teacher(
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")] = True,
+    resume: Annotated[bool, typer.Option(help="Resume from the folder's last complete epoch.")] = True,
 ):
     """Train a teacher on images, clouds or both; the result is OUT/teacher.safetensors.
 
-    Options given here win over the file. Ctrl-C keeps the last whole epoch,
-    and the same command goes on from there.
+    Options override the settings of the file. Ctrl-C keeps the last complete epoch,
+    and the same command resumes the run.
 
     \b
     Example:

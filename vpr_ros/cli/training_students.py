@@ -20,7 +20,7 @@ Epochs = Annotated[int | None, typer.Option(min=1)]
 Seed = Annotated[int | None, typer.Option()]
 Accelerator = Annotated[str | None, typer.Option(help="auto, cpu or gpu.")]
 Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
-Resume = Annotated[bool, typer.Option(help="Go on from the folder's last whole epoch.")]
+Resume = Annotated[bool, typer.Option(help="Resume from the folder's last complete epoch.")]
 PATHS = {  # of the options' settings in a run's configuration
     "student": "model.student",
     "start": "model.start",
@@ -62,8 +62,8 @@ def train_student(
 ):
     """Train a student by metric learning; the result is OUT/student.safetensors, fit for --checkpoint.
 
-    Options given here win over the file. Ctrl-C keeps the last whole epoch,
-    and the same command goes on from there.
+    Options override the settings of the file. Ctrl-C keeps the last complete epoch,
+    and the same command resumes the run.
 
     \b
     Example:
@@ -100,11 +100,11 @@ def distill(
     devices: Devices = None,
     resume: Resume = True,
 ):
-    """Train a student to see what a teacher knows, e.g. one with a LiDAR; the result is OUT/student.safetensors.
+    """Train a student with the help of a teacher, e.g. one with a LiDAR; the result is OUT/student.safetensors.
 
-    The file needs a `distillation` section; `--teacher` wins over its checkpoint,
-    other options over the rest. The robot needs the student alone. Ctrl-C
-    keeps the last whole epoch, and the same command goes on from there.
+    The file needs a `distillation` section; `--teacher` overrides its checkpoint,
+    other options the rest. The robot needs the student alone. Ctrl-C
+    keeps the last complete epoch, and the same command resumes the run.
 
     \b
     Example:
@@ -145,10 +145,10 @@ def finetune(
     devices: Devices = None,
     resume: Resume = True,
 ):
-    """Train a student on from given weights, all of it or the parts that `trained` names.
+    """Train a student from given weights, all of it or the parts that `trained` names.
 
-    The file, or `--start`, says the weights. Ctrl-C keeps the last whole
-    epoch, and the same command goes on from there.
+    The file, or `--start`, names the weights. Ctrl-C keeps the last complete
+    epoch, and the same command resumes the run.
 
     \b
     Example:

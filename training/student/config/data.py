@@ -77,7 +77,7 @@ class AugmentationConfig:
         return self.jitter or self.rand_augment or self.images
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         other = self.jitter or self.rand_augment
         return [
             (self.jitter is None or self.rand_augment is None, "name one of jitter and rand_augment, not both"),

@@ -19,11 +19,11 @@ class TaskConfig:
     """Metric learning by places."""
 
     loss: TaskLoss = "contrastive"  # triplet: of raw embeddings
-    weight: float = 1.0  # beside a distillation; DistilVPR's own is 0.5 (METHODS section 3.3)
+    weight: float = 1.0  # beside a distillation; DistilVPR's is 0.5 (METHODS section 3.3)
     margin: float = 0.2  # of the triplets
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (self.weight >= 0, "task: weight must be 0 or more"),
             (self.margin >= 0, "task: margin must be 0 or more"),
@@ -46,7 +46,7 @@ class DistillationConfig:
     loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION, or several joined by +
     weights: dict[str, float] = field(default_factory=dict)  # of single terms by name, in place of the loss's defaults
     scale: float = 1.0  # of the weighted sum
-    head: Head = "linear"  # learnt on top of the student, never exported; none: for equal widths
+    head: Head = "linear"  # trained on top of the student, not exported; none: for equal widths
     head_for: Literal["all", "widths"] = "all"  # widths: only losses that need equal widths, others get the descriptor
     head_dim: int = 0  # its output; 0: the teacher's width
     teacher_space: Space = "raw"  # see `teacher_space.py`
@@ -60,7 +60,7 @@ class DistillationConfig:
         return tuple(name.strip() for name in self.loss.split("+"))
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         names = self.losses
         unknown = [name for name in names if name not in DISTILLATION]
         terms = [term for name in names for term in DISTILLATION_WEIGHTS.get(name, ())]

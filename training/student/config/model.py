@@ -17,7 +17,7 @@ class ModelConfig:
     batch_norm: BatchNorm = "moving"  # frozen: statistics of frozen parts are not updated
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (
                 self.batch_norm == "moving" or self.trained != "all",

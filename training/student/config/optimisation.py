@@ -31,7 +31,7 @@ class OptimisationConfig:
     tensorboard: bool = True  # also log for TensorBoard, where it is installed
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         at_least_0 = {
             "seed": self.seed,
             "patience": self.patience,
@@ -64,5 +64,5 @@ class StudentHardwareConfig(HardwareConfig):
     precision: Precision = "32-true"  # descriptors are compared in 32 bits in any case
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [*super().rules(), (self.nodes >= 1, "nodes must be 1 or more")]

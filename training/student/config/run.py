@@ -1,4 +1,4 @@
-"""The whole configuration of a student's run, read and checked."""
+"""The complete configuration of a student's run, read and checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class ExportConfig:
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
 
     def rules(self) -> list[Rule]:
-        """What must hold."""
+        """The conditions on the settings."""
         return [
             (self.projection_dim >= 2, "projection_dim must be 2 or more"),
             (0 <= self.whiten <= 1, "whiten must lie between 0 (plain PCA) and 1 (equal variance)"),
