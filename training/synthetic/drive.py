@@ -18,7 +18,7 @@ from vpr_ros.training.synthetic.rendering.light import make_light
 from vpr_ros.training.synthetic.world.route import Route, plan_route
 from vpr_ros.training.synthetic.world.scene import Scene, build_scene
 
-OFFMAP_SHIFT_M = 100_000.0  # where the ground truth of streets outside the map lies, east of it
+OFFMAP_SHIFT_M = 100_000.0  # offset of the ground truth of streets outside the map, to the east
 START_NS = 1_700_000_000_000_000_000
 
 
@@ -145,7 +145,7 @@ def plan_drive(
 ) -> Drive:
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
-    Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive goes on for
+    Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive continues for
     `offmap_length_m` through that other city; odometry continues. `lidar` None renders no clouds. `reverse` drives the
     same line from its end to its start. Raises VprError for lengths that do not fit and spacings or speeds that are not
     positive.

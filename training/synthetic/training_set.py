@@ -216,7 +216,7 @@ def render_training_set(
     progress: Callable[[int, int], None] | None = None,
     **options,
 ) -> Path:
-    """Render (or go on rendering) a training set into `out_dir` and write its `frames.csv` and `meta.json`.
+    """Render a training set, or continue to render it, into `out_dir` and write its `frames.csv` and `meta.json`.
 
     `options` are further fields of TrainingSetConfig. `progress(drives done, drives in all)`. A second call with the
     same settings renders what is missing; other settings in the same folder raise VprError. The images do not depend on

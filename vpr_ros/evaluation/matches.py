@@ -228,7 +228,7 @@ class RunInfo:
 
 
 def write_run(path: str | Path, run: RunInfo) -> None:
-    """Write run.json, whole or not at all; entries of `extra` stand beside the named fields."""
+    """Write run.json, whole or not at all; entries of `extra` are written beside the named fields."""
     data = asdict(run)
     data.update(data.pop("extra"))
     with whole_text(path) as stream:

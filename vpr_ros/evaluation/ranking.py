@@ -21,7 +21,7 @@ MEASURES: dict[Measure, str] = {
 # Rows that are equal come out of a matrix product with distances that differ in the last bits: what lies this near,
 # relative to the squared lengths, is a tie. This is far below the resolution of single-precision embeddings.
 TIE = 1e-12
-HEADING_TOLERANCE_RAD = 1e-9  # a turn of exactly the limit counts, whatever its rounding
+HEADING_TOLERANCE_RAD = 1e-9  # a turn of exactly the limit counts in spite of rounding
 
 
 def checked(embeddings: np.ndarray, what: str = "the embeddings") -> np.ndarray:

@@ -23,9 +23,9 @@ class TrainingSetWriter:
     """Appends one drive to a training set folder, which is made if it is missing.
 
     A row is written after its files, so `kill -9` loses at most the frame being written; the next opening drops a torn
-    last row, and rows whose files a power cut took. A name that the set already has gets a number: drives are never
-    mixed. Raises VprError, one sentence each, for a folder of another kind, one in use, and a disk that is full or
-    read-only.
+    last row, and rows whose files were lost in a power cut. A name that the set already has gets a number: drives are
+    never mixed. Raises VprError, one sentence each, for a folder of another kind, one in use, and a disk that is full
+    or read-only.
 
     Poses of one city share one frame: `poses` says whether this drive's are in the map frame ("map") or in the
     drive's own ("odometry"). A drive of the second kind is refused where the city has others.

@@ -16,7 +16,7 @@ from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig, aug
 class RandAugmentConfig:
     """Cubuk et al., "RandAugment", CVPR 2020 workshops. D2-VPR: magnitude 9 in stage 1, 15 in stage 2 (METHODS 1.9)."""
 
-    operations: int = 3  # applied one after the other, each drawn anew
+    operations: int = 3  # applied one after the other, each drawn independently
     magnitude: int = 9  # of 31
 
 

@@ -4,7 +4,7 @@ A conversion is a set of streams. A stream is a light table of times and a funct
 on demand, from files. Events of all streams are written in the order of time, part by part; a part is one `.mcap` file.
 Where parts begin depends on the table alone and every part can be made by itself, so a conversion that was killed
 continues with the first missing part and ends with the same files as an uninterrupted one. Memory holds the table (some
-ten bytes an event) and the current event, whatever the size of the folder.
+ten bytes an event) and the current event, for a folder of any size.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Stream:
 
     times_ns (N,) int64: the bag's receive times, not decreasing. `event_bytes`: about how large one event is in the
     bag, only used to divide the bag into parts. `messages` raises FrameError for an event that cannot be used (a torn
-    picture): it is left out, counted by `name`, and the conversion goes on. It must depend on i alone.
+    picture): it is left out, counted by `name`, and the conversion continues. It must depend on i alone.
     """
 
     name: str

@@ -71,7 +71,7 @@ def masks_by_lists(
     rows: Sequence[int], positives: Sequence[np.ndarray], non_negatives: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks (B, B) bool from a split's lists: positives[i, j] where rows[j] is a positive of rows[i], negatives where
-    it is not among its non-negatives. A row is never its own positive or negative, whatever the lists say."""
+    it is not among its non-negatives. A row is never its own positive or negative, even where the lists contain it."""
     drawn = np.asarray(rows, np.int64)
     is_positive = np.stack([np.isin(drawn, positives[i]) for i in drawn])
     is_negative = np.stack([~np.isin(drawn, non_negatives[i]) for i in drawn])

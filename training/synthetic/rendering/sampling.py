@@ -5,7 +5,7 @@ import numpy as np
 
 from vpr_ros.training.synthetic.world.textures import LEVELS, atlas, noise_map
 
-_ROW = 256  # remap wants a picture of coordinates, so points are folded into rows
+_ROW = 256  # remap takes a picture of coordinates, so points are arranged in rows
 
 
 def read_bilinear(source: np.ndarray, x: np.ndarray, y: np.ndarray, **border) -> np.ndarray:

@@ -44,7 +44,7 @@ def make_ground(seed: int) -> Ground:
     along = np.concatenate([s.along for s in city.streets])
     owner = np.concatenate([np.full(len(s.points), s.index) for s in city.streets])
     empty = np.full((size, size), 255, np.uint8)
-    # Finer than the cells, so that every centre-line pixel knows which sample it came from.
+    # Finer than the cells, so that every centre-line pixel belongs to one sample.
     sample_at = np.full((size, size), -1, np.int32)
     first = 0
     for street in city.streets:

@@ -7,9 +7,9 @@ The extrinsics of a laser and of the INS place the sensor in the vehicle (T_vehi
 vehicle points into the camera (T_camera_vehicle), which is the direction in which the kit multiplies them.
 
 The map frame is east, north, up with the fixed origin MAP_ORIGIN for every traversal: RobotCar's UTM zone 30U values
-less northing 5,735,000 m and easting 620,000 m, and 110 m less in altitude, so that numbers stay within
-some kilometres and all traversals share one frame whatever their first pose. Headings are the INS's own, as given.
-Numbers: FORMATS §2.1.
+less northing 5,735,000 m and easting 620,000 m, and 110 m less in altitude, so that numbers stay within some kilometres
+and all traversals share one frame regardless of their first pose. Headings are the INS's own, as given. Numbers:
+FORMATS §2.1.
 """
 
 from dataclasses import dataclass

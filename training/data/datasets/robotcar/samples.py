@@ -151,7 +151,7 @@ def windows_around(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scan ranges [start, stop) of the travel from half a length before each stamp (N,) to half a length behind it.
 
-    The third array tells which ranges the track fills, without a jump inside.
+    The third array is True for ranges that the track fills without a jump.
     """
     distance = travelled(track.T_map_base)
     at = np.interp(stamps_ns, track.stamps_ns, distance)

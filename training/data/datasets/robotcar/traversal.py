@@ -78,7 +78,7 @@ class Traversal:
 
     @property
     def rtk_path(self) -> Path | None:
-        """Where the RTK ground truth lies, None where there is none. VprError where a named file is missing."""
+        """Path of the RTK ground truth, None where there is none. VprError where a named file is missing."""
         if self._rtk is not None:
             if not self._rtk.is_file():
                 raise VprError(f"{self._rtk} is missing: the RTK ground truth of {self.name} was expected there")
