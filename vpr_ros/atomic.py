@@ -71,15 +71,8 @@ def write_whole(
         draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def take_name(finished: Path, path: Path) -> None:
-    """Give a file that is complete the name `path` beside it, replacing what has it; durable."""
-    sync(finished)
-    os.replace(finished, path)
-    sync(path.parent)
-
-
 def move_whole(source: Path, path: Path) -> None:
-    """Give a finished file of the same file system its final name; content and name survive a power cut."""
+    """Give a finished file of the same file system its final name, replacing what has it; both survive a power cut."""
     sync(source)
     os.replace(source, path)
     sync(path.parent)
@@ -104,7 +97,7 @@ def _take_name(draft: Path, path: Path) -> None:
         os.link(draft, path)  # unlike a rename, never replaces a file that was made in between
     except FileExistsError:
         raise
-    except OSError:  # file systems without hard links (USB sticks)
+    except OSError:  # a file system without hard links (USB sticks)
         if path.exists():
             raise FileExistsError(path) from None
         os.replace(draft, path)

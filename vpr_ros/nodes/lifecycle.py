@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.parameters.declaration import declare, unusable, values_of
 from vpr_ros.nodes.parameters.parameter import Parameter
-from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.health import Health, Task
 from vpr_ros.runtime.worker import Worker
 
 MESSAGE_WAIT_S = 0.2  # how long one step of the worker waits for an image
@@ -27,7 +27,7 @@ class WorkerNode(LifecycleNode):
     """
 
     table: ClassVar[tuple[Parameter, ...]]
-    health_task: ClassVar[str]  # the task of Health that counts errors of the worker
+    health_task: ClassVar[Task]  # of Health: counts errors of the worker
     action: ClassVar[str]  # what the worker does with an image, as a participle: "answered"
     busy_action: ClassVar[str]  # the same in "the last image is still being ..."
 

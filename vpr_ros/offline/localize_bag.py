@@ -13,6 +13,7 @@ from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_wri
 from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.verifying import loop_closures
+from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import Extractor
 from vpr_ros.runtime.pipeline import Pipeline
@@ -42,7 +43,7 @@ class LocalizeBagResult:
     skipped: dict[str, int]
     first_errors: dict[str, str]
     notes: dict[str, int]
-    calibration: str  # origin of the probabilities
+    calibration: Source | None  # of the probabilities
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
 
     @property

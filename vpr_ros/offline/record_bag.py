@@ -17,6 +17,7 @@ from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.poses.trajectory import Trajectory
+from vpr_ros.training_set.meta import PoseKind
 from vpr_ros.training_set.origins import Origins
 from vpr_ros.training_set.writer import TrainingSetWriter
 
@@ -37,7 +38,7 @@ class BagFrames:
     drives: tuple[str, ...]  # names in the set; more than one where the bag's clock jumped back
     frames: int
     images: int  # that the bag delivered
-    poses: str  # "map" or "odometry"; empty where no frame was complete
+    poses: PoseKind | None  # None where no frame was complete
     reasons: dict[str, int]  # what became of the images
     skipped: dict[str, int]  # what could not be used
     first_errors: dict[str, str]
@@ -111,7 +112,7 @@ def bag_to_frames(
         tuple(names),
         frames,
         images,
-        recording.poses or "",
+        recording.poses,
         reasons,
         dict(drive.skipped),
         dict(drive.first_errors),

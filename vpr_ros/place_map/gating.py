@@ -7,6 +7,7 @@ import numpy as np
 from vpr_ros.configuration import GateConfig
 from vpr_ros.geometry import rotation_angle
 
+PoseKind = Literal["odometry", "map"]
 GateReason = Literal[
     "first frame",
     "every n-th frame",
@@ -29,7 +30,7 @@ class KeyframeGate:
 
     def reset(self) -> None:
         """Begin a new session: its first frame is a keyframe."""
-        self._poses: dict[str, np.ndarray] = {}
+        self._poses: dict[PoseKind, np.ndarray] = {}
         self._descriptor: np.ndarray | None = None
         self._since = -1  # frames since the last keyframe
 
@@ -44,8 +45,10 @@ class KeyframeGate:
         Odometry is preferred to the pose in the map frame, because it has no jumps; a pose with NaN is none.
         `descriptor` (dim,) is needed only where novelty or slip is judged.
         """
-        named = {"odometry": T_odom_base, "map": T_map_base}
-        poses = {name: T for name, T in named.items() if T is not None and np.isfinite(T).all()}
+        named: dict[PoseKind, np.ndarray | None] = {"odometry": T_odom_base, "map": T_map_base}
+        poses: dict[PoseKind, np.ndarray] = {
+            kind: T for kind, T in named.items() if T is not None and np.isfinite(T).all()
+        }
         keep, reason = self._judge(poses, descriptor)
         if keep:
             self._poses, self._since = poses, 0
@@ -54,17 +57,17 @@ class KeyframeGate:
             self._since += 1
         return keep, reason
 
-    def _judge(self, poses: dict[str, np.ndarray], descriptor: np.ndarray | None) -> tuple[bool, GateReason]:
+    def _judge(self, poses: dict[PoseKind, np.ndarray], descriptor: np.ndarray | None) -> tuple[bool, GateReason]:
         config = self.config
         if self._since < 0:
             return True, "first frame"
         if config.every_n is not None:
             due = self._since + 1 >= config.every_n
             return due, "every n-th frame" if due else "between n-th frames"
-        source = next((name for name in poses if name in self._poses), None)
-        if source is None:
+        kind: PoseKind | None = next((kind for kind in poses if kind in self._poses), None)
+        if kind is None:
             return self._judge_view(descriptor)
-        last, now = self._poses[source], poses[source]
+        last, now = self._poses[kind], poses[kind]
         if np.linalg.norm(now[:3, 3] - last[:3, 3]) >= config.distance_m:
             reason: GateReason = "moved"
         elif rotation_angle(last[:3, :3], now[:3, :3]) >= np.radians(config.heading_deg):

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.recognition.logistic import MonotoneMap, logit, sigmoid
 
 CALIBRATION_VERSION = 1
-SOURCES = ("default", "checkpoint", "labelled drive", "self-matches")
+Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 # A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k), as long as keyframes
 # are independent. Streets are not; the gain stops here, and a large map takes a few more frames to be sure.
 MAX_LOG_RARITY = 3.0
@@ -75,7 +76,7 @@ class Tuning:
 class Calibration:
     """Evidence model and the readings of the posterior, with their origin."""
 
-    source: str
+    source: Source
     radius: float  # metres; frames for maps without poses
     evidence: EvidenceModel
     odometry: Tuning

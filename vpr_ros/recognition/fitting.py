@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Tuning, lower_only
+from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning, lower_only
 from vpr_ros.recognition.evidence import Retrieval
 from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch
 from vpr_ros.recognition.logistic import MonotoneMap, fit_monotone, logit, sigmoid
@@ -40,7 +40,7 @@ class _Replay:
 def fit_calibration(
     sequences: Sequence[LabelledSequence],
     radius: float,
-    source: str = "labelled drive",
+    source: Source = "labelled drive",
     config: RecognitionConfig | None = None,
     base: Calibration | None = None,
 ) -> Calibration:

@@ -1,15 +1,20 @@
-"""What a node knows of its own health: counts, ages, rates and times. ROS-free; any thread may write and read."""
+"""Statistics of a node for its diagnostics: counts, ages, rates and times. ROS-free; any thread may write and read."""
 
 import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 _KEPT_TIMES = 200
 _KEPT_ARRIVALS = 50
 _RECENT = 50
+
+Task = Literal["input", "inference", "decision", "verification", "map", "recording"]  # whose events are counted
+Stage = Literal["decode", "inference", "search", "verification", "total"]  # whose times are measured
+Stream = Literal["image", "odom", "pose", "points"]  # whose messages are counted
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Timing:
 
 
 class Health:
-    """Counters and times by task, which is a stage of a node: input, inference, index, decision, verification, map."""
+    """Counters of events, times of stages and arrivals of messages."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -31,69 +36,69 @@ class Health:
     def clear(self) -> None:
         """Forgets everything, as a node does in configure."""
         with self._lock:
-            self._counts: dict[str, Counter[str]] = {}
-            self._recent: dict[str, deque[str]] = {}
-            self._sentences: dict[str, dict[str, tuple[str, float]]] = {}
-            self._arrivals: dict[str, deque[float]] = {}
-            self._times: dict[str, deque[float]] = {}
+            self._counts: dict[Task, Counter[str]] = {}
+            self._recent: dict[Task, deque[str]] = {}
+            self._sentences: dict[Task, dict[str, tuple[str, float]]] = {}
+            self._arrivals: dict[Stream, deque[float]] = {}
+            self._times: dict[Stage, deque[float]] = {}
 
-    def count(self, task: str, event: str, sentence: str = "") -> None:
-        """One more `event` of a task; `sentence` tells people what happened."""
+    def count(self, task: Task, event: str, sentence: str = "") -> None:
+        """One more `event` of a task; `sentence` says what happened."""
         with self._lock:
             self._counts.setdefault(task, Counter())[event] += 1
             self._recent.setdefault(task, deque(maxlen=_RECENT)).append(event)
             if sentence:
-                told = self._sentences.setdefault(task, {})
-                told.pop(event, None)  # the newest stands last
-                told[event] = (sentence, time.monotonic())
+                sentences = self._sentences.setdefault(task, {})
+                sentences.pop(event, None)  # the newest comes last
+                sentences[event] = (sentence, time.monotonic())
 
-    def seen(self, what: str) -> None:
-        """A message of an input has arrived."""
+    def seen(self, stream: Stream) -> None:
+        """A message of a stream has arrived."""
         with self._lock:
-            self._arrivals.setdefault(what, deque(maxlen=_KEPT_ARRIVALS)).append(time.monotonic())
+            self._arrivals.setdefault(stream, deque(maxlen=_KEPT_ARRIVALS)).append(time.monotonic())
 
-    def timed(self, what: str, seconds: float) -> None:
-        """A stage has taken so long."""
+    def timed(self, stage: Stage, seconds: float) -> None:
+        """A stage has taken so many seconds."""
         with self._lock:
-            self._times.setdefault(what, deque(maxlen=_KEPT_TIMES)).append(seconds)
+            self._times.setdefault(stage, deque(maxlen=_KEPT_TIMES)).append(seconds)
 
-    def counts(self, task: str) -> dict[str, int]:
+    def counts(self, task: Task) -> dict[str, int]:
         """Events of a task with their numbers."""
         with self._lock:
             return dict(self._counts.get(task, {}))
 
-    def recent(self, task: str) -> Counter[str]:
+    def recent(self, task: Task) -> Counter[str]:
         """The last 50 events of a task with their numbers."""
         with self._lock:
             return Counter(self._recent.get(task, ()))
 
-    def newest(self, task: str, within_s: float = float("inf")) -> str:
-        """The newest sentence of each event of a task that was told in so many seconds, joined; the last one first."""
+    def newest(self, task: Task, within_s: float = float("inf")) -> str:
+        """The newest sentence of each event of a task in the last `within_s` seconds, joined; the newest first."""
         now = time.monotonic()
         with self._lock:
-            told = list(self._sentences.get(task, {}).values())
-        return "; ".join(sentence for sentence, at in reversed(told) if now - at <= within_s)
+            sentences = list(self._sentences.get(task, {}).values())
+        return "; ".join(sentence for sentence, at in reversed(sentences) if now - at <= within_s)
 
-    def age_s(self, what: str) -> float | None:
-        """Steady seconds since an input was seen; None when it never was."""
+    def age_s(self, stream: Stream) -> float | None:
+        """Steady seconds since the last message of a stream; None before the first."""
         with self._lock:
-            arrivals = self._arrivals.get(what)
+            arrivals = self._arrivals.get(stream)
             return time.monotonic() - arrivals[-1] if arrivals else None
 
-    def rate_hz(self, what: str) -> float:
-        """Messages per second over the last arrivals; 0 when fewer than two came."""
+    def rate_hz(self, stream: Stream) -> float:
+        """Messages per second over the last arrivals; 0 for fewer than two."""
         with self._lock:
-            arrivals = list(self._arrivals.get(what, ()))
+            arrivals = list(self._arrivals.get(stream, ()))
         if len(arrivals) < 2:
             return 0.0
-        # Up to now, not up to the last arrival: the rate of an input that has stopped sinks.
+        # Up to now, not up to the last arrival, so that the rate of a stream that has stopped falls.
         span = max(arrivals[-1], time.monotonic() - 1.0) - arrivals[0]
         return (len(arrivals) - 1) / max(span, 1e-6)
 
-    def timing(self, what: str) -> Timing | None:
+    def timing(self, stage: Stage) -> Timing | None:
         """Percentiles of a stage; None before its first use."""
         with self._lock:
-            times = np.array(self._times.get(what, ()))
+            times = np.array(self._times.get(stage, ()))
         if not len(times):
             return None
         p50, p95 = np.percentile(times, [50, 95])

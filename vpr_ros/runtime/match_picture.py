@@ -7,10 +7,11 @@ import numpy as np
 
 from vpr_ros.colours import DARK, GREEN, ORANGE
 from vpr_ros.pictures import decode, encode
-from vpr_ros.recognition.types import Recognition
+from vpr_ros.recognition.mapper import FrameReason
+from vpr_ros.recognition.types import Recognition, Status
 
 # As on the report's map: green is accepted, orange is on the map but not accepted, blue is off the map.
-STATUS_COLOURS = {"accepted": GREEN, "rejected": ORANGE, "unknown": DARK.blue}
+STATUS_COLOURS: dict[Status, str] = {"accepted": GREEN, "rejected": ORANGE, "unknown": DARK.blue}
 
 WIDTH = 640
 MARGIN = 8
@@ -35,7 +36,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 
 def match_picture(
-    image: np.ndarray, recognition: Recognition | None, partner: Partner | None, reason: str | None
+    image: np.ndarray, recognition: Recognition | None, partner: Partner | None, reason: FrameReason | None
 ) -> bytes:
     """JPEG, 640 pixels wide, of the query (H, W, 3) uint8 RGB beside its partner.
 
@@ -65,7 +66,7 @@ def match_picture(
 def _head(canvas: np.ndarray, recognition: Recognition | None) -> None:
     """The status as a coloured plate, the probabilities in figures and as a bar of all places that adds up to 1."""
     status = recognition.status if recognition is not None else "mapping"
-    colour = rgb(STATUS_COLOURS.get(status, DARK.track))
+    colour = rgb(DARK.track if recognition is None else STATUS_COLOURS[recognition.status])
     (width, _), _ = cv2.getTextSize(status.upper(), BOLD, 0.6, 1)
     cv2.rectangle(canvas, (MARGIN, MARGIN), (MARGIN + width + 20, MARGIN + 26), colour, cv2.FILLED)
     light = np.dot(colour, (0.299, 0.587, 0.114)) > 110

@@ -12,6 +12,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
+from vpr_ros.recognition.calibration import Source
 from vpr_ros.recognition.describing import described
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
@@ -94,9 +95,9 @@ class Pipeline:
         return self._mapper.session if self._mapper is not None else None
 
     @property
-    def calibration(self) -> str:
-        """Where the probabilities come from; empty where nothing is recognised."""
-        return self.recogniser.calibration.source if self.recogniser is not None else ""
+    def calibration(self) -> Source | None:
+        """Where the probabilities come from; None where nothing is recognised."""
+        return self.recogniser.calibration.source if self.recogniser is not None else None
 
     @property
     def keyframe_count(self) -> int:

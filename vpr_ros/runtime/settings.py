@@ -11,7 +11,7 @@ from vpr_ros.configuration import GateConfig, Precision, RecognitionConfig
 from vpr_ros.errors import VprError
 
 Mode = Literal["localize", "map", "slam"]
-PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none", "bag"]
+PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none"]
 
 PLACE_RADIUS_M = 10.0  # of a new map whose drive has poses
 PLACE_RADIUS_FRAMES = 2.0  # of one whose drive has none
@@ -52,7 +52,7 @@ class RecordingConfig:
     require_cloud: bool = True
     jpeg_quality: int = 90
     max_width: int = 640
-    pose_source: PoseSource = "tf"  # where poses in the map frame come from; "none": odometry is taken at once
+    pose_source: PoseSource | Literal["bag"] = "tf"  # of poses in the map frame; "none": odometry is taken at once
 
     def __post_init__(self):
         rules = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vpr_ros.atomic import take_name
+from vpr_ros.atomic import move_whole
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
@@ -153,8 +153,10 @@ def fetch(
             _download(entry.url, part, progress, timeout_s)
         except urllib.error.HTTPError as error:
             raise VprError(_by_hand(entry, target, f"the server answered {error.code}")) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            raise VprError(_by_hand(entry, target, f"{getattr(error, 'reason', error)}")) from error
+        except urllib.error.URLError as error:
+            raise VprError(_by_hand(entry, target, f"{error.reason}")) from error
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            raise VprError(_by_hand(entry, target, f"{error}")) from error
         except OSError as error:
             raise VprError(f"cannot write {part}: {error}.") from error
         try:
@@ -163,7 +165,7 @@ def fetch(
             # a complete but wrong file must not be resumed
             part.unlink()
             raise
-        take_name(part, target)
+        move_whole(part, target)
         return target
     check(entry, target)
     return target

@@ -7,10 +7,11 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import Updater
 from rclpy.clock import Clock, ClockType
 
-from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.health import Health, Stream, Task
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-SENTENCE_AGE_S = 10.0  # how long the sentence about a bad message stays the headline
+SENTENCE_AGE_S = 10.0  # how long the sentence about a bad message is the summary
+_RATES: tuple[Stream, ...] = ("image", "odom", "points")
 
 
 class Diagnostics:
@@ -19,7 +20,7 @@ class Diagnostics:
     def __init__(self, node: Any, health: Health):
         self._node, self._health = node, health
         self.updater = Updater(node)
-        # The updater's own timer stands still with simulated time: just when a bag is over and nothing comes any more.
+        # The updater's own timer stops with simulated time, at the end of a bag, when there is something to report.
         self.updater.timer.cancel()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(self.updater.period, self.updater.force_update, clock=steady)
@@ -47,15 +48,15 @@ class Diagnostics:
             status.summary(WARN, sentences)
         else:
             status.summary(OK, f"{health.rate_hz('image'):.1f} images/s")
-        for what in ("image", "odom", "points"):
-            status.add(f"{what} rate (Hz)", f"{health.rate_hz(what):.1f}")
+        for stream in _RATES:
+            status.add(f"{stream} rate (Hz)", f"{health.rate_hz(stream):.1f}")
         status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
         status.add("received", str(node.inputs.received))
         status.add("dropped (newer came first)", str(node.inputs.dropped))
         return with_counts(status, health, "input")
 
 
-def with_counts(status: Any, health: Health, task: str) -> Any:
+def with_counts(status: Any, health: Health, task: Task) -> Any:
     """The status with the number of each event of a task."""
     for event, n in sorted(health.counts(task).items()):
         status.add(event, str(n))

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from vpr_ros.nodes.diagnostics.base import ERROR, OK, SENTENCE_AGE_S, WARN, Diagnostics, with_counts
-from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.health import Health, Stage
 
-DROPPED_TOO_MANY = 0.2  # share of the images of the last period from which the machine is called too slow
-WIDER = 1.2  # ratio of fields of view from which two cameras see places differently
+DROPPED_SHARE = 0.2  # of the images since the last update: above it the machine is reported as too slow
+WIDER = 1.2  # ratio of fields of view above which two cameras see places differently
+_STAGES: tuple[Stage, ...] = ("inference", "search", "verification", "total")
 
 
 class VprDiagnostics(Diagnostics):
@@ -38,7 +39,7 @@ class VprDiagnostics(Diagnostics):
             status.summary(OK, "no image described yet")
         else:
             times = f"p50 {1e3 * total.p50_s:.0f} ms, p95 {1e3 * total.p95_s:.0f} ms an image"
-            if came > 0 and lost > DROPPED_TOO_MANY * came and not node.get_parameter("rate_limit_hz").value:
+            if came > 0 and lost > DROPPED_SHARE * came and not node.get_parameter("rate_limit_hz").value:
                 status.summary(
                     WARN,
                     f"too slow: {times} for {health.rate_hz('image'):.0f} images/s; the newest are "
@@ -46,9 +47,9 @@ class VprDiagnostics(Diagnostics):
                 )
             else:
                 status.summary(OK, times)
-        for name in ("inference", "search", "verification", "total"):
-            if t := health.timing(name):
-                status.add(f"{name} p50/p95 (ms)", f"{1e3 * t.p50_s:.1f} / {1e3 * t.p95_s:.1f}")
+        for stage in _STAGES:
+            if t := health.timing(stage):
+                status.add(f"{stage} p50/p95 (ms)", f"{1e3 * t.p50_s:.1f} / {1e3 * t.p95_s:.1f}")
         if node.pipeline is not None:
             status.add("checkpoint", node.pipeline.extractor.name)
             status.add("fingerprint", node.pipeline.extractor.fingerprint[:12])

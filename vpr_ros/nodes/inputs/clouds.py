@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sensor_msgs.msg import PointCloud2
@@ -31,7 +32,8 @@ class _Cloud:
 class CloudTopic:
     """The newest clouds of `points`; `at` is for one worker thread."""
 
-    name, msgtype = "points", PointCloud2
+    name: Literal["points"] = "points"
+    msgtype = PointCloud2
 
     def __init__(self, node, settings, health, tf: TransformInput, poses: Poses, arrivals: Arrivals, qos):
         self._node, self._settings, self._health, self._tf, self._poses = node, settings, health, tf, poses

@@ -13,7 +13,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.inputs.clouds import CloudTopic
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
-from vpr_ros.nodes.inputs.settings import InputSettings
+from vpr_ros.nodes.inputs.settings import InputSettings, Reliability
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
@@ -219,6 +219,6 @@ class Inputs:
         return passed
 
 
-def _qos(reliability: str, depth: int) -> QoSProfile:
+def _qos(reliability: Reliability, depth: int) -> QoSProfile:
     policy = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=policy)

@@ -1,6 +1,7 @@
 """Streams of stamped poses: a topic, or one frame in another by TF."""
 
 import time
+from typing import Literal
 
 import numpy as np
 
@@ -17,8 +18,9 @@ _FLOWING_S = 2.0  # an input that was silent for longer is not waited for
 class PoseTopic:
     """Poses of one topic, by header stamp."""
 
-    def __init__(self, node, name: str, msgtype, qos, health, arrivals: Arrivals):
-        self.name, self.msgtype, self.qos = name, msgtype, qos
+    def __init__(self, node, name: Literal["odom", "pose"], msgtype, qos, health, arrivals: Arrivals):
+        self.name: Literal["odom", "pose"] = name
+        self.msgtype, self.qos = msgtype, qos
         self._node, self._health, self._arrivals = node, health, arrivals
         self._subscription = None
         self._forget()

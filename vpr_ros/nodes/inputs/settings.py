@@ -3,11 +3,11 @@
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from vpr_ros.runtime.settings import PoseSource
 from vpr_ros.sensors.bags.config import DriveConfig
 
 Reliability = Literal["best_effort", "reliable"]
 OdomSource = Literal["auto", "topic", "tf", "none"]
-PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,9 @@ class InputSettings:
     mount: bool = True  # T_base_camera is used
 
     @classmethod
-    def from_values(cls, values: dict[str, Any], clouds: bool, mapping: bool, **more: Any) -> "InputSettings":
+    def from_values(
+        cls, values: dict[str, Any], clouds: bool, mapping: bool, clouds_needed: bool = True, mount: bool = True
+    ) -> "InputSettings":
         """Settings of a node's parameters; other parameters are ignored."""
-        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        return cls(**(known | {"clouds": clouds, "mapping": mapping, **more}))
+        given: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        return cls(**given, clouds=clouds, clouds_needed=clouds_needed, mapping=mapping, mount=mount)

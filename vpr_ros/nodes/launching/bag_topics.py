@@ -7,19 +7,28 @@ ROS-free.
 import json
 import sys
 from pathlib import Path
+from typing import TypedDict
 
 from vpr_ros.errors import VprError
 
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 
 
-def bag_topics(path: str, asked: dict[str, str], needed: tuple[str, ...] = ("image",)) -> dict:
-    """What `ros2 bag play` and the node need to know of a bag.
+class BagTopics(TypedDict):
+    """What `ros2 bag play` and the node need to know of a bag."""
 
-    `asked` has the roles to fill (image, odom, pose, points, camera_info) with a topic's name, "none" or "" (found by
-    type). Answers {"play": path to play, "storage": plugin or "", "clock": whether it holds /clock, "topics": role ->
-    [name, type] or None}. A role in `needed` that several topics could play is refused, another one stays empty.
-    Raises VprError for a bag that cannot be played and for names that do not fit.
+    play: str  # path to play
+    storage: str  # plugin, or ""
+    clock: bool  # whether the bag holds /clock
+    topics: dict[str, list[str] | None]  # role -> [name, type]
+
+
+def bag_topics(path: str, names: dict[str, str], needed: tuple[str, ...] = ("image",)) -> BagTopics:
+    """The topics of a bag for the roles in `names` (image, odom, pose, points, camera_info).
+
+    `names` gives each role a topic's name, "none", or "" for the topic that is found by type. Where several topics fit
+    a role, one in `needed` is refused and any other stays empty. Raises VprError for a bag that cannot be played and
+    for names that do not fit.
     """
     from vpr_ros.sensors import Bag, choose_topic
     from vpr_ros.sensors.bags.topics import NAVSAT
@@ -33,7 +42,7 @@ def bag_topics(path: str, asked: dict[str, str], needed: tuple[str, ...] = ("ima
     with Bag(path) as bag:
         play, storage = _playable(Path(path))
         topics: dict[str, list[str] | None] = {}
-        for role, name in asked.items():
+        for role, name in names.items():
             try:
                 found = choose_topic(bag, role, name or None)
             except VprError as error:
@@ -41,11 +50,11 @@ def bag_topics(path: str, asked: dict[str, str], needed: tuple[str, ...] = ("ima
                     raise VprError(_as_arguments(str(error))) from None
                 found = None
             info = None if found is None else bag.topic(found)
-            # A position without heading serves the offline mapper, which may look at a whole drive.
+            # A position without heading is of use to the offline mapper only, which reads the whole drive.
             topics[role] = None if info is None or info.msgtype == NAVSAT else [info.name, info.msgtype]
         clock = any(t.name == "/clock" for t in bag.topics)
     image = topics.get("image")
-    if image and "camera_info" in asked and not asked["camera_info"]:
+    if image and "camera_info" in names and not names["camera_info"]:
         beside = camera_info_beside(image[0])
         if any(t.name == beside for t in bag.topics):
             topics["camera_info"] = [beside, "sensor_msgs/msg/CameraInfo"]
@@ -82,10 +91,10 @@ def _as_arguments(sentence: str) -> str:
 def main() -> int:
     """The program: BAG, then ROLE=NAME for each role, with a '!' before roles that must not stay ambiguous."""
     path, *roles = sys.argv[1:]
-    asked = dict(role.lstrip("!").split("=", 1) for role in roles)
+    names = dict(role.lstrip("!").split("=", 1) for role in roles)
     needed = tuple(role.lstrip("!").split("=", 1)[0] for role in roles if role.startswith("!"))
     try:
-        print(json.dumps(bag_topics(path, asked, needed)))
+        print(json.dumps(bag_topics(path, names, needed)))
     except VprError as error:
         print(error, file=sys.stderr)
         return 2

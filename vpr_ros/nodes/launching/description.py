@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from signal import SIGINT
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -122,7 +122,7 @@ def _lifecycle_handlers(node: Any, name: str, settings: LaunchSettings) -> list:
     return handlers
 
 
-def _change(node: Any, transition: str) -> Any:
+def _change(node: Any, transition: Literal["configure", "activate"]) -> Any:
     from launch.actions import EmitEvent
     from launch.events import matches_action
     from launch_ros.events.lifecycle import ChangeState

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes.launching.bag_topics import camera_info_beside
+from vpr_ros.nodes.launching.bag_topics import BagTopics, camera_info_beside
 from vpr_ros.nodes.launching.values import existing_path, playing_rate, target_path, truth_value
 
-DISCOVERY_S = 2.0  # the player waits so long before its first message: publishers and subscribers find each other
+DISCOVERY_S = 2.0  # before the player's first message, so that publishers and subscribers find each other
 CLOCK_HZ = 100
 
 _ROLES = ("image", "odom", "pose", "points", "camera_info")
@@ -22,7 +22,7 @@ _POSE_SOURCES = {
     "geometry_msgs/msg/PoseWithCovarianceStamped": "pose_with_covariance",
     "nav_msgs/msg/Odometry": "odometry",
 }
-_LookIntoBag = Callable[[str, dict[str, str], tuple[str, ...]], dict]
+_ReadTopics = Callable[[str, dict[str, str], tuple[str, ...]], BagTopics]
 
 
 @dataclass
@@ -37,9 +37,9 @@ class LaunchSettings:
     notes: list[str] = field(default_factory=list)  # sentences for the user
 
 
-def topics_of_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> dict:
-    """The answer of `bag_topics`, from the `python3` of the environment: the one that the nodes run in, too."""
-    roles = [f"{'!' if role in needed else ''}{role}={name}" for role, name in asked.items()]
+def topics_of_bag(path: str, names: dict[str, str], needed: tuple[str, ...]) -> BagTopics:
+    """The result of `bag_topics`, run by the `python3` of the environment, which is the one that runs the nodes."""
+    roles = [f"{'!' if role in needed else ''}{role}={name}" for role, name in names.items()]
     command = ["python3", "-m", "vpr_ros.nodes.launching.bag_topics", path, *roles]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
@@ -48,7 +48,7 @@ def topics_of_bag(path: str, asked: dict[str, str], needed: tuple[str, ...]) -> 
 
 
 def launch_settings(
-    arguments: dict[str, str], fixed: dict[str, str], config: Path, look_into_bag: _LookIntoBag = topics_of_bag
+    arguments: dict[str, str], fixed: dict[str, str], config: Path, read_topics: _ReadTopics = topics_of_bag
 ) -> LaunchSettings:
     """The settings for the arguments of a launch file as they were typed; one left at '' changes nothing.
 
@@ -77,13 +77,13 @@ def launch_settings(
             )
         elif name in arguments and not user_parameters.get(parameter):
             raise VprError(f"say {name}:=PATH")
-    asked = {role: given[f"{role}_topic"] for role in _ROLES if f"{role}_topic" in given}
+    names = {role: given[f"{role}_topic"] for role in _ROLES if f"{role}_topic" in given}
     if "bag" in given:
-        _from_bag(settings, arguments, given, asked, user_parameters, look_into_bag)
+        _from_bag(settings, arguments, given, names, user_parameters, read_topics)
     else:
-        _live(settings, asked, user_parameters)
+        _live(settings, names, user_parameters)
     for role in ("odom", "pose"):
-        if asked.get(role) == "none":
+        if names.get(role) == "none":
             settings.parameters[f"{role}_source"] = "none"
     return settings
 
@@ -92,15 +92,15 @@ def _from_bag(
     settings: LaunchSettings,
     arguments: dict[str, str],
     given: dict[str, str],
-    asked: dict[str, str],
+    names: dict[str, str],
     user_parameters: dict[str, Any],
-    look_into_bag: _LookIntoBag,
+    read_topics: _ReadTopics,
 ) -> None:
     bag, rate = existing_path("bag", given["bag"]), playing_rate(given.get("rate", "1.0"))
-    roles = {role: asked.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
+    roles = {role: names.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
     wanted = [settings.parameters.get(name, user_parameters.get(name)) for name in ("verify", "keep_clouds")]
     clouds = "output" in arguments or any(wanted)
-    info = look_into_bag(str(bag), roles, ("image", "odom", "pose", *(["points"] if clouds else [])))
+    info = read_topics(str(bag), roles, ("image", "odom", "pose", *(["points"] if clouds else [])))
     found = {role: topic for role, topic in info["topics"].items() if topic}
     name, msgtype = found["image"]
     settings.parameters.update(use_sim_time=True, compressed=msgtype.endswith("/CompressedImage"))
@@ -109,7 +109,7 @@ def _from_bag(
     if (
         "pose" in found
         and "pose_source" not in settings.parameters
-        and ("pose" in asked or "pose_source" not in user_parameters)
+        and ("pose" in names or "pose_source" not in user_parameters)
     ):
         settings.parameters["pose_source"] = _POSE_SOURCES[found["pose"][1]]
     # Best effort loses most images larger than the sockets' buffers, and all of a bag is to be received.
@@ -139,14 +139,14 @@ def _from_bag(
     settings.notes.append(f"bag {given['bag']}: {topics}")
 
 
-def _live(settings: LaunchSettings, asked: dict[str, str], user_parameters: dict[str, Any]) -> None:
-    topics = {role: name for role, name in asked.items() if name != "none"}
+def _live(settings: LaunchSettings, names: dict[str, str], user_parameters: dict[str, Any]) -> None:
+    topics = {role: name for role, name in names.items() if name != "none"}
     if "image" in topics:
         name = topics.pop("image")
         settings.remappings += [("image", name), ("image/compressed", name)]
         if name.endswith("/compressed"):
             settings.parameters.setdefault("compressed", True)
-        if "camera_info" not in asked:
+        if "camera_info" not in names:
             topics["camera_info"] = camera_info_beside(name)
     settings.remappings += list(topics.items())
     if "pose" in topics and "pose_source" not in settings.parameters and "pose_source" not in user_parameters:

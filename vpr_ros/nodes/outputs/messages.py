@@ -6,7 +6,6 @@ checks a list element by element.
 """
 
 from array import array
-from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -17,6 +16,7 @@ from std_msgs.msg import Float64MultiArray, Header
 from vision_msgs.msg import Detection3D, ObjectHypothesisWithPose, VisionInfo
 
 from vpr_ros.geometry import matrix_to_quaternion
+from vpr_ros.place_map import Keyframes
 from vpr_ros.recognition.types import Hypothesis, Recognition
 from vpr_ros.runtime.loop_stamps import seconds_of
 
@@ -130,13 +130,13 @@ class KeyframePath:
         self.last_id = 0
         self._map_id = map_id
 
-    def extend(self, keyframes: Any, up_to: int) -> bool:
+    def extend(self, keyframes: Keyframes, up_to: int) -> bool:
         """Append the keyframes with an id above `last_id` and at most `up_to`; True if there were any."""
-        ids = np.asarray(keyframes.ids)
+        ids = keyframes.ids
         new = np.flatnonzero((ids > self.last_id) & (ids <= up_to))
-        T = np.array(keyframes.T_map_base, dtype=np.float64)[new]
+        T = keyframes.T_map_base[new]
         T[~np.isfinite(T).all(axis=(1, 2))] = np.eye(4)
-        columns = ids[new], np.asarray(keyframes.stamps_ns)[new], T[:, :3, 3], matrix_to_quaternion(T[:, :3, :3])
+        columns = ids[new], keyframes.stamps_ns[new], T[:, :3, 3], matrix_to_quaternion(T[:, :3, :3])
         # In place: assigning the list makes rclpy look at every element again.
         for row in zip(*(column.tolist() for column in columns), strict=True):
             self.message.poses.append(self._pose(*row))

@@ -156,11 +156,11 @@ class Outputs:
         data = match_picture(observation.image, recognition, partner, answer.reason)
         return messages.jpeg(data, observation.stamp_ns, self._frame_id)
 
-    def _partner(self, kind: str, keyframe_id: int | None) -> Partner | None:
+    def _partner(self, label: str, keyframe_id: int | None) -> Partner | None:
         if keyframe_id is None:
             return None
         try:
             thumbnail = self._pipeline.place_map.thumbnail(keyframe_id)
         except VprError:  # a damaged page of the map: the rest of the picture is drawn
             thumbnail = None
-        return Partner(f"{kind} {keyframe_id}", thumbnail)
+        return Partner(f"{label} {keyframe_id}", thumbnail)

@@ -50,7 +50,7 @@ class Publishers:
     def start(self) -> None:
         """Create the publishers; no effect while they exist."""
         with self.lock:
-            # Plain publishers: they come and go with the state, so the lifecycle's own gate has nothing left to do.
+            # Plain publishers: they exist in the active state only, so lifecycle publishers would add nothing.
             for name, (kind, qos) in TOPICS.items():
                 if name not in self._publishers:
                     self._publishers[name] = self._node.create_publisher(kind, f"~/{name}", qos)

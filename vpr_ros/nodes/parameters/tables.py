@@ -6,9 +6,9 @@ A default that a configuration has is read from there. The range of a parameter 
 from typing import get_args
 
 from vpr_ros.configuration import DecisionConfig, GateConfig, Precision, RecognitionConfig
-from vpr_ros.nodes.inputs.settings import InputSettings, OdomSource, PoseSource, Reliability
+from vpr_ros.nodes.inputs.settings import InputSettings, OdomSource, Reliability
 from vpr_ros.nodes.parameters.parameter import LARGE, Parameter
-from vpr_ros.runtime.settings import Mode, PipelineConfig, RecordingConfig
+from vpr_ros.runtime.settings import Mode, PipelineConfig, PoseSource, RecordingConfig
 
 _IMAGE_TIMEOUT = Parameter(
     "image_timeout_s",
