@@ -169,7 +169,7 @@ def test_replace_poses(new_map, drive):
 class Brightness:
     """A real, tiny describer: mean and spread of the image."""
 
-    name, dim, fingerprint, preprocessing = "brightness", 2, "b" * 64, {"kind": "mean"}
+    name, dim, parts, fingerprint, preprocessing = "brightness", 2, (2,), "b" * 64, {"kind": "mean"}
 
     def describe(self, images):
         rows = np.array([[image.mean() + 1, 50.0] for image in images])

@@ -14,7 +14,7 @@ class PixelExtractor:
     """The interface of DescriptorExtractor over 12 x 16 normalised grey values."""
 
     dim, fingerprint, calibration, preprocessing = 192, "a1" * 32, None, {"kind": "pixels"}
-    name, device, precision = "pixels", "cpu", "fp32"
+    name, device, precision, parts = "pixels", "cpu", "fp32", (192,)
 
     def prepare(self, image):
         return cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA)

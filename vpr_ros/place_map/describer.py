@@ -18,6 +18,11 @@ class Describer(Protocol):
         ...
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        """Lengths of the parts that make up a descriptor, each a kind of evidence of its own; their sum is `dim`."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 hex of weights, projection and preprocessing."""
         ...
