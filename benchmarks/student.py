@@ -51,14 +51,15 @@ class PerRegion(nn.Module):
         """(B, 3, H, W) -> (B, 14*dim) unit descriptors."""
         student = self.student
         aggregator: Any = student.aggregator
-        tokens, grid = student.backbone.embed(x)
+        backbone: Any = student.backbone
+        tokens, grid = backbone.embed(x)
         tapped = []
         block: Any
-        for number, block in enumerate(student.backbone.blocks, start=1):
+        for number, block in enumerate(backbone.blocks, start=1):
             tokens = tokens + block.ls1(block.attn(block.norm1(tokens)))
             normed = block.norm2(tokens)
             tokens = tokens + block.ls2(block.mlp(normed) + block.adapter_scale * block.adapter(normed, grid))
-            if number in student.backbone.taps:
+            if number in backbone.taps:
                 tapped.append(tokens)
         lifted = student.recovery(tapped)
         whole, patches = lifted[:, 0], lifted[:, 1:]
@@ -66,13 +67,16 @@ class PerRegion(nn.Module):
         pooled, points, start = [], [], 0
         for *_, rows, cols in region_table(student.config.medium_samples, student.config.small_samples):
             field = aggregator.offsets.second(F.relu(aggregator.offsets.first(both)))
-            moved = aggregator.deform(aggregator.read_field(field, grid))[:, start : start + rows * cols]
+            moved = aggregator.deform(aggregator.read_field(field, grid), aggregator.grid)[
+                :, start : start + rows * cols
+            ]
             samples = F.normalize(sample_tokens(patches, grid, moved), dim=2)
             pooled.append(samples.clamp(min=1e-6).pow(aggregator.p).mean(dim=1).pow(1 / aggregator.p))
             points.append(moved)
             start += rows * cols
         where = torch.cat(points, dim=1)
-        vectors = aggregator.fuse(whole, torch.stack(pooled, dim=1), where) + aggregator.positions(where, where)
+        vectors = aggregator.fuse(whole, torch.stack(pooled, dim=1), where, aggregator.grid)
+        vectors = vectors + aggregator.positions(where, where, aggregator.grid)
         return F.normalize(vectors.flatten(1), dim=1)
 
 

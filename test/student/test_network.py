@@ -117,7 +117,7 @@ def test_corrected_scale_is_one_at_zero_and_released_is_not():
     raw = torch.zeros(1, 512, 4)
     for reading, factor in (("corrected", 1.0), ("released", 1.25)):
         a = Aggregator(SMALL.replace(dim=8, offset_hidden=4, fusion_hidden=4, position_hidden=4, reading=reading))
-        moved = a.deform(raw)[0]
+        moved = a.deform(raw, a.grid)[0]
         expected = (a.grid.centre + factor * a.grid.relative * a.grid.size / 2).clamp(0, 1)
         torch.testing.assert_close(moved, expected)
 
@@ -126,14 +126,14 @@ def test_untrained_corrected_regions_are_undeformed():
     model = D2VPR(TINY)
     tokens = torch.randn(2, 17, 12)
     values = model.aggregator.read_field(model.aggregator.offsets(tokens[:, 1:], tokens[:, 0]), (4, 4))
-    torch.testing.assert_close(model.aggregator.deform(values)[0], model.aggregator.grid.points)
+    torch.testing.assert_close(model.aggregator.deform(values, model.aggregator.grid)[0], model.aggregator.grid.points)
 
 
 def test_signed_pooling_keeps_negative_features():
     a = Aggregator(TINY)
     samples = -torch.rand(1, len(a.grid.points), 12) - 0.1
-    assert (a.pool(samples) < -0.01).all()
-    torch.testing.assert_close(a.pool(samples), -a.pool(-samples))
+    assert (a.pool(samples, a.grid) < -0.01).all()
+    torch.testing.assert_close(a.pool(samples, a.grid), -a.pool(-samples, a.grid))
 
 
 def test_positions_follow_scale_factors_for_released_and_size_otherwise():

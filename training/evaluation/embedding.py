@@ -68,8 +68,10 @@ def embedder_of(model: Any) -> tuple[Embedder, Collection[Modality]]:
 
 def _student(model: D2VPR, samples: Sequence[Sample]) -> np.ndarray:
     device = next(model.parameters()).device
-    pixels = np.stack([resize(image, model.config.image_size) for image in _images(samples)])
-    return model(normalise(torch.from_numpy(pixels).to(device))).float().cpu().numpy()
+    config = model.config
+    pixels = np.stack([resize(image, config.image_size) for image in _images(samples)])
+    x = normalise(torch.from_numpy(pixels).to(device), config.input_mean, config.input_std)
+    return model(x).float().cpu().numpy()
 
 
 def _images(samples: Sequence[Sample]) -> list[np.ndarray]:

@@ -9,12 +9,13 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import normalise, resize
+from vpr_ros.student import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig, augment_batch, augment_cloud
 from vpr_ros.training.data.augment.variation import Variation, vary
 from vpr_ros.training.data.sample import Modality, Sample, SampleSet
 from vpr_ros.training.teachers import TeacherInputs, collate
 
+Colours = tuple[tuple[float, float, float], tuple[float, float, float]]  # mean and deviation of RGB in [0, 1]
 FrameKey = tuple[int, int, float, int]  # row, seed and strength of the frame's augmentation, seed of the batch's
 
 
@@ -24,6 +25,7 @@ class TrainingFrames(Dataset):
     Keys hold the augmentation's seeds and strength, so that a resumed run has exactly the frames of an uninterrupted
     one. `teacher`: the inputs of an online teacher, which gets the same augmented picture, and a cloud augmented by
     `cloud`; pictures are then augmented at the larger of both sizes. `cache` keeps every sample as read in memory.
+    `colours` normalise the student's images.
     """
 
     def __init__(
@@ -35,10 +37,11 @@ class TrainingFrames(Dataset):
         teacher: TeacherInputs | None = None,
         cloud: CloudAugmentConfig | None = None,
         cache: bool = False,
+        colours: Colours = (IMAGENET_MEAN, IMAGENET_STD),
     ):
         modalities: tuple[Modality, ...] = tuple(dict.fromkeys(("image", *(teacher.modalities if teacher else ()))))
         self.samples, self.image_size, self.config = samples.select(modalities=modalities), image_size, config
-        self.teacher, self.cloud = teacher, cloud or CloudAugmentConfig()
+        self.teacher, self.cloud, self.colours = teacher, cloud or CloudAugmentConfig(), colours
         other = image_size if teacher is None or teacher.image_size is None else teacher.image_size
         self.augmented_size = (max(image_size[0], other[0]), max(image_size[1], other[1]))
         self._cache: dict[int, Sample] | None = {} if cache else None
@@ -71,7 +74,7 @@ class TrainingFrames(Dataset):
         assert sample.image is not None
         picture = vary(sample.image, self.augmented_size, self.config, strength, np.random.default_rng(seed))
         shrunk = resize(picture, self.image_size)
-        item: dict[str, Any] = {"image": normalise(torch.from_numpy(shrunk)[None])[0], "row": row}
+        item: dict[str, Any] = {"image": normalise(torch.from_numpy(shrunk)[None], *self.colours)[0], "row": row}
         if self.teacher is not None:
             if sample.cloud is not None:
                 cloud = augment_cloud(sample.cloud, self.cloud, np.random.default_rng([seed, 0]))

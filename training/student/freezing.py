@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
+from vpr_ros.student.backbone import Backbone
 
 TrainedParts = Literal["all", "d2vpr-stage2"]
 BatchNorm = Literal["moving", "frozen"]
@@ -15,6 +16,14 @@ BatchNorm = Literal["moving", "frozen"]
 def frozen_blocks(depth: int) -> int:
     """Number of leading blocks that stage 2 freezes: two thirds, 8 of the published 12 (METHODS 1.8)."""
     return depth * 2 // 3
+
+
+def blocks_of(student: D2VPR) -> nn.ModuleList:
+    """The blocks of its backbone, or the stages of a trunk; VprError where a trunk does not run them one by one."""
+    blocks = getattr(student.backbone, "blocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise VprError(f"{student.config.backbone} has no blocks that could be frozen one by one: train all or heads.")
+    return blocks
 
 
 def trained_parameters(student: D2VPR, what: TrainedParts = "all") -> list[nn.Parameter]:
@@ -29,8 +38,10 @@ def trained_parameters(student: D2VPR, what: TrainedParts = "all") -> list[nn.Pa
     student.requires_grad_(True)
     if what == "d2vpr-stage2":
         student.backbone.requires_grad_(False)
-        student.backbone.blocks[frozen_blocks(student.config.depth) :].requires_grad_(True)
-    student.backbone.mask_token.requires_grad_(False)
+        blocks = blocks_of(student)
+        blocks[frozen_blocks(len(blocks)) :].requires_grad_(True)
+    if isinstance(student.backbone, Backbone):
+        student.backbone.mask_token.requires_grad_(False)
     return [parameter for parameter in student.parameters() if parameter.requires_grad]
 
 

@@ -5,9 +5,19 @@ from pathlib import Path
 import lightning as L
 
 from vpr_ros.errors import VprError
-from vpr_ros.student import CONFIGS, D2VPR, Projection, StudentConfig, read_checkpoint, save_checkpoint
+from vpr_ros.student import (
+    CONFIGS,
+    D2VPR,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    AnyProjection,
+    StudentConfig,
+    read_checkpoint,
+    save_checkpoint,
+)
 from vpr_ros.tensor_files import fill
 from vpr_ros.training.student.config import ModelConfig, TrainConfig
+from vpr_ros.training.student.frames import Colours
 from vpr_ros.training.student.freezing import freeze_statistics, trained_parameters
 from vpr_ros.training.teachers import TEACHERS, Teacher, load_teacher, save_teacher
 
@@ -72,12 +82,19 @@ def image_size_of(student: Student) -> tuple[int, int]:
     return size
 
 
+def colours_of(student: Student) -> Colours:
+    """Mean and deviation of RGB in [0, 1] by which its images are normalised."""
+    if isinstance(student, D2VPR):
+        return student.config.input_mean, student.config.input_std
+    return IMAGENET_MEAN, IMAGENET_STD
+
+
 def width_of(student: Student) -> int:
     """D of its descriptor."""
     return student.config.descriptor_dim if isinstance(student, D2VPR) else student.dim
 
 
-def save_student(path: Path, student: Student, provenance: dict, projection: Projection | None = None) -> None:
+def save_student(path: Path, student: Student, provenance: dict, projection: AnyProjection | None = None) -> None:
     """Write the weights: a runtime checkpoint, or for an image network a file for `load_teacher`."""
     if isinstance(student, D2VPR):
         save_checkpoint(path, student, projection, None, provenance)

@@ -20,7 +20,7 @@ from vpr_ros.training.student.batches import StudentBatches
 from vpr_ros.training.student.config import DataConfig, TrainConfig, check
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.networks import Student, build_student, freeze, image_size_of
+from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of
 from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
 from vpr_ros.training.student.trainer import check_validation
 
@@ -96,7 +96,13 @@ def _module_and_loader(
     online = source is not None and distillation is not None and distillation.teacher_view == "online"
     inputs = source.network.inputs if online and source is not None and source.network is not None else None
     cloud = None if distillation is None else distillation.cloud_augment
-    frames = TrainingFrames(samples, size, variation, teacher=inputs, cloud=cloud, cache=config.data.cache)
+    frames = TrainingFrames(
+        *(samples, size, variation),
+        teacher=inputs,
+        cloud=cloud,
+        cache=config.data.cache,
+        colours=colours_of(student),
+    )
     if config.hardware.workers:
         frames.fill_cache()
     batches = StudentBatches(samples, config)

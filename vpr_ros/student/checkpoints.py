@@ -16,14 +16,14 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import published
-from vpr_ros.student.config import SMALL, StudentConfig
+from vpr_ros.student.config import ADDED, SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
+from vpr_ros.student.parts import AnyProjection, PartedProjection, fingerprint_bytes, from_tensors, rounded, to_tensors
 from vpr_ros.student.preprocessing import preprocessing_of
-from vpr_ros.student.projection import Projection
 from vpr_ros.tensor_files import fill, names, read_tensors, strip_module, write_tensors
 
 FORMAT = "vpr_ros.student"
-SCHEMA = 1
+SCHEMA = 2  # since 2: timm backbones, other regions, projections by parts
 WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 MODEL_PREFIX, PROJECTION_PREFIX = "model.", "projection."
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Checkpoint:
     """
 
     model: D2VPR
-    projection: Projection | None = None
+    projection: AnyProjection | None = None
     calibration_json: dict[str, Any] | None = None
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -48,28 +48,25 @@ class Checkpoint:
         return bool(self.metadata.get("fresh"))
 
 
-def fingerprint_of(model: D2VPR, projection: Projection | None) -> str:
+def fingerprint_of(model: D2VPR, projection: AnyProjection | None) -> str:
     """SHA-256 hex over architecture, preprocessing, weights and projection; not device, precision or calibration."""
-    config = model.config.to_dict()
+    config = model.config.to_stored()
     del config["name"]
-    if config["aggregator"] == "deformable":
-        del config["aggregator"]  # fingerprints of the method's own students are without it
     digest = hashlib.sha256(json.dumps([config, preprocessing_of(model.config)], sort_keys=True).encode())
     for key, value in sorted(model.state_dict().items()):
         if not key.endswith("num_batches_tracked"):
             digest.update(f"{key}{tuple(value.shape)}".encode())
             digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
     if projection is not None:
-        digest.update(f"projection{projection.matrix.shape}".encode())
-        digest.update(projection.mean.astype(np.float32).tobytes())
-        digest.update(np.ascontiguousarray(projection.matrix, dtype=np.float32).tobytes())
+        for chunk in fingerprint_bytes(projection):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
 def save_checkpoint(
     path: str | Path,
     model: D2VPR,
-    projection: Projection | None = None,
+    projection: AnyProjection | None = None,
     calibration: dict[str, Any] | None = None,
     provenance: dict[str, Any] | None = None,
     half: bool = False,
@@ -85,25 +82,23 @@ def save_checkpoint(
             key: value.half() if value.is_floating_point() and value.ndim > 1 else value for key, value in state.items()
         }
         if projection is not None:
-            projection = Projection(
-                projection.mean, projection.matrix.astype(np.float16).astype(np.float32), projection.whiten
-            )
+            projection = rounded(projection)
     stored.load_state_dict(state)
+    arrays, described = ({}, None) if projection is None else to_tensors(projection)
     metadata = {
         "format": FORMAT,
-        "schema": str(SCHEMA),
-        "config": json.dumps(model.config.to_dict()),
+        "schema": str(_schema(model.config, projection)),
+        "config": json.dumps(model.config.to_stored()),
         "preprocessing": json.dumps(preprocessing_of(model.config)),
-        "projection": json.dumps(None if projection is None else {"whiten": projection.whiten}),
+        "projection": json.dumps(described),
         "calibration": json.dumps(calibration),
         "provenance": json.dumps(provenance or {}),
         "fingerprint": fingerprint_of(stored, projection),
     }
     tensors = {MODEL_PREFIX + key: value.contiguous() for key, value in state.items()}
-    if projection is not None:
-        matrix = torch.as_tensor(np.ascontiguousarray(projection.matrix))
-        tensors[PROJECTION_PREFIX + "mean"] = torch.as_tensor(projection.mean)
-        tensors[PROJECTION_PREFIX + "matrix"] = matrix.half() if half else matrix
+    for key, array in arrays.items():
+        value = torch.as_tensor(np.ascontiguousarray(array))
+        tensors[PROJECTION_PREFIX + key] = value.half() if half and value.ndim > 1 else value
     write_tensors(path, tensors, metadata)
     return metadata["fingerprint"]
 
@@ -156,16 +151,14 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
         config = StudentConfig.from_dict(parsed["config"])
         projection = None
         if parsed["projection"] is not None:
-            mean, matrix = (state[PROJECTION_PREFIX + name].float().numpy() for name in ("mean", "matrix"))
-            projection = Projection(mean, matrix, float(parsed["projection"]["whiten"]))
+            projection = from_tensors(_under(state, PROJECTION_PREFIX), parsed["projection"], config)
         fingerprint = metadata["fingerprint"]
     except (KeyError, ValueError, TypeError) as error:
         raise VprError(
             f"the checkpoint {path} lacks or garbles part of its description ({error}): fetch it again."
         ) from error
     model = D2VPR(config)
-    weights = {key.removeprefix(MODEL_PREFIX): value for key, value in state.items() if key.startswith(MODEL_PREFIX)}
-    fill(model, weights, path, f"{config.name} student")
+    fill(model, _under(state, MODEL_PREFIX), path, f"{config.name} student")
     if fingerprint_of(model, projection) != fingerprint:
         raise VprError(
             f"the weights in {path} do not match the fingerprint stored with them: the file is damaged, fetch it again."
@@ -179,6 +172,16 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
         **parsed,
     }
     return Checkpoint(model.eval(), projection, parsed["calibration"], description)
+
+
+def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _schema(config: StudentConfig, projection: AnyProjection | None) -> int:
+    """1 for what a program of schema 1 can read: the published sizes with one projection or none."""
+    plain = config.replace(aggregator="deformable")
+    return SCHEMA if isinstance(projection, PartedProjection) or set(plain.to_stored()) & set(ADDED) else 1
 
 
 def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig | None) -> Checkpoint:

@@ -9,12 +9,19 @@ from typing import Any, Literal, cast, get_args
 from vpr_ros.errors import VprError
 
 Reading = Literal["paper", "released", "corrected"]
-Pooling = Literal["gem", "signed"]
+Pooling = Literal["gem", "signed", "mean"]
 Stem = Literal["patch", "conv"]
 AdapterInit = Literal["constant", "scratch"]
 Standardise = Literal["none", "image", "local"]
 AggregatorKind = Literal["deformable", "fixed"]
-REGIONS = 14
+RecoveryKind = Literal["lift", "residual"]
+REGIONS = 14  # of the published sizes
+VIT = "vit"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# EfficientNet-Lite was learned on (value - 127) / 128
+LITE_MEAN = (127 / 255, 127 / 255, 127 / 255)
+LITE_STD = (128 / 255, 128 / 255, 128 / 255)
 
 
 @dataclass(frozen=True)
@@ -26,12 +33,23 @@ class StudentConfig:
     neighbours by deformed centres, one linear layer as position embedding). `corrected`: the released shapes with
     the field read where the region is, the refined medium vectors passed on, and scale 1 where the generator says 0.
     `layer_scale_init` 0 leaves the LayerScales out; `adapter_width` 0 leaves the adapters out.
-    `pooling` `gem` floors negative channels, as published; `signed` keeps them.
+    `pooling` `gem` floors negative channels, as published; `signed` keeps them; `mean` takes plain means of
+    the tokens.
     `standardise` removes light before the network sees it: over the whole `image`, or `local`, over a window of
-    a quarter of each side. `normalise_regions` gives all 14 vectors unit length before they are joined; as published,
-    the global one outweighs the rest. `image_size` is (height, width).
+    a quarter of each side. `normalise_regions` gives all region vectors unit length before they are joined; as
+    published, the global one outweighs the rest. `image_size` is (height, width).
     `aggregator` `fixed` pools the 13 regions where they lie, without offsets, fusion and position embedding;
     `taps` with the last block alone leaves the recovery module a linear layer and a norm. Both are for ablations.
+
+    `backbone` is the vision transformer that the fields from `patch_size` to `taps` describe, or the name of a timm
+    network with feature maps, a trunk: `stages` numbers those of its blocks (or feature maps) that are tapped, from 0,
+    all on the grid of the first one named. `recovery` `residual` passes the joined channels on and adds a linear layer
+    that starts at zero. `regions` are the side lengths of the region grids, coarse to fine; (2, 3) is the paper's 4
+    and 9 regions, every other choice equal cells of the map; without `whole_region` the class vector is none of the
+    regions. `region_weights` gives every region a learned factor, 1 at first, after `normalise_regions`.
+    `global_stage` adds the pooled map of that stage, with `global_dim` channels, as a second part of the descriptor:
+    an inner product is then the mean of the parts' cosines, the second one weighing `global_weight`. `input_mean` and
+    `input_std` are of RGB in [0, 1].
     """
 
     name: str = "small"
@@ -65,6 +83,18 @@ class StudentConfig:
     standardise: Standardise = "none"
     normalise_regions: bool = False
     aggregator: AggregatorKind = "deformable"
+    backbone: str = VIT
+    stages: tuple[int, ...] = ()
+    recovery: RecoveryKind = "lift"
+    regions: tuple[int, ...] = (2, 3)
+    whole_region: bool = True
+    region_weights: bool = False
+    global_stage: int | None = None
+    global_dim: int = 0
+    global_pooling: Pooling = "gem"
+    global_weight: float = 0.5
+    input_mean: tuple[float, float, float] = IMAGENET_MEAN
+    input_std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         choices: tuple[tuple[str, Any, str], ...] = (
@@ -74,40 +104,85 @@ class StudentConfig:
             (self.adapter_init, AdapterInit, "adapter_init"),
             (self.standardise, Standardise, "standardise"),
             (self.aggregator, AggregatorKind, "aggregator"),
+            (self.recovery, RecoveryKind, "recovery"),
+            (self.global_pooling, Pooling, "global_pooling"),
         )
         for value, literal, what in choices:
             allowed: tuple[str, ...] = get_args(literal)
             if value not in allowed:
-                raise VprError(
-                    f"student configuration '{self.name}': {what} is '{value}', choose one of {', '.join(allowed)}."
-                )
+                raise self._unfit(f"{what} is '{value}', choose one of {', '.join(allowed)}.")
+        if not self.regions or min(self.regions) < 1 or list(self.regions) != sorted(set(self.regions)):
+            raise self._unfit(f"regions {self.regions} must be side lengths that ascend, such as (4, 6).")
+        if len(self.input_mean) != 3 or len(self.input_std) != 3 or min(self.input_std) <= 0:
+            raise self._unfit("input_mean and input_std need three numbers each, the deviations above 0.")
+        if self.is_trunk:
+            self._check_trunk()
+        else:
+            self._check_vit()
+
+    def _unfit(self, why: str) -> VprError:
+        return VprError(f"student configuration '{self.name}': {why}")
+
+    def _check_vit(self) -> None:
         check_image_size(self.image_size, self.patch_size)
         if self.width % self.heads:
-            raise VprError(
-                f"student configuration '{self.name}': width {self.width} does not divide by {self.heads} heads."
-            )
+            raise self._unfit(f"width {self.width} does not divide by {self.heads} heads.")
         if (
             not self.taps
             or min(self.taps) < 1
             or max(self.taps) > self.depth
             or list(self.taps) != sorted(set(self.taps))
         ):
-            raise VprError(
-                f"student configuration '{self.name}': taps {self.taps} must ascend within 1 to {self.depth}."
-            )
+            raise self._unfit(f"taps {self.taps} must ascend within 1 to {self.depth}.")
         if self.adapter_width % 16:
-            raise VprError(
-                f"student configuration '{self.name}': adapter_width {self.adapter_width} must divide by 16 (0: none)."
-            )
+            raise self._unfit(f"adapter_width {self.adapter_width} must divide by 16 (0: none).")
         if self.stem == "conv" and self.patch_size % 2:
-            raise VprError(
-                f"student configuration '{self.name}': the conv stem needs an even patch_size, not {self.patch_size}."
+            raise self._unfit(f"the conv stem needs an even patch_size, not {self.patch_size}.")
+        if self.stages or self.global_stage is not None or self.global_dim:
+            raise self._unfit("stages, global_stage and global_dim are for a timm backbone, not for the transformer.")
+        if self.recovery == "residual" and self.dim != len(self.taps) * self.width:
+            raise self._unfit(
+                f"recovery residual passes {len(self.taps) * self.width} channels on: dim cannot be {self.dim}."
             )
+
+    def _check_trunk(self) -> None:
+        changed = [name for name in VIT_FIELDS if getattr(self, name) != FIELD_DEFAULTS[name]]
+        if changed:
+            raise self._unfit(f"{', '.join(changed)} is for the transformer, not for {self.backbone}: leave it out.")
+        if not self.stages or min(self.stages) < 0 or len(set(self.stages)) != len(self.stages):
+            raise self._unfit(f"stages {self.stages} must name different stages of {self.backbone}, counted from 0.")
+        if self.reading != "corrected":
+            raise self._unfit(f"reading '{self.reading}' is of published weights: {self.backbone} needs 'corrected'.")
+        if (self.global_stage is None) != (self.global_dim == 0):
+            raise self._unfit("global_stage and global_dim, its number of channels, are given together or not at all.")
+        if self.global_stage is not None and not 0 < self.global_weight < 1:
+            raise self._unfit(f"global_weight is {self.global_weight}: it lies between 0 and 1, both excluded.")
+
+    @property
+    def is_trunk(self) -> bool:
+        """Whether the backbone is a timm network with feature maps."""
+        return self.backbone != VIT
+
+    @property
+    def region_count(self) -> int:
+        """Number of region vectors, with the class vector where it is one of them."""
+        return int(self.whole_region) + sum(side * side for side in self.regions)
+
+    @property
+    def raw_parts(self) -> tuple[int, ...]:
+        """Lengths of the parts of the raw descriptor: the regions, and the global vector where there is one."""
+        local = self.region_count * self.dim
+        return (local,) if self.global_stage is None else (local, self.global_dim)
+
+    @property
+    def part_weights(self) -> tuple[float, ...]:
+        """Share of every part in an inner product of two descriptors; the sum is 1."""
+        return (1.0,) if self.global_stage is None else (1 - self.global_weight, self.global_weight)
 
     @property
     def descriptor_dim(self) -> int:
-        """Length of the raw descriptor: 14 regions times `dim`."""
-        return REGIONS * self.dim
+        """Length of the raw descriptor: regions times `dim`, and `global_dim`."""
+        return sum(self.raw_parts)
 
     def replace(self, **changes: Any) -> StudentConfig:
         """A copy with some fields changed."""
@@ -116,6 +191,10 @@ class StudentConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
+
+    def to_stored(self) -> dict[str, Any]:
+        """`to_dict` without the fields of `ADDED` that have their default: what checkpoints and fingerprints hold."""
+        return {k: v for k, v in self.to_dict().items() if k not in ADDED or getattr(self, k) != FIELD_DEFAULTS[k]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> StudentConfig:
@@ -138,6 +217,16 @@ def check_image_size(size: tuple[int, int], patch_size: int) -> None:
         raise VprError(f"image size {size[0]}x{size[1]} does not work: both sides must be multiples of {patch_size}.")
 
 
+FIELD_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(StudentConfig)}
+VIT_FIELDS = (
+    *("patch_size", "width", "depth", "heads", "mlp_ratio", "layer_scale_init", "position_grid", "stem"),
+    *("stem_channels", "adapter_width", "adapter_scale", "adapter_init", "taps"),
+)
+# Fields that the published sizes do without: at their defaults they change neither files nor fingerprints.
+ADDED = (
+    *("aggregator", "backbone", "stages", "recovery", "regions", "whole_region", "region_weights"),
+    *("global_stage", "global_dim", "global_pooling", "global_weight", "input_mean", "input_std"),
+)
 SMALL = StudentConfig()
 NANO = StudentConfig(
     name="nano",
@@ -167,4 +256,25 @@ NANO = StudentConfig(
     standardise="image",
     normalise_regions=True,
 )
-CONFIGS = {"small": SMALL, "nano": NANO}
+LITE0 = StudentConfig(
+    name="lite0",
+    backbone="tf_efficientnet_lite0",
+    stages=(4,),
+    recovery="residual",
+    dim=112,
+    regions=(4, 6),
+    whole_region=False,
+    region_weights=True,
+    pooling="mean",
+    normalise_regions=True,
+    offset_hidden=64,
+    fusion_hidden=64,
+    fusion_dropout=0.0,
+    position_hidden=32,
+    global_stage=6,
+    global_dim=320,
+    global_weight=0.3,
+    input_mean=LITE_MEAN,
+    input_std=LITE_STD,
+)
+CONFIGS = {"small": SMALL, "nano": NANO, "lite0": LITE0}

@@ -14,8 +14,8 @@ from vpr_ros.configuration import Precision
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import fingerprint_of, read_checkpoint
 from vpr_ros.student.d2vpr import D2VPR
+from vpr_ros.student.parts import AnyProjection, lengths_of
 from vpr_ros.student.preprocessing import normalise, preprocessing_of, resize
-from vpr_ros.student.projection import Projection
 
 DTYPES: dict[Precision, torch.dtype | None] = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -25,14 +25,15 @@ class DescriptorExtractor:
 
     `device` auto takes CUDA where there is one; `precision` auto is fp16 on CUDA and fp32 on a CPU. A student with
     the cross-image encoder is refused unless `allow_batch_dependence`: its descriptor of an image depends on the
-    other images of the batch. Raises VprError for an unknown device or precision and for a projection that does not
-    fit.
+    other images of the batch. `parts` are the lengths of the descriptor's parts, of the regions and of a global vector
+    where there is one; a descriptor of one part has `(dim,)`. Raises VprError for an unknown device or precision and
+    for a projection that does not fit.
     """
 
     def __init__(
         self,
         model: D2VPR,
-        projection: Projection | None = None,
+        projection: AnyProjection | None = None,
         device: str = "auto",
         precision: Precision = "auto",
         batch_size: int = 8,
@@ -45,10 +46,7 @@ class DescriptorExtractor:
                 "this checkpoint has the cross-image encoder: its descriptors depend on the other images of its batch, "
                 "so use one without it, or allow batch dependence explicitly to reproduce published figures."
             )
-        if projection is not None and projection.input_dim != model.config.descriptor_dim:
-            raise VprError(
-                f"the projection takes {projection.input_dim} numbers, the student gives {model.config.descriptor_dim}."
-            )
+        self.parts = lengths_of(model.config, projection)
         if batch_size < 1:
             raise VprError(f"batch_size is {batch_size}: it must be at least 1.")
         self.device = _device(device)
@@ -62,7 +60,7 @@ class DescriptorExtractor:
         self.fingerprint = fingerprint_of(model, projection)
         self.model = model.to(self.device).eval()
         self.projection = projection
-        self.dim = model.config.descriptor_dim if projection is None else projection.dim
+        self.dim = sum(self.parts)
 
     @classmethod
     def from_checkpoint(
@@ -136,7 +134,9 @@ class DescriptorExtractor:
         cast = torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext()
         with torch.inference_mode(), cast:
             pixels = torch.as_tensor(np.stack(images)).to(self.device)
-            descriptors = self.model(normalise(pixels)).float().cpu().numpy()
+            config = self.model.config
+            x = normalise(pixels, config.input_mean, config.input_std)
+            descriptors = self.model(x).float().cpu().numpy()
         if not np.isfinite(descriptors).all():
             raise VprError(
                 f"the {self.name} student gave numbers that are not finite at precision {self.precision}: try fp32."

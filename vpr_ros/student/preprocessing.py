@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 
 from vpr_ros.errors import FrameError
-from vpr_ros.student.config import StudentConfig
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from vpr_ros.student.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig
 
 
 def preprocessing_of(config: StudentConfig) -> dict[str, Any]:
@@ -26,8 +23,8 @@ def preprocessing_of(config: StudentConfig) -> dict[str, Any]:
         "keep_ratio": False,
         "shrink": "area",
         "enlarge": "bilinear",
-        "mean": list(IMAGENET_MEAN),
-        "std": list(IMAGENET_STD),
+        "mean": list(config.input_mean),
+        "std": list(config.input_std),
     }
 
 

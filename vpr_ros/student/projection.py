@@ -30,6 +30,9 @@ class Projection:
                 f"the projection's mean {self.mean.shape} and matrix {self.matrix.shape} do not fit each other."
             )
 
+    def __str__(self) -> str:
+        return f"PCA whitened by {self.whiten:g} to {self.dim}" if self.whiten else f"PCA to {self.dim}"
+
     @property
     def input_dim(self) -> int:
         """Length K of the descriptors it takes."""

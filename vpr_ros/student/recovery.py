@@ -1,4 +1,4 @@
-"""Distillation recovery module: shallow and deep tokens joined and lifted to the descriptor width."""
+"""Distillation recovery module: shallow and deep tokens joined and brought to the descriptor width."""
 
 from __future__ import annotations
 
@@ -19,5 +19,20 @@ class Recovery(nn.Module):
         nn.init.zeros_(self.lift.bias)
 
     def forward(self, tapped: Sequence[Tensor]) -> Tensor:
-        """k x (B, N, width) -> (B, N, dim)."""
+        """k x (B, N, width), or of other widths with the same sum, -> (B, N, dim)."""
         return self.norm(self.lift(torch.cat(list(tapped), dim=2)))
+
+
+class ResidualRecovery(nn.Module):
+    """The tapped channels joined, plus a linear layer that starts at zero: at first the backbone's own channels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.lift = nn.Linear(dim, dim)
+        nn.init.zeros_(self.lift.weight)
+        nn.init.zeros_(self.lift.bias)
+
+    def forward(self, tapped: Sequence[Tensor]) -> Tensor:
+        """Tapped maps (B, N, C) whose channels sum to dim -> (B, N, dim)."""
+        joined = torch.cat(list(tapped), dim=2)
+        return joined + self.lift(joined)

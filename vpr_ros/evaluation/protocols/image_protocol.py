@@ -67,8 +67,7 @@ class ImageProtocol:
         if reduction is not None:
             reduced = str(reduction)
         elif own is not None:
-            kind = "PCA" if own.whiten == 0 else f"PCA whitened by {own.whiten:g}"
-            reduced = f"the checkpoint's {kind} to {own.dim}"
+            reduced = f"the checkpoint's {own}"
         else:
             reduced = "no projection"
         how = "as it comes, Euclidean distance" if self.paper else "rows of unit length, cosine"

@@ -15,7 +15,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 
 if TYPE_CHECKING:
-    from vpr_ros.student import Projection
+    from vpr_ros.student import AnyProjection, Projection
 
 MOST_SAMPLES = 2**14  # of the published fit
 
@@ -48,8 +48,7 @@ class Reduction:
         refuse_overlap(self.fitted_on, self.seen, keys, what)
 
     def __str__(self) -> str:
-        kind = "PCA" if self.projection.whiten == 0 else f"PCA whitened by {self.projection.whiten:g}"
-        return f"{kind} to {self.projection.dim}, fitted on {len(self.seen)} images of {self.fitted_on}"
+        return f"{self.projection}, fitted on {len(self.seen)} images of {self.fitted_on}"
 
 
 def refuse_overlap(training: str, seen: Iterable[str], keys: Iterable[str], what: str) -> None:
@@ -99,7 +98,7 @@ class ReducedExtractor:
         describe_raw: Callable[[Sequence[np.ndarray]], np.ndarray],
         reduction: Reduction | None = None,
         *,
-        projection: "Projection | None" = None,
+        projection: "AnyProjection | None" = None,
         renormalise: bool = True,
     ):
         self.name, self.reduction, self.renormalise = name, reduction, renormalise
