@@ -94,11 +94,6 @@ class DescriptorExtractor:
         return self.model.config.image_size
 
     @property
-    def parts(self) -> tuple[int, ...]:
-        """Lengths of the descriptor's parts; their sum is `dim`."""
-        return (self.dim,)
-
-    @property
     def preprocessing(self) -> dict[str, Any]:
         """What happens to an image before the network, in plain values."""
         return preprocessing_of(self.model.config)
