@@ -7,6 +7,7 @@ or torch.
 from dataclasses import dataclass, field
 from typing import Literal
 
+DRIVE_MEAN_FRAMES = 60.0  # that a calibration is fitted with, unless told otherwise
 Precision = Literal["auto", "fp32", "fp16", "bf16"]  # of a network's arithmetic; auto: fp16 on CUDA, fp32 on a CPU
 
 
@@ -80,6 +81,10 @@ class RecognitionConfig:
     top_k: int = 50
     place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
     max_places: int = 10
+    # Frames of new content that the mean of the drive remembers, which queries are compared without; keyframes are
+    # compared without the mean of their session. 0: descriptors are compared as they are. None: as the calibration in
+    # force was fitted, since its probabilities hold for that only.
+    drive_mean_frames: float | None = None
     evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
     loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
     loop_min_travel_m: float = (
@@ -87,3 +92,7 @@ class RecognitionConfig:
     )
     filter: FilterConfig = field(default_factory=FilterConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
+
+    def __post_init__(self):
+        if self.drive_mean_frames is not None and not (self.drive_mean_frames == 0 or self.drive_mean_frames >= 1):
+            raise ValueError("drive_mean_frames is 0 or at least 1")

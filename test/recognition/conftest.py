@@ -1,7 +1,7 @@
 import pytest
 from recognition_worlds import World, drive, keyframes
 
-from vpr_ros.recognition import LabelledSequence, fit_calibration, label_by_pose
+from vpr_ros.recognition import LabelledSequence, RecognitionConfig, fit_calibration, label_by_pose
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +21,16 @@ def labelled():
 
 @pytest.fixture(scope="session")
 def calibration(labelled):
+    """Of descriptors that are compared as they are."""
+    return fit_calibration(labelled, 10.0, source="checkpoint", config=RecognitionConfig(drive_mean_frames=0))
+
+
+@pytest.fixture(scope="session")
+def centred_calibration(labelled):
+    """Of descriptors that are compared without the means of their drives."""
     return fit_calibration(labelled, 10.0, source="checkpoint")
+
+
+@pytest.fixture(params=["as they are", "centred"])
+def either_calibration(request, calibration, centred_calibration):
+    return calibration if request.param == "as they are" else centred_calibration

@@ -47,8 +47,8 @@ def test_another_light_and_a_stretch_off_the_map(world, frames, odometry, calibr
     assert np.mean([r.status == "unknown" and r.reason == "off_map" for r in off]) > 0.9
 
 
-def test_hypotheses_are_distinct_places(world, frames, calibration):
-    for r in run(Recogniser(frames, calibration), dusk(world, [(0, 100, 160)])):
+def test_hypotheses_are_distinct_places(world, frames, either_calibration):
+    for r in run(Recogniser(frames, either_calibration), dusk(world, [(0, 100, 160)])):
         p = np.array([h.T_map_base[:3, 3] for h in r.hypotheses])
         gaps = np.linalg.norm(p[:, None] - p[None], axis=-1)[np.triu_indices(len(p), 1)]
         assert (gaps > 2 * RADIUS).all()
@@ -74,9 +74,9 @@ def test_a_place_that_looks_like_another_is_ambiguous_until_the_robot_has_moved_
 
 
 @pytest.mark.parametrize("odometry", [True, False])
-def test_a_kidnapped_robot_is_found_again(world, frames, odometry, calibration):
+def test_a_kidnapped_robot_is_found_again(world, frames, odometry, either_calibration):
     query = dusk(world, [(0, 20, 120), (1, 60, 160), (0, 200, 290)])
-    answers = run(Recogniser(frames, calibration), query, odometry)
+    answers = run(Recogniser(frames, either_calibration), query, odometry)
     right, _ = correct(answers, query, frames)
     for jump in (100, 200):
         assert right[jump + 20 : jump + 60].all()
@@ -98,23 +98,23 @@ def test_a_standing_robot_gathers_no_confidence_from_the_same_picture(world, fra
             assert answer.status != "accepted"
 
 
-def test_reversing_follows_odometry_backwards(world, frames, calibration):
+def test_reversing_follows_odometry_backwards(world, frames, either_calibration):
     there = drive(world, [(0, 60, 160)], condition=1, change=0.8, noise=0.4, start_s=1000)
     back = drive(world, [(0, 160, 100)], condition=1, change=0.8, noise=0.4, start_s=1020, seed=4)
     back.T_odom_base[:] = there.T_odom_base[-1] @ np.stack([planar_transform(x, 0, 0) for x in -np.arange(60.0)])
-    recogniser = Recogniser(frames, calibration)
+    recogniser = Recogniser(frames, either_calibration)
     run(recogniser, there)
     answers = run(recogniser, back)
     right, _ = correct(answers, back, frames)
     assert right.mean() > 0.95 and accepted(answers).mean() > 0.8
 
 
-def test_two_sessions_support_each_other(world, calibration):
+def test_two_sessions_support_each_other(world, either_calibration):
     a = drive(world, [(0, 0, 200)], step_m=2)
     b = drive(world, [(0, 1, 200)], step_m=2, condition=3, change=0.5, seed=2, start_s=500)
     frames = keyframes(a, b)
     query = dusk(world, [(0, 30, 150)])
-    answers = run(Recogniser(frames, calibration), query)
+    answers = run(Recogniser(frames, either_calibration), query)
     right, _ = correct(answers, query, frames)
     assert right[5:].all() and accepted(answers)[20:].mean() > 0.9
 
@@ -132,10 +132,10 @@ def test_a_map_without_poses_counts_frames(world):
         assert (np.diff(taken) > 4).all()
 
 
-def test_loops_of_the_current_drive_are_found_and_recent_places_never(world, calibration):
+def test_loops_of_the_current_drive_are_found_and_recent_places_never(world, either_calibration):
     """Streaming slam: the drive passes street 0 twice; the keyframes just left behind are not searched."""
     once = drive(world, [(0, 0, 200), (1, 0, 100), (0, 0, 200)], step_m=2, rate_hz=5, noise=0.4)
-    recogniser = Recogniser(None, calibration, SLAM, dim=DIM)
+    recogniser = Recogniser(None, either_calibration, SLAM, dim=DIM)
     answers = []
     for i in range(len(once.s)):
         answers.append(recogniser.recognise(int(once.stamps_ns[i]), once.descriptors[i], once.T_odom_base[i]))
@@ -150,9 +150,9 @@ def test_loops_of_the_current_drive_are_found_and_recent_places_never(world, cal
     assert len(hits) > 60 and all(abs(i - k) <= 5 for i, k in hits)
 
 
-def test_a_robot_waiting_in_slam_mode_meets_no_old_place(world, calibration):
+def test_a_robot_waiting_in_slam_mode_meets_no_old_place(world, either_calibration):
     first = drive(world, [(0, 0, 60)], step_m=2, rate_hz=5)
-    recogniser = Recogniser(None, calibration, SLAM, dim=DIM)
+    recogniser = Recogniser(None, either_calibration, SLAM, dim=DIM)
     for i in range(30):
         stamp_ns, T_odom = int(first.stamps_ns[i]), first.T_odom_base[i]
         recogniser.insert(i, 1, stamp_ns, first.descriptors[i], T_odom, first.T_map_base[i])
@@ -166,54 +166,54 @@ def test_a_robot_waiting_in_slam_mode_meets_no_old_place(world, calibration):
     assert len(recogniser) == 30
 
 
-def test_inserting_gives_the_same_answers_as_a_finished_map(world, frames, calibration):
-    grown = Recogniser(None, calibration, RecognitionConfig(place_radius=RADIUS), dim=DIM)
+def test_inserting_gives_the_same_answers_as_a_finished_map(world, frames, either_calibration):
+    grown = Recogniser(None, either_calibration, RecognitionConfig(place_radius=RADIUS), dim=DIM)
     for i in range(len(frames)):
         pose, odom = frames.T_map_base[i], frames.T_odom_base[i]
         grown.insert(int(frames.ids[i]), 1, int(frames.stamps_ns[i]), frames.descriptors[i], odom, pose)
     grown.end_session()
     query = dusk(world, [(0, 50, 90)])
-    whole = run(Recogniser(frames, calibration), query)
+    whole = run(Recogniser(frames, either_calibration), query)
     for a, b in zip(whole, run(grown, query), strict=True):
         assert [h.keyframe_id for h in a.hypotheses[:1]] == [h.keyframe_id for h in b.hypotheses[:1]]
         assert a.retrieval == b.retrieval
 
 
-def test_the_same_drive_gives_the_same_answers(world, frames, calibration):
+def test_the_same_drive_gives_the_same_answers(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 90), (2, 0, 20)])
-    once, again = (run(Recogniser(frames, calibration), query) for _ in range(2))
+    once, again = (run(Recogniser(frames, either_calibration), query) for _ in range(2))
     assert [MatchRecord.from_recognition(r) for r in once] == [MatchRecord.from_recognition(r) for r in again]
 
 
-def test_a_clock_that_jumps_back_starts_anew(world, frames, calibration):
+def test_a_clock_that_jumps_back_starts_anew(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 80)])
-    recogniser = Recogniser(frames, calibration)
+    recogniser = Recogniser(frames, either_calibration)
     first = run(recogniser, query)
     again = run(recogniser, query)
     assert "clock went back" in again[0].note and not again[1].note
     assert [r.hypotheses[0].probability for r in again] == [r.hypotheses[0].probability for r in first]
 
 
-def test_a_jump_of_the_odometry_is_noted_and_survived(world, frames, calibration):
+def test_a_jump_of_the_odometry_is_noted_and_survived(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 150)])
     query.T_odom_base[60:] = planar_transform(700, -200, 1.0) @ query.T_odom_base[60:]
-    answers = run(Recogniser(frames, calibration), query)
+    answers = run(Recogniser(frames, either_calibration), query)
     assert "odometry_jump" in answers[60].note and sum(bool(r.note) for r in answers) == 1
     right, _ = correct(answers, query, frames)
     assert right[20:].mean() > 0.95
 
 
-def test_a_long_silence_without_odometry_forgets(world, frames, calibration):
+def test_a_long_silence_without_odometry_forgets(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 80)])
     query.stamps_ns[15:] += 60_000_000_000
-    answers = run(Recogniser(frames, calibration), query, odometry=False)
+    answers = run(Recogniser(frames, either_calibration), query, odometry=False)
     assert "no image and no odometry" in answers[15].note
-    assert not any(r.note for r in run(Recogniser(frames, calibration), query))
+    assert not any(r.note for r in run(Recogniser(frames, either_calibration), query))
 
 
-def test_unusable_frames_are_refused_and_leave_the_filter_alone(world, frames, calibration):
+def test_unusable_frames_are_refused_and_leave_the_filter_alone(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 80)])
-    clean, dirty = Recogniser(frames, calibration), Recogniser(frames, calibration)
+    clean, dirty = Recogniser(frames, either_calibration), Recogniser(frames, either_calibration)
     expected = run(clean, query)
     got = []
     for i in range(len(query.s)):
@@ -228,18 +228,21 @@ def test_unusable_frames_are_refused_and_leave_the_filter_alone(world, frames, c
     assert [MatchRecord.from_recognition(r) for r in got] == [MatchRecord.from_recognition(r) for r in expected]
 
 
-def test_poses_that_are_not_finite_count_as_lost_odometry(world, frames, calibration):
+def test_poses_that_are_not_finite_count_as_lost_odometry(world, frames, either_calibration):
     query = dusk(world, [(0, 50, 120)])
     query.T_odom_base[::7] = np.nan
-    answers = run(Recogniser(frames, calibration), query)
+    answers = run(Recogniser(frames, either_calibration), query)
     right, _ = correct(answers, query, frames)
     assert right[20:].mean() > 0.95
 
 
-def test_confirmation_by_several_frames(world, frames, calibration):
+def test_confirmation_by_several_frames(world, frames, either_calibration):
     strict = RecognitionConfig(place_radius=RADIUS, decision=DecisionConfig(min_consistent_frames=4))
     query = dusk(world, [(0, 50, 120)])
-    plain, slow = run(Recogniser(frames, calibration), query), run(Recogniser(frames, calibration, strict), query)
+    plain, slow = (
+        run(Recogniser(frames, either_calibration), query),
+        run(Recogniser(frames, either_calibration, strict), query),
+    )
     assert any(r.reason == "unconfirmed" for r in slow) or accepted(plain)[:3].sum() == 0
     assert accepted(slow).sum() <= accepted(plain).sum() and accepted(slow)[-40:].mean() > 0.9
 

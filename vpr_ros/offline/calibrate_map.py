@@ -59,6 +59,8 @@ def calibrate_from_drive(
             np.array(stamps, np.int64)[known],
             np.array(odometry)[known],
             [keyframes.rows_of(truth.positives[q]) for q in known],
+            statistics=place_map.statistics(),
+            parts=place_map.parts,
         )
         calibration = fit_calibration([sequence], radius, "labelled drive")
         place_map.set_calibration(calibration.to_dict())
@@ -85,7 +87,7 @@ def calibrate_from_map(map_path: str | Path, extractor, min_gap_s: float = 30.0)
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
         radius = place_map.place_radius_m
         try:
-            sequence = self_matches(place_map.keyframes(), radius, min_gap_s)
+            sequence = self_matches(place_map.keyframes(), radius, min_gap_s, place_map.parts)
             base = choose_calibration(None, extractor.calibration, radius)
             calibration = fit_calibration([sequence], radius, "self-matches", base=base)
         except FrameError as error:

@@ -144,9 +144,13 @@ def redescribe(
                 f"{lost[0]}): map the drive again, or drop those keyframes"
             )
         db.executemany("DELETE FROM keyframes WHERE id = ?", ((i,) for i in lost))
+        db.execute(
+            "UPDATE sessions SET total = NULL, frames = NULL"
+        )  # of the old model; the keyframes tell the new ones
         for key, value in (
             ("fingerprint", extractor.fingerprint),
             ("dim", int(extractor.dim)),
+            ("parts", list(extractor.parts)),
             ("preprocessing", extractor.preprocessing),
             ("model_name", extractor.name),
             ("calibration", None),

@@ -70,6 +70,23 @@ class PlaceIndex:
         for start in range(0, len(rows), _CHUNK):  # faiss wants float32: twice the memory of the fp16 rows
             self._index.add(np.ascontiguousarray(rows[start : start + _CHUNK], dtype=np.float32))
 
+    def replace_from(self, start: int, descriptors: np.ndarray) -> None:
+        """Put these rows (N, dim) in the place of all rows from `start` on."""
+        import faiss
+
+        if self.kind == "flat":
+            self._index.remove_ids(faiss.IDSelectorRange(start, len(self)))
+            self.add(descriptors)
+        else:  # a graph cannot lose rows
+            kept = self.vectors(np.arange(start)).astype(np.float16)
+            self.build(np.concatenate([kept, descriptors.astype(np.float16)]))
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The descriptors (M, dim) float32 of rows (M,), as they are searched."""
+        if not len(rows):
+            return np.empty((0, self.dim), dtype=np.float32)
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k most similar rows of each query (Q, dim), best first.
 
@@ -124,8 +141,8 @@ class PlaceIndex:
             return False
 
 
-def map_index(place_map: PlaceMap, keyframes: Keyframes) -> PlaceIndex:
-    """Index over all keyframes of a map, row for row.
+def map_index(place_map: PlaceMap, keyframes: Keyframes, content: str = "") -> PlaceIndex:
+    """Index over all keyframes of a map, row for row; `content` names what was done to their descriptors.
 
     A flat index is rebuilt in memory (faster than reading it); a graph is kept in `<map>.faiss`, which is rebuilt
     whenever it is missing, torn, or of other content than the map. A directory that cannot be written costs only time.
@@ -134,7 +151,7 @@ def map_index(place_map: PlaceMap, keyframes: Keyframes) -> PlaceIndex:
     if len(keyframes) <= HNSW_THRESHOLD:
         return index.build(keyframes.descriptors)
     cache = Path(f"{place_map.path}.faiss")
-    key = f"{place_map.map_id}:{place_map.version}:{len(keyframes)}"
+    key = f"{place_map.map_id}:{place_map.version}:{len(keyframes)}{content}"
     if not index.load(cache, key):
         index.build(keyframes.descriptors)
         try:

@@ -55,6 +55,11 @@ class MapFile:
         return self._meta["dim"]
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        """Lengths of the parts of a descriptor; their sum is `dim`."""
+        return tuple(self._meta.get("parts") or (self.dim,))
+
+    @property
     def fingerprint(self) -> str:
         return self._meta["fingerprint"]
 

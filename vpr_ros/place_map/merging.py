@@ -46,6 +46,7 @@ def _write(draft: Path, out: Path, sources: list[PlaceMap], place_radius_m: floa
             draft,
             fingerprint=first.fingerprint,
             dim=first.dim,
+            parts=first.parts,
             preprocessing=first.preprocessing,
             place_radius_m=place_radius_m,
             frame_id=first.frame_id,
@@ -108,8 +109,8 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
         last = dict(new.execute("SELECT name, seq FROM sqlite_sequence"))
         shift, session_shift = last.get("keyframes", 0), last.get("sessions", 0)
         new.executemany(
-            "INSERT INTO sessions (id, name, created, source) VALUES (?, ?, ?, ?)",
-            old.execute("SELECT id + ?, name, created, source FROM sessions", (session_shift,)),
+            "INSERT INTO sessions (id, name, created, source, total, frames) VALUES (?, ?, ?, ?, ?, ?)",
+            old.execute("SELECT id + ?, name, created, source, total, frames FROM sessions", (session_shift,)),
         )
         values = ", ".join("?" * len(KEYFRAME_COLUMNS))
         new.executemany(

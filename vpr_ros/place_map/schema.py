@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 APPLICATION_ID = 0x5650524D  # "VPRM" in the SQLite header: tells a place map from any other SQLite file
-SCHEMA_VERSION = 2  # kept in PRAGMA user_version
+SCHEMA_VERSION = 3  # kept in PRAGMA user_version
 
 _POSE_PARTS = ("x", "y", "z", "qx", "qy", "qz", "qw")
 ODOM_COLUMNS = tuple(f"odom_{part}" for part in _POSE_PARTS)
@@ -27,7 +27,7 @@ TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE sessions (
         id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, created TEXT NOT NULL,
-        source TEXT NOT NULL DEFAULT '')""",
+        source TEXT NOT NULL DEFAULT '', total BLOB, frames REAL)""",
     f"""CREATE TABLE keyframes (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         session INTEGER NOT NULL REFERENCES sessions(id), stamp_ns INTEGER NOT NULL,
@@ -51,8 +51,14 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX origins_by_id ON origins(id)")
 
 
+def _from_2(db: sqlite3.Connection) -> None:
+    """Version 2 kept no sum of a session's descriptors; it is NULL where only the keyframes can tell it."""
+    db.execute("ALTER TABLE sessions ADD COLUMN total BLOB")
+    db.execute("ALTER TABLE sessions ADD COLUMN frames REAL")
+
+
 # version -> function that lifts a file from that version to the next, inside the caller's transaction
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2}
 
 
 def schema_version(db: sqlite3.Connection) -> int:

@@ -15,6 +15,7 @@ from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, load_poses, p
 from vpr_ros.place_map.mapfile import MapFile
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
+from vpr_ros.place_map.statistics import DriveStatistics
 
 _INSERT = (
     f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
@@ -47,6 +48,7 @@ class PlaceMap(MapFile):
         *,
         fingerprint: str,
         dim: int,
+        parts: tuple[int, ...] | None = None,
         preprocessing: dict[str, Any],
         place_radius_m: float,
         frame_id: str = "map",
@@ -55,8 +57,8 @@ class PlaceMap(MapFile):
     ) -> "PlaceMap":
         """Make an empty map and open it for writing. VprError when it exists or cannot be written.
 
-        `fingerprint`, `dim`, `preprocessing`, `model_name` describe the extractor; `datum` is the WGS-84 latitude,
-        longitude (degrees) and altitude (m) of the origin of `frame_id`.
+        `fingerprint`, `dim`, `parts` (None: one), `preprocessing`, `model_name` describe the extractor; `datum` is the
+        WGS-84 latitude, longitude (degrees) and altitude (m) of the origin of `frame_id`.
         """
         path = Path(path)
         meta: dict[str, Any] = dict(
@@ -64,6 +66,7 @@ class PlaceMap(MapFile):
             version=0,
             fingerprint=str(fingerprint),
             dim=int(dim),
+            parts=list(parts or (int(dim),)),
             preprocessing=preprocessing,
             place_radius_m=float(place_radius_m),
             frame_id=frame_id,
@@ -140,12 +143,14 @@ class PlaceMap(MapFile):
         covariance: np.ndarray | None = None,
         thumbnail: bytes | None = None,
         cloud: np.ndarray | None = None,
+        content: float = 1.0,
     ) -> int:
         """Append a keyframe and return its id, which is permanent once `on_saved` has reported it.
 
         `descriptor` (dim,), poses 4x4, `covariance` (6, 6) of T_map_base (dropped when not finite), `thumbnail` JPEG
-        of the network's input, `cloud` (N, 3) m in the base frame, kept voxel filtered. Raises FrameError for a frame
-        that cannot be kept (duplicate stamp, NaN) and VprError when the map cannot be written.
+        of the network's input, `cloud` (N, 3) m in the base frame, kept voxel filtered. `content` in [0, 1] is how
+        much of the frame is new: its weight in the session's mean. Raises FrameError for a frame that cannot be kept
+        (duplicate stamp, NaN) and VprError when the map cannot be written.
         """
         self._require_writable()
         vector = np.asarray(descriptor, dtype="<f2")
@@ -163,6 +168,7 @@ class PlaceMap(MapFile):
             self._require_place(session, int(stamp_ns))
             with self._writing():
                 keyframe_id = self._insert(row, vector.tobytes(), thumbnail, points)
+                self._count(session, vector, content)
             self._pending.append(keyframe_id)
         self.commit_if_due()
         return keyframe_id
@@ -177,6 +183,32 @@ class PlaceMap(MapFile):
         if points is not None:
             self._db.execute("INSERT INTO clouds VALUES (?, ?)", (keyframe_id, points))
         return keyframe_id
+
+    def _count(self, session: int, descriptor: np.ndarray, content: float) -> None:
+        """Take a descriptor into the session's mean, in the keyframe's own transaction."""
+        blob, frames = self._db.execute("SELECT total, frames FROM sessions WHERE id = ?", (session,)).fetchone()
+        if blob is None:
+            kept = "SELECT count(*) FROM (SELECT 1 FROM keyframes WHERE session = ? LIMIT 2)"
+            if self._db.execute(kept, (session,)).fetchone()[0] > 1:
+                return  # a session that was begun without statistics: its keyframes tell them
+            before = DriveStatistics.none(self.dim)
+        else:
+            before = _statistics(blob, frames)
+        after = before.plus(descriptor, content)
+        self._db.execute(
+            "UPDATE sessions SET total = ?, frames = ? WHERE id = ?",
+            (after.total.astype("<f8").tobytes(), after.frames, session),
+        )
+
+    def statistics(self) -> dict[int, DriveStatistics]:
+        """What is known of the drive of each session; those of files of an older schema and of maps that were
+        described anew are missing.
+
+        A session that was pruned keeps the statistics of its whole drive.
+        """
+        with self.reading() as db:
+            rows = db.execute("SELECT id, total, frames FROM sessions WHERE total IS NOT NULL").fetchall()
+        return {session: _statistics(blob, frames) for session, blob, frames in rows if len(blob) == 8 * self.dim}
 
     def _require_place(self, session: int, stamp_ns: int) -> None:
         known, taken = self._one_row(
@@ -253,6 +285,10 @@ class PlaceMap(MapFile):
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _statistics(blob: bytes, frames: float) -> DriveStatistics:
+    return DriveStatistics(np.frombuffer(blob, dtype="<f8").astype(np.float64), float(frames))
 
 
 def _label(name: str, fingerprint: str) -> str:

@@ -6,10 +6,11 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
+from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.logistic import MonotoneMap, logit, sigmoid
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k), as long as keyframes
@@ -84,6 +85,7 @@ class Calibration:
     n_queries: int = 0
     n_off_map: int = 0
     note: str = ""
+    drive_mean_frames: float = 0.0  # `RecognitionConfig.drive_mean_frames` that it was fitted with
     version: int = field(default=CALIBRATION_VERSION)
 
     def tuning(self, with_odometry: bool) -> Tuning:
@@ -102,6 +104,7 @@ class Calibration:
             "n_queries": self.n_queries,
             "n_off_map": self.n_off_map,
             "note": self.note,
+            "drive_mean_frames": self.drive_mean_frames,
         }
 
     @classmethod
@@ -117,6 +120,9 @@ class Calibration:
             hit_rate, radius = float(data["evidence"]["hit_rate"]), float(data["radius"])
             if not (0 < hit_rate < 1 and radius > 0):
                 raise ValueError("hit_rate or radius out of range")
+            memory = float(data.get("drive_mean_frames", 0.0))  # version 1 knew no means of drives
+            if not (memory == 0 or 1 <= memory < math.inf):
+                raise ValueError(f"drive_mean_frames {memory} is neither 0 nor at least 1")
             if data["source"] not in SOURCES:
                 raise ValueError(f"source {data['source']!r} is none of {', '.join(SOURCES)}")
             return cls(
@@ -128,6 +134,7 @@ class Calibration:
                 n_queries=int(data.get("n_queries", 0)),
                 n_off_map=int(data.get("n_off_map", 0)),
                 note=str(data.get("note", "")),
+                drive_mean_frames=memory,
                 version=int(data["version"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -139,7 +146,8 @@ class Calibration:
         a posterior above about 0.97 reaches a probability of 0.9."""
         evidence = MonotoneMap(-3.5, ((0.0, 1.0), (1.0, 9.0), (-4.0, 6.0)), ((0.0, 0.0), (0.0, 3.2), (0.0, 5.0)))
         reading = Tuning(0.6, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
-        return cls("default", radius, EvidenceModel(evidence, hit_rate=0.8), reading, reading)
+        model = EvidenceModel(evidence, hit_rate=0.8)
+        return cls("default", radius, model, reading, reading, drive_mean_frames=DRIVE_MEAN_FRAMES)
 
 
 def _version_of(data: object) -> object:

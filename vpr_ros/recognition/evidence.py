@@ -1,5 +1,6 @@
 """What one query's retrieval says, before any filter."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +35,12 @@ class Background:
         self._sample = np.empty((0, 0), dtype=np.float32)
         self._drawn_at = 0
 
-    def refresh(self, descriptors: np.ndarray, now: bool = False) -> None:
-        """Takes note of the map's descriptors (N, dim); redraws `now` or when they have doubled."""
-        n = len(descriptors)
+    def refresh(self, index: PlaceIndex, now: bool = False) -> None:
+        """Takes note of what is searched; redraws `now` or when it has doubled."""
+        n = len(index)
         if n and (now or n >= 2 * self._drawn_at):
             rows = np.unique(np.linspace(0, n - 1, min(n, BACKGROUND_ROWS)).astype(np.int64))
-            self._sample, self._drawn_at = descriptors[rows].astype(np.float32), n
+            self._sample, self._drawn_at = index.vectors(rows), n
 
     def level(self, query: np.ndarray) -> tuple[float, float]:
         """Median and robust standard deviation of the query's (dim,) ordinary similarities."""
@@ -70,7 +71,8 @@ class Novelty:
     A view that resembles an earlier one far more than it resembles any keyframe shares that one's errors and has little
     to add. So distance is (1 - cos(query, anchor)) / (1 - best similarity), and a frame's novelty is how far it exceeds
     what the frames since the anchor have reached. From 1 on the anchor moves up. Jitter of a standing camera thus
-    counts once, however long it lasts, and a drive gains as much per metre at 5 Hz as at 30 Hz.
+    counts once, however long it lasts, and a drive gains as much per metre at 5 Hz as at 30 Hz. Where queries are
+    compared without the mean of their drive, so are query and anchor, both without the mean of the present.
     """
 
     def __init__(self) -> None:
@@ -81,12 +83,14 @@ class Novelty:
         self._anchor: np.ndarray | None = None
         self._reached = 0.0
 
-    def update(self, query: np.ndarray, best_similarity: float) -> float:
-        """Novelty in [0, 1] of a unit descriptor (dim,)."""
+    def update(
+        self, query: np.ndarray, best_similarity: float, centre: Callable[[np.ndarray], np.ndarray] = np.asarray
+    ) -> float:
+        """Novelty in [0, 1] of a unit descriptor (dim,), which `centre` makes fit for comparison."""
         if self._anchor is None:
             self._anchor = query
             return 1.0
-        distance = max(0.0, 1.0 - float(query @ self._anchor)) / max(1.0 - best_similarity, 0.02)
+        distance = max(0.0, 1.0 - float(centre(query) @ centre(self._anchor))) / max(1.0 - best_similarity, 0.02)
         gain = min(1.0, max(0.0, distance - self._reached))
         self._reached = max(self._reached, distance)
         if distance >= 1.0:
@@ -94,14 +98,51 @@ class Novelty:
         return gain
 
 
-def retrieve(
-    query: np.ndarray, index: PlaceIndex, topology: Topology, background: Background, top_k: int, novelty: Novelty
-) -> Retrieval:
-    """Searches the index with a float32 unit descriptor (dim,) and describes what came back."""
-    similarities, rows = index.search(query[None], min(top_k, topology.n))
-    valid = rows[0] >= 0
-    rows, similarities = rows[0][valid], similarities[0][valid].astype(np.float64)
-    middle, spread = background.level(query)
-    distinct = topology.distinct(rows, 2 * topology.radius)
-    features = retrieval_features(similarities, distinct, middle, spread, whole_map=len(rows) == topology.n)
-    return Retrieval(rows, similarities, features, novelty.update(query, float(similarities[0])))
+class Searched:
+    """The keyframes' descriptors as they are compared: the search index, and the background of a query.
+
+    Row numbers are those of the topology.
+    """
+
+    def __init__(self, index: PlaceIndex):
+        self._index = index
+        self._background = Background()
+        self._background.refresh(index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def add(self, descriptor: np.ndarray) -> None:
+        """Appends one keyframe's descriptor (dim,)."""
+        self._index.add(descriptor[None])
+        self._background.refresh(self._index)
+
+    @property
+    def graph(self) -> bool:
+        """Whether the index is a graph, in which rows are replaced by building it anew, for minutes."""
+        return self._index.kind == "hnsw"
+
+    def replace_last(self, descriptors: np.ndarray) -> None:
+        """These are the descriptors (N, dim) of the last N rows from now on."""
+        if len(descriptors):
+            self._index.replace_from(len(self._index) - len(descriptors), descriptors)
+        self._background.refresh(self._index, now=True)
+
+    def similarities(self, query: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+        """Inner products (M,) of a query (dim,) with the descriptors of rows (M,)."""
+        return self._index.vectors(np.array(rows, dtype=np.int64)) @ query
+
+    def retrieve(
+        self, query: np.ndarray, topology: Topology, top_k: int, novelty: Callable[[float], float]
+    ) -> Retrieval:
+        """Searches with a float32 unit descriptor (dim,) and describes what came back.
+
+        `novelty` tells from the best similarity how much of the view is new.
+        """
+        similarities, rows = self._index.search(query[None], min(top_k, topology.n))
+        valid = rows[0] >= 0
+        rows, similarities = rows[0][valid], similarities[0][valid].astype(np.float64)
+        middle, spread = self._background.level(query)
+        distinct = topology.distinct(rows, 2 * topology.radius)
+        features = retrieval_features(similarities, distinct, middle, spread, whole_map=len(rows) == topology.n)
+        return Retrieval(rows, similarities, features, novelty(float(similarities[0])))

@@ -51,6 +51,9 @@ def fit_calibration(
     probability, never raise one. Drives without any off-map query are also replayed against a map that lacks their
     middle third, since a calibration that has never seen "not in the map" would always be too sure.
 
+    Descriptors are compared as `config.drive_mean_frames` says (None: DRIVE_MEAN_FRAMES; self-matches always as those
+    of `base`), and the calibration records it.
+
     Raises VprError when there are fewer than MIN_QUERIES queries, or, except for self-matches, fewer that lie on the
     map.
     """
@@ -62,9 +65,12 @@ def fit_calibration(
             f"calibration has {n_queries} queries, {n_on} of them on the map: give at least {MIN_QUERIES} labelled ones"
         )
     if source == "self-matches":
+        config = replace(config, drive_mean_frames=None)
         return _fit_cap(sequences, base or Calibration.default(radius), config, n_queries, n_queries - n_on)
     sequences = _with_off_map(sequences)
     start = replace(Calibration.default(radius), source=source)
+    if config.drive_mean_frames is not None:
+        start = replace(start, drive_mean_frames=config.drive_mean_frames)
     replays = [_replay(sequence, start, config) for sequence in sequences]
     fitted = replace(start, evidence=_fit_evidence(replays))
     plain, loss, logits = _tune(replays, fitted, with_odometry=False)
@@ -108,7 +114,9 @@ def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequenc
 
 def _replay(sequence: LabelledSequence, calibration: Calibration, config: RecognitionConfig) -> _Replay:
     """Everything that does not depend on the calibration, once."""
-    recogniser = Recogniser(sequence.keyframes, calibration, config)
+    recogniser = Recogniser(
+        sequence.keyframes, calibration, config, parts=sequence.parts, statistics=sequence.statistics
+    )
     steps: list[_Step] = []
     for q, descriptor in enumerate(sequence.descriptors):
         pose = None if sequence.T_odom_base is None else sequence.T_odom_base[q]
@@ -220,7 +228,7 @@ def _own_past(
     if not sequence.one_drive:
         raise VprError("self-matches come from one drive: build the sequence with self_matches()")
     frames = sequence.keyframes
-    recogniser = Recogniser(None, base, config, dim=sequence.descriptors.shape[1])
+    recogniser = Recogniser(None, base, config, dim=sequence.descriptors.shape[1], parts=sequence.parts)
     logits: list[float] = []
     labels: list[bool] = []
     for q, descriptor in enumerate(sequence.descriptors):

@@ -1,6 +1,6 @@
 """Drives whose true places are known: what calibration is fitted on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import rows_within, turn_between, yaw_of
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.statistics import DriveStatistics
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,8 @@ class LabelledSequence:
 
     `truth[q]` holds the rows of `keyframes` within the place radius of query q, empty
     where the query is off the map. `one_drive`: the queries are the keyframes themselves, inserted as the drive goes
-    (self-matches).
+    (self-matches). `statistics` are those of the keyframes' sessions, as far as they are known (`PlaceMap.statistics`),
+    `parts` the lengths of the descriptors' parts (None: one part).
     """
 
     keyframes: Keyframes
@@ -25,6 +27,8 @@ class LabelledSequence:
     T_odom_base: np.ndarray | None  # (M, 4, 4), NaN rows where unknown
     truth: Sequence[np.ndarray]
     one_drive: bool = False
+    statistics: Mapping[int, DriveStatistics] | None = None
+    parts: tuple[int, ...] | None = None
 
     def __post_init__(self):
         n = len(self.descriptors)
@@ -67,7 +71,9 @@ def hide_stretch(sequence: LabelledSequence, first: int, last: int) -> LabelledS
     )
 
 
-def self_matches(keyframes: Keyframes, radius: float, min_gap_s: float = 30.0) -> LabelledSequence:
+def self_matches(
+    keyframes: Keyframes, radius: float, min_gap_s: float = 30.0, parts: tuple[int, ...] | None = None
+) -> LabelledSequence:
     """The longest session of a map matched against its own past.
 
     True are earlier keyframes within `radius` (map poses, else odometry poses, whose drift then blurs the labels)
@@ -86,4 +92,4 @@ def self_matches(keyframes: Keyframes, radius: float, min_gap_s: float = 30.0) -
         for row, rows in enumerate(rows_within(positions, positions, radius))
     ]
     odometry = drive.T_odom_base if np.isfinite(drive.T_odom_base).any() else None
-    return LabelledSequence(drive, drive.descriptors, drive.stamps_ns, odometry, truth, one_drive=True)
+    return LabelledSequence(drive, drive.descriptors, drive.stamps_ns, odometry, truth, one_drive=True, parts=parts)

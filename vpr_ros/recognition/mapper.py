@@ -10,10 +10,11 @@ from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
 from vpr_ros.observation import Observation
 from vpr_ros.pictures import encode
-from vpr_ros.place_map import Describer, KeyframeGate, PlaceMap
+from vpr_ros.place_map import Describer, DriveStatistics, KeyframeGate, PlaceMap
 from vpr_ros.place_map.gating import GateReason
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.describing import require_same_model
+from vpr_ros.recognition.evidence import Novelty
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition
 
@@ -76,11 +77,18 @@ class Mapper:
         self.paused = False
         self._session = session_name, source
         self._gate = KeyframeGate(self.config.gate)
+        # What `every_n` keeps of a standing robot is no new content.
+        self._moved = KeyframeGate(replace(self.config.gate, every_n=None))
+        self._novelty = Novelty()
+        self._statistics = DriveStatistics.none(extractor.dim)
 
     def begin_session(self, session_name: str) -> None:
         """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised."""
         self.session, self._session = None, (session_name, self._session[1])
         self._gate.reset()
+        self._moved.reset()
+        self._novelty.reset()
+        self._statistics = DriveStatistics.none(self.extractor.dim)
         if self.recogniser is not None:
             self.recogniser.end_session()
 
@@ -102,7 +110,7 @@ class Mapper:
             return MapperResult(observation.stamp_ns, None, reason, recognition)
         if self.session is None:
             self.session = int(self.place_map.start_session(*self._session))
-        session = self.session
+        session, content = self.session, self._content(observation, descriptor)
         keyframe_id = self.place_map.add(
             session,
             observation.stamp_ns,
@@ -112,11 +120,24 @@ class Mapper:
             covariance=observation.covariance,
             thumbnail=encode(self.extractor.prepare(observation.image), quality=self.config.jpeg_quality),
             cloud=observation.cloud,
+            content=content,
         )
+        self._statistics = self._statistics.plus(descriptor, content)
         if self.recogniser is not None:
             T_odom, T_map = observation.T_odom_base, observation.T_map_base
-            self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map)
+            self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map, content)
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
+
+    def _content(self, observation: Observation, descriptor: np.ndarray) -> float:
+        """How much of a keyframe is new, in [0, 1]: by the robot's motion, else by the view.
+
+        Two views of the drive that have nothing in common are as similar as the drive's mean is long, squared; that
+        stands for what a map's best keyframe is to a query.
+        """
+        if observation.T_odom_base is not None or observation.T_map_base is not None:
+            return float(self._moved.decide(observation.T_odom_base, observation.T_map_base, descriptor)[0])
+        mean, view = self._statistics.mean, np.asarray(descriptor, dtype=np.float32)
+        return self._novelty.update(view, float(mean @ mean), lambda one: one)
 
     def _with_map_pose(self, observation: Observation) -> Observation:
         if observation.T_map_base is not None:

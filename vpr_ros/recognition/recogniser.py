@@ -1,6 +1,7 @@
 """Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,10 +10,12 @@ from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
-from vpr_ros.recognition.evidence import Background, Novelty, Retrieval, retrieve
+from vpr_ros.recognition.drive_mean import Centring, DriveMean
+from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.motion import Motion, MotionTracker
 from vpr_ros.recognition.places import Place, distinct_places
@@ -25,8 +28,9 @@ DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibr
 class Recogniser:
     """Holds the map's arrays, the search index and the filter.
 
-    `keyframes` are what is searched at the start; None starts empty (then give `dim`). `recognise` and `insert` are for
-    one thread. In slam mode call `recognise` first, `insert` after: a frame must not find itself.
+    `keyframes` are what is searched at the start; None starts empty (then give `dim`). `statistics` are those of their
+    sessions, as far as they are known, `parts` the lengths of the descriptors' parts (None: one part). `recognise` and
+    `insert` are for one thread. In slam mode call `recognise` first, `insert` after: a frame must not find itself.
     """
 
     def __init__(
@@ -36,7 +40,9 @@ class Recogniser:
         config: RecognitionConfig | None = None,
         *,
         dim: int | None = None,
-        index: PlaceIndex | None = None,
+        parts: tuple[int, ...] | None = None,
+        statistics: Mapping[int, DriveStatistics] | None = None,
+        cached_in: PlaceMap | None = None,
     ):
         self.config = config or RecognitionConfig()
         radius = self.config.place_radius
@@ -51,12 +57,23 @@ class Recogniser:
         if dim is None:
             raise VprError("a recogniser without keyframes must be told the descriptors' dimension")
         self.dim = int(dim)
-        self._descriptors = np.empty((max(n, 64), self.dim), dtype=np.float16)
+        self.parts = parts or (self.dim,)
+        if sum(self.parts) != self.dim:
+            raise VprError(f"the parts {self.parts} do not make up a descriptor of {self.dim} numbers")
+        memory_frames = self.config.drive_mean_frames
+        if memory_frames is None:
+            memory_frames = self.calibration.drive_mean_frames
+        self._centring = Centring(memory_frames, self.parts, keyframes, statistics or {})
+        index = PlaceIndex(self.dim)
         if keyframes is not None and n:
-            self._descriptors[:n] = keyframes.descriptors
-        self._background = Background()
-        self._background.refresh(self._descriptors[:n])
-        self._index = PlaceIndex(self.dim).build(self._descriptors[:n]) if index is None else index
+            keyframes = replace(keyframes, descriptors=self._centring.rows(keyframes))
+            if cached_in is None:
+                index.build(keyframes.descriptors)
+            else:
+                index = map_index(cached_in, keyframes, ":centred" if memory_frames else "")
+        self._searched = Searched(index)
+        self._drive: list[_Waiting] = []  # keyframes that this drive has added to the end of the index
+        self._centred_at = 0  # their number when they were last centred
         self.filter = TopologicalFilter(self.topology, fc)
         self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
         self._novelty = Novelty()
@@ -75,14 +92,30 @@ class Recogniser:
         config = config or RecognitionConfig()
         keyframes = place_map.keyframes()
         config = replace(config, place_radius=config.place_radius or place_map.place_radius_m)
-        return cls(keyframes, calibration, config, dim=place_map.dim, index=map_index(place_map, keyframes))
+        return cls(
+            keyframes,
+            calibration,
+            config,
+            dim=place_map.dim,
+            parts=place_map.parts,
+            statistics=place_map.statistics(),
+            cached_in=place_map,
+        )
+
+    @property
+    def drive_mean(self) -> DriveMean | None:
+        """What the current drive's queries are compared without; None where they are compared as they are."""
+        return self._centring.drive
 
     def __len__(self) -> int:
         """Number of keyframes that are searched."""
         return self.topology.n
 
     def reset(self, reason: str) -> None:
-        """Forgets where the robot was; the next answer's note tells `reason`. Keyframes stay."""
+        """Forgets where the robot was; the next answer's note tells `reason`.
+
+        Keyframes stay, and so does the drive's mean: a robot that was carried elsewhere has the same camera and light.
+        """
         self.filter.reset()
         self._motion.reset()
         self._decision.reset()
@@ -91,6 +124,11 @@ class Recogniser:
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
+
+    def new_drive(self, reason: str) -> None:
+        """As `reset`, and the mean of the drive so far is forgotten too: of the next, nothing is known yet."""
+        self.reset(reason)
+        self._centring.new_drive()
 
     def set_decision(self, config: DecisionConfig) -> None:
         """Other rules of acceptance from the next frame on; what the filter believes stays."""
@@ -101,7 +139,7 @@ class Recogniser:
         """Answers one query: its image stamp, unit descriptor (dim,) and odometry pose (4, 4) or None.
 
         Raises FrameError for a descriptor with another dimension, not finite or without length, and for a stamp
-        already answered. A stamp before the last one resets the filter: a clock that jumps back is a bag played again.
+        already answered. A stamp before the last one begins a new drive: a clock that jumps back is a bag played again.
         """
         retrieval, motion, note = self.observe(stamp_ns, descriptor, T_odom_base)
         stamp_ns = int(stamp_ns)
@@ -135,11 +173,29 @@ class Recogniser:
         self._note = ""
         self._admit(stamp_ns, motion.step_m is not None)
         self.fresh = self._last_ns is None
-        self._query, self._last_ns = query, stamp_ns
-        if self.topology.n == 0:
-            return None, motion, note
-        found = retrieve(query, self._index, self.topology, self._background, self.config.top_k, self._novelty)
+        self._query, self._last_ns = self._centring.now(query), stamp_ns
+        found = None
+        if self.topology.n:
+            found = self._searched.retrieve(
+                self._query,
+                self.topology,
+                self.config.top_k,
+                lambda best: self._novelty.update(query, best, self._centring.now),
+            )
+        self._learn(query, motion, found)
         return found, motion, note
+
+    def _learn(self, query: np.ndarray, motion: Motion, found: Retrieval | None) -> None:
+        """Takes a raw query into the drive's mean: as far as the robot has moved, else as far as the view is new."""
+        if self.drive_mean is None:
+            return
+        if motion.step_m is not None:
+            content = min(1.0, motion.step_m / self.topology.spacing_m)
+        elif found is not None:
+            content = found.novelty
+        else:  # nothing to compare with yet: a view is as new as it differs from the last ones
+            content = self._novelty.update(query, 0.0, self._centring.now)
+        self._centring.learn(query, content)
 
     def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
         """One step of the filter: prediction by the motion, update by the retrieval."""
@@ -159,12 +215,17 @@ class Recogniser:
         descriptor: np.ndarray,
         T_odom_base: np.ndarray | None = None,
         T_map_base: np.ndarray | None = None,
+        content: float = 1.0,
     ) -> None:
-        """Takes in a keyframe of the current drive; it is searched once the robot has been away from it long enough."""
+        """Takes in a keyframe of the current drive; it is searched once the robot has been away from it long enough.
+
+        `content` in [0, 1] is how much of the frame is new: its weight in the session's mean.
+        """
         vector = self._checked(descriptor).astype(np.float16)
         self._waiting.append(
             _Waiting(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
         )
+        self._centring.insert(session, vector, content)
 
     def end_session(self) -> None:
         """The current drive is over: all its keyframes are searched from now on."""
@@ -173,8 +234,9 @@ class Recogniser:
         # From here on nothing tells this map from one that was loaded whole.
         if self.topology.n:
             self.topology.update_spacing()
-            self._background.refresh(self._descriptors[: self.topology.n], now=True)
-        self.reset("a new drive begins")
+            self._centre_drive()
+        self._drive, self._centred_at = [], 0
+        self.new_drive("a new drive begins")
 
     def _admit(self, stamp_ns: int, with_odometry: bool) -> None:
         c = self.config
@@ -188,13 +250,18 @@ class Recogniser:
 
     def _add(self, new: "_Waiting") -> None:
         row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
-        if row >= len(self._descriptors):
-            grown = np.empty((2 * len(self._descriptors), self.dim), dtype=np.float16)
-            grown[:row] = self._descriptors[:row]
-            self._descriptors = grown
-        self._descriptors[row] = new.descriptor
-        self._index.add(new.descriptor[None])
-        self._background.refresh(self._descriptors[: row + 1])
+        assert row == len(self._searched)
+        self._searched.add(self._centring.session(new.session, new.descriptor))
+        if self.drive_mean is not None:
+            self._drive.append(new)
+            if len(self._drive) >= 2 * self._centred_at and not self._searched.graph:
+                self._centre_drive()
+
+    def _centre_drive(self) -> None:
+        """The drive's keyframes are compared without the mean of their session as it is known now."""
+        rows = [self._centring.session(keyframe.session, keyframe.descriptor) for keyframe in self._drive]
+        self._searched.replace_last(np.array(rows))
+        self._centred_at = len(rows)
 
     def _checked(self, descriptor: np.ndarray) -> np.ndarray:
         query = np.asarray(descriptor, dtype=np.float32).reshape(-1)
@@ -212,7 +279,7 @@ class Recogniser:
             raise FrameError(f"two images have the stamp {stamp_ns} ns: the second is skipped")
         if stamp_ns < self._last_ns:
             back_s = (self._last_ns - stamp_ns) * 1e-9
-            self.reset(f"the clock went back by {back_s:.3f} s, the filter starts anew")
+            self.new_drive(f"the clock went back by {back_s:.3f} s, the filter starts anew")
             # Keyframes of a drive whose time has been turned back can no longer be told by their age.
             for keyframe in self._waiting:
                 keyframe.stamp_ns = min(keyframe.stamp_ns, stamp_ns)
@@ -232,7 +299,7 @@ class Recogniser:
     ) -> Recognition:
         top, query = self.topology, self._query
         rows = [place.row for place in places]
-        similarities = self._descriptors[rows].astype(np.float32) @ query if rows else np.empty(0)
+        similarities = self._searched.similarities(query, rows)
         hypotheses = tuple(
             Hypothesis(
                 keyframe_id=int(top.ids[row]),
@@ -255,7 +322,7 @@ class Recogniser:
 
 @dataclass
 class _Waiting:
-    """A keyframe of the current drive that is not searched yet."""
+    """A keyframe of the current drive, first not searched yet."""
 
     keyframe_id: int
     session: int

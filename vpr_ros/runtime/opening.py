@@ -70,6 +70,7 @@ def open_map(config: PipelineConfig, extractor: Describer, facts: DriveFacts) ->
         path,
         fingerprint=fingerprint,
         dim=dim,
+        parts=extractor.parts,
         model_name=name,
         preprocessing=extractor.preprocessing,
         place_radius_m=new_place_radius(config, facts.has_poses is not False),

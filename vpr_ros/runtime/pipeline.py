@@ -226,7 +226,7 @@ class Pipeline:
                 self.place_map.flush()
                 return "the drive is over: the next keyframe begins a new session of the map"
             if self.recogniser is not None:
-                self.recogniser.reset("the session was cleared")
+                self.recogniser.new_drive("the session was cleared")
         return "the next image begins a new drive"
 
     def set_mapping(self, on: bool) -> str:
