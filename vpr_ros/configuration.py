@@ -94,5 +94,5 @@ class RecognitionConfig:
     decision: DecisionConfig = field(default_factory=DecisionConfig)
 
     def __post_init__(self):
-        if self.drive_mean_frames is not None and not (self.drive_mean_frames == 0 or self.drive_mean_frames >= 1):
-            raise ValueError("drive_mean_frames is 0 or at least 1")
+        if self.drive_mean_frames is not None and not self.drive_mean_frames >= 0:
+            raise ValueError("drive_mean_frames is 0 or more, or None")

@@ -80,6 +80,21 @@ def test_batches_give_the_same_answers_as_single_frames(bags, first_map, checkpo
         assert a["p_unknown"] == np.float64(b["p_unknown"]) or abs(a["p_unknown"] - b["p_unknown"]) < 1e-3
 
 
+def test_the_mean_of_the_drive_is_told_and_can_be_set(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    """The checkpoint has no calibration, and the default one is for means; batches change nothing with them either."""
+    told = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))["drive_mean"]
+    assert told["memory_frames"] == 60 and 0 < told["frames"] <= 30 and told["distance_to_map"] > 0
+    for name, value, batch in (("off", 0, 1), ("alone", 20, 1), ("batched", 20, 7)):
+        arguments = ("--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / name, "--batch", batch)
+        assert vpr("localize", bags["second"], *arguments, "--drive-mean-frames", value).exit_code == 0
+    runs = {n: json.loads((tmp_path / n / "run.json").read_text(encoding="utf-8")) for n in ("off", "alone", "batched")}
+    assert runs["off"]["drive_mean"] == "off" and runs["off"]["config"]["recognition"]["drive_mean_frames"] == 0
+    assert runs["alone"]["drive_mean"]["memory_frames"] == 20
+    alone, batched = (lines_of(tmp_path / name / "matches.jsonl") for name in ("alone", "batched"))
+    assert [r["retrieval"][0][0] for r in alone] == [r["retrieval"][0][0] for r in batched]
+    assert alone != lines_of(tmp_path / "off" / "matches.jsonl")
+
+
 def test_removing_the_ground_truth_changes_nothing(first_map, checkpoint, run_folder, vpr, tmp_path, street):
     bare = street.write_drive(
         tmp_path / "bare", street.drive_images(1, 30, 5), truth=False, start_ns=street.START_NS + 10**13, y_m=1.0
@@ -103,8 +118,9 @@ def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
     assert result.exit_code == 0, result.output
     figures = json.loads((run_folder / "eval.json").read_text(encoding="utf-8"))
     assert figures["on_map"] == 30 and figures["recall"]["1"] >= 0.9
+    assert figures["drive_mean"]["memory_frames"] == 60
     report = (run_folder / "report.html").read_text(encoding="utf-8")
-    assert "<html" in report and "base64" in report and "<script src" not in report
+    assert "<html" in report and "base64" in report and "<script src" not in report and "drive_mean" in report
 
 
 def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, street):

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from vpr_ros.cli.app import app
-from vpr_ros.configuration import GateConfig
+from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.evaluation.protocols.folders import FolderConfig
 from vpr_ros.offline.align import align_bags
 from vpr_ros.offline.evaluate_run import TruthConfig
@@ -53,6 +53,8 @@ OWNERS = {
     ("map", "batch"): (MapBagConfig, "batch_size"),
     ("localize", "batch"): (LocalizeBagConfig, "batch_size"),
     ("localize", "verify"): (LocalizeBagConfig, "verify"),
+    ("localize", "drive_mean_frames"): (RecognitionConfig, "drive_mean_frames"),
+    ("eval folders", "drive_mean_frames"): (FolderConfig, "drive_mean_frames"),
     ("localize", "only_stamps"): (LocalizeBagConfig, "only_stamps"),
     ("prune", "spacing_m"): (prune, "min_spacing_m"),
     ("prune", "heading_deg"): (prune, "heading_deg"),

@@ -83,6 +83,51 @@ def test_folders_that_do_not_fit_are_sentences(folders, tmp_path):
         evaluate_folders(PixelBaseline(), tmp_path / "empty", folders / "day")
 
 
+class Table:
+    """Describes a picture by the row that its grey level numbers; two parts."""
+
+    name, parts = "table", (5, 3)
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def describe(self, images):
+        return self.rows[[int(image[0, 0, 0]) for image in images]]
+
+
+def test_folders_without_their_means_against_a_plain_loop(tmp_path):
+    """Two folders whose pictures differ by one vector each, which hides the places."""
+    rng = np.random.default_rng(1)
+    content = rng.normal(size=(60, 8))
+    rows = np.concatenate([content + 2 * rng.normal(size=8), content + 2 * rng.normal(size=8)])
+    for part in (slice(0, 5), slice(5, 8)):
+        rows[:, part] *= np.sqrt(0.5) / np.linalg.norm(rows[:, part], axis=1, keepdims=True)
+    for name, first in (("a", 0), ("b", 60)):
+        (tmp_path / name).mkdir()
+        for i in range(60):
+            cv2.imwrite(str(tmp_path / name / f"{i:02d}.png"), np.full((8, 8, 3), first + i, np.uint8))
+    table, folders = Table(rows.astype(np.float32)), (tmp_path / "a", tmp_path / "b")
+
+    def without(row, constant):
+        out = []
+        for part in (slice(0, 5), slice(5, 8)):
+            rest = row[part] - constant[part]
+            out.extend(rest / np.linalg.norm(rest) * np.linalg.norm(row[part]))
+        return np.array(out)
+
+    constant, hits = rows[:60].sum(axis=0) / 70, 0
+    for i in range(60):
+        kept = [np.exp(-(i - 1 - j) / 15) for j in range(i)]
+        total = 10 * constant + sum((k * rows[60 + j] for j, k in enumerate(kept)), np.zeros(8))
+        asked = without(rows[60 + i], total / (10 + sum(kept)))
+        hits += int(np.argmax([without(row, constant) @ asked for row in rows[:60]]) == i)
+    plain = evaluate_folders(table, *folders, FolderConfig(ns=(1,)))
+    found = evaluate_folders(table, *folders, FolderConfig(ns=(1,), drive_mean_frames=15))
+    assert found.recall[1] == pytest.approx(hits / 60) and found.recall[1] > 1.5 * plain.recall[1]
+    with pytest.raises(VprError, match="unit length"):
+        evaluate_folders(table, *folders, FolderConfig(measure="euclidean", drive_mean_frames=15))
+
+
 def test_exact_search_against_sorting_with_ties():
     rng = np.random.default_rng(0)
     database = rng.integers(0, 3, (40, 4)).astype(np.float32)

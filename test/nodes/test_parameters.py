@@ -43,6 +43,11 @@ def test_the_defaults_of_the_tables_are_those_of_the_configurations(table):
         assert getattr(inputs, name) == getattr(DriveConfig(), name)
 
 
+@pytest.mark.parametrize("value, expected", [(-1.0, None), (0.0, 0.0), (25.0, 25.0)])
+def test_the_drives_mean_follows_the_calibration_unless_it_is_set(value, expected):
+    assert pipeline_config({**DEFAULTS, "drive_mean_frames": value}).recognition.drive_mean_frames == expected
+
+
 @pytest.mark.parametrize(
     "changes, word",
     [

@@ -317,7 +317,7 @@ def test_a_calibration_says_what_it_was_fitted_for_and_the_recogniser_follows_it
     old = {k: v for k, v in calibration.to_dict().items() if k != "drive_mean_frames"} | {"version": 1}
     assert Calibration.from_dict(old).drive_mean_frames == 0.0
     with pytest.raises(VprError, match="drive_mean_frames"):
-        Calibration.from_dict(calibration.to_dict() | {"drive_mean_frames": 0.5})
+        Calibration.from_dict(calibration.to_dict() | {"drive_mean_frames": -0.5})
     assert Recogniser(frames, Calibration.from_dict(old)).drive_mean is None
     assert Recogniser(frames, fitted).drive_mean.memory_frames == 60
     assert Recogniser(frames, fitted, RAW).drive_mean is None

@@ -7,7 +7,7 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, fresh, require_file, say
-from vpr_ros.configuration import GateConfig
+from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.settings import PLACE_RADIUS_M
 
@@ -124,6 +124,14 @@ def localize(
     verify: Annotated[
         bool, typer.Option("--verify", help="Register accepted matches by LiDAR; writes loop_closures.jsonl.")
     ] = False,
+    drive_mean_frames: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Compare without the mean of the drive, which remembers this many frames; 0: as they are (default: as "
+            "the probabilities were fitted).",
+        ),
+    ] = RecognitionConfig.drive_mean_frames,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
@@ -152,6 +160,7 @@ def localize(
     require_file(map_file, "map")
     config = LocalizeBagConfig(
         topics=DriveTopics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
+        recognition=RecognitionConfig(drive_mean_frames=drive_mean_frames),
         verify=verify,
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),

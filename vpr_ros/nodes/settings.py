@@ -32,6 +32,7 @@ def pipeline_config(values: dict[str, Any]) -> PipelineConfig:
             top_k=values["top_k"],
             place_radius=values["place_radius"] or None,
             max_places=values["max_places"],
+            drive_mean_frames=None if values["drive_mean_frames"] < 0 else values["drive_mean_frames"],
             loop_min_gap_s=values["loop_min_gap_s"],
             loop_min_travel_m=values["loop_min_travel_m"],
             decision=decision_config(values),

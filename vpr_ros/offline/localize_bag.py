@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
@@ -135,13 +136,24 @@ def localize_bag(
             counts=result.counts,
             skipped=result.skipped,
             fps=result.fps,
-            extra={"calibration": result.calibration, "notes": result.notes, "interrupted": interrupted},
+            extra={
+                "calibration": result.calibration,
+                "drive_mean": _drive_mean(pipeline),
+                "notes": result.notes,
+                "interrupted": interrupted,
+            },
         )
     if config.only_stamps is not None and not records and not interrupted:
         raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
     write_csv(out / "matches.csv", records)
     write_run(out / "run.json", run)
     return result
+
+
+def _drive_mean(pipeline: Pipeline) -> dict[str, float] | Literal["off"]:
+    """What the drive's queries were compared without at its end."""
+    recogniser = pipeline.recogniser
+    return "off" if recogniser is None or recogniser.drive_mean is None else recogniser.drive_mean.to_dict()
 
 
 def _chosen(drive: Iterable[Observation], stamps: frozenset[int] | None) -> Iterator[Observation]:

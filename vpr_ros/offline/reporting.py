@@ -47,7 +47,8 @@ def write_evaluation(
     """
     out = Path(out)
     with whole_text(out / "eval.json") as stream:
-        json.dump({"rule": evaluated.truth.rule, **evaluated.evaluation.to_dict()}, stream, indent=2)
+        facts = {"rule": evaluated.truth.rule, "drive_mean": evaluated.run.extra.get("drive_mean", "off")}
+        json.dump({**facts, **evaluated.evaluation.to_dict()}, stream, indent=2)
     run = evaluated.run
     with PlaceMap.open(map_path or map_of(run, out)) as place_map:
         report = ReportInput(

@@ -121,8 +121,8 @@ class Calibration:
             if not (0 < hit_rate < 1 and radius > 0):
                 raise ValueError("hit_rate or radius out of range")
             memory = float(data.get("drive_mean_frames", 0.0))  # version 1 knew no means of drives
-            if not (memory == 0 or 1 <= memory < math.inf):
-                raise ValueError(f"drive_mean_frames {memory} is neither 0 nor at least 1")
+            if not 0 <= memory < math.inf:
+                raise ValueError(f"drive_mean_frames {memory} is not 0 or more")
             if data["source"] not in SOURCES:
                 raise ValueError(f"source {data['source']!r} is none of {', '.join(SOURCES)}")
             return cls(

@@ -48,6 +48,14 @@ class DriveMean:
         """How far the drive's constant is from the map's, as a length; descriptors have length 1."""
         return float(np.linalg.norm(self.mean - self.prior))
 
+    def to_dict(self) -> dict[str, float]:
+        """What to tell of it: its memory, what it has gathered (frames of new content), its distance to the map's."""
+        return {
+            "memory_frames": self.memory_frames,
+            "frames": round(self.frames, 1),
+            "distance_to_map": round(self.from_prior, 4),
+        }
+
 
 class Centring:
     """Descriptors as they are compared: queries less the mean of their drive, keyframes less that of their session.

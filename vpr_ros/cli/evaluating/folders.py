@@ -34,6 +34,14 @@ def evaluate_image_folders(
     pca_dim: Annotated[
         int, typer.Option(min=1, help="Numbers that the PCA keeps; it needs four images for each.")
     ] = 512,
+    drive_mean_frames: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Compare without the mean of each folder; that of the queries runs in the order of their names and "
+            "remembers this many. 0: as they are.",
+        ),
+    ] = 0.0,
     baselines: Annotated[bool, typer.Option(help="Also measure pixels and an untrained copy.")] = True,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
@@ -57,7 +65,7 @@ def evaluate_image_folders(
     chosen = ImageProtocol.named(protocol or [])
     if chosen.set_name and truth is not None:
         raise VprError(f"--truth and --protocol {chosen.set_name} are two rules: give one of them.")
-    config = chosen.config(FolderConfig(truth=truth or "names", min_grey=min_grey))
+    config = chosen.config(FolderConfig(truth=truth or "names", min_grey=min_grey, drive_mean_frames=drive_mean_frames))
     sizes = len(list_images(queries)), len(list_images(database))
     students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
     students += [untrained_copy(students[0])] if baselines else []

@@ -15,6 +15,8 @@ from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols import image_sets
 from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
+from vpr_ros.place_map.statistics import DriveStatistics, centred
+from vpr_ros.recognition.drive_mean import DriveMean
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 ImageMeasure = Literal["cosine", "euclidean"]
@@ -26,6 +28,11 @@ class ImageDescriber(Protocol):
     """Anything that turns (H, W, 3) uint8 RGB images into rows of a (N, dim) array; more similar = larger product."""
 
     name: str
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Lengths of the descriptor's parts; read after the first `describe`."""
+        ...
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray: ...
 
@@ -44,6 +51,7 @@ class PixelBaseline:
             raise ValueError(f"size {size} is not a multiple of the patch {patch}")
         self.size, self.patch = size, patch
         self.dim = size[0] * size[1]
+        self.parts = (self.dim,)
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, dim) float16 rows of unit length (zero for a picture without any contrast)."""
@@ -70,6 +78,9 @@ class FolderConfig:
     image_set: str | None = None  # a name of image_sets.IMAGE_SETS: its rule instead of `truth`
     # "cosine": inner product of unit rows; "euclidean": distance of raw ones, as the papers compare PCA
     measure: ImageMeasure = "cosine"
+    # The database is compared without its mean, the queries, taken for one drive in the order of their names, without
+    # the running mean that remembers so many of them; 0: as they are
+    drive_mean_frames: float = 0.0
 
     @classmethod
     def of_set(cls, name: str, **options) -> "FolderConfig":
@@ -215,7 +226,12 @@ def evaluate_folders(
     if not truth.on_map.any():
         rule = f"--protocol {config.image_set}" if config.image_set else f"--truth {config.truth}"
         raise VprError(f"no query has a right answer under {rule}: do the folders belong together?")
-    ranks = rank_by_similarity(queries.descriptors[use_q], database.descriptors[use_d], truth.positives, config.measure)
+    searched, asked = database.descriptors[use_d], queries.descriptors[use_q]
+    if config.drive_mean_frames:
+        if config.measure != "cosine":
+            raise VprError("the mean of a drive is taken out of descriptors of unit length: leave `paper` out.")
+        searched, asked = _centred(searched, asked, extractor.parts, config.drive_mean_frames)
+    ranks = rank_by_similarity(asked, searched, truth.positives, config.measure)
     seconds = database.seconds + queries.seconds
     skipped = {
         "unreadable": database.unreadable + queries.unreadable,
@@ -230,6 +246,18 @@ def evaluate_folders(
         images_per_second=(len(database.rows) + len(queries.rows)) / seconds if seconds > 0 else float("nan"),
         skipped={reason: count for reason, count in skipped.items() if count},
     )
+
+
+def _centred(
+    database: np.ndarray, queries: np.ndarray, parts: tuple[int, ...], memory_frames: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors as a recogniser compares them that takes the database for a map of one session."""
+    constant = DriveStatistics.of(database).constant
+    mean, asked = DriveMean(constant, memory_frames), np.empty_like(queries)
+    for row, query in enumerate(queries):
+        asked[row] = centred(query, mean.mean, parts)
+        mean.update(query, 1.0)
+    return centred(database, constant, parts), asked
 
 
 def _bright(described: DescribedFiles, min_grey: float | None) -> np.ndarray:

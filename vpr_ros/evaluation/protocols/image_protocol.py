@@ -42,7 +42,12 @@ class ImageProtocol:
     def config(self, base: FolderConfig) -> FolderConfig:
         """`base` with the set's rule and the measure of the protocol."""
         if self.set_name:
-            base = FolderConfig.of_set(self.set_name, batch_size=base.batch_size, min_grey=base.min_grey)
+            base = FolderConfig.of_set(
+                self.set_name,
+                batch_size=base.batch_size,
+                min_grey=base.min_grey,
+                drive_mean_frames=base.drive_mean_frames,
+            )
         return replace(base, measure="euclidean") if self.paper else base
 
     def descriptors(self, extractor: Any, reduction: Reduction | None) -> ImageDescriber:

@@ -103,8 +103,12 @@ class ReducedExtractor:
     ):
         self.name, self.reduction, self.renormalise = name, reduction, renormalise
         self._raw, self._projection = describe_raw, reduction.projection if reduction else projection
+        self.parts: tuple[int, ...] = ()
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, d) float32."""
-        raw = np.asarray(self._raw(images), dtype=np.float32)
-        return raw if self._projection is None else self._projection.apply(raw, renormalise=self.renormalise)
+        rows = np.asarray(self._raw(images), dtype=np.float32)
+        if self._projection is not None:
+            rows = self._projection.apply(rows, renormalise=self.renormalise)
+        self.parts = (rows.shape[1],)  # one: what is reduced as a whole is compared as a whole
+        return rows

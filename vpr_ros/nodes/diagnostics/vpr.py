@@ -67,6 +67,12 @@ class VprDiagnostics(Diagnostics):
         if timing is not None:
             status.add("search p50/p95 (ms)", f"{1e3 * timing.p50_s:.2f} / {1e3 * timing.p95_s:.2f}")
         status.add("place radius", f"{pipeline.recogniser.topology.radius:g}")
+        mean = pipeline.recogniser.drive_mean
+        if mean is None:
+            status.add("drive mean", "off")
+        else:
+            status.add("drive mean", f"{mean.frames:.1f} frames of new content, remembers {mean.memory_frames:g}")
+            status.add("drive mean, distance to the map's", f"{mean.from_prior:.3f}")
         return status
 
     def _decision(self, status):

@@ -179,6 +179,14 @@ VPR_PARAMETERS = (
     Parameter("top_k", RecognitionConfig.top_k, "Keyframes that the search returns.", 1, 10_000),
     Parameter("max_places", RecognitionConfig.max_places, "Places that an answer lists.", 1, 1000),
     Parameter(
+        "drive_mean_frames",
+        -1.0 if RecognitionConfig.drive_mean_frames is None else RecognitionConfig.drive_mean_frames,
+        "Images are compared without the mean of their drive, which is its light, season and camera; it remembers so "
+        "many frames of new content. 0: compared as they are; -1: as the probabilities were fitted.",
+        -1.0,
+        LARGE,
+    ),
+    Parameter(
         "loop_min_gap_s",
         RecognitionConfig.loop_min_gap_s,
         "slam: keyframes of this drive younger than this are not searched, in seconds.",
