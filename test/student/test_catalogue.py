@@ -176,7 +176,8 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path):
 
 
 def test_catalogue_names_sources_and_licences():
-    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14", "cricavpr", "dinov2-vitb14", "resnet18"}
+    packaged = {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"}
+    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14", "cricavpr", "dinov2-vitb14", "resnet18"} | packaged
     for entry in CATALOGUE.values():
         assert entry.for_student or (entry.kind in ("teacher", "backbone") and entry.holds and "FILE" in entry.then)
     assert all(getattr(e, f.name) for e in CATALOGUE.values() for f in dataclasses.fields(e)[:6])

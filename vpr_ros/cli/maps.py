@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpr_ros.cli import options
+from vpr_ros.cli import models, options
 from vpr_ros.cli.console import Progress, fresh, require_file, say, table
 from vpr_ros.errors import VprError
 
@@ -19,10 +19,15 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    map_file: options.MapArgument,
+    map_file: Annotated[
+        Path, typer.Argument(help="Map file; or a checkpoint, by its file or name.", show_default=False)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ):
-    """What is in a map: sessions, keyframes, size, model, calibration."""
+    """What is in a map: sessions, keyframes, size, model, calibration; of a checkpoint: network, weights, licence."""
+    if models.is_checkpoint(str(map_file)):
+        models.show_checkpoint(str(map_file), as_json)
+        return
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.place_map import info as describe
 

