@@ -6,7 +6,7 @@ import pytest
 from recognition_worlds import DIM, World, correct, drive, keyframes, run
 
 from vpr_ros.errors import VprError
-from vpr_ros.place_map import PlaceIndex
+from vpr_ros.place_map import PartedIndex
 from vpr_ros.recognition import (
     Calibration,
     LabelledSequence,
@@ -215,7 +215,7 @@ def test_background_is_robust_to_the_true_place():
     sample = np.zeros((520, DIM))
     sample[:500, 0], sample[500:, 0] = ordinary, 0.95
     background = Background()
-    background.refresh(PlaceIndex(DIM).build(sample.astype(np.float16)))
+    background.refresh(PartedIndex((DIM,)).build(sample.astype(np.float16)))
     middle, spread = background.level(np.eye(DIM, dtype=np.float32)[0])
     assert middle == pytest.approx(0.3, abs=0.01) and spread == pytest.approx(0.05, abs=0.007)
 

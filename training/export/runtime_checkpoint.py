@@ -149,8 +149,13 @@ def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
     return np.array([planar_transform(*pose) for pose in planar[rows].tolist()])
 
 
-def labelled_drives(descriptors: np.ndarray, samples: SampleSet) -> list[LabelledSequence]:
-    """Each city's first drive as the map, and every other one as queries, followed by a drive of the next city."""
+def labelled_drives(
+    descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
+) -> list[LabelledSequence]:
+    """Each city's first drive as the map, and every other one as queries, followed by a drive of the next city.
+
+    `parts` are the lengths of the descriptors' parts (None: one part).
+    """
     drives_of = {
         city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
         for city in np.unique(samples.areas)
@@ -182,6 +187,7 @@ def labelled_drives(descriptors: np.ndarray, samples: SampleSet) -> list[Labelle
                     stamps,
                     T_odom,
                     [*truth, *[np.empty(0, dtype=np.int64)] * len(off_map)],
+                    parts=parts,
                 )
             )
     return sequences

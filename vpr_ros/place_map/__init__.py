@@ -9,6 +9,7 @@ from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.merging import merge
 from vpr_ros.place_map.mounting import MountedCamera
+from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap, Session
 from vpr_ros.place_map.summary import info
@@ -20,6 +21,7 @@ __all__ = [
     "KeyframeGate",
     "Keyframes",
     "MountedCamera",
+    "PartedIndex",
     "PlaceIndex",
     "PlaceMap",
     "Session",

@@ -141,16 +141,19 @@ class PlaceIndex:
             return False
 
 
-def map_index(place_map: PlaceMap, keyframes: Keyframes, content: str = "") -> PlaceIndex:
-    """Index over all keyframes of a map, row for row; `content` names what was done to their descriptors.
+def map_index(place_map: PlaceMap, keyframes: Keyframes, content: str = "", suffix: str = "") -> PlaceIndex:
+    """Index over all keyframes of a map, row for row.
 
-    A flat index is rebuilt in memory (faster than reading it); a graph is kept in `<map>.faiss`, which is rebuilt
-    whenever it is missing, torn, or of other content than the map. A directory that cannot be written costs only time.
+    `content` names what was done to their descriptors, `suffix` the file where they are one part of several.
+
+    A flat index is rebuilt in memory (faster than reading it); a graph is kept in `<map><suffix>.faiss`, which is
+    rebuilt whenever it is missing, torn, or of other content than the map. A directory that cannot be written costs
+    only time.
     """
-    index = PlaceIndex(place_map.dim)
+    index = PlaceIndex(keyframes.descriptors.shape[1])
     if len(keyframes) <= HNSW_THRESHOLD:
         return index.build(keyframes.descriptors)
-    cache = Path(f"{place_map.path}.faiss")
+    cache = Path(f"{place_map.path}{suffix}.faiss")
     key = f"{place_map.map_id}:{place_map.version}:{len(keyframes)}{content}"
     if not index.load(cache, key):
         index.build(keyframes.descriptors)

@@ -24,14 +24,15 @@ class EvidenceModel:
 
     log LR = map(features) + log P(retrieved | right) - log P(retrieved | wrong), where the map compares retrieved
     right with retrieved wrong keyframes on (similarity, its z-score over the query's own background, its lead over the
-    best distinct place in units of the background's spread), and P(retrieved | wrong) is about k / N.
+    best distinct place in units of the background's spread), and P(retrieved | wrong) is about k / N. For descriptors
+    of several parts, the z-score of each part follows; a map of three functions leaves them aside.
     """
 
     map: MonotoneMap
     hit_rate: float  # P(a right keyframe is among the top k)
 
     def log_ratios(self, features: np.ndarray, n_keyframes: int) -> tuple[np.ndarray, float]:
-        """Log-likelihood ratios (k,) of the retrieved keyframes (k, 3) and the floor of all others."""
+        """Log-likelihood ratios (k,) of the retrieved keyframes (k, F) and the floor of all others."""
         share = min(1.0, len(features) / max(n_keyframes, 1))
         rarity = min(MAX_LOG_RARITY, -math.log(max(share, 1e-12)))
         floor = min(0.0, math.log(max(1 - self.hit_rate, 0.02)) - math.log(max(1 - share, 0.02)))

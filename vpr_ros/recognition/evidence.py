@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vpr_ros.place_map.index import PlaceIndex
+from vpr_ros.place_map.parted import PartedIndex, part_similarities
+from vpr_ros.place_map.statistics import slices
 from vpr_ros.recognition.topology import Topology
 
 BACKGROUND_ROWS = 1024
@@ -16,11 +17,13 @@ WIDE_SPREAD = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Top-k keyframes of one query, best first, with their features."""
+    """Candidates of one query, best first, with their features."""
 
     rows: np.ndarray  # (k,) int64
     similarities: np.ndarray  # (k,) float32
-    features: np.ndarray  # (k, 3): similarity, z-score, lead over the best distinct place
+    # (k, 3): similarity, z-score, lead over the best distinct place; (k, 3 + P) of descriptors of several parts, with
+    # the z-score of each part
+    features: np.ndarray
     novelty: float  # in [0, 1]: how much of the view is new
 
 
@@ -35,7 +38,7 @@ class Background:
         self._sample = np.empty((0, 0), dtype=np.float32)
         self._drawn_at = 0
 
-    def refresh(self, index: PlaceIndex, now: bool = False) -> None:
+    def refresh(self, index: PartedIndex, now: bool = False) -> None:
         """Takes note of what is searched; redraws `now` or when it has doubled."""
         n = len(index)
         if n and (now or n >= 2 * self._drawn_at):
@@ -44,10 +47,20 @@ class Background:
 
     def level(self, query: np.ndarray) -> tuple[float, float]:
         """Median and robust standard deviation of the query's (dim,) ordinary similarities."""
-        similarities = self._sample @ query
-        middle = float(np.median(similarities))
-        least = WIDE_SPREAD if len(similarities) < FEW_KEYFRAMES else MIN_SPREAD
-        return middle, max(least, 1.4826 * float(np.median(np.abs(similarities - middle))))
+        return _level(self._sample @ query, 1.0)
+
+    def part_levels(self, query: np.ndarray, parts: tuple[int, ...]) -> np.ndarray:
+        """The same of each part (P, 2)."""
+        columns = part_similarities(self._sample, query, parts).T
+        shares = [float(query[part] @ query[part]) for part in slices(parts)]
+        return np.array([_level(column, share) for column, share in zip(columns, shares, strict=True)])
+
+
+def _level(similarities: np.ndarray, share: float) -> tuple[float, float]:
+    """Median and robust standard deviation of similarities that are at most `share`."""
+    middle = float(np.median(similarities))
+    least = share * (WIDE_SPREAD if len(similarities) < FEW_KEYFRAMES else MIN_SPREAD)
+    return middle, max(least, 1.4826 * float(np.median(np.abs(similarities - middle))))
 
 
 def retrieval_features(
@@ -98,13 +111,18 @@ class Novelty:
         return gain
 
 
+def kinds_of_evidence(parts: tuple[int, ...]) -> int:
+    """Features of a retrieved keyframe."""
+    return 3 + (len(parts) if len(parts) > 1 else 0)
+
+
 class Searched:
     """The keyframes' descriptors as they are compared: the search index, and the background of a query.
 
     Row numbers are those of the topology.
     """
 
-    def __init__(self, index: PlaceIndex):
+    def __init__(self, index: PartedIndex):
         self._index = index
         self._background = Background()
         self._background.refresh(index)
@@ -120,7 +138,7 @@ class Searched:
     @property
     def graph(self) -> bool:
         """Whether the index is a graph, in which rows are replaced by building it anew, for minutes."""
-        return self._index.kind == "hnsw"
+        return self._index.graph
 
     def replace_last(self, descriptors: np.ndarray) -> None:
         """These are the descriptors (N, dim) of the last N rows from now on."""
@@ -139,10 +157,13 @@ class Searched:
 
         `novelty` tells from the best similarity how much of the view is new.
         """
-        similarities, rows = self._index.search(query[None], min(top_k, topology.n))
-        valid = rows[0] >= 0
-        rows, similarities = rows[0][valid], similarities[0][valid].astype(np.float64)
+        found = self._index.search(query, top_k)
+        rows, similarities = found.rows, found.similarities
         middle, spread = self._background.level(query)
         distinct = topology.distinct(rows, 2 * topology.radius)
         features = retrieval_features(similarities, distinct, middle, spread, whole_map=len(rows) == topology.n)
+        if len(self._index.parts) > 1:
+            # How far the parts carry differs with season and viewpoint: the whole's z-score has them in fixed shares.
+            middles, spreads = self._background.part_levels(query, self._index.parts).T
+            features = np.column_stack([features, (found.by_part - middles) / spreads])
         return Retrieval(rows, similarities, features, novelty(float(similarities[0])))

@@ -32,7 +32,7 @@ class MonotoneMap:
     values: tuple[tuple[float, ...], ...]
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Scores (N,) of features (N, F)."""
+        """Scores (N,) of features (N, F); those behind the last that it has knots for are left aside."""
         out = np.full(len(features), self.intercept)
         for column, (knots, values) in enumerate(zip(self.knots, self.values, strict=True)):
             out += np.interp(features[:, column], knots, values)

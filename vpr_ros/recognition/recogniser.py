@@ -8,14 +8,14 @@ import numpy as np
 
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.place_map.index import PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.drive_mean import Centring, DriveMean
-from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched
+from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, kinds_of_evidence
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.motion import Motion, MotionTracker
 from vpr_ros.recognition.places import Place, distinct_places
@@ -60,17 +60,23 @@ class Recogniser:
         self.parts = parts or (self.dim,)
         if sum(self.parts) != self.dim:
             raise VprError(f"the parts {self.parts} do not make up a descriptor of {self.dim} numbers")
+        weighed, offered = len(self.calibration.evidence.map.knots), kinds_of_evidence(self.parts)
+        if weighed > offered:
+            raise VprError(
+                f"the calibration weighs {weighed} kinds of evidence and descriptors of {len(self.parts)} part(s) give "
+                f"{offered}: fit another one with `vpr_ros calibrate`"
+            )
         memory_frames = self.config.drive_mean_frames
         if memory_frames is None:
             memory_frames = self.calibration.drive_mean_frames
         self._centring = Centring(memory_frames, self.parts, keyframes, statistics or {})
-        index = PlaceIndex(self.dim)
+        index = PartedIndex(self.parts)
         if keyframes is not None and n:
             keyframes = replace(keyframes, descriptors=self._centring.rows(keyframes))
             if cached_in is None:
                 index.build(keyframes.descriptors)
             else:
-                index = map_index(cached_in, keyframes, ":centred" if memory_frames else "")
+                index = PartedIndex.of_map(cached_in, keyframes, ":centred" if memory_frames else "")
         self._searched = Searched(index)
         self._drive: list[_Waiting] = []  # keyframes that this drive has added to the end of the index
         self._centred_at = 0  # their number when they were last centred
