@@ -16,11 +16,11 @@ from vpr_ros.offline.evaluate_run import TruthConfig
 from vpr_ros.offline.localize_bag import LocalizeBagConfig
 from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
-from vpr_ros.offline.reduce_student import ReductionConfig
 from vpr_ros.place_map import prune, replace_poses
 from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
 from vpr_ros.sensors import folder_to_bag
 from vpr_ros.student import fit_projection
+from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.training.data.convert.boreas import convert_boreas
 from vpr_ros.training.data.convert.robotcar import convert_robotcar
 from vpr_ros.training.data.datasets.robotcar.submaps import write_submaps

@@ -7,8 +7,9 @@ import timm
 import torch
 
 from vpr_ros.errors import VprError
-from vpr_ros.offline.reduce_student import ReductionConfig, build_student, fit_reduction, set_level_weights
+from vpr_ros.offline.reduce_student import build_student, set_level_weights
 from vpr_ros.student import D2VPR, LITE0, NANO, DescriptorExtractor, Projection, fit_parts
+from vpr_ros.student.parts import ReductionConfig, fit_reduction
 from vpr_ros.student.trunks.weights import trunk_config
 
 CONFIG = trunk_config("mobilenetv3_small_050", image_size=(64, 64), stages=(1,), global_stage=4, regions=(2, 4))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,7 +13,8 @@ from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
-from vpr_ros.student import D2VPR, fit_projection, save_checkpoint
+from vpr_ros.student import D2VPR, AnyProjection, Projection, StudentConfig, save_checkpoint
+from vpr_ros.student.parts import ReductionConfig, fit_reduction
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
@@ -61,6 +62,7 @@ def export_student(
     seed: int = 0,
     projection: ProjectionKind = "fitted",
     shrink: bool = True,
+    parts: ReductionConfig | None = None,
     warn: Callable[[str], None] = log.warning,
 ) -> ExportedStudent:
     """Fit the projection and the calibration of a student and write the checkpoint `out`.
@@ -68,13 +70,17 @@ def export_student(
     The projection is fitted on uniformly sampled training frames only, the calibration on validation drives only, each
     followed by a drive of another city, which is off the map. The checkpoint has no calibration without validation
     frames, with too few of them, or with a set without sequences (numbered places, no headings). `projection`
-    "trained" trains the fitted one on pairs of training frames. With fewer than 4 frames per dimension, `shrink` lowers
-    `dim`, so that the result of a long training is kept; without `shrink` this is a VprError. `warn` gets the warnings
-    for the user.
+    "trained" trains the fitted one on pairs of training frames, for a student of one part. `parts` says how the parts
+    of a student, or its single regions, are reduced; its `dim` and `whiten` are those of the arguments. With fewer than
+    4 frames per dimension, `shrink` lowers `dim`, so that the result of a long training is kept; without `shrink` this
+    is a VprError. `warn` gets the warnings for the user.
     """
     if projection not in get_args(ProjectionKind):
         raise VprError(f"the projection is '{projection}': choose {' or '.join(get_args(ProjectionKind))}.")
-    dim = limit_dim(dim, len(training), shrink, warn)
+    reduction = replace(parts or ReductionConfig(), dim=limit_dim(dim, len(training), shrink, warn), whiten=whiten)
+    dim = reduction.dim
+    if projection == "trained" and reduction.parts(student.config):
+        raise VprError("a projection is trained for students of one part alone: leave it fitted.")
     rng = np.random.default_rng(seed)
     if projection == "trained":
         rows = projection_rows(training, SAMPLES_PER_DIM * dim)
@@ -84,8 +90,8 @@ def export_student(
     else:
         rows = np.sort(rng.choice(len(training), min(len(training), SAMPLES_PER_DIM * dim), replace=False))
         fitting = raw = embed(student, training.select(rows), BATCH)
-    projections = {"fitted": fit_projection(fitting, min(dim, fitting.shape[1]), whiten=whiten)}
-    if projection == "trained":
+    projections: dict[str, AnyProjection] = {"fitted": _fit(fitting, student.config, reduction)}
+    if isinstance(projections["fitted"], Projection) and projection == "trained":
         config = ProjectionTraining(seed=seed)
         batches, masks = place_batches(training.select(rows), config)
         projections["trained"] = train_projection(projections["fitted"], raw, batches, masks, config)
@@ -95,12 +101,24 @@ def export_student(
         recalls = {"full": recall_by_condition(descriptors, validation)}
         recalls |= {name: recall_by_condition(one.apply(descriptors), validation) for name, one in projections.items()}
         calibration = _calibration(chosen.apply(descriptors), validation, warn)
+    described: dict = {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(fitting)}
+    if reduction.parts(student.config):
+        described["parts"] = str(chosen)
     provenance = provenance | {
-        "projection": {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(fitting)},
+        "projection": described,
         "validation": recalls.get(projection, {}),
     }
     fingerprint = save_checkpoint(out, student, chosen, calibration, provenance, half=True)
     return ExportedStudent(fingerprint, chosen.dim, len(raw), projection, recalls, calibration is not None)
+
+
+def _fit(raw: np.ndarray, config: StudentConfig, reduction: ReductionConfig) -> AnyProjection:
+    """The projection, to no more numbers than each part has."""
+    local, *others = config.raw_parts if reduction.parts(config) else (config.descriptor_dim,)
+    if reduction.cell_dim:
+        local = local // config.dim * reduction.cell_dim
+    most = min([reduction.global_dim, len(raw) // LEAST_SAMPLES_PER_DIM, *others])
+    return fit_reduction(raw, config, replace(reduction, dim=min(reduction.dim, local), global_dim=most))
 
 
 def limit_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None]) -> int:

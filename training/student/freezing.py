@@ -7,9 +7,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
+from vpr_ros.student.aggregator import Aggregator
 from vpr_ros.student.backbone import Backbone
 
-TrainedParts = Literal["all", "d2vpr-stage2"]
+TrainedParts = Literal["all", "d2vpr-stage2", "heads", "offsets"]
 BatchNorm = Literal["moving", "frozen"]
 
 
@@ -26,16 +27,31 @@ def blocks_of(student: D2VPR) -> nn.ModuleList:
     return blocks
 
 
-def trained_parameters(student: D2VPR, what: TrainedParts = "all") -> list[nn.Parameter]:
+def trained_parameters(student: D2VPR, what: TrainedParts = "all", last_blocks: int = 0) -> list[nn.Parameter]:
     """Set `requires_grad` of every parameter and return those that are trained.
 
     `d2vpr-stage2` freezes patch embedding, class token, position embedding and the first two thirds of the blocks
     with their adapters; it trains the other blocks with theirs, the recovery module, the aggregator and the encoder.
-    The unused mask token is never trained. VprError for another name.
+    Of a trunk, the blocks are its stages. `heads` freezes the whole backbone but for its `last_blocks` last blocks;
+    `offsets` trains the deformable offsets alone. The unused mask token is never trained. VprError for another name,
+    for `last_blocks` with other parts than `heads`, and for what the student does not have.
     """
     if what not in get_args(TrainedParts):
         raise VprError(f"trained is '{what}': choose one of {', '.join(get_args(TrainedParts))}.")
-    student.requires_grad_(True)
+    if last_blocks and what != "heads":
+        raise VprError(f"trained_blocks {last_blocks} is for trained: heads, not for {what}.")
+    student.requires_grad_(what != "offsets")
+    if what == "offsets":
+        if not isinstance(student.aggregator, Aggregator):
+            raise VprError("trained: offsets needs aggregator: deformable, the student's is fixed.")
+        student.aggregator.offsets.requires_grad_(True)
+    if what == "heads":
+        student.backbone.requires_grad_(False)
+        if last_blocks:
+            blocks = blocks_of(student)
+            if last_blocks > len(blocks):
+                raise VprError(f"trained_blocks is {last_blocks}, and {student.config.name} has {len(blocks)} blocks.")
+            blocks[len(blocks) - last_blocks :].requires_grad_(True)
     if what == "d2vpr-stage2":
         student.backbone.requires_grad_(False)
         blocks = blocks_of(student)

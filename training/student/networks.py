@@ -15,6 +15,7 @@ from vpr_ros.student import (
     read_checkpoint,
     save_checkpoint,
 )
+from vpr_ros.student.trunks.weights import trunk_config
 from vpr_ros.tensor_files import fill
 from vpr_ros.training.student.config import ModelConfig, TrainConfig
 from vpr_ros.training.student.frames import Colours
@@ -30,7 +31,7 @@ def build_student(config: TrainConfig) -> Student:
     model = config.model
     if model.student in CONFIGS:
         try:
-            student: Student = D2VPR(_architecture(model))
+            student: Student = D2VPR(configured(model.student, model.options))
         except (TypeError, ValueError, RuntimeError) as error:
             raise VprError(f"options: no student can be made of {model.options}: {error}") from None
         if model.start:
@@ -48,18 +49,21 @@ def build_student(config: TrainConfig) -> Student:
 def freeze(student: Student, config: ModelConfig) -> None:
     """Set which parameters are trained and which batch statistics are frozen."""
     if isinstance(student, D2VPR):
-        trained_parameters(student, config.trained)
+        trained_parameters(student, config.trained, config.trained_blocks)
     elif config.trained != "all":
         raise VprError(f"trained: {config.trained} is for D2-VPR students, not for {config.student}")
     freeze_statistics(student, config.batch_norm)
 
 
-def _architecture(config: ModelConfig) -> StudentConfig:
-    base = CONFIGS[config.student].to_dict()
-    unknown = sorted(set(config.options) - set(base))
+def configured(name: str, options: dict) -> StudentConfig:
+    """The configuration of a name in `CONFIGS` with `options` changed; a trunk's widths follow its stages."""
+    base = CONFIGS[name].to_dict()
+    unknown = sorted(set(options) - set(base))
     if unknown:
         raise VprError(f"options: a student has no {', '.join(unknown)}; it has {', '.join(base)}")
-    return StudentConfig.from_dict(base | config.options)
+    if CONFIGS[name].is_trunk:
+        return trunk_config(**({"backbone": CONFIGS[name].backbone} | options))
+    return StudentConfig.from_dict(base | options)
 
 
 def _load_start(student: D2VPR, path: str) -> None:
@@ -72,7 +76,19 @@ def _load_start(student: D2VPR, path: str) -> None:
             f"start: {path} is of reading '{reading}', the student of '{student.config.reading}': say "
             f"`options: {{reading: {reading}}}`"
         )
-    fill(student, found.model.state_dict(), path, f"{student.config.name} student")
+    weights = found.model.state_dict()
+    if found.metadata["kind"] in ("efficientnet-lite", "timm"):
+        # only the trunk is of that file: the rest keeps its random weights, which depend on the run's seed
+        weights = student.state_dict() | {k: v for k, v in weights.items() if k.startswith("backbone.")}
+    fill(student, weights, path, f"{student.config.name} student")
+
+
+def trunk_origin(config: ModelConfig) -> dict:
+    """Under "trunk", where a trunk's first weights are from and under which licence; empty where `start` names none."""
+    if not config.start or config.student not in CONFIGS:
+        return {}
+    provenance = read_checkpoint(config.start, configured(config.student, config.options)).metadata["provenance"]
+    return {"trunk": provenance["trunk"]} if "trunk" in provenance else {}
 
 
 def image_size_of(student: Student) -> tuple[int, int]:

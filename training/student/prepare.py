@@ -20,7 +20,7 @@ from vpr_ros.training.student.batches import StudentBatches
 from vpr_ros.training.student.config import DataConfig, TrainConfig, check
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of
+from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of, trunk_origin
 from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
 from vpr_ros.training.student.trainer import check_validation
 
@@ -73,7 +73,7 @@ def prepare(
         L.seed_everything(config.optimisation.seed, verbose=False)
         _warn_of_missing_clouds(source, samples, config)
     module, loader = _module_and_loader(config, student, samples, source, out)
-    module.provenance = _provenance(effective, samples, source, module)
+    module.provenance = _provenance(effective, samples, source, module, trunk_origin(config.model))
     return PreparedRun(config, out, samples, validation, module, loader)
 
 
@@ -122,10 +122,12 @@ def _module_and_loader(
     return MetricLearning(student, samples, config, source, embeddings, len(batches)), loader
 
 
-def _provenance(effective: dict, samples: SampleSet, source: RunTeacher | None, module: MetricLearning) -> dict:
+def _provenance(
+    effective: dict, samples: SampleSet, source: RunTeacher | None, module: MetricLearning, origin: dict
+) -> dict:
     """The provenance that is known at the start of the run, for every checkpoint."""
     provenance = {"kind": "metric learning", "config": without_folders(effective), "data": samples.name}
-    provenance["frames"] = len(samples)
+    provenance |= {"frames": len(samples), **origin}
     if source is None or module.distilling is None:
         return provenance
     teacher = source.provenance | {"weights": dict(module.distilling.weights)}

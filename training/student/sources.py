@@ -10,6 +10,7 @@ import torch
 from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
 from vpr_ros.student.checkpoints import WEIGHTS_DIR
+from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.tensor_files import fill, read_tensors
 from vpr_ros.training.common.run_folder import CONFIG_FILE, without_folders
 from vpr_ros.training.common.yaml_config import read_stored
@@ -19,6 +20,7 @@ from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
 from vpr_ros.training.student.config import TrainConfig
 from vpr_ros.training.student.config.data import Layout
+from vpr_ros.training.student.networks import configured
 
 AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is used where there is one
 
@@ -35,6 +37,7 @@ class TrainedStudent:
     dim: int = 512
     whiten: float = 0.5
     seed: int = 0
+    parts: ReductionConfig = ReductionConfig()
 
 
 def read_trained(source: Path, weights: str | None = None) -> TrainedStudent:
@@ -80,6 +83,7 @@ def _read_run(folder: Path, path: Path) -> TrainedStudent:
         dim=config.export.projection_dim,
         whiten=config.export.whiten,
         seed=config.optimisation.seed,
+        parts=config.export.reduction,
     )
 
 
@@ -88,7 +92,7 @@ def _architecture(folder: Path, config: TrainConfig) -> StudentConfig:
     if name not in CONFIGS:
         raise VprError(f"{folder} trained a '{name}'; robots run D2-VPR students ({', '.join(CONFIGS)}).")
     try:
-        return StudentConfig.from_dict(CONFIGS[name].to_dict() | options)
+        return configured(name, options)
     except (TypeError, ValueError, KeyError) as error:
         raise VprError(f"{folder}/{CONFIG_FILE} does not describe a student ({error}).") from None
 

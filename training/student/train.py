@@ -95,4 +95,5 @@ def export(run: PreparedRun, fitted: FittedStudent, path: Path, weights_only: bo
         dim=run.config.export.projection_dim,
         whiten=run.config.export.whiten,
         seed=run.config.optimisation.seed,
+        parts=run.config.export.reduction,
     )

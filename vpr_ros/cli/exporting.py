@@ -144,6 +144,7 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
             seed=trained.seed,
             projection=projection,
             shrink=False,
+            parts=trained.parts,
             warn=warn,
         )
     if exported.recalls:

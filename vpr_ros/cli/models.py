@@ -150,8 +150,9 @@ def project(
       vpr_ros project photos streets -c lite0.safetensors -o student.safetensors --half
     """
     from vpr_ros.offline.image_source import images_of
-    from vpr_ros.offline.reduce_student import ReductionConfig, describe_for_fitting, fit_reduction, reduction_facts
+    from vpr_ros.offline.reduce_student import describe_for_fitting
     from vpr_ros.student import read_checkpoint, save_checkpoint
+    from vpr_ros.student.parts import ReductionConfig, fit_reduction, reduction_facts
 
     _require_ending(output)
     loaded = read_checkpoint(checkpoint)

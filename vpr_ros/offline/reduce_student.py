@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +14,13 @@ from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.image_source import images_of
 from vpr_ros.student import (
     D2VPR,
-    AnyProjection,
     Checkpoint,
     DescriptorExtractor,
     StudentConfig,
-    fit_parts,
-    fit_projection,
     read_checkpoint,
     save_checkpoint,
 )
-
-
-@dataclass(frozen=True)
-class ReductionConfig:
-    """Numbers per descriptor and how far the variances are made equal (0: not at all, 1: all the way).
-
-    `dim` and `whiten` are for the regions, `global_dim` and `global_whiten` for the global vector of a student that has
-    one; 0 numbers leave a part as it is. `cell_dim` other than 0 first reduces every region alone by one matrix that
-    all share, with `cell_whiten`; `unit_cells` then brings each to unit length.
-    """
-
-    dim: int = 512
-    whiten: float = 0.5
-    global_dim: int = 64
-    global_whiten: float = 0.5
-    cell_dim: int = 0
-    cell_whiten: float = 0.0
-    unit_cells: bool = False
-
-    def parts(self, config: StudentConfig) -> int:
-        """Whether one projection or one for each part is fitted: the number of parts, 0 for one projection of all."""
-        return len(config.raw_parts) if len(config.raw_parts) > 1 or self.cell_dim or not self.dim else 0
+from vpr_ros.student.parts import ReductionConfig, fit_reduction, reduction_facts
 
 
 def describe_for_fitting(model: D2VPR, images: Iterable[np.ndarray], device: str = "auto") -> np.ndarray:
@@ -53,30 +28,6 @@ def describe_for_fitting(model: D2VPR, images: Iterable[np.ndarray], device: str
     extractor = DescriptorExtractor(model, device=device)
     rows = [extractor.describe_raw(batch, project=False) for batch in batches(images, batch_size_for(extractor, 8))]
     return np.concatenate(rows) if rows else np.empty((0, extractor.dim), np.float32)
-
-
-def fit_reduction(raw: np.ndarray, config: StudentConfig, reduction: ReductionConfig) -> AnyProjection:
-    """The projection of a student from its raw descriptors (N, K); VprError where they are too few."""
-    parts = reduction.parts(config)
-    if not parts:
-        return fit_projection(raw, reduction.dim, whiten=reduction.whiten)
-    return fit_parts(
-        raw,
-        config,
-        (reduction.dim, reduction.global_dim)[:parts],
-        (reduction.whiten, reduction.global_whiten)[:parts],
-        reduction.cell_dim,
-        reduction.cell_whiten,
-        reduction.unit_cells,
-    )
-
-
-def reduction_facts(
-    reduction: ReductionConfig, config: StudentConfig, images: int, names: Sequence[str]
-) -> dict[str, Any]:
-    """What a checkpoint's provenance says of its projection."""
-    facts = {"images": images, "dim": reduction.dim, "whiten": reduction.whiten, "sources": list(names)}
-    return facts | (asdict(reduction) if reduction.parts(config) else {})
 
 
 def set_level_weights(model: D2VPR, weights: Sequence[float]) -> None:

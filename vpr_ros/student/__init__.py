@@ -4,7 +4,7 @@ from vpr_ros.student.checkpoints import Checkpoint, load_checkpoint, read_checkp
 from vpr_ros.student.config import CONFIGS, LITE0, NANO, SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.extractor import DescriptorExtractor
-from vpr_ros.student.parts import AnyProjection, Part, PartedProjection, fit_parts
+from vpr_ros.student.parts import AnyProjection, Part, PartedProjection, ReductionConfig, fit_parts
 from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocessing_of, resize
 from vpr_ros.student.projection import Projection, fit_projection
 
@@ -21,6 +21,7 @@ __all__ = [
     "Part",
     "PartedProjection",
     "Projection",
+    "ReductionConfig",
     "SMALL",
     "StudentConfig",
     "fit_parts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -168,6 +168,52 @@ def fit_parts(
             rows = _unit(reduce_cells(rows, shared, unit_cells))
         parts.append(replace(part, joint=fit_projection(rows, dim, w)) if dim else part)
     return PartedProjection(tuple(parts), config.part_weights)
+
+
+@dataclass(frozen=True)
+class ReductionConfig:
+    """Numbers per descriptor and how far the variances are made equal (0: not at all, 1: all the way).
+
+    `dim` and `whiten` are for the regions, `global_dim` and `global_whiten` for the global vector of a student that has
+    one; 0 numbers leave a part as it is. `cell_dim` other than 0 first reduces every region alone by one matrix that
+    all share, with `cell_whiten`; `unit_cells` then brings each to unit length.
+    """
+
+    dim: int = 512
+    whiten: float = 0.5
+    global_dim: int = 64
+    global_whiten: float = 0.5
+    cell_dim: int = 0
+    cell_whiten: float = 0.0
+    unit_cells: bool = False
+
+    def parts(self, config: StudentConfig) -> int:
+        """Whether one projection or one for each part is fitted: the number of parts, 0 for one projection of all."""
+        return len(config.raw_parts) if len(config.raw_parts) > 1 or self.cell_dim or not self.dim else 0
+
+
+def fit_reduction(raw: np.ndarray, config: StudentConfig, reduction: ReductionConfig) -> AnyProjection:
+    """The projection of a student from its raw descriptors (N, K); VprError where they are too few."""
+    parts = reduction.parts(config)
+    if not parts:
+        return fit_projection(raw, reduction.dim, whiten=reduction.whiten)
+    return fit_parts(
+        raw,
+        config,
+        (reduction.dim, reduction.global_dim)[:parts],
+        (reduction.whiten, reduction.global_whiten)[:parts],
+        reduction.cell_dim,
+        reduction.cell_whiten,
+        reduction.unit_cells,
+    )
+
+
+def reduction_facts(
+    reduction: ReductionConfig, config: StudentConfig, images: int, names: Sequence[str]
+) -> dict[str, Any]:
+    """What a checkpoint's provenance says of its projection."""
+    facts = {"images": images, "dim": reduction.dim, "whiten": reduction.whiten, "sources": list(names)}
+    return facts | (asdict(reduction) if reduction.parts(config) else {})
 
 
 def rounded(projection: AnyProjection) -> AnyProjection:

@@ -16,6 +16,12 @@ from vpr_ros.training.student.config import TrainConfig, read_config
 from vpr_ros.training.student.train import train
 from vpr_ros.training.teacher.config import TeacherConfig, read_teacher_config
 
+# Settings that came after the groups: no file could name them otherwise.
+NEWER = {
+    "model.trained_blocks",
+    *(f"export.{name}" for name in ("global_dim", "global_whiten", "cell_dim", "cell_whiten")),
+}
+
 
 @pytest.mark.parametrize("config, former", [(TrainConfig(), STUDENT_KEYS), (TeacherConfig(), TEACHER_KEYS)])
 def test_every_setting_has_one_former_key(config, former):
@@ -23,7 +29,7 @@ def test_every_setting_has_one_former_key(config, former):
     paths = [
         f"{name}.{field.name}" for name, group in groups.items() if group for field in dataclasses.fields(group)
     ] + [name for name, group in groups.items() if group is None]
-    assert sorted(former.values()) == sorted(paths)
+    assert sorted(former.values()) == sorted(set(paths) - NEWER)
 
 
 @pytest.mark.parametrize(

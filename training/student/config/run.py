@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.training.common.former_keys import STUDENT_KEYS
 from vpr_ros.training.common.rules import Rule, require
 from vpr_ros.training.common.yaml_config import RunConfig, check_choices, read_dataclass
@@ -22,13 +23,29 @@ class ExportConfig:
 
     projection_dim: int = 512
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
+    global_dim: int = ReductionConfig.global_dim  # of a student's global vector; 0 leaves it
+    global_whiten: float = ReductionConfig.global_whiten
+    cell_dim: int = ReductionConfig.cell_dim  # of every region alone, by one matrix, before the projection; 0: not
+    cell_whiten: float = ReductionConfig.cell_whiten
 
     def rules(self) -> list[Rule]:
         """The conditions on the settings."""
         return [
             (self.projection_dim >= 2, "projection_dim must be 2 or more"),
             (0 <= self.whiten <= 1, "whiten must lie between 0 (plain PCA) and 1 (equal variance)"),
+            (min(self.global_dim, self.cell_dim) >= 0, "global_dim and cell_dim must be 0 or more"),
+            (
+                0 <= min(self.global_whiten, self.cell_whiten) and max(self.global_whiten, self.cell_whiten) <= 1,
+                "global_whiten and cell_whiten must lie between 0 and 1",
+            ),
         ]
+
+    @property
+    def reduction(self) -> ReductionConfig:
+        """The settings of all parts of a descriptor."""
+        return ReductionConfig(
+            *(self.projection_dim, self.whiten, self.global_dim, self.global_whiten, self.cell_dim, self.cell_whiten)
+        )
 
 
 @dataclass(frozen=True)
