@@ -286,5 +286,6 @@ def test_info(new_map, drive):
     assert (poseless["length_m"], poseless["keyframes"]) == (0.0, 5) and empty["rate_hz"] is None
     assert facts["parts"]["descriptors"] == {"count": 16, "bytes": 16 * 32} and facts["parts"]["clouds"]["count"] == 0
     assert facts["calibration"] == "checkpoint" and facts["place_radius_unit"] == "m"
+    assert facts["descriptor_parts"] == (facts["dim"],)
     place_map.set_calibration({"source": "labelled drive"})
     assert info(place_map)["calibration"] == "map (labelled drive)"

@@ -14,7 +14,7 @@ from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
 from vpr_ros.student import D2VPR, AnyProjection, Projection, StudentConfig, save_checkpoint
-from vpr_ros.student.parts import ReductionConfig, fit_reduction
+from vpr_ros.student.parts import ReductionConfig, fit_reduction, lengths_of
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.evaluation.retrieval import recall_by_condition
@@ -100,7 +100,7 @@ def export_student(
         descriptors = embed(student, validation, BATCH)
         recalls = {"full": recall_by_condition(descriptors, validation)}
         recalls |= {name: recall_by_condition(one.apply(descriptors), validation) for name, one in projections.items()}
-        calibration = _calibration(chosen.apply(descriptors), validation, warn)
+        calibration = _calibration(chosen.apply(descriptors), lengths_of(student.config, chosen), validation, warn)
     described: dict = {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(fitting)}
     if reduction.parts(student.config):
         described["parts"] = str(chosen)
@@ -136,9 +136,12 @@ def limit_dim(dim: int, frames: int, shrink: bool, warn: Callable[[str], None]) 
     return most
 
 
-def _calibration(descriptors: np.ndarray, samples: SampleSet, warn: Callable[[str], None]) -> dict | None:
+def _calibration(
+    descriptors: np.ndarray, parts: tuple[int, ...], samples: SampleSet, warn: Callable[[str], None]
+) -> dict | None:
     try:
-        return fit_calibration(labelled_drives(descriptors, samples), PLACE_RADIUS_M, source="checkpoint").to_dict()
+        drives = labelled_drives(descriptors, samples, parts)
+        return fit_calibration(drives, PLACE_RADIUS_M, source="checkpoint").to_dict()
     except VprError as error:
         warn(
             f"no calibration in this checkpoint, the validation drives are not enough ({error}); fit one to the map "

@@ -36,7 +36,7 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
-    unit = facts["place_radius_unit"]
+    unit, numbers = facts["place_radius_unit"], " + ".join(map(str, facts["descriptor_parts"]))
     rows = [
         ("map", f"{facts['map_id']} version {facts['version']}, schema {facts['schema_version']}"),
         (
@@ -46,7 +46,7 @@ def info(
         ("length", f"{facts['length_m']:.0f} m"),
         ("place radius", f"{facts['place_radius']:g} {unit}"),
         ("datum", "none" if facts["datum"] is None else ", ".join(f"{v:.7g}" for v in facts["datum"])),
-        ("model", f"{facts['model_name']} ({facts['fingerprint'][:12]}), {facts['dim']} numbers per keyframe"),
+        ("model", f"{facts['model_name']} ({facts['fingerprint'][:12]}), {numbers} numbers per keyframe"),
         ("calibration", facts["calibration"]),
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {(facts['bytes_per_keyframe'] or 0) / 1e3:.1f} kB per keyframe"),
     ]

@@ -33,6 +33,7 @@ def info(place_map: PlaceMap) -> dict[str, Any]:
         "model_name": place_map.model_name,
         "fingerprint": place_map.fingerprint,
         "dim": place_map.dim,
+        "descriptor_parts": place_map.parts,
         "preprocessing": place_map.preprocessing,
         "frame_id": place_map.frame_id,
         "datum": place_map.datum,

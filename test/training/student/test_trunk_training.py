@@ -7,9 +7,14 @@ import timm
 import torch
 from run_settings import changed
 
+from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.errors import VprError
+from vpr_ros.recognition import Calibration
 from vpr_ros.student import D2VPR, LITE0, NANO, DescriptorExtractor, read_checkpoint
+from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.student.trunks.weights import trunk_config
+from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+from vpr_ros.training.export.runtime_checkpoint import export_student
 from vpr_ros.training.student.config import ModelConfig, TrainConfig
 from vpr_ros.training.student.freezing import trained_parameters
 from vpr_ros.training.student.networks import build_student
@@ -69,6 +74,16 @@ def test_a_run_begins_at_the_untrained_student_and_ends_in_two_parts(folder, wei
     assert found.metadata["provenance"]["trunk"]["network"] == "mobilenetv3_small_050"
     again = read_trained(tmp_path / "run")
     assert again.student.config == found.model.config and again.parts.cell_dim == 8
+
+
+def test_an_exported_student_of_two_parts_is_calibrated_on_both(folder, tmp_path):
+    table, out = TrainingSetSamples(folder), tmp_path / "two.safetensors"
+    torch.manual_seed(0)
+    made = export_student(D2VPR(CONFIG), table, table, out, {}, dim=12, whiten=0.5, parts=ReductionConfig(global_dim=6))
+    assert made.calibrated
+    calibration = Calibration.from_dict(DescriptorExtractor.from_checkpoint(out, device="cpu").calibration)
+    assert len(calibration.evidence.map.knots) == 5  # three of the whole, one of each part
+    assert calibration.drive_mean_frames == DRIVE_MEAN_FRAMES
 
 
 def trained(model, what, last=0):
