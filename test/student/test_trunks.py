@@ -174,7 +174,10 @@ def test_any_timm_network_with_feature_maps_is_a_trunk():
 
 
 def test_batch_norms_stay_as_they_were_learned_while_all_else_is_trained():
-    model = D2VPR(SLIM).train()
+    model = D2VPR(SLIM).eval()
+    with torch.inference_mode():
+        model(images(3, (64, 96)))  # what is kept for inference must not be in the way
+    model.train()
     assert not any(m.training for m in model.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -186,6 +189,16 @@ def test_batch_norms_stay_as_they_were_learned_while_all_else_is_trained():
     after = model.state_dict()
     still = [key for key in before if torch.equal(before[key], after[key])]
     assert still and all("running_" in key or key.endswith("num_batches_tracked") for key in still), still
+
+
+def test_reduced_precision_stays_close():
+    torch.manual_seed(0)
+    model, x = D2VPR(SLIM).eval(), images(size=(64, 96))
+    with torch.inference_mode():
+        exact = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model(x)
+    assert rough.dtype == torch.float32 and ((exact * rough).sum(1) > 0.98).all() and not torch.equal(exact, rough)
 
 
 def test_region_weights_scale_whole_regions():
