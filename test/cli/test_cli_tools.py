@@ -223,7 +223,7 @@ def test_a_student_without_training_is_imported_reduced_and_shown(vpr, tmp_path)
         assert words in text, words
     facts = json.loads(vpr("info", made, "--json").output)
     assert facts["parts"] == [10, 6] and facts["config"]["regions"] == [2, 4]
-    assert "nano" in vpr("info", "nano").output
+    assert "Apache-2.0" in vpr("info", "nano").output
     (tmp_path / "options.yaml").write_text("- 3\n")
     again = vpr(
         "models",

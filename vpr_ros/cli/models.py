@@ -175,6 +175,7 @@ def project(
 def show_checkpoint(source: str, as_json: bool) -> None:
     """Say what is in a checkpoint: network, descriptor, where its weights come from and under which licence."""
     from vpr_ros.student import read_checkpoint
+    from vpr_ros.student.catalogue import CATALOGUE
     from vpr_ros.student.checkpoints import resolve
     from vpr_ros.student.parts import lengths_of
 
@@ -193,6 +194,7 @@ def show_checkpoint(source: str, as_json: bool) -> None:
         return
     provenance = facts["provenance"]
     trunk = provenance.get("trunk", {})
+    listed = CATALOGUE[source].licence if source in CATALOGUE else "see the catalogue: vpr_ros models"
     calibration = found.calibration_json
     rows = [
         (
@@ -214,7 +216,7 @@ def show_checkpoint(source: str, as_json: bool) -> None:
         ("projection", "none" if found.projection is None else str(found.projection)),
         ("calibration", "none" if calibration is None else "of validation drives"),
         ("weights", trunk.get("source") or provenance.get("imported_from") or provenance.get("kind") or "not stated"),
-        ("licence", trunk.get("licence") or "see the catalogue: vpr_ros models"),
+        ("licence", trunk.get("licence") or listed),
         ("file", f"{resolve(source).stat().st_size / 1e6:.2f} MB"),
     ]
     table(source, ["", ""], rows)
