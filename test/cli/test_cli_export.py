@@ -174,6 +174,22 @@ def test_a_trained_projection_is_compared_with_the_fitted_one(run_dir, vpr, tmp_
     refuses(vpr("export", run_dir, "-o", tmp_path / "x.safetensors", "--projection", "best"), "fitted or trained")
 
 
+def test_a_kept_projection_is_only_calibrated(run_dir, checkpoint, vpr, tmp_path):
+    fitted, kept = tmp_path / "fitted.safetensors", tmp_path / "kept.safetensors"
+    assert vpr("export", run_dir, "-o", fitted).exit_code == 0
+    other = write_set(tmp_path / "other", 7, "z", places=20)
+    result = vpr("export", fitted, "--projection", "kept", "--validation", other, "-o", kept)
+    assert result.exit_code == 0, result.output
+    a, b = read_checkpoint(fitted), read_checkpoint(kept)
+    assert a.metadata["fingerprint"] == b.metadata["fingerprint"], "maps of the one are maps of the other"
+    facts = [one.metadata["provenance"] for one in (a, b)]
+    assert facts[0]["projection"] == facts[1]["projection"] and "all" in facts[1]["validation"]
+    assert {line.split()[0] for line in result.stdout.splitlines() if line.split()} >= {"full", "kept"}
+    refuses(vpr("export", fitted, "--projection", "kept", "-o", tmp_path / "x.safetensors"), "--validation")
+    bare = ("export", checkpoint, "--projection", "kept", "--validation", other, "-o", tmp_path / "x.safetensors")
+    refuses(vpr(*bare), "no projection to keep")
+
+
 def test_frames_that_are_too_few(run_dir, checkpoint, town, vpr, tmp_path):
     refuses(vpr("export", run_dir, "--dim", 13), "48 training frames are too few for 13", "12 or fewer")
     assert not (run_dir / "student.safetensors").exists()

@@ -13,7 +13,7 @@ from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.recognition.fitting import fit_calibration
 from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
-from vpr_ros.student import D2VPR, AnyProjection, Projection, StudentConfig, save_checkpoint
+from vpr_ros.student import D2VPR, AnyProjection, Checkpoint, Projection, StudentConfig, save_checkpoint
 from vpr_ros.student.parts import ReductionConfig, fit_reduction, lengths_of
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
@@ -25,7 +25,7 @@ from vpr_ros.training.export.projection_training import (
     train_projection,
 )
 
-ProjectionKind = Literal["fitted", "trained"]
+ProjectionKind = Literal["fitted", "trained", "kept"]
 CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
 SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
 LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 class ExportedStudent:
     """The checkpoint that was written, and validation Recall@1 by condition with every projection that was made.
 
-    `recalls` has the keys "full" (no projection), "fitted" and, for a trained projection, "trained"; it is empty
-    without validation frames.
+    `recalls` has the keys "full" (no projection), "fitted" and, for a trained projection, "trained", or "kept" for the
+    checkpoint's own; it is empty without validation frames.
     """
 
     fingerprint: str
@@ -79,6 +79,8 @@ def export_student(
         raise VprError(f"the projection is '{projection}': choose {' or '.join(get_args(ProjectionKind))}.")
     reduction = replace(parts or ReductionConfig(), dim=limit_dim(dim, len(training), shrink, warn), whiten=whiten)
     dim = reduction.dim
+    if projection == "kept":
+        raise VprError("a projection is kept where a checkpoint that has one is calibrated, not where one is fitted.")
     if projection == "trained" and reduction.parts(student.config):
         raise VprError("a projection is trained for students of one part alone: leave it fitted.")
     rng = np.random.default_rng(seed)
@@ -95,21 +97,50 @@ def export_student(
         config = ProjectionTraining(seed=seed)
         batches, masks = place_batches(training.select(rows), config)
         projections["trained"] = train_projection(projections["fitted"], raw, batches, masks, config)
+    described: dict = {"kind": projection, "dim": projections[projection].dim, "whiten": whiten}
+    described["samples"] = len(fitting)
+    if reduction.parts(student.config):
+        described["parts"] = str(projections[projection])
+    provenance = provenance | {"projection": described}
+    return _write(student, projections, projection, validation, out, provenance, len(raw), warn)
+
+
+def calibrate_student(
+    checkpoint: Checkpoint,
+    validation: SampleSet,
+    out: str | Path,
+    warn: Callable[[str], None] = log.warning,
+) -> ExportedStudent:
+    """Write a checkpoint again, with its projection as it is and a calibration on validation drives.
+
+    Where its matrices were stored in half precision the fingerprint stays. VprError where it has no projection.
+    """
+    if checkpoint.projection is None:
+        raise VprError("the checkpoint has no projection to keep: have one fitted on training frames.")
+    provenance = dict(checkpoint.metadata.get("provenance") or {})
+    return _write(checkpoint.model, {"kept": checkpoint.projection}, "kept", validation, out, provenance, 0, warn)
+
+
+def _write(
+    student: D2VPR,
+    projections: dict[str, AnyProjection],
+    projection: ProjectionKind,
+    validation: SampleSet | None,
+    out: str | Path,
+    provenance: dict,
+    frames: int,
+    warn: Callable[[str], None],
+) -> ExportedStudent:
+    """The checkpoint with the projection of this kind, calibrated where validation drives allow it."""
     chosen, recalls, calibration = projections[projection], {}, None
     if validation is not None and validation.places is None and validation.headings_rad is not None:
         descriptors = embed(student, validation, BATCH)
         recalls = {"full": recall_by_condition(descriptors, validation)}
         recalls |= {name: recall_by_condition(one.apply(descriptors), validation) for name, one in projections.items()}
         calibration = _calibration(chosen.apply(descriptors), lengths_of(student.config, chosen), validation, warn)
-    described: dict = {"kind": projection, "dim": chosen.dim, "whiten": whiten, "samples": len(fitting)}
-    if reduction.parts(student.config):
-        described["parts"] = str(chosen)
-    provenance = provenance | {
-        "projection": described,
-        "validation": recalls.get(projection, {}),
-    }
+    provenance = provenance | {"validation": recalls.get(projection, {})}
     fingerprint = save_checkpoint(out, student, chosen, calibration, provenance, half=True)
-    return ExportedStudent(fingerprint, chosen.dim, len(raw), projection, recalls, calibration is not None)
+    return ExportedStudent(fingerprint, chosen.dim, frames, projection, recalls, calibration is not None)
 
 
 def _fit(raw: np.ndarray, config: StudentConfig, reduction: ReductionConfig) -> AnyProjection:

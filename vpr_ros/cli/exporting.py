@@ -66,7 +66,8 @@ def export(
     projection: Annotated[
         str,
         typer.Option(
-            help="fitted, or trained: some hundred steps more on pairs of frames; both are compared.",
+            help="fitted; trained: some hundred steps more on pairs of frames, both are compared; or kept: the "
+            "checkpoint's own, which is only calibrated.",
             rich_help_panel=OF_A_NETWORK,
         ),
     ] = "fitted",
@@ -85,6 +86,7 @@ def export(
     Examples:
       vpr_ros export runs/town --dim 256 -o town_256.safetensors
       vpr_ros export d2vpr.safetensors --train town -o town_d2vpr.safetensors
+      vpr_ros export student.safetensors --projection kept --validation east -o calibrated.safetensors
       vpr_ros export town.vpr -o town.csv
     """
     if _is_map(source) or (output is not None and output.suffix.lower() in TABLES):
@@ -111,12 +113,12 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, export_student
     from vpr_ros.training.student.sources import open_training_frames, read_trained
 
+    if projection == "kept":
+        _calibrate_network(source, output, validation, force)
+        return
     trained = read_trained(source, weights)
     output = output or (source / CHECKPOINT if source.is_dir() else None)
-    if output is None:
-        raise VprError("say with -o which .safetensors file to write.")
-    if output.suffix != ".safetensors":
-        raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")
+    output = _checkpoint_name(output)
     folders = trained.train if data is None else tuple(map(str, data))
     training = open_training_frames(folders, trained.layout if data is None else _layout_of(folders))
     validation_folders = trained.validation if validation is None else tuple(map(str, validation))
@@ -153,6 +155,35 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
         f"{output}: {exported.dim} numbers per descriptor, projection {exported.projection} on {exported.frames} "
         f"frames, {'calibrated' if exported.calibrated else 'not calibrated'}"
     )
+
+
+def _calibrate_network(source: Path, output: Path | None, validation: list[Path] | None, force: bool) -> None:
+    """The checkpoint as it is, with the probabilities of validation drives."""
+    from vpr_ros.student import read_checkpoint
+    from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+    from vpr_ros.training.export.runtime_checkpoint import calibrate_student
+
+    output = _checkpoint_name(output)
+    if not validation:
+        raise VprError("a kept projection leaves only the probabilities to fit: name drives with --validation.")
+    checkpoint = read_checkpoint(source)
+    with fresh(output, force) as path:
+        samples = TrainingSetSamples(*map(str, validation))
+        exported = calibrate_student(checkpoint, samples, path, lambda text: say(text, "yellow"))
+    if exported.recalls:
+        _show(exported)
+    say(
+        f"{output}: {exported.dim} numbers per descriptor, projection kept, "
+        f"{'calibrated' if exported.calibrated else 'not calibrated'}"
+    )
+
+
+def _checkpoint_name(output: Path | None) -> Path:
+    if output is None:
+        raise VprError("say with -o which .safetensors file to write.")
+    if output.suffix != ".safetensors":
+        raise VprError(f"'{output}' is no name for a checkpoint: let it end with .safetensors.")
+    return output
 
 
 def _layout_of(folders: tuple[str, ...]) -> Literal["training-set", "gsv-cities"]:
