@@ -124,7 +124,7 @@ def project(
         float,
         typer.Option(min=0, max=1, help="0: plain PCA; 1: components of equal variance; between: part of the way."),
     ] = 0.5,
-    global_dim: Annotated[int, typer.Option(min=0, help="Numbers of a global vector; 0 leaves it as it is.")] = 64,
+    global_dim: Annotated[int, typer.Option(min=0, help="Numbers of a global vector; 0 leaves it as it is.")] = 128,
     global_whiten: Annotated[float, typer.Option(min=0, max=1, help="As --whiten, of a global vector.")] = 0.5,
     cell_dim: Annotated[
         int, typer.Option(min=0, help="First reduce every region alone, by one matrix, to so many numbers; 0: not.")

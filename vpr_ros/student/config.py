@@ -258,10 +258,11 @@ NANO = StudentConfig(
 )
 LITE0 = StudentConfig(
     name="lite0",
+    image_size=(192, 192),
     backbone="tf_efficientnet_lite0",
-    stages=(4,),
+    stages=(3,),
     recovery="residual",
-    dim=112,
+    dim=80,
     regions=(4, 6),
     whole_region=False,
     region_weights=True,
@@ -273,7 +274,8 @@ LITE0 = StudentConfig(
     position_hidden=32,
     global_stage=6,
     global_dim=320,
-    global_weight=0.3,
+    global_pooling="mean",
+    global_weight=0.1,
     input_mean=LITE_MEAN,
     input_std=LITE_STD,
 )

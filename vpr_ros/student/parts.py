@@ -181,7 +181,7 @@ class ReductionConfig:
 
     dim: int = 512
     whiten: float = 0.5
-    global_dim: int = 64
+    global_dim: int = 128
     global_whiten: float = 0.5
     cell_dim: int = 0
     cell_whiten: float = 0.0

@@ -74,7 +74,7 @@ PACKAGED = {
 def trunk_config(backbone: str, **changes: Any) -> StudentConfig:
     """The configuration `LITE0` on another timm network, or with other fields.
 
-    Unless `changes` name them, the last stage of stride 16 is tapped and the last one pooled, `dim` and `global_dim`
+    Unless `changes` name them, the first stage of stride 16 is tapped and the last one pooled, `dim` and `global_dim`
     follow the stages, and the input's normalisation the network. VprError for a network that timm does not know, and
     for fields that do not fit.
     """
@@ -85,7 +85,7 @@ def trunk_config(backbone: str, **changes: Any) -> StudentConfig:
     channels = [stage.channels for stage in stages]
     middle = [number for number, stage in enumerate(stages) if stage.stride == 16] or [len(stages) - 1]
     fields: dict[str, Any] = LITE0.to_dict()
-    fields |= {"name": _short(backbone), "backbone": backbone, "stages": middle[-1:], "global_stage": len(stages) - 1}
+    fields |= {"name": _short(backbone), "backbone": backbone, "stages": middle[:1], "global_stage": len(stages) - 1}
     fields |= {**_normalisation(backbone), **changes}
     tapped: tuple[int, ...] = tuple(fields["stages"])
     last: int | None = fields["global_stage"]
