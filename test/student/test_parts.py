@@ -28,6 +28,8 @@ TINY = LITE0.replace(
     global_stage=4,
     global_dim=48,
     regions=(2, 4),
+    global_pooling="gem",
+    global_weight=0.3,
     aggregator="fixed",
 )
 

@@ -39,7 +39,7 @@ def test_entries_in_the_order_of_a_package_fill_the_trunk(lite1, file):
     found = read_checkpoint(file)
     config, trunk = found.model.config, found.model.backbone
     assert found.metadata["kind"] == "efficientnet-lite" and config.backbone == "tf_efficientnet_lite1"
-    assert config.dim == 112 and config.input_mean == LITE0.input_mean and not found.is_initialisation
+    assert config.dim == 80 and config.input_mean == LITE0.input_mean and not found.is_initialisation
     theirs = lite1.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in trunk.state_dict().items())
     rest = [key for key in theirs if key not in trunk.state_dict() and not key.endswith("num_batches_tracked")]

@@ -14,7 +14,7 @@ from vpr_ros.student.regions import RegionGrid, paper_regions
 from vpr_ros.student.trunks.features import Trunk, stages_of
 
 SMALL_OF_MEDIUM = [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]  # as published
-LITE = LITE0.replace(image_size=(96, 128))
+LITE = LITE0.replace(image_size=(96, 128), stages=(4,), dim=112, global_pooling="gem", global_weight=0.3)
 SLIM = LITE0.replace(
     name="slim",
     backbone="mobilenetv3_small_050",
@@ -221,7 +221,7 @@ def test_region_weights_scale_whole_regions():
         (LITE0, dict(image_size=(224, 232), global_stage=None, global_dim=0), "multiples of 16"),
         (LITE0, dict(backbone="nosuchnet"), "no network of timm"),
         (LITE0, dict(stages=(4, 9)), "no stage 9"),
-        (LITE0, dict(dim=100), "112 channels"),
+        (LITE0, dict(dim=100), "80 channels"),
         (LITE0, dict(global_dim=64), "320 channels"),
         (LITE0, dict(global_dim=0), "given together"),
         (LITE0, dict(global_weight=1.0), "between 0 and 1"),

@@ -36,6 +36,8 @@ def render(
     ],
     split: Annotated[str, typer.Option(help="train or validation cities, or cardboard places.")] = "train",
     cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 26,
+    first_city: Annotated[int, typer.Option(min=0, help="Number of the first of them within the split.")] = 0,
+    varied: Annotated[bool, typer.Option(help="Drive validation cities as train cities are driven.")] = False,
     drives: Annotated[int, typer.Option(min=1, help="Drives per city.")] = 6,
     frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 100,
     places: Annotated[int, typer.Option(min=1, help="Cardboard places, six views each.")] = 3000,
@@ -47,8 +49,8 @@ def render(
     """Render a synthetic training set. Test cities cannot be rendered here: nothing may learn from them.
 
     Train cities vary season, light, weather and camera from drive to drive.
-    Validation cities have one camera; their first drive is a summer day, the
-    map. Cardboard places are thousands of small painted scenes, none like
+    Validation cities have one camera unless they are `--varied`; their first
+    drive is a summer day, the map. Cardboard places are thousands of small painted scenes, none like
     another.
 
     \b
@@ -71,8 +73,11 @@ def render(
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
-    chosen = list(seeds)[:cities]
-    driven = {"conditions": VALIDATION_CONDITIONS, **VALIDATION_OPTIONS} if split == "validation" else {}
+    chosen = list(seeds)[first_city : first_city + cities]
+    if len(chosen) < cities:
+        raise VprError(f"the {split} split has {len(seeds)} cities: --first-city {first_city} leaves {len(chosen)}.")
+    fixed = split == "validation" and not varied
+    driven = {"conditions": VALIDATION_CONDITIONS, **VALIDATION_OPTIONS} if fixed else {}
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
             output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done), **driven

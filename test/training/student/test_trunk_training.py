@@ -26,6 +26,7 @@ OPTIONS = {
     "image_size": [64, 64],
     "stages": [1],
     "global_stage": 4,
+    "global_pooling": "gem",
     "regions": [2, 4],
     "offset_hidden": 8,
     "fusion_hidden": 8,
@@ -123,6 +124,6 @@ def test_parts_that_are_not_there_get_a_sentence():
 def test_the_run_of_the_shipped_kind_is_an_option_away():
     config = changed(TrainConfig(), student="lite0", options={"image_size": [96, 96], "stages": [2, 4]})
     built = build_student(config)
-    assert built.config.dim == 40 + 112 and built.config.replace(image_size=(224, 224), stages=(4,), dim=112) == LITE0
+    assert built.config.dim == 40 + 112 and built.config.replace(image_size=(192, 192), stages=(3,), dim=80) == LITE0
     with pytest.raises(VprError, match="a student has no stagse"):
         build_student(changed(config, options={"stagse": [2]}))
