@@ -30,6 +30,7 @@ CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
 SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
 LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
 PLACE_RADIUS_M = 10.0
+OFF_MAP_CITIES = 3
 BATCH = 64  # images that are described together
 log = logging.getLogger(__name__)
 
@@ -204,8 +205,10 @@ def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
 def labelled_drives(
     descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
 ) -> list[LabelledSequence]:
-    """Each city's first drive as the map, and every other one as queries, followed by a drive of the next city.
+    """Each city's first drive as the map, and every other one as queries, followed by drives of the next cities.
 
+    A robot that leaves its map stays away for long, and the longer it does, the likelier it meets a street that looks
+    like a mapped one for a while: each sequence goes through up to OFF_MAP_CITIES of them, odometry running on.
     `parts` are the lengths of the descriptors' parts (None: one part).
     """
     drives_of = {
@@ -217,19 +220,19 @@ def labelled_drives(
     for position, city in enumerate(cities):
         mapped, *queries = drives_of[city]
         keyframes = _keyframes(descriptors, samples, mapped)
-        elsewhere = drives_of[cities[(position + 1) % len(cities)]] if len(cities) > 1 else []
+        following = [cities[(position + i) % len(cities)] for i in range(1, min(OFF_MAP_CITIES + 1, len(cities)))]
         for number, on_map in enumerate(queries):
             if len(on_map) < 2:
                 continue  # no interval between frames to continue with
-            off_map = elsewhere[(number + 1) % len(elsewhere)] if elsewhere else np.empty(0, dtype=np.int64)
-            T_on, T_off = _poses(samples, on_map), _poses(samples, off_map)
-            truth = label_by_pose(keyframes, T_on, PLACE_RADIUS_M, max_heading_deg=60)
-            T_odom = T_on
-            if len(off_map):
+            T_odom = _poses(samples, on_map)
+            truth = label_by_pose(keyframes, T_odom, PLACE_RADIUS_M, max_heading_deg=60)
+            rows = on_map
+            for other in following:
+                away = drives_of[other][(number + 1) % len(drives_of[other])]
+                T_away = _poses(samples, away)
                 # The odometry continues into the other city without a jump.
-                T_off = T_on[-1] @ np.linalg.inv(T_off[0]) @ T_off
-                T_odom = np.concatenate([T_on, T_off])
-            rows = np.concatenate([on_map, off_map])
+                T_odom = np.concatenate([T_odom, T_odom[-1] @ np.linalg.inv(T_away[0]) @ T_away])
+                rows = np.concatenate([rows, away])
             step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
             stamps = samples.stamps_ns[on_map[0]] + step_ns * np.arange(len(rows))
             sequences.append(
@@ -238,7 +241,7 @@ def labelled_drives(
                     descriptors[rows].astype(np.float16),
                     stamps,
                     T_odom,
-                    [*truth, *[np.empty(0, dtype=np.int64)] * len(off_map)],
+                    [*truth, *[np.empty(0, dtype=np.int64)] * (len(rows) - len(on_map))],
                     parts=parts,
                 )
             )

@@ -164,7 +164,7 @@ def _fit_evidence(replays: Sequence[_Replay]) -> EvidenceModel:
 
 def _knots(right: np.ndarray, wrong: np.ndarray) -> list[float]:
     """Where the two classes change: quantiles of both, no two closer than a fiftieth of their range."""
-    q = np.sort(np.r_[np.quantile(right, [0.02, 0.25, 0.5, 0.8]), np.quantile(wrong, [0.5, 0.9, 0.99])])
+    q = np.sort(np.r_[np.quantile(right, [0.02, 0.25, 0.5, 0.8, 0.95, 0.99]), np.quantile(wrong, [0.5, 0.9, 0.99])])
     least = max((q[-1] - q[0]) / 50, 1e-6)
     knots = [float(q[0])]
     for value in q[1:]:
