@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.errors import VprError
 from vpr_ros.pictures import read
 from vpr_ros.training.synthetic.conditions import CameraConfig, named_conditions, random_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
@@ -40,23 +41,29 @@ class Traverses:
     right: np.ndarray
 
 
+def picture(path: Path) -> np.ndarray:
+    """Pixels (h, w, 3) uint8 RGB of a file; VprError where it is no picture."""
+    image = read(path)
+    if image is None:
+        raise VprError(f"{path} is no picture that can be read.")
+    return image
+
+
 def real_traverses(data: Path) -> Iterator[Traverses]:
     """Two walks of a corridor (two frames apart still count), and a railway in summer and winter (exact).
 
     The railway is the first half of its pictures, every sixth pair that is bright in both.
     """
-    walks = [[read(path) for path in sorted((data / "corridor" / role).iterdir())] for role in ("ref", "query")]
-    yield Traverses("corridor", *walks, right=_near(len(walks[1]), len(walks[0]), 2))
+    first, second = [
+        [picture(path) for path in sorted((data / "corridor" / role).iterdir())] for role in ("ref", "query")
+    ]
+    yield Traverses("corridor", first, second, right=_near(len(second), len(first), 2))
     seasons = [data / "nordland_thumbs" / season for season in ("summer", "winter")]
     names = sorted(set.intersection(*({path.name for path in folder.iterdir()} for folder in seasons)))
     pairs = [[read(folder / name) for folder in seasons] for name in names[: len(names) // 2]]
-    bright = [pair for pair in pairs if all(map(_is_bright, pair))][::EVERY]
+    bright = [pair for pair in pairs if all(image is not None and image.mean() > MIN_GREY for image in pair)][::EVERY]
     summer, winter = map(list, zip(*bright, strict=True))
     yield Traverses("nordland", summer, winter, right=_near(len(winter), len(summer), 0))
-
-
-def _is_bright(image: np.ndarray | None) -> bool:
-    return image is not None and image.mean() > MIN_GREY
 
 
 def _near(queries: int, database: int, tolerance: int) -> np.ndarray:
@@ -91,13 +98,13 @@ def pictures_for_pca(photos: Path, folders: list[Path], limit: int, seed: int) -
     """Photographs, each with a copy under another light and cut; then up to `limit` pictures of every other folder."""
     rng = np.random.default_rng(seed)
     for path in sorted(photos.rglob("*.jpg")):
-        image = read(path)
+        image = picture(path)
         yield image
         yield _relit(_cut(image, rng), rng)
     for folder in folders:
         paths = sorted(folder.rglob("*.jpg"))
         for at in rng.permutation(len(paths))[:limit]:
-            yield read(paths[at])
+            yield picture(paths[at])
 
 
 def _cut(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -39,6 +39,7 @@ MEMORY_FRAMES = 60.0
 CANDIDATES = 20
 BATCH = 16
 Features = dict[str, np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray]  # of the database and of the queries
 
 
 def pooled(trunk: Trunk, images: Iterable[np.ndarray], config, grids: list[int]) -> Features:
@@ -81,7 +82,7 @@ def compared(database: np.ndarray, queries: np.ndarray, means: bool) -> tuple[np
     return centred(database, constant, parts), np.stack(rows)
 
 
-def scores(sets: list[Traverses], parts: list[tuple[float, dict[int, tuple]]], means: bool) -> dict[str, list[float]]:
+def scores(sets: list[Traverses], parts: list[tuple[float, dict[int, Pair]]], means: bool) -> dict[str, list[float]]:
     """By set name: Recall@1 of the weighted parts, and of the right place among the candidates."""
     out: dict[str, list[float]] = {}
     for number, one in enumerate(sets):
@@ -89,15 +90,13 @@ def scores(sets: list[Traverses], parts: list[tuple[float, dict[int, tuple]]], m
         for _, rows in parts:
             database, queries = compared(*rows[number], means)
             similar.append(queries @ database.T)
-        joint = sum(weight * each for (weight, _), each in zip(parts, similar, strict=True))
+        joint = np.sum([weight * each for (weight, _), each in zip(parts, similar, strict=True)], axis=0)
         out.setdefault(one.name, []).append(_hit(joint, one.right, 1))
         if len(parts) == 1:
             among = _best(joint, CANDIDATES)
         else:
             among = np.concatenate([_best(each, CANDIDATES // len(parts)) for each in similar], axis=1)
-        out.setdefault(f"{one.name} in {CANDIDATES}", []).append(
-            float(np.take_along_axis(one.right, among, axis=1).any(axis=1)[one.right.any(axis=1)].mean())
-        )
+        out.setdefault(f"{one.name} in {CANDIDATES}", []).append(_share(one.right, among))
     return out
 
 
@@ -106,8 +105,13 @@ def _best(similar: np.ndarray, count: int) -> np.ndarray:
 
 
 def _hit(similar: np.ndarray, right: np.ndarray, count: int) -> float:
-    hits = np.take_along_axis(right, _best(similar, count), axis=1).any(axis=1)
-    return float(hits[right.any(axis=1)].mean())
+    return _share(right, _best(similar, count))
+
+
+def _share(right: np.ndarray, chosen: np.ndarray) -> float:
+    """Of the queries with a right place, how many have one among the chosen (Q, k)."""
+    hits = np.any(np.take_along_axis(right, chosen, axis=1), axis=1)
+    return float(np.mean(hits[np.any(right, axis=1)]))
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -157,17 +161,20 @@ def rows_of(options: argparse.Namespace, sets: list[Traverses]) -> Iterator[dict
 def kept(path: Path, trunk, images, config, grids: list[int]) -> Features:
     """Pooled features, computed once."""
     if not path.is_file():
-        np.savez(path, **pooled(trunk, images, config, grids))
+        np.savez(path, **pooled(trunk, images, config, grids))  # pyright: ignore[reportArgumentType]  # its stub
     with np.load(path, allow_pickle=False) as stored:
         return dict(stored)
 
 
-def reduced(fitted_on: np.ndarray, rows: list[list[np.ndarray]], dim: int, whiten: float) -> dict[int, tuple]:
+def reduced(fitted_on: np.ndarray, rows: list[list[np.ndarray]], dim: int, whiten: float) -> dict[int, Pair]:
     """Database and query rows of every set after a PCA to `dim` numbers; 0 leaves them."""
     if not dim:
-        return {number: tuple(one) for number, one in enumerate(rows)}
+        return {number: (database, queries) for number, (database, queries) in enumerate(rows)}
     projection = fit_projection(fitted_on, dim, whiten)
-    return {number: tuple(projection.apply(role) for role in one) for number, one in enumerate(rows)}
+    return {
+        number: (projection.apply(database), projection.apply(queries))
+        for number, (database, queries) in enumerate(rows)
+    }
 
 
 def main() -> None:
