@@ -27,15 +27,14 @@ from rich.progress import track
 from torch.nn import functional as F
 from trunk_pictures import Traverses, hard_traverses, pictures_for_pca, real_traverses
 
-from vpr_ros.place_map.statistics import DriveStatistics, centred
-from vpr_ros.recognition.drive_mean import DriveMean
+from vpr_ros.configuration import DRIVE_MEAN_FRAMES
+from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.student import read_checkpoint
 from vpr_ros.student.preprocessing import normalise, resize
 from vpr_ros.student.projection import fit_projection
 from vpr_ros.student.trunks.features import Trunk
 from vpr_ros.student.trunks.weights import trunk_config
 
-MEMORY_FRAMES = 60.0
 CANDIDATES = 20
 BATCH = 16
 Features = dict[str, np.ndarray]
@@ -70,28 +69,18 @@ def regions(features: Features, stages: tuple[int, ...], grids: tuple[int, ...])
     return unit(np.concatenate([unit(one.astype(np.float32)).reshape(len(one), -1) for one in cells], axis=1))
 
 
-def compared(database: np.ndarray, queries: np.ndarray, means: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Both less their drive's mean."""
-    if not means:
-        return database, queries
-    parts, constant = (database.shape[1],), DriveStatistics.of(database).constant
-    drive, rows = DriveMean(constant, MEMORY_FRAMES), []
-    for query in queries:
-        rows.append(centred(query, drive.mean, parts))
-        drive.update(query, 1.0)
-    return centred(database, constant, parts), np.stack(rows)
-
-
 def scores(sets: list[Traverses], parts: list[tuple[float, dict[int, Pair]]], means: bool) -> dict[str, list[float]]:
     """By set name: Recall@1 of the weighted parts, and of the right place among the candidates."""
     out: dict[str, list[float]] = {}
     for number, one in enumerate(sets):
         similar = []
         for _, rows in parts:
-            database, queries = compared(*rows[number], means)
+            database, queries = rows[number]
+            if means:
+                database, queries = centred_traverses(database, queries, (database.shape[1],), DRIVE_MEAN_FRAMES)
             similar.append(queries @ database.T)
         joint = np.sum([weight * each for (weight, _), each in zip(parts, similar, strict=True)], axis=0)
-        out.setdefault(one.name, []).append(_hit(joint, one.right, 1))
+        out.setdefault(one.name, []).append(_share(one.right, _best(joint, 1)))
         if len(parts) == 1:
             among = _best(joint, CANDIDATES)
         else:
@@ -102,10 +91,6 @@ def scores(sets: list[Traverses], parts: list[tuple[float, dict[int, Pair]]], me
 
 def _best(similar: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(-similar, axis=1)[:, :count]
-
-
-def _hit(similar: np.ndarray, right: np.ndarray, count: int) -> float:
-    return _share(right, _best(similar, count))
 
 
 def _share(right: np.ndarray, chosen: np.ndarray) -> float:
@@ -199,7 +184,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     sets = [*real_traverses(options.data), *hard_traverses()]
     table = options.out / "trunks.csv"
-    with table.open("a", newline="") as stream:
+    with table.open("w", newline="") as stream:
         writer: csv.DictWriter | None = None
         for row in rows_of(options, sets):
             if writer is None:

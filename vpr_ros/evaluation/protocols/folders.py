@@ -15,8 +15,7 @@ from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols import image_sets
 from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
-from vpr_ros.place_map.statistics import DriveStatistics, centred
-from vpr_ros.recognition.drive_mean import DriveMean
+from vpr_ros.recognition.drive_mean import centred_traverses
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 ImageMeasure = Literal["cosine", "euclidean"]
@@ -230,7 +229,7 @@ def evaluate_folders(
     if config.drive_mean_frames:
         if config.measure != "cosine":
             raise VprError("the mean of a drive is taken out of descriptors of unit length: leave `paper` out.")
-        searched, asked = _centred(searched, asked, extractor.parts, config.drive_mean_frames)
+        searched, asked = centred_traverses(searched, asked, extractor.parts, config.drive_mean_frames)
     ranks = rank_by_similarity(asked, searched, truth.positives, config.measure)
     seconds = database.seconds + queries.seconds
     skipped = {
@@ -246,18 +245,6 @@ def evaluate_folders(
         images_per_second=(len(database.rows) + len(queries.rows)) / seconds if seconds > 0 else float("nan"),
         skipped={reason: count for reason, count in skipped.items() if count},
     )
-
-
-def _centred(
-    database: np.ndarray, queries: np.ndarray, parts: tuple[int, ...], memory_frames: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors as a recogniser compares them that takes the database for a map of one session."""
-    constant = DriveStatistics.of(database).constant
-    mean, asked = DriveMean(constant, memory_frames), np.empty_like(queries)
-    for row, query in enumerate(queries):
-        asked[row] = centred(query, mean.mean, parts)
-        mean.update(query, 1.0)
-    return centred(database, constant, parts), asked
 
 
 def _bright(described: DescribedFiles, min_grey: float | None) -> np.ndarray:
