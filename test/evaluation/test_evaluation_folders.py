@@ -5,6 +5,7 @@ import pytest
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.folders import (
     FolderConfig,
+    HogBaseline,
     PixelBaseline,
     evaluate_folders,
     list_images,
@@ -51,6 +52,37 @@ def test_pixel_descriptor_against_plain_loops():
     np.testing.assert_allclose(got, (out / np.linalg.norm(out)).ravel(), atol=1e-3)
     flat = PixelBaseline().describe([np.full((20, 20, 3), 9, np.uint8)])
     assert flat.dtype == np.float16 and not flat.any()
+
+
+def test_hog_against_plain_loops():
+    image = scene(5)
+    got = HogBaseline((16, 24), cell=8).describe([image])[0].astype(float)
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (24, 16), interpolation=cv2.INTER_AREA).astype(float)
+    cells = np.zeros((2, 3, 9))
+    for y in range(16):
+        for x in range(24):
+            # central differences, one-sided at the border
+            top, bottom, left, right = max(y - 1, 0), min(y + 1, 15), max(x - 1, 0), min(x + 1, 23)
+            dy = (grey[bottom, x] - grey[top, x]) / (bottom - top)
+            dx = (grey[y, right] - grey[y, left]) / (right - left)
+            degrees = np.degrees(np.arctan2(dy, dx)) % 180
+            for number in range(9):
+                away = min(abs(degrees - 20 * number), 180 - abs(degrees - 20 * number))
+                cells[y // 8, x // 8, number] += max(0, 1 - away / 20) * np.hypot(dx, dy)
+    out = []
+    for column in range(2):
+        block = np.concatenate([cells[row, column + side] for row in (0, 1) for side in (0, 1)])
+        out.append(block / (np.linalg.norm(block) + 64))
+    np.testing.assert_allclose(got, np.concatenate(out) / np.linalg.norm(out), atol=1e-3)
+
+
+def test_hog_finds_scenes_by_their_edges(folders):
+    assert evaluate_folders(HogBaseline(), folders / "day", folders / "dusk").recall[1] == 1.0
+    rows = HogBaseline().describe([scene(4), scene(4)[::-1] // 2 + 90, np.full((20, 20, 3), 9, np.uint8)])
+    assert rows.dtype == np.float16 and rows.shape == (3, 5 * 7 * 36) and not rows[2].any()
+    assert rows[0].astype(float) @ rows[1].astype(float) < 0.9
+    with pytest.raises(ValueError, match="multiple"):
+        HogBaseline((60, 128))
 
 
 def test_bad_files_are_counted_and_frame_numbers_survive_them(folders):

@@ -42,7 +42,7 @@ def evaluate_image_folders(
             "remembers this many. 0: as they are.",
         ),
     ] = 0.0,
-    baselines: Annotated[bool, typer.Option(help="Also measure pixels and an untrained copy.")] = True,
+    baselines: Annotated[bool, typer.Option(help="Also measure pixels, HOG and an untrained copy.")] = True,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
 ):
@@ -55,7 +55,13 @@ def evaluate_image_folders(
       vpr_ros eval folders --database test/database --queries test/queries
         --protocol pitts30k --protocol paper --pca-from train/database --pca-dim 4096
     """
-    from vpr_ros.evaluation.protocols.folders import FolderConfig, PixelBaseline, evaluate_folders, list_images
+    from vpr_ros.evaluation.protocols.folders import (
+        FolderConfig,
+        HogBaseline,
+        PixelBaseline,
+        evaluate_folders,
+        list_images,
+    )
     from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
     from vpr_ros.evaluation.protocols.image_sets import size_remark
     from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
@@ -78,7 +84,7 @@ def evaluate_image_folders(
                 reduction = fit_on_folder(student, pca_from, pca_dim, evaluated=tested, progress=advance)
         compared.append((chosen.descriptors(student, reduction), chosen.statement(student, reduction)))
     results = []
-    for extractor in [*(c for c, _ in compared), *([PixelBaseline()] if baselines else [])]:
+    for extractor in [*(c for c, _ in compared), *([PixelBaseline(), HogBaseline()] if baselines else [])]:
         with _counting(extractor.name, sum(sizes)) as advance:
             results.append(evaluate_folders(extractor, database, queries, config, advance))
     ns = sorted(results[0].recall)

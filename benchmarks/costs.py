@@ -1,0 +1,138 @@
+"""What a student costs a robot, several side by side: time, file, memory, first answer, map.
+
+`ratio`: one description of a 480x640 picture (resizing, forward pass, projection) on one CPU thread to one forward pass
+of the bare timm ViT-S/14 at 224x224, measured in turns as in benchmarks/student.py. Memory and first answer are of new
+processes, the students in turns: resident memory after the checkpoint and a map of one place are loaded, and after 100
+answers; seconds from the start of the process to the first answer, imports included. Keyframes: bytes of the map file
+(descriptor and both poses), and resident bytes of a localizer over many against one over one. Medians.
+
+    python benchmarks/costs.py --checkpoints nano other.safetensors
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything is imported: one thread, also in the new processes
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+FRAME = (480, 640, 3)
+ANSWERS = 100
+KEYFRAMES = 20_000
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def new_process(checkpoint: str, map_file: str, started: float) -> None:
+    """What `measured` runs: prints figures as JSON."""
+    from vpr_ros.observation import Observation
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.recognition.localizer import Localizer
+    from vpr_ros.student import DescriptorExtractor
+
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, FRAME, dtype=np.uint8) for _ in range(8)]
+    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device="cpu")
+    localizer = Localizer(extractor, PlaceMap.open(map_file))
+    loaded = resident()
+    for i in range(ANSWERS):
+        observation = Observation(i * 10**8, pictures[i % 8])
+        localizer.take(observation, extractor.describe([observation.image])[0])
+        if not i:
+            first = time.time() - started
+    print(json.dumps({"first_answer_s": first, "loaded": loaded, "after": resident()}))
+
+
+def measured(checkpoint: str, map_file: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, "--process", checkpoint, str(map_file), repr(time.time())]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def write_map(path: Path, extractor, count: int) -> Path:
+    """A map of so many random places for this student."""
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.student.preprocessing import preprocessing_of
+
+    rng, T = np.random.default_rng(1), np.eye(4)
+    with PlaceMap.create(
+        path,
+        fingerprint=extractor.fingerprint,
+        dim=extractor.dim,
+        parts=extractor.parts,
+        preprocessing=preprocessing_of(extractor.model.config),
+        place_radius_m=10.0,
+    ) as place_map:
+        session = place_map.start_session("bench")
+        for i in range(count):
+            vector = rng.standard_normal(extractor.dim, dtype=np.float32)
+            T[0, 3] = 10.0 * i
+            place_map.add(session, i * 10**8, vector / np.linalg.norm(vector), T, T)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoints", nargs="+", default=["nano"])
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--processes", type=int, default=5, help="new processes for each student")
+    parser.add_argument("--process", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.process:
+        new_process(options.process[0], options.process[1], float(options.process[2]))
+        return
+
+    import timm
+    import torch
+    from student import randomised, ratios
+
+    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.student.checkpoints import resolve
+
+    torch.set_num_threads(1)
+    bare = randomised(timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=224))
+    pixels, frame = torch.randn(1, 3, 224, 224), np.random.default_rng(0).integers(0, 255, FRAME, dtype=np.uint8)
+    students = {name: DescriptorExtractor.from_checkpoint(name, device="cpu") for name in options.checkpoints}
+    sides = {name: lambda one=one: one.describe([frame]) for name, one in students.items()}
+    with torch.inference_mode():
+        found, reference_s = ratios(lambda: bare(pixels), {"control": lambda: bare(pixels), **sides}, options.rounds)
+    print(f"bare ViT-S/14: {1e3 * reference_s:.0f} ms; control {np.median(found['control']):.3f}")
+    with tempfile.TemporaryDirectory() as folder:
+        maps = {
+            name: [write_map(Path(folder) / f"{n}_{count}.vpr", one, count) for count in (1, KEYFRAMES)]
+            for n, (name, one) in enumerate(students.items())
+        }
+        runs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {name: [] for name in students}
+        for _ in range(options.processes):
+            for name, (one, many) in maps.items():
+                runs[name].append((measured(name, one), measured(name, many)))
+        for name, pairs in runs.items():
+            middle = {key: float(np.median([one[key] for one, _ in pairs])) for key in pairs[0][0]}
+            grown = np.median([many["loaded"] - one["loaded"] for one, many in pairs]) / KEYFRAMES
+            low, ratio, high = np.percentile(found[name], (25, 50, 75))
+            figures = {
+                "ratio": f"{ratio:.3f} [{low:.3f}-{high:.3f}]",
+                "numbers": students[name].dim,
+                "file_mb": round(resolve(name).stat().st_size / 1e6, 2),
+                "loaded_mb": round(middle["loaded"] / 1e6),
+                f"after_{ANSWERS}_mb": round(middle["after"] / 1e6),
+                "first_answer_s": round(middle["first_answer_s"], 2),
+                "file_bytes_a_keyframe": round(maps[name][1].stat().st_size / KEYFRAMES),
+                "memory_bytes_a_keyframe": round(float(grown)),
+            }
+            print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
