@@ -7,6 +7,7 @@ one 2.5 m beside its track; a match counts within 6 m.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -70,18 +71,19 @@ def _near(queries: int, database: int, tolerance: int) -> np.ndarray:
     return np.abs(np.arange(queries)[:, None] - np.arange(database)[None]) <= tolerance
 
 
-def hard_traverses(out: Path, cities: int = len(HARD_CITIES), workers: int = 2) -> Iterator[Traverses]:
-    """Every condition and camera of the first so many hard cities, against its summer day; kept in `out`."""
-    files = {seed: out / f"city_{seed}.npz" for seed in HARD_CITIES[:cities]}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        missing = [(seed, file) for seed, file in files.items() if not file.is_file()]
-        for done in [pool.submit(_render, *each) for each in missing]:
-            done.result()
-    for file in files.values():
-        with np.load(file, allow_pickle=False) as stored:
-            database = list(stored["database"])
-            for number, lens in enumerate(stored["lenses"]):
-                yield Traverses(str(lens), database, list(stored[f"queries_{number}"]), stored[f"right_{number}"])
+def hard_traverses(kept: Path | None = None, cities: int = len(HARD_CITIES), workers: int = 2) -> Iterator[Traverses]:
+    """Every condition and camera of the first so many hard cities, against its summer day; folder `kept` keeps them."""
+    with tempfile.TemporaryDirectory() as instead:
+        files = {seed: Path(kept or instead) / f"city_{seed}.npz" for seed in HARD_CITIES[:cities]}
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            missing = [(seed, file) for seed, file in files.items() if not file.is_file()]
+            for done in [pool.submit(_render, *each) for each in missing]:
+                done.result()
+        for file in files.values():
+            with np.load(file, allow_pickle=False) as stored:
+                database = list(stored["database"])
+                for number, lens in enumerate(stored["lenses"]):
+                    yield Traverses(str(lens), database, list(stored[f"queries_{number}"]), stored[f"right_{number}"])
 
 
 def _render(seed: int, file: Path) -> None:
