@@ -52,6 +52,7 @@ class Drive:
     lines: dict[int, np.ndarray] = field(
         repr=False
     )  # city seed -> driven lane line (m, 2), decides what geometry is kept
+    surfaces: str = ""  # folder of photographs that built things are covered with; empty: painted ones
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
@@ -76,7 +77,7 @@ class Drive:
     def scene(self, city_seed: int) -> Scene:
         """The ray-casting scene around this drive in one of its cities (cached for the last two)."""
         line = self.lines[city_seed]
-        return _scene(city_seed, self.conditions, line.tobytes(), line.shape)
+        return _scene(city_seed, self.conditions, line.tobytes(), line.shape, self.surfaces)
 
     def frame(self, index: int, with_cloud: bool = True) -> Frame:
         """Render frame `index`."""
@@ -99,8 +100,8 @@ class Drive:
 
 
 @lru_cache(maxsize=2)
-def _scene(city_seed: int, conditions: DriveConditions, line: bytes, shape: tuple) -> Scene:
-    return build_scene(city_seed, conditions, np.frombuffer(line).reshape(shape))
+def _scene(city_seed: int, conditions: DriveConditions, line: bytes, shape: tuple, surfaces: str) -> Scene:
+    return build_scene(city_seed, conditions, np.frombuffer(line).reshape(shape), surfaces=surfaces)
 
 
 def _one_thread() -> None:
@@ -142,13 +143,14 @@ def plan_drive(
     offmap_length_m: float = 0.0,
     start_ns: int = START_NS,
     reverse: bool = False,
+    surfaces: str = "",
 ) -> Drive:
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive continues for
     `offmap_length_m` through that other city; odometry continues. `lidar` None renders no clouds. `reverse` drives the
-    same line from its end to its start. Raises VprError for lengths that do not fit and spacings or speeds that are not
-    positive.
+    same line from its end to its start. `surfaces` as in `build_scene`.
+    Raises VprError for lengths that do not fit and spacings or speeds that are not positive.
     """
     if spacing_m <= 0 or speed_mps <= 0:
         raise VprError(f"a drive needs a positive spacing and speed, not {spacing_m:g} m and {speed_mps:g} m/s")
@@ -182,4 +184,5 @@ def plan_drive(
         camera,
         lidar,
         lines,
+        surfaces,
     )

@@ -25,6 +25,7 @@ from vpr_ros.training.synthetic.conditions import (
 )
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
+from vpr_ros.training.synthetic.world.photo_tiles import photographs_in
 from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, encode_cloud, table_row
 
 CLOUD_FRAME = "base_link"
@@ -98,6 +99,7 @@ class TrainingSetConfig:
     lidar: Literal["clean", "hard"] = "clean"  # or "hard": another `hard_lidar` per drive
     above_ground_m: float = 0.0  # clouds lack what is lower than this above base_link's ground; 0: they are whole
     reversed_drives: tuple[int, ...] = ()  # numbers of the drives that go along the route from its end
+    surfaces: str = ""  # folder of photographs that built things are covered with; empty: painted ones
 
 
 def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Drive:
@@ -136,6 +138,7 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
         config.spacing_m,
         start_ns=START_NS + number * 86_400_000_000_000,
         reverse=number in config.reversed_drives,
+        surfaces=config.surfaces,
     )
 
 
@@ -230,6 +233,8 @@ def render_training_set(
         raise VprError("a training set needs at least one city, one drive, 5 frames per drive and images of 16 pixels")
     if config.lidar not in ("clean", "hard"):
         raise VprError(f"a training set knows no LiDAR {config.lidar!r}; choose clean or hard")
+    if config.surfaces:
+        photographs_in(config.surfaces)
     out = Path(out_dir)
     meta = _meta(config)
     try:

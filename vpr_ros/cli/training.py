@@ -44,6 +44,7 @@ def render(
     height: Annotated[int, typer.Option(min=16)] = 120,
     width: Annotated[int, typer.Option(min=16)] = 160,
     lidar: Annotated[bool, typer.Option(help="Also scan with a LiDAR.")] = False,
+    surfaces: Annotated[Path | None, typer.Option(help="Folder of photographs that houses are covered with.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,
 ):
     """Render a synthetic training set. Test cities cannot be rendered here: nothing may learn from them.
@@ -78,9 +79,12 @@ def render(
         raise VprError(f"the {split} split has {len(seeds)} cities: --first-city {first_city} leaves {len(chosen)}.")
     fixed = split == "validation" and not varied
     driven = {"conditions": VALIDATION_CONDITIONS, **VALIDATION_OPTIONS} if fixed else {}
+    covered = {} if surfaces is None else {"surfaces": str(surfaces)}
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
-            output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done), **driven
+            *(output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done)),
+            **driven,
+            **covered,
         )
     say(f"{output}: {len(chosen)} cities, {drives} drives each, {frames} frames per drive")
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from vpr_ros.training.synthetic.world.textures import LEVELS, atlas, noise_map
+from vpr_ros.training.synthetic.world.textures import LEVELS, Atlas, noise_map
 
 _ROW = 256  # remap takes a picture of coordinates, so points are arranged in rows
 
@@ -23,9 +23,8 @@ def mip_level(texel_m, footprint_m) -> np.ndarray:
     return np.clip(np.rint(np.log2(np.maximum(footprint_m / texel_m, 1.0))), 0, LEVELS - 1).astype(np.int32)
 
 
-def read_atlas(tile, fu, fv, level, aux: bool = False) -> np.ndarray:
+def read_atlas(book: Atlas, tile, fu, fv, level, aux: bool = False) -> np.ndarray:
     """Atlas values 0..255 as float32: colour and alpha (n, 4) or, with `aux`, light and glass masks (n, 2)."""
-    book = atlas()
     x, y = book.coordinates(tile, fu, fv, level)
     return read_bilinear(book.aux if aux else book.colour, x, y).astype(np.float32)
 

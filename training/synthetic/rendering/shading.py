@@ -6,9 +6,10 @@ from vpr_ros.training.synthetic.rendering.light import Light, sky
 from vpr_ros.training.synthetic.rendering.sampling import mip_level, read_atlas, read_bilinear, read_noise
 from vpr_ros.training.synthetic.rendering.surfaces import ground_colour
 from vpr_ros.training.synthetic.world.ground import CELL_M
-from vpr_ros.training.synthetic.world.mesh import CAR_LIGHT, EVERGREEN, FACADE, GLASS, GROUND, LAMP, LEAF, SIGN
+from vpr_ros.training.synthetic.world.mesh import CAR_LIGHT, EVERGREEN, FACADE, GENERIC, GLASS, GROUND, LAMP, LEAF, SIGN
+from vpr_ros.training.synthetic.world.photo_tiles import PHOTO_SIZE_M
 from vpr_ros.training.synthetic.world.scene import Scene
-from vpr_ros.training.synthetic.world.textures import MATERIAL_SIZE_M, TILE_PX, UNIT, atlas
+from vpr_ros.training.synthetic.world.textures import MATERIAL_SIZE_M, TILE_PX, UNIT, Atlas
 
 
 def _hash(*values) -> np.ndarray:
@@ -20,12 +21,12 @@ def _hash(*values) -> np.ndarray:
     return (h & np.uint32(0xFFFF)).astype(np.int32)
 
 
-def _bays(part, prim, u, v, footprint, evening: int):
+def _bays(book: Atlas, part, prim, u, v, footprint, evening: int):
     """Overlay of façade hits: premultiplied RGB and alpha (n, 4), light mask, glass mask, and a random number (n,) in
     0..1 per bay that decides on its lamp; it depends on the drive's `evening`, so that other windows are lit on another
     day.
     """
-    group = atlas().overlay
+    group = book.overlay
     bay, floor = part["bay_m"][prim], part["floor_m"][prim]
     cu, cv = u / bay, v / floor
     i, j = np.floor(cu).astype(np.int32), np.floor(cv).astype(np.int32)
@@ -42,13 +43,23 @@ def _bays(part, prim, u, v, footprint, evening: int):
     blank = (j >= part["floors"][prim]) | (kind == 5) | (v < 0)
     tile = np.where(blank, group["blank"][0], np.where(j <= 0, low, windows))
     level = mip_level(np.minimum(bay, floor) / TILE_PX, footprint)
-    aux = read_atlas(tile, fu, fv, level, aux=True)
+    aux = read_atlas(book, tile, fu, fv, level, aux=True)
     return (
-        read_atlas(tile, fu, fv, level),
+        read_atlas(book, tile, fu, fv, level),
         aux[:, 0] / 255,
         aux[:, 1] / 255,
         _hash(seed + evening, i + 31, j + 17) / np.float32(65535),
     )
+
+
+def _covering(book: Atlas, kind, material, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Tile of each hit and the metres (n,) that it covers: its material, or one of the photographs."""
+    size = MATERIAL_SIZE_M[material]
+    if not len(book.photos):
+        return material, size
+    built = (kind == FACADE) | (kind == GENERIC)
+    photo = book.photos[_hash(seed, material) % len(book.photos)]
+    return np.where(built, photo, material), np.where(built, np.float32(PHOTO_SIZE_M), size)
 
 
 def shade(scene: Scene, light: Light, origin, direction, hits, pixel_rad: float, ego_forward) -> np.ndarray:
@@ -78,10 +89,10 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     kind, material = part["kind"][prim], part["material"][prim]
     corners = part["uv"][prim]
     uv = corners[:, 0] + bary[:, :1] * (corners[:, 1] - corners[:, 0]) + bary[:, 1:] * (corners[:, 2] - corners[:, 0])
-    size = MATERIAL_SIZE_M[material]
+    tile, size = _covering(scene.atlas, kind, material, part["seed"][prim])
     scaled = uv / size[:, None]
     fraction = scaled - np.floor(scaled)
-    base = read_atlas(material, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
+    base = read_atlas(scene.atlas, tile, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
     albedo = part["tint"][prim] * (base[:, :3] / UNIT)
     glow = np.zeros(len(t), np.float32)
     glow_colour = np.ones((len(t), 3), np.float32)
@@ -94,7 +105,7 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     wall = np.flatnonzero(kind == FACADE)
     if len(wall):
         over, lit_mask, glass, lottery = _bays(
-            part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall], conditions.seed
+            scene.atlas, part, prim[wall], uv[wall, 0], uv[wall, 1], footprint[wall], conditions.seed
         )
         grime = 1 - 0.28 * np.exp(-np.maximum(p[wall, 2], 0) / 0.9) + 0.05 * noise[wall, 1]
         albedo[wall] = albedo[wall] * (1 - over[:, 3:] / 255) * grime[:, None] + (over[:, :3] / 255) ** 1.8
@@ -105,8 +116,10 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
         gloss[wall] = glass * 0.55
     sign = np.flatnonzero(kind == SIGN)
     if len(sign):
-        tile = atlas().overlay["sign"][part["upper"][prim[sign]] % 16]
-        over = read_atlas(tile, uv[sign, 0], uv[sign, 1], mip_level(np.full(len(sign), 0.02), footprint[sign]))
+        board = scene.atlas.overlay["sign"][part["upper"][prim[sign]] % 16]
+        over = read_atlas(
+            scene.atlas, board, uv[sign, 0], uv[sign, 1], mip_level(np.full(len(sign), 0.02), footprint[sign])
+        )
         albedo[sign] = (over[:, :3] / 255) ** 1.8
         glow[sign] = part["night"][prim[sign]] * light.lamps * 0.5
         glow_colour[sign] = albedo[sign]

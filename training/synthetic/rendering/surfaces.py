@@ -61,7 +61,7 @@ def ground_colour(scene: Scene, p, footprint, noise):
     size = MATERIAL_SIZE_M[material]
     scaled = p[:, :2] / size[:, None]
     fraction = scaled - np.floor(scaled)
-    base = read_atlas(material, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
+    base = read_atlas(scene.atlas, material, fraction[:, 0], fraction[:, 1], mip_level(size / TILE_PX, footprint))
     albedo = tint * (base[:, :3] / UNIT) * (1 + 0.05 * noise[:, :1] + 0.04 * noise[:, 1:])
     # Wear: darker oil strip in the lane, patches of newer asphalt, dirt at the kerb.
     lane = np.abs(np.abs(lateral) - 0.5 * (half - parking))

@@ -14,6 +14,7 @@ from vpr_ros.training.synthetic.world.furniture import add_street_furniture
 from vpr_ros.training.synthetic.world.ground import CELL_M, Ground, make_ground
 from vpr_ros.training.synthetic.world.lots import make_lots
 from vpr_ros.training.synthetic.world.mesh import GROUND, Mesh
+from vpr_ros.training.synthetic.world.textures import Atlas, atlas
 from vpr_ros.training.synthetic.world.traffic import add_traffic
 from vpr_ros.training.synthetic.world.vegetation import add_trees, make_trees
 
@@ -29,6 +30,7 @@ class Scene:
     part: dict[str, np.ndarray]
     near_walls: np.ndarray  # (R, C) f32: 0 in the open, 1 at the foot of a wall
     lamp_light: np.ndarray  # (R, C) f32 irradiance of the street lamps on the ground
+    atlas: Atlas
 
     def cast(self, origins: np.ndarray, directions: np.ndarray) -> dict[str, np.ndarray]:
         """First hits of rays (n, 3), (n, 3): `t_hit` (inf: none), `primitive_ids`, `_uvs` and `_normals`."""
@@ -81,9 +83,12 @@ def _houses(city_seed: int, line: bytes, reach_m: float) -> dict[str, np.ndarray
     return mesh.pack()
 
 
-def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, reach_m: float = 110.0) -> Scene:
+def build_scene(
+    city_seed: int, conditions: DriveConditions, line: np.ndarray, reach_m: float = 110.0, surfaces: str = ""
+) -> Scene:
     """Everything of the city within `reach_m` of the driven points `line` (n, 2); small things within half of that.
 
+    `surfaces` is a folder of photographs that walls and other built things are covered with; empty: painted ones.
     Needs open3d (extra `lidar`).
     """
     import open3d as o3d
@@ -120,4 +125,5 @@ def build_scene(city_seed: int, conditions: DriveConditions, line: np.ndarray, r
     away = cv2.distanceTransform(1 - lots.occupied, cv2.DIST_L2, 5) * CELL_M
     near_walls = np.exp(-away / 1.3).astype(np.float32)
     lamp_light = _lamp_raster(np.concatenate(lights) if lights else np.zeros((0, 3)), ground)
-    return Scene(city, ground, conditions, rays, part, near_walls, lamp_light)
+    book = atlas(surfaces, city_seed) if surfaces else atlas()
+    return Scene(city, ground, conditions, rays, part, near_walls, lamp_light, book)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.training.synthetic.world.bays import BayCanvas, draw_overlays
+from vpr_ros.training.synthetic.world.photo_tiles import photo_tiles
 
 TILE_PX = 64
 LEVELS = 5  # 64, 32, 16, 8 and 4 texels
@@ -108,6 +109,7 @@ class Atlas:
     colour: np.ndarray
     aux: np.ndarray
     overlay: dict[str, np.ndarray]  # group name -> tile indices
+    photos: np.ndarray  # tile indices of surfaces cut from photographs; none in a painted city
 
     def coordinates(self, tile, fu, fv, level) -> tuple[np.ndarray, np.ndarray]:
         """Atlas pixel coordinates of fractions (fu to the right, fv up, in [0, 1)) inside tiles at mip levels."""
@@ -121,9 +123,12 @@ class Atlas:
 _LEVEL_START = np.cumsum([0] + [COLUMNS * (TILE_PX >> i) for i in range(LEVELS - 1)]).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
-def atlas() -> Atlas:
-    """The atlas of this world version; the same in every process."""
+@lru_cache(maxsize=2)
+def atlas(surfaces: str = "", seed: int = 0) -> Atlas:
+    """The atlas of this world version; the same in every process.
+
+    With a folder of photographs, `surfaces`, it also has tiles cut from them, another choice for every `seed`.
+    """
     rng = np.random.default_rng(20240117)
     tiles = []
     for name in MATERIALS:
@@ -135,6 +140,12 @@ def atlas() -> Atlas:
     for group, canvases in draw_overlays(2 * TILE_PX, rng).items():
         overlay[group] = np.arange(len(tiles), len(tiles) + len(canvases))
         tiles.extend(canvases)
+    painted = len(tiles)
+    for colour in photo_tiles(surfaces, 2 * TILE_PX, seed) if surfaces else ():
+        canvas = BayCanvas(2 * TILE_PX)
+        canvas.rgb[:] = np.clip(colour * UNIT, 0, 255)
+        canvas.alpha[:] = 1.0
+        tiles.append(canvas)
     rows = -(-len(tiles) // COLUMNS)
     width = int(_LEVEL_START[-1]) + COLUMNS * (TILE_PX >> (LEVELS - 1))
     out = np.zeros((rows * TILE_PX, width, 6), np.float32)
@@ -152,7 +163,8 @@ def atlas() -> Atlas:
             y0 = (i // COLUMNS) * size
             out[y0 : y0 + size, x0 : x0 + size] = small
     packed = np.clip(out, 0, 255).astype(np.uint8)
-    return Atlas(np.ascontiguousarray(packed[..., :4]), np.ascontiguousarray(packed[..., 4:]), overlay)
+    colour, aux = (np.ascontiguousarray(part) for part in (packed[..., :4], packed[..., 4:]))
+    return Atlas(colour, aux, overlay, np.arange(painted, len(tiles)))
 
 
 @lru_cache(maxsize=1)
