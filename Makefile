@@ -73,6 +73,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/student.py --out runs/bench_student
+	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/conditions.py --out runs/conditions
 	$(BIN)/python benchmarks/place_map.py
 	$(BIN)/python benchmarks/rendering.py
@@ -81,7 +82,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/teachers.py --out runs/teachers
 	@if $(BIN)/python -c 'import rclpy' 2>/dev/null; then $(BIN)/python benchmarks/node.py --out runs/bench_node; \
 	else echo "the node: skipped, rclpy does not import; source a ROS 2 and say make bench again"; fi
-	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)"; \
+	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)" && \
+	$(BIN)/python benchmarks/drive_mean.py --data "$(DATA)"; \
 	else echo "real photos: make bench DATA=FOLDER with corridor/ and nordland_thumbs/ in it"; fi
 
 clean:

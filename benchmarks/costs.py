@@ -3,8 +3,9 @@
 `ratio`: one description of a 480x640 picture (resizing, forward pass, projection) on one CPU thread to one forward pass
 of the bare timm ViT-S/14 at 224x224, measured in turns as in benchmarks/student.py. Memory and first answer are of new
 processes, the students in turns: resident memory after the checkpoint and a map of one place are loaded, and after 100
-answers; seconds from the start of the process to the first answer, imports included. Keyframes: bytes of the map file
-(descriptor and both poses), and resident bytes of a localizer over many against one over one. Medians.
+answers; seconds from the start of the process to the first answer, imports included, by the wall clock and of CPU time.
+Keyframes: bytes of the map file (descriptor and both poses), and resident bytes of a localizer over many against one
+over one. Medians.
 
     python benchmarks/costs.py --checkpoints nano other.safetensors
 """
@@ -17,6 +18,8 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything is imported: one thread, also in the new processes
 
 import argparse
+import ctypes
+import gc
 import json
 import subprocess
 import tempfile
@@ -27,15 +30,18 @@ import numpy as np
 
 FRAME = (480, 640, 3)
 ANSWERS = 100
-KEYFRAMES = 20_000
+KEYFRAMES, SPACING_M = 50_000, 2.0
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Bytes of this process that are in memory, without what the allocator only keeps for later."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def new_process(checkpoint: str, map_file: str, started: float) -> None:
+def new_process(checkpoint: str, map_file: str, answers: int, started: float) -> None:
     """What `measured` runs: prints figures as JSON."""
     from vpr_ros.observation import Observation
     from vpr_ros.place_map import PlaceMap
@@ -47,16 +53,16 @@ def new_process(checkpoint: str, map_file: str, started: float) -> None:
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device="cpu")
     localizer = Localizer(extractor, PlaceMap.open(map_file))
     loaded = resident()
-    for i in range(ANSWERS):
+    for i in range(answers):
         observation = Observation(i * 10**8, pictures[i % 8])
         localizer.take(observation, extractor.describe([observation.image])[0])
         if not i:
-            first = time.time() - started
-    print(json.dumps({"first_answer_s": first, "loaded": loaded, "after": resident()}))
+            first = {"first_answer_s": time.time() - started, "cpu_s": time.process_time()}
+    print(json.dumps({**first, "loaded": loaded, "after": resident()}))
 
 
-def measured(checkpoint: str, map_file: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--process", checkpoint, str(map_file), repr(time.time())]
+def measured(checkpoint: str, map_file: Path, answers: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--process", checkpoint, str(map_file), str(answers), repr(time.time())]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -77,7 +83,7 @@ def write_map(path: Path, extractor, count: int) -> Path:
         session = place_map.start_session("bench")
         for i in range(count):
             vector = rng.standard_normal(extractor.dim, dtype=np.float32)
-            T[0, 3] = 10.0 * i
+            T[0, 3] = SPACING_M * i
             place_map.add(session, i * 10**8, vector / np.linalg.norm(vector), T, T)
     return path
 
@@ -87,10 +93,11 @@ def main() -> None:
     parser.add_argument("--checkpoints", nargs="+", default=["nano"])
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--processes", type=int, default=5, help="new processes for each student")
-    parser.add_argument("--process", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--process", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.process:
-        new_process(options.process[0], options.process[1], float(options.process[2]))
+        checkpoint, map_file, answers, started = options.process
+        new_process(checkpoint, map_file, int(answers), float(started))
         return
 
     import timm
@@ -116,7 +123,7 @@ def main() -> None:
         runs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {name: [] for name in students}
         for _ in range(options.processes):
             for name, (one, many) in maps.items():
-                runs[name].append((measured(name, one), measured(name, many)))
+                runs[name].append((measured(name, one, ANSWERS), measured(name, many, 1)))
         for name, pairs in runs.items():
             middle = {key: float(np.median([one[key] for one, _ in pairs])) for key in pairs[0][0]}
             grown = np.median([many["loaded"] - one["loaded"] for one, many in pairs]) / KEYFRAMES
@@ -128,6 +135,7 @@ def main() -> None:
                 "loaded_mb": round(middle["loaded"] / 1e6),
                 f"after_{ANSWERS}_mb": round(middle["after"] / 1e6),
                 "first_answer_s": round(middle["first_answer_s"], 2),
+                "of_cpu_s": round(middle["cpu_s"], 2),
                 "file_bytes_a_keyframe": round(maps[name][1].stat().st_size / KEYFRAMES),
                 "memory_bytes_a_keyframe": round(float(grown)),
             }
