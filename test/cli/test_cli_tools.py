@@ -260,3 +260,7 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
     assert cities["fixed"] != cities["varied"]
     result = vpr("render", tmp_path / "none", *size, "--first-city", 99, "--cities", 2)
     assert result.exit_code == 2 and "--first-city 99 leaves 1" in result.output and not (tmp_path / "none").exists()
+    (tmp_path / "empty").mkdir()
+    result = vpr("render", tmp_path / "none", *size, "--cities", 1, "--surfaces", tmp_path / "empty")
+    assert result.exit_code == 2 and "no pictures to cut surfaces from" in " ".join(result.output.split())
+    assert not (tmp_path / "none").exists()
