@@ -1,4 +1,4 @@
-"""Forward time of the student as a ratio to the bare timm ViT-S/14, and the nano student's descriptions per second.
+"""Forward time of the student as a ratio to the bare timm ViT-S/14, and descriptions per second of a checkpoint.
 
 Each sample is divided by the mean of the reference's times just before and after it; a second copy of the reference is
 timed the same way as a control (it should read 1.00). Times are process CPU times, so that other work on the machine
@@ -15,6 +15,7 @@ import os
 # before torch is imported: waiting OpenMP workers would burn CPU time that is then counted
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["GOMP_SPINCOUNT"] = "0"
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # as vpr_ros/idle_threads.py says
 
 import argparse
 import csv
@@ -34,7 +35,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from vpr_ros.student import D2VPR, NANO, SMALL, DescriptorExtractor
+from vpr_ros.student import D2VPR, SMALL, DescriptorExtractor
 from vpr_ros.student.regions import region_table, sample_tokens
 
 TARGET = 1.25
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench_student"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint", default="nano", help="whose descriptions per second are measured")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -163,7 +165,7 @@ def main() -> None:
     speeds = {}
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 255, (480, 640, 3), dtype=np.uint8) for _ in range(8)]
-    extractor = DescriptorExtractor(randomised(D2VPR(NANO)), device="cpu", batch_size=8)
+    extractor = DescriptorExtractor.from_checkpoint(args.checkpoint, device="cpu", batch_size=8)
     for batch in (1, 8):
         extractor.describe(frames[:batch])
         taken = []
@@ -179,9 +181,9 @@ def main() -> None:
             f"  {row['quartile1']:.3f}-{row['quartile3']:.3f}"
             f"   reference {row['reference_ms']} ms"
         )
-    height, width = NANO.image_size
+    height, width = extractor.model.config.image_size
     print(
-        f"nano, 480x640 frames to {height}x{width}, one core: "
+        f"{extractor.name}, 480x640 frames to {height}x{width}, one core: "
         + ", ".join(f"{v} descriptions/s at {k}" for k, v in speeds.items())
     )
     ours = next(row["ratio"] for row in rows if row["batch"] == 1 and row["network"] == "ours, corrected")
@@ -192,7 +194,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     context = {"torch": torch.__version__, "timm": timm.__version__, "device": str(device), "threads": args.threads}
-    result = {"ratios": rows, "nano_descriptions_per_s": speeds, "nano_input": [height, width], **context}
+    result = {"ratios": rows, "descriptions_per_s": speeds, "input": [height, width], **context}
     (args.out / "student.json").write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -1,6 +1,5 @@
 """The typer application: all commands are registered here, and errors of users are reported here."""
 
-import os
 import signal
 
 import typer
@@ -10,6 +9,7 @@ from vpr_ros import __version__
 from vpr_ros.cli import bags, converting, demo, evaluating, exporting, frames, maps, models, running, training
 from vpr_ros.cli.console import say_error
 from vpr_ros.errors import VprError
+from vpr_ros.idle_threads import let_idle_threads_sleep
 
 
 class SentenceGroup(TyperGroup):
@@ -68,8 +68,6 @@ for group in (running, evaluating, maps, models, bags, demo, training, exporting
 
 def main() -> None:
     """Entry point of the `vpr_ros` script."""
-    # Idle OpenMP threads spin by default: beside other programs that made a small network twenty times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    let_idle_threads_sleep()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` keeps what was saved, as Ctrl-C does
     app()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from vpr_ros.errors import VprError
+from vpr_ros.idle_threads import let_idle_threads_sleep
 
 
 def vpr_node() -> int:
@@ -35,6 +36,7 @@ def recorder() -> int:
 
 def run(make: Callable[[], Any]) -> int:
     """Spins the node that `make` builds in one thread; Ctrl-C is the normal end, at any moment."""
+    let_idle_threads_sleep()
     interrupted = []
 
     def interrupt(*_):
