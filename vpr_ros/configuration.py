@@ -85,7 +85,8 @@ class RecognitionConfig:
     # compared without the mean of their session. 0: descriptors are compared as they are. None: as the calibration in
     # force was fitted, since its probabilities hold for that only.
     drive_mean_frames: float | None = None
-    evidence_spacing_m: float = 10.0  # frames nearer than this share one frame's evidence
+    # Frames nearer than this, or than the place radius where that is smaller, share one frame's evidence.
+    evidence_spacing_m: float = 10.0
     loop_min_gap_s: float = 30.0  # the current drive's keyframes younger than this are not searched
     loop_min_travel_m: float = (
         20.0  # nor those nearer than this along the drive: a standing robot must not match itself

@@ -1,7 +1,8 @@
 """From trained weights to a runtime checkpoint: projection from training frames, calibration from validation cities."""
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -30,7 +31,9 @@ CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
 SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
 LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
 PLACE_RADIUS_M = 10.0
+MAP_CITIES = 4
 OFF_MAP_CITIES = 3
+CITY_SPACING_M = 1e5
 BATCH = 64  # images that are described together
 log = logging.getLogger(__name__)
 
@@ -182,17 +185,23 @@ def _calibration(
         return None
 
 
-def _keyframes(descriptors: np.ndarray, samples: SampleSet, rows: np.ndarray) -> Keyframes:
-    """Frames of one drive as the map; its true poses serve as odometry."""
-    poses = _poses(samples, rows)
+def _keyframes(descriptors: np.ndarray, samples: SampleSet, drives: Sequence[np.ndarray]) -> Keyframes:
+    """Frames of drives through different cities as the sessions of one map; their true poses serve as odometry."""
+    rows = np.concatenate(drives)
+    poses = np.concatenate([_apart(number) @ _poses(samples, drive) for number, drive in enumerate(drives)])
     return Keyframes(
         ids=np.arange(1, len(rows) + 1),
-        sessions=np.ones(len(rows), dtype=np.int64),
+        sessions=np.repeat(np.arange(1, len(drives) + 1), [len(drive) for drive in drives]),
         stamps_ns=samples.stamps_ns[rows],
         T_map_base=poses,
         T_odom_base=poses,
         descriptors=descriptors[rows].astype(np.float16),
     )
+
+
+def _apart(number: int) -> np.ndarray:
+    """Where the city of this number lies in the map: none touches another."""
+    return planar_transform(number * CITY_SPACING_M, 0.0, 0.0)
 
 
 def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
@@ -216,25 +225,31 @@ def labelled_drives(
         for city in np.unique(samples.areas)
     }
     cities = list(drives_of)
+    mapped = min(MAP_CITIES, max(1, len(cities) // 2))
     sequences = []
-    for position, city in enumerate(cities):
-        mapped, *queries = drives_of[city]
-        keyframes = _keyframes(descriptors, samples, mapped)
-        following = [cities[(position + i) % len(cities)] for i in range(1, min(OFF_MAP_CITIES + 1, len(cities)))]
-        for number, on_map in enumerate(queries):
+    for position in range(len(cities)):
+        ordered = [cities[(position + i) % len(cities)] for i in range(len(cities))]
+        keyframes = _keyframes(descriptors, samples, [drives_of[city][0] for city in ordered[:mapped]])
+        following = ordered[mapped : mapped + OFF_MAP_CITIES]
+        for number, on_map in enumerate(drives_of[ordered[0]][1:]):
             if len(on_map) < 2:
                 continue  # no interval between frames to continue with
             T_odom = _poses(samples, on_map)
             truth = label_by_pose(keyframes, T_odom, PLACE_RADIUS_M, max_heading_deg=60)
-            rows = on_map
+            step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
+            step_m = float(np.median(np.linalg.norm(np.diff(T_odom[:, :3, 3], axis=0), axis=1)))
+            # Between two cities lies a stretch without images that is longer than a place: odometry that stood still
+            # while the view changed altogether would teach that a robot off the map is mostly believed to be on it.
+            unseen = math.ceil(2 * PLACE_RADIUS_M / max(step_m, 0.1))
+            T_gap = planar_transform(unseen * step_m, 0.0, 0.0)
+            rows, steps = on_map, np.arange(len(on_map))
             for other in following:
                 away = drives_of[other][(number + 1) % len(drives_of[other])]
                 T_away = _poses(samples, away)
-                # The odometry continues into the other city without a jump.
-                T_odom = np.concatenate([T_odom, T_odom[-1] @ np.linalg.inv(T_away[0]) @ T_away])
+                T_odom = np.concatenate([T_odom, T_odom[-1] @ T_gap @ np.linalg.inv(T_away[0]) @ T_away])
                 rows = np.concatenate([rows, away])
-            step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
-            stamps = samples.stamps_ns[on_map[0]] + step_ns * np.arange(len(rows))
+                steps = np.concatenate([steps, steps[-1] + unseen + np.arange(len(away))])
+            stamps = samples.stamps_ns[on_map[0]] + step_ns * steps
             sequences.append(
                 LabelledSequence(
                     keyframes,

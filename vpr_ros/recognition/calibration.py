@@ -13,9 +13,10 @@ from vpr_ros.recognition.logistic import MonotoneMap, logit, sigmoid
 CALIBRATION_VERSION = 2
 Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-# A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k), as long as keyframes
-# are independent. Streets are not; the gain stops here, and a large map takes a few more frames to be sure.
-MAX_LOG_RARITY = 3.0
+# A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k): but what is retrieved
+# from it is also more alike. The gain stops at the size of the maps that checkpoints are calibrated on, 350 keyframes,
+# and a large map takes a few more frames to be sure.
+MAX_LOG_RARITY = 2.0
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,10 @@ class Calibration:
         """For descriptors without a calibration: absolute similarity counts nothing, one frame counts little, and only
         a posterior above about 0.97 reaches a probability of 0.9."""
         evidence = MonotoneMap(-3.5, ((0.0, 1.0), (1.0, 9.0), (-4.0, 6.0)), ((0.0, 0.0), (0.0, 3.2), (0.0, 5.0)))
-        reading = Tuning(0.6, MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),)))
+        posterior = MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),))
         model = EvidenceModel(evidence, hit_rate=0.8)
-        return cls("default", radius, model, reading, reading, drive_mean_frames=DRIVE_MEAN_FRAMES)
+        odometry, plain = Tuning(3.0, posterior), Tuning(0.6, posterior)
+        return cls("default", radius, model, odometry, plain, drive_mean_frames=DRIVE_MEAN_FRAMES)
 
 
 def _version_of(data: object) -> object:

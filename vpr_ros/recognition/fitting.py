@@ -2,7 +2,7 @@
 posterior."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,13 +11,17 @@ from vpr_ros.errors import VprError
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning, lower_only
 from vpr_ros.recognition.evidence import Retrieval
 from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch
-from vpr_ros.recognition.logistic import MonotoneMap, fit_monotone, logit, sigmoid
+from vpr_ros.recognition.logistic import MonotoneMap, fit_choice, fit_monotone, logit, sigmoid
 from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.places import distinct_places
 from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
+from vpr_ros.recognition.topology import Topology
 
 MIN_QUERIES = 30
-TEMPERS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0)
+TEMPERS = (0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0)
+LEAST_PROBABILITY = 1e-3  # what was called less probable counts as this much: one surprise must not choose the temper
+NAMED_PLACES = 3  # of an answer, when it is scored
+NO_PLACE = float(logit(np.array(0.0)))  # the logit of an answer that names none
 POSTERIOR_KNOTS = (-10.0, -6.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0, 10.0, 13.0)
 PRIOR_WEIGHT = 2.0  # pseudo-queries per posterior knot that hold the map where there are no data
 CAP_PRIOR_WEIGHT = 10.0
@@ -29,6 +33,7 @@ class _Step:
     motion: Motion
     fresh: bool  # the filter was reset before this query
     truth: np.ndarray
+    stretch: int  # number of MIN_QUERIES queries in a row of this drive
 
 
 @dataclass(frozen=True)
@@ -72,33 +77,40 @@ def fit_calibration(
     if config.drive_mean_frames is not None:
         start = replace(start, drive_mean_frames=config.drive_mean_frames)
     replays = [_replay(sequence, start, config) for sequence in sequences]
-    fitted = replace(start, evidence=_fit_evidence(replays))
-    plain, loss, logits = _tune(replays, fitted, with_odometry=False)
+    everything = list(_steps(replays))
+    fitted = replace(start, evidence=_fit_evidence(everything))
+    folds = _cross_fitted(everything, fitted.evidence)
+    plain, loss, logits = _tune(replays, folds, with_odometry=False)
     odometry, note = plain, f"without odometry: log-loss {loss:.3f}"
     moving = [replay for replay in replays if any(step.motion.step_m is not None for step in replay.steps)]
     if moving:
-        odometry, loss, logits = _tune(moving, fitted, with_odometry=True)
+        odometry, loss, logits = _tune(moving, folds, with_odometry=True)
         note += f"; with: {loss:.3f}"
     n_off = sum(len(rows) == 0 for s in sequences for rows in s.truth)
     return replace(fitted, odometry=odometry, plain=plain, n_queries=len(logits), n_off_map=n_off, note=note)
 
 
 def _tune(
-    replays: Sequence[_Replay], calibration: Calibration, with_odometry: bool
+    replays: Sequence[_Replay], folds: Sequence[EvidenceModel], with_odometry: bool
 ) -> tuple[Tuning, float, np.ndarray]:
-    """The temper of least log-loss, and the posterior map that goes with it."""
-    scored: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    """The temper nearest to 1 whose calibrated answers are within a standard error of the least log-loss (the rule of
+    Breiman et al. 1984, over stretches of drives), with that loss and the logits of the best places."""
+    scored: dict[int, tuple[np.ndarray, Tuning, np.ndarray]] = {}
+    prior = Calibration.default().plain.posterior
     at, best = len(TEMPERS) // 2, -1
     while at != best:  # the loss has one valley: walk down it
         best = at
         for i in (at - 1, at, at + 1):
             if 0 <= i < len(TEMPERS) and i not in scored:
-                scored[i] = _outcomes(replays, calibration.evidence, TEMPERS[i], with_odometry)
+                outcomes = _outcomes(replays, folds, TEMPERS[i], with_odometry)
+                posterior = _fit_posterior(outcomes.best, outcomes.right, prior, PRIOR_WEIGHT)
+                scored[i] = outcomes.losses(posterior), Tuning(TEMPERS[i], posterior), outcomes.best
         at = min(scored, key=lambda i: float(scored[i][0].mean()))
-    losses, logits, labels = scored[best]
-    temper = TEMPERS[best]
-    prior = Calibration.default().plain.posterior
-    return Tuning(temper, _fit_posterior(logits, labels, prior, PRIOR_WEIGHT)), float(losses.mean()), logits
+    least = scored[best][0]
+    error = float(least.std()) / math.sqrt(len(least))
+    good = [one for one in scored.values() if one[0].mean() <= least.mean() + error]
+    losses, tuning, logits = min(good, key=lambda one: abs(math.log(one[1].temper)))
+    return tuning, float(losses.mean()), logits
 
 
 def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequence]:
@@ -122,44 +134,77 @@ def _replay(sequence: LabelledSequence, calibration: Calibration, config: Recogn
         pose = None if sequence.T_odom_base is None else sequence.T_odom_base[q]
         retrieval, motion, _ = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)
         if retrieval is not None:
-            steps.append(_Step(retrieval, motion, recogniser.fresh, np.asarray(sequence.truth[q], dtype=np.int64)))
+            truth = np.asarray(sequence.truth[q], dtype=np.int64)
+            steps.append(_Step(retrieval, motion, recogniser.fresh, truth, len(steps) // MIN_QUERIES))
     return _Replay(recogniser, steps)
 
 
-def _fit_evidence(replays: Sequence[_Replay]) -> EvidenceModel:
-    features: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    weights: list[np.ndarray] = []
-    hits = tries = 0.0
+def _steps(replays: Sequence[_Replay]) -> Iterator[tuple[Topology, _Step]]:
     for replay in replays:
-        top = replay.recogniser.topology
         for step in replay.steps:
-            rows = step.retrieval.rows
-            right = np.isin(rows, step.truth)
-            wrong = ~right
-            if len(step.truth):
-                hits += right.sum() / len(step.truth)
-                tries += 1
-                # Keyframes just beyond the radius are neither right nor evidence of what a wrong place looks like.
-                gaps = np.linalg.norm(top.positions[rows][:, None] - top.positions[step.truth][None], axis=-1)
-                gaps[top.groups[rows][:, None] != top.groups[step.truth][None]] = np.inf
-                wrong &= gaps.min(axis=1) > top.radius
-            used = right | wrong
-            # Every query counts once for either class, however many keyframes its place has.
-            weight = np.where(right, 1.0 / max(int(right.sum()), 1), 1.0 / max(int(wrong.sum()), 1))
-            features.append(step.retrieval.features[used])
-            labels.append(right[used])
-            weights.append(weight[used])
-    x, y, w = np.concatenate(features), np.concatenate(labels).astype(float), np.concatenate(weights)
+            yield replay.recogniser.topology, step
+
+
+def _cross_fitted(everything: Sequence[tuple[Topology, _Step]], whole: EvidenceModel) -> list[EvidenceModel]:
+    """For even and for odd stretches, evidence fitted on the others: on what it has seen itself it is too sure.
+
+    Drives along the same streets have them in stretches of the same number. `whole` where the others do not suffice.
+    """
+    models: list[EvidenceModel] = []
+    for fold in range(2):
+        others = [(topology, step) for topology, step in everything if step.stretch % 2 != fold]
+        try:
+            models.append(_fit_evidence(others))
+        except VprError:
+            models.append(whole)
+    return models
+
+
+def _fit_evidence(steps: Sequence[tuple[Topology, _Step]]) -> EvidenceModel:
+    """The map under which Bayes' rule, as the filter applies it, chooses best between the retrieved keyframes, the
+    others, and being off the map.
+
+    Of a query's right keyframes the most similar one is to be chosen; the others, and those just beyond the radius, are
+    neither right nor evidence of what a wrong place looks like.
+    """
+    alternatives = [(top.n, step, *_alternatives(top, step)) for top, step in steps]
+    alternatives = [one for one in alternatives if one[2].any()]
+    features = [step.retrieval.features[used] for _, step, used, _ in alternatives]
+    chosen = [right[used] for *_, used, right in alternatives]
+    n = np.array([n for n, *_ in alternatives], dtype=float)
+    retrieved = [len(step.retrieval.rows) for _, step, *_ in alternatives]
+    on = np.array([len(step.truth) > 0 for _, step, *_ in alternatives])
+    hits = np.array([one.any() for one in chosen])
+    y = np.concatenate(chosen) if chosen else np.empty(0, dtype=bool)
     if not y.any() or y.all():
         which = "true place ever" if not y.any() else "wrong place ever"
         raise VprError(f"calibration is impossible: no {which} came up; check truth and checkpoint")
-    knots = [_knots(x[y == 1, column], x[y == 0, column]) for column in range(x.shape[1])]
-    fitted = fit_monotone(x, y, w, knots)
-    odds = math.log(w[y == 1].sum() / w[y == 0].sum())
-    return EvidenceModel(
-        replace(fitted, intercept=fitted.intercept - odds), hit_rate=float(np.clip(hits / tries, 0.02, 0.98))
-    )
+    x = np.concatenate(features)
+    queries = np.repeat(np.arange(len(features)), [len(one) for one in features])
+    best_wrong = np.concatenate([one[~right][:1] for one, right in zip(features, chosen, strict=True)])
+    knots = [_knots(x[y, column], best_wrong[:, column]) for column in range(x.shape[1])]
+    hit_rate = float(np.clip(hits[on].mean(), 0.02, 0.98))
+    # The prior of the filter: off the map or on it, and on it anywhere alike.
+    unscored = EvidenceModel(MonotoneMap(0.0, (), ()), hit_rate)
+    levels = [unscored.log_ratios(np.empty((k, 0)), int(m)) for k, m in zip(retrieved, n.tolist(), strict=True)]
+    prior = np.array([ratios[0] for ratios, _ in levels]) - np.log(2 * n)
+    floors = np.array([floor for _, floor in levels])
+    outside = np.log(0.5 + 0.5 * (1 - np.array(retrieved) / n) * np.exp(floors))
+    # Frames in a row are not independent: a stretch of them weighs against the prior as one observation.
+    weights = np.where(on, 0.5 / on.mean(), 0.5 / max(1 - on.mean(), 1e-9))
+    return EvidenceModel(fit_choice(x, queries, y, prior[queries], outside, weights, knots, l2=MIN_QUERIES), hit_rate)
+
+
+def _alternatives(topology: Topology, step: _Step) -> tuple[np.ndarray, np.ndarray]:
+    """Which retrieved rows (k,) take part in the choice, and which one is right."""
+    rows = step.retrieval.rows
+    used, right = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+    if len(step.truth):
+        right[np.flatnonzero(np.isin(rows, step.truth))[:1]] = True
+        gaps = np.linalg.norm(topology.positions[rows][:, None] - topology.positions[step.truth][None], axis=-1)
+        gaps[topology.groups[rows][:, None] != topology.groups[step.truth][None]] = np.inf
+        used = (gaps.min(axis=1) > topology.radius) | right
+    return used, right
 
 
 def _knots(right: np.ndarray, wrong: np.ndarray) -> list[float]:
@@ -173,27 +218,45 @@ def _knots(right: np.ndarray, wrong: np.ndarray) -> list[float]:
     return knots if len(knots) > 1 else [knots[0], knots[0] + least]
 
 
+@dataclass(frozen=True)
+class _Outcomes:
+    """What the filter made of queries, before calibration: logits of places."""
+
+    stretches: np.ndarray  # (Q,) number of the stretch: MIN_QUERIES of one drive
+    best: np.ndarray  # (Q,) of the best place
+    right: np.ndarray  # (Q,) 1.0 where that is a true one
+    true: np.ndarray  # (Q,) of a true place; -inf where none was named; NaN for a query off the map
+
+    def losses(self, posterior: MonotoneMap) -> np.ndarray:
+        """Of each stretch, the mean -log of the calibrated probability of what is true: a place, or being off it."""
+        off = np.isnan(self.true)
+        p = np.where(off, sigmoid(-posterior(self.best[:, None])), sigmoid(posterior(self.true[:, None])))
+        p = np.where(np.isneginf(self.true), 0.0, p)
+        loss = -np.log(np.maximum(p, LEAST_PROBABILITY))
+        return np.bincount(self.stretches, loss) / np.bincount(self.stretches)
+
+
 def _outcomes(
-    replays: Sequence[_Replay], evidence: EvidenceModel, temper: float, with_odometry: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per query: -log of the belief at the truth (a proper score), logit of the best place, whether it was right."""
-    losses: list[float] = []
-    logits: list[float] = []
-    labels: list[bool] = []
-    for replay in replays:
+    replays: Sequence[_Replay], folds: Sequence[EvidenceModel], temper: float, with_odometry: bool
+) -> _Outcomes:
+    found: list[tuple[int, int, float, bool, float]] = []
+    for number, replay in enumerate(replays):
         belief = replay.recogniser.filter
         for step in replay.steps:
             if step.fresh:
                 belief.reset()
             motion = step.motion if with_odometry else Motion(None)
-            replay.recogniser.advance(step.retrieval, motion, evidence, temper)
-            at_truth = float(belief.belief(step.truth).sum()) if len(step.truth) else belief.off
-            losses.append(-math.log(max(at_truth, 1e-6)))
-            places = distinct_places(belief, 1)
-            if places:
-                logits.append(float(logit(np.array(places[0].posterior))))
-                labels.append(places[0].row in step.truth)
-    return np.array(losses), np.array(logits), np.array(labels, dtype=float)
+            replay.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
+            places = distinct_places(belief, NAMED_PLACES)
+            logits = logit(np.array([place.posterior for place in places]))
+            right = np.isin([place.row for place in places], step.truth)
+            true = float(logits[right].max(initial=-np.inf)) if len(step.truth) else np.nan
+            best, hit = (float(logits[0]), bool(right[0])) if places else (NO_PLACE, False)
+            found.append((number, step.stretch, best, hit, true))
+    drives, stretches, best, right, true = (np.array(column) for column in zip(*found, strict=True))
+    return _Outcomes(
+        np.unique([drives, stretches], axis=1, return_inverse=True)[1].ravel(), best, right.astype(float), true
+    )
 
 
 def _fit_posterior(logits: np.ndarray, labels: np.ndarray, prior: MonotoneMap, weight: float) -> MonotoneMap:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -70,17 +71,63 @@ def fit_monotone(
     Each feature is split at its knots into ramps with non-negative rises. `l2` is the prior's strength against the sum
     of `weights`.
     """
-    ramps: list[np.ndarray] = []
-    spans: list[int] = []
-    for column, k in enumerate(knots):
-        for low, high in zip(k[:-1], k[1:], strict=True):
-            ramps.append((np.clip(features[:, column], low, high) - low) / (high - low))
-        spans.append(len(k) - 1)
-    design = np.column_stack([np.ones(len(features)), *ramps])
+    design = _ramps(features, knots)
     w = fit_logistic(design, labels, weights, nonnegative=np.arange(int(design.shape[1])) > 0, l2=l2)
-    rises = np.split(w[1:], np.cumsum(spans)[:-1])
+    return _monotone(w, knots)
+
+
+def fit_choice(
+    features: np.ndarray,
+    queries: np.ndarray,
+    chosen: np.ndarray,
+    prior: np.ndarray,
+    outside: np.ndarray,
+    weights: np.ndarray,
+    knots: Sequence[Sequence[float]],
+    l2: float = 1.0,
+) -> MonotoneMap:
+    """Scores of alternatives, rising in every feature, of which each query chooses one (conditional logit, McFadden
+    1974).
+
+    Alternatives are rows of features (N, F), each of the query whose number is in `queries` (N,), rising and every one
+    from 0 to Q - 1 present; at most one of a query is `chosen` (N,) bool. Its probability is e^(prior + score) against
+    those of all of the query's and e^outside (Q,), which stands for everything else and is what is chosen where no row
+    is. `weights` (Q,) count queries.
+    """
+    design = _ramps(features, knots)
+    first = np.searchsorted(queries, np.arange(len(outside)))
+    penalty = np.r_[0.0, np.full(design.shape[1] - 1, l2)]
+
+    def loss(c: np.ndarray) -> tuple[float, np.ndarray]:
+        scores = design @ c + prior
+        highest = np.maximum(np.maximum.reduceat(scores, first), outside)
+        parts = np.exp(scores - highest[queries])
+        total = np.add.reduceat(parts, first) + np.exp(outside - highest)
+        reached = np.where(np.add.reduceat(chosen, first), 0.0, outside)
+        reached += np.add.reduceat(np.where(chosen, scores, 0.0), first)
+        gradient = design.T @ ((parts / total[queries] - chosen) * weights[queries])
+        value = weights @ (np.log(total) + highest - reached) + 0.5 * penalty @ (c * c)
+        return float(value), gradient + penalty * c
+
+    bounds = [(None, None)] + [(0.0, None)] * (design.shape[1] - 1)
+    found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return _monotone(found.x, knots)
+
+
+def _ramps(features: np.ndarray, knots: Sequence[Sequence[float]]) -> np.ndarray:
+    """Design matrix: ones, and each feature's way through every interval between its knots, from 0 to 1."""
+    ramps = [
+        (np.clip(features[:, column], low, high) - low) / (high - low)
+        for column, k in enumerate(knots)
+        for low, high in zip(k[:-1], k[1:], strict=True)
+    ]
+    return np.column_stack([np.ones(len(features)), *ramps])
+
+
+def _monotone(coefficients: np.ndarray, knots: Sequence[Sequence[float]]) -> MonotoneMap:
+    rises = np.split(coefficients[1:], np.cumsum([len(k) - 1 for k in knots])[:-1])
     values = tuple(tuple(np.r_[0.0, np.cumsum(np.maximum(r, 0.0))].tolist()) for r in rises)
-    return MonotoneMap(float(w[0]), tuple(tuple(float(x) for x in k) for k in knots), values)
+    return MonotoneMap(float(coefficients[0]), tuple(tuple(float(x) for x in k) for k in knots), values)
 
 
 def fit_logistic(

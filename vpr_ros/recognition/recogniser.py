@@ -205,12 +205,14 @@ class Recogniser:
 
     def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
         """One step of the filter: prediction by the motion, update by the retrieval."""
-        share = retrieval.novelty
-        if motion.step_m is not None and self.config.evidence_spacing_m > 0:
-            share = max(share, motion.step_m / self.config.evidence_spacing_m)
+        share, spacing_m = retrieval.novelty, min(self.config.evidence_spacing_m, self.topology.radius)
+        if motion.step_m is not None and spacing_m > 0:
+            # A look-alike facade fills several frames, each of them a new view of it: the way driven says how much of
+            # the evidence is new, where it is known.
+            share = min(1.0, motion.step_m / spacing_m)
         self.filter.predict(motion, retrieval.novelty)
         ratios, floor = evidence.log_ratios(retrieval.features, self.topology.n)
-        strength = temper * min(1.0, share)
+        strength = min(1.0, temper * share)  # no frame counts for more than itself
         self.filter.update(retrieval.rows, strength * ratios, strength * floor)
 
     def insert(

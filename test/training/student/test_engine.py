@@ -125,9 +125,31 @@ def test_labelled_drives_end_off_the_map(folder):
     for sequence in sequences:
         on = [len(rows) > 0 for rows in sequence.truth]
         assert on == [True] * 30 + [False] * 30
-        assert (np.diff(sequence.stamps_ns) > 0).all()
-        steps = np.linalg.norm(np.diff(sequence.T_odom_base[:, :3, 3], axis=0), axis=1)
-        assert steps.max() < 10, "the odometry must not jump into the other city"
+        stamps, way = np.diff(sequence.stamps_ns), np.diff(sequence.T_odom_base[:, :3, 3], axis=0)
+        assert (stamps > 0).all()
+        steps = np.linalg.norm(way, axis=1)
+        assert 19.9 < steps[29] < 24, "no picture of another city may lie within a place of the map"
+        assert np.delete(steps, 29).max() < 10
+        speeds = steps / stamps
+        assert speeds.max() < 1.05 * speeds.min(), "the odometry must not jump into the other city"
+
+
+def test_labelled_drives_search_a_map_of_several_cities(folder, tmp_path):
+    for number, (first, second) in enumerate(("ab", "cd", "ef", "gh")):
+        shutil.copytree(folder, tmp_path / str(number))
+        frames = tmp_path / str(number) / "frames.csv"
+        frames.write_text(frames.read_text().replace(",a", f",{first}").replace(",b", f",{second}"))
+    table = TrainingSetSamples(*(tmp_path / str(number) for number in range(4)))
+    descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
+    sequences = labelled_drives(descriptors, table)
+    assert len(sequences) == 16
+    for sequence in sequences:
+        frames = sequence.keyframes
+        assert len(frames) == 4 * 30 and set(frames.sessions) == {1, 2, 3, 4}
+        apart = np.linalg.norm(frames.T_map_base[::30, :3, 3][:, None] - frames.T_map_base[::30, :3, 3][None], axis=2)
+        assert apart[~np.eye(4, dtype=bool)].min() > 1e4, "cities of one map must not overlap"
+        assert [len(rows) > 0 for rows in sequence.truth] == [True] * 30 + [False] * 90
+        assert all((frames.sessions[rows] == 1).all() for rows in sequence.truth)
 
 
 def test_a_folder_of_another_run_is_refused(folder, tmp_path):
