@@ -191,7 +191,8 @@ def _fit_evidence(steps: Sequence[tuple[Topology, _Step]]) -> EvidenceModel:
     floors = np.array([floor for _, floor in levels])
     outside = np.log(0.5 + 0.5 * (1 - np.array(retrieved) / n) * np.exp(floors))
     # Frames in a row are not independent: a stretch of them weighs against the prior as one observation.
-    weights = np.where(on, 0.5 / on.mean(), 0.5 / max(1 - on.mean(), 1e-9))
+    share = float(on.mean())
+    weights = np.where(on, 0.5 / share, 0.5 / max(1 - share, 1e-9))
     return EvidenceModel(fit_choice(x, queries, y, prior[queries], outside, weights, knots, l2=MIN_QUERIES), hit_rate)
 
 

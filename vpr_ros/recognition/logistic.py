@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -94,6 +93,9 @@ def fit_choice(
     those of all of the query's and e^outside (Q,), which stands for everything else and is what is chosen where no row
     is. `weights` (Q,) count queries.
     """
+    # Here, since a robot never fits and would pay a tenth of a second for it at each start.
+    from scipy.optimize import minimize  # pyright: ignore  # without types
+
     design = _ramps(features, knots)
     first = np.searchsorted(queries, np.arange(len(outside)))
     penalty = np.r_[0.0, np.full(design.shape[1] - 1, l2)]
@@ -110,8 +112,9 @@ def fit_choice(
         return float(value), gradient + penalty * c
 
     bounds = [(None, None)] + [(0.0, None)] * (design.shape[1] - 1)
-    found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
-    return _monotone(found.x, knots)
+    search: Any = minimize  # pyright: ignore
+    found = search(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return _monotone(np.asarray(found.x), knots)
 
 
 def _ramps(features: np.ndarray, knots: Sequence[Sequence[float]]) -> np.ndarray:
