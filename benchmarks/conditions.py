@@ -2,7 +2,8 @@
 
 The map is a summer day seen by one ordinary camera. Queries are other drives of the same streets: other traffic, lane
 offset and light. `fixed`: the same camera; `differing`: another lens, height, pitch and exposure. Test cities were
-used for no training and no choice.
+used for no training and no choice. Descriptors are compared as a recogniser compares them: without the drive's mean
+where the checkpoint's calibration was fitted so.
 
     python benchmarks/conditions.py --out runs/conditions
     python benchmarks/conditions.py --checkpoint nano runs/taught/student.safetensors    # side by side
@@ -18,6 +19,7 @@ import numpy as np
 
 from vpr_ros.evaluation.protocols.folders import PixelBaseline
 from vpr_ros.offline.baselines import untrained_copy
+from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.student import DescriptorExtractor
 from vpr_ros.training.synthetic.conditions import CameraConfig, named_conditions, remounted_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
@@ -48,6 +50,14 @@ def city_images(job: tuple[int, float]) -> dict[str, tuple[list[np.ndarray], np.
     return result
 
 
+def compared(describer, database: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors of both drives as they are compared."""
+    memory_frames = (getattr(describer, "calibration", None) or {}).get("drive_mean_frames", 0.0)
+    if not memory_frames:
+        return database, queries
+    return centred_traverses(database, queries, describer.parts, memory_frames)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/conditions"))
@@ -67,7 +77,8 @@ def main() -> None:
             for method, describer in methods.items():
                 database = np.asarray(describer.describe(reference), np.float32)
                 for name, (queries, xy) in images.items():
-                    best = np.argmax(np.asarray(describer.describe(queries), np.float32) @ database.T, axis=1)
+                    known, asked = compared(describer, database, np.asarray(describer.describe(queries), np.float32))
+                    best = np.argmax(asked @ known.T, axis=1)
                     right = np.linalg.norm(reference_xy[best] - xy, axis=1) <= RADIUS_M
                     hits.setdefault((name, method), []).append(right.tolist())
     options.out.mkdir(parents=True, exist_ok=True)

@@ -232,15 +232,17 @@ def labelled_drives(
         keyframes = _keyframes(descriptors, samples, [drives_of[city][0] for city in ordered[:mapped]])
         following = ordered[mapped : mapped + OFF_MAP_CITIES]
         for number, on_map in enumerate(drives_of[ordered[0]][1:]):
+            if number % 2:
+                on_map = on_map[: 2 * len(on_map) // 3]  # this robot turns off where the map goes on
             if len(on_map) < 2:
                 continue  # no interval between frames to continue with
             T_odom = _poses(samples, on_map)
             truth = label_by_pose(keyframes, T_odom, PLACE_RADIUS_M, max_heading_deg=60)
             step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
             step_m = float(np.median(np.linalg.norm(np.diff(T_odom[:, :3, 3], axis=0), axis=1)))
-            # Between two cities lies a stretch without images that is longer than a place: odometry that stood still
+            # Between two cities lies a stretch without images as long as a place reaches: odometry that stood still
             # while the view changed altogether would teach that a robot off the map is mostly believed to be on it.
-            unseen = math.ceil(2 * PLACE_RADIUS_M / max(step_m, 0.1))
+            unseen = math.ceil(PLACE_RADIUS_M / max(step_m, 0.1))
             T_gap = planar_transform(unseen * step_m, 0.0, 0.0)
             rows, steps = on_map, np.arange(len(on_map))
             for other in following:

@@ -19,6 +19,9 @@ from vpr_ros.recognition.topology import Topology
 
 MIN_QUERIES = 30
 TEMPERS = (0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0)
+# Streets look alike for longer than a place reaches: frames a place apart are never as good as independent, whatever
+# drives through a few cities show.
+MAX_TEMPER_BY_WAY = 0.5
 LEAST_PROBABILITY = 1e-3  # what was called less probable counts as this much: one surprise must not choose the temper
 NAMED_PLACES = 3  # of an answer, when it is scored
 NO_PLACE = float(logit(np.array(0.0)))  # the logit of an answer that names none
@@ -97,14 +100,15 @@ def _tune(
     Breiman et al. 1984, over stretches of drives), with that loss and the logits of the best places."""
     scored: dict[int, tuple[np.ndarray, Tuning, np.ndarray]] = {}
     prior = Calibration.default().plain.posterior
-    at, best = len(TEMPERS) // 2, -1
+    tempers = [one for one in TEMPERS if one <= MAX_TEMPER_BY_WAY or not with_odometry]
+    at, best = len(tempers) // 2, -1
     while at != best:  # the loss has one valley: walk down it
         best = at
         for i in (at - 1, at, at + 1):
-            if 0 <= i < len(TEMPERS) and i not in scored:
-                outcomes = _outcomes(replays, folds, TEMPERS[i], with_odometry)
+            if 0 <= i < len(tempers) and i not in scored:
+                outcomes = _outcomes(replays, folds, tempers[i], with_odometry)
                 posterior = _fit_posterior(outcomes.best, outcomes.right, prior, PRIOR_WEIGHT)
-                scored[i] = outcomes.losses(posterior), Tuning(TEMPERS[i], posterior), outcomes.best
+                scored[i] = outcomes.losses(posterior), Tuning(tempers[i], posterior), outcomes.best
         at = min(scored, key=lambda i: float(scored[i][0].mean()))
     least = scored[best][0]
     error = float(least.std()) / math.sqrt(len(least))

@@ -122,14 +122,16 @@ def test_labelled_drives_end_off_the_map(folder):
     descriptors = np.eye(len(table), 32, dtype=np.float32)
     sequences = labelled_drives(descriptors, table)
     assert len(sequences) == 4
+    assert [len(sequence.truth) for sequence in sequences] == [60, 50, 60, 50], "every other robot turns off early"
     for sequence in sequences:
         on = [len(rows) > 0 for rows in sequence.truth]
-        assert on == [True] * 30 + [False] * 30
+        assert sum(on) in (30, 20) and on == [True] * sum(on) + [False] * 30
         stamps, way = np.diff(sequence.stamps_ns), np.diff(sequence.T_odom_base[:, :3, 3], axis=0)
         assert (stamps > 0).all()
         steps = np.linalg.norm(way, axis=1)
-        assert 19.9 < steps[29] < 24, "no picture of another city may lie within a place of the map"
-        assert np.delete(steps, 29).max() < 10
+        last = sum(on) - 1
+        assert 9.9 < steps[last] < 14, "no picture of another city may lie within a place of the map"
+        assert np.delete(steps, last).max() < 9
         speeds = steps / stamps
         assert speeds.max() < 1.05 * speeds.min(), "the odometry must not jump into the other city"
 
@@ -148,7 +150,7 @@ def test_labelled_drives_search_a_map_of_several_cities(folder, tmp_path):
         assert len(frames) == 4 * 30 and set(frames.sessions) == {1, 2, 3, 4}
         apart = np.linalg.norm(frames.T_map_base[::30, :3, 3][:, None] - frames.T_map_base[::30, :3, 3][None], axis=2)
         assert apart[~np.eye(4, dtype=bool)].min() > 1e4, "cities of one map must not overlap"
-        assert [len(rows) > 0 for rows in sequence.truth] == [True] * 30 + [False] * 90
+        assert [len(rows) > 0 for rows in sequence.truth][-90:] == [False] * 90 and len(sequence.truth) in (120, 110)
         assert all((frames.sessions[rows] == 1).all() for rows in sequence.truth)
 
 
