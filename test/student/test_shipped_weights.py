@@ -1,21 +1,26 @@
-"""The weights in the package: small, complete, described, and better than their untrained copy on a drawn street."""
+"""The weights in the package: small, complete, described, and better than a copy with random weights on a drawn street."""
 
 import numpy as np
 
 import vpr_ros.student.checkpoints as checkpoints
+from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.recognition.calibration import Calibration
 from vpr_ros.student import D2VPR, DescriptorExtractor, read_checkpoint
+from vpr_ros.student.parts import lengths_of
 from vpr_ros.training.synthetic.cardboard import make_place, render_view
 
 
 def test_nano_is_complete_and_small():
     found = read_checkpoint("nano")
-    assert found.projection is not None and found.projection.dim == 512
-    assert Calibration.from_dict(found.calibration_json).source == "checkpoint"
+    assert lengths_of(found.model.config, found.projection) == (640, 128)
+    calibration = Calibration.from_dict(found.calibration_json)
+    assert calibration.source == "checkpoint" and calibration.drive_mean_frames == DRIVE_MEAN_FRAMES
+    assert len(calibration.evidence.map.knots) == 5, "the evidence of both parts is weighed"
     file = checkpoints.WEIGHTS_DIR / "nano.safetensors"
-    assert file.stat().st_size <= 10e6 and file.with_suffix(".md").read_text().startswith("# Model card")
-    config = found.metadata["provenance"]["config"]
-    assert not any("/" in name for name in config["train"] + config["validation"]), "no path of the training machine"
+    assert file.stat().st_size <= 12e6 and file.with_suffix(".md").read_text().startswith("# Model card")
+    provenance = found.metadata["provenance"]
+    assert provenance["trunk"]["licence"] == "Apache-2.0"
+    assert not any("/" in name for name in provenance["projection"]["sources"]), "no path of the machine it was made on"
 
 
 def test_nano_recognises_places_that_its_untrained_copy_does_not():

