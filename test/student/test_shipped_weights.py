@@ -1,4 +1,4 @@
-"""The weights in the package: small, complete, described, and better than a copy with random weights on a drawn street."""
+"""The weights in the package: small, complete, described, and better than random weights on a drawn street."""
 
 import numpy as np
 
