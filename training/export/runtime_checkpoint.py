@@ -31,9 +31,9 @@ CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
 SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
 LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
 PLACE_RADIUS_M = 10.0
-MAP_CITIES = 4
-OFF_MAP_CITIES = 3
-CITY_SPACING_M = 1e5
+MAP_CITIES = 4  # of a map that is calibrated on: a larger one has more that looks alike
+OFF_MAP_CITIES = 3  # that a drive goes on through
+CITY_SPACING_M = 1e5  # in that map
 BATCH = 64  # images that are described together
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ def export_student(
 ) -> ExportedStudent:
     """Fit the projection and the calibration of a student and write the checkpoint `out`.
 
-    The projection is fitted on uniformly sampled training frames only, the calibration on validation drives only, each
-    followed by a drive of another city, which is off the map. The checkpoint has no calibration without validation
+    The projection is fitted on uniformly sampled training frames only, the calibration on validation drives only
+    (`labelled_drives`). The checkpoint has no calibration without validation
     frames, with too few of them, or with a set without sequences (numbered places, no headings). `projection`
     "trained" trains the fitted one on pairs of training frames, for a student of one part. `parts` says how the parts
     of a student, or its single regions, are reduced; its `dim` and `whiten` are those of the arguments. With fewer than
@@ -214,11 +214,12 @@ def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
 def labelled_drives(
     descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
 ) -> list[LabelledSequence]:
-    """Each city's first drive as the map, and every other one as queries, followed by drives of the next cities.
+    """Every drive of a city but its first one as queries, against a map of the first drives of it and the next cities.
 
-    A robot that leaves its map stays away for long, and the longer it does, the likelier it meets a street that looks
-    like a mapped one for a while: each sequence goes through up to OFF_MAP_CITIES of them, odometry running on.
-    `parts` are the lengths of the descriptors' parts (None: one part).
+    The map has up to MAP_CITIES of them, at most half of all. A robot that leaves its map stays away for long, and the
+    longer it does, the likelier it meets a street that looks like a mapped one for a while: each sequence goes on
+    through up to OFF_MAP_CITIES cities that are not in the map, odometry running on, every second one before its street
+    ends. `parts` are the lengths of the descriptors' parts (None: one part).
     """
     drives_of = {
         city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]

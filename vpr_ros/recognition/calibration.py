@@ -23,10 +23,11 @@ MAX_LOG_RARITY = 2.0
 class EvidenceModel:
     """Log-likelihood ratio of one retrieved keyframe: being the right place against not.
 
-    log LR = map(features) + log P(retrieved | right) - log P(retrieved | wrong), where the map compares retrieved
-    right with retrieved wrong keyframes on (similarity, its z-score over the query's own background, its lead over the
-    best distinct place in units of the background's spread), and P(retrieved | wrong) is about k / N. For descriptors
-    of several parts, the z-score of each part follows; a map of three functions leaves them aside.
+    log LR = map(features) + log P(retrieved | right) - log P(retrieved | off the map). The map is fitted so that Bayes'
+    rule tells the right keyframe from the other retrieved ones and from being off the map, by (similarity, its z-score
+    over the query's own background, its lead over the best distinct place in units of the background's spread), and
+    P(retrieved | off the map) is about k / N. For descriptors of several parts, the z-score of each part follows; a map
+    of three functions leaves them aside.
     """
 
     map: MonotoneMap
