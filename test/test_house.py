@@ -28,6 +28,7 @@ LAYERS = (
     ("sensors", "student"),
     ("place_map",),
     ("recognition", "verification"),
+    ("calibration",),
     ("training_set",),
     ("evaluation",),
     ("runtime",),

@@ -1,7 +1,8 @@
 import pytest
 from recognition_worlds import World, drive, keyframes
 
-from vpr_ros.recognition import LabelledSequence, RecognitionConfig, fit_calibration, label_by_pose
+from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
+from vpr_ros.recognition import RecognitionConfig
 
 
 @pytest.fixture(scope="session")

@@ -5,21 +5,13 @@ import numpy as np
 import pytest
 from recognition_worlds import DIM, World, correct, drive, keyframes, run
 
+from vpr_ros.calibration import LabelledSequence, fit_calibration, hide_stretch, label_by_pose, self_matches
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PartedIndex
-from vpr_ros.recognition import (
-    Calibration,
-    LabelledSequence,
-    Recogniser,
-    choose_calibration,
-    fit_calibration,
-    hide_stretch,
-    label_by_pose,
-    self_matches,
-)
+from vpr_ros.recognition import Calibration, Recogniser, choose_calibration
 from vpr_ros.recognition.calibration import MAX_LOG_RARITY, EvidenceModel
 from vpr_ros.recognition.evidence import Background, Novelty, retrieval_features
-from vpr_ros.recognition.logistic import MonotoneMap, sigmoid
+from vpr_ros.recognition.monotone import MonotoneMap, sigmoid
 
 POSTERIORS = np.r_[1e-9, np.linspace(0.001, 0.999, 40), 1 - 1e-9]
 

@@ -8,23 +8,13 @@ import pytest
 from pixel_street import PixelExtractor, observations, panorama, take
 from recognition_worlds import DIM, World, drive, keyframes, run
 
+from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose, self_matches
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import DriveStatistics, GateConfig, PlaceMap
 from vpr_ros.place_map.statistics import PRIOR_FRAMES, centred
-from vpr_ros.recognition import (
-    Calibration,
-    LabelledSequence,
-    Localizer,
-    Mapper,
-    MapperConfig,
-    Recogniser,
-    RecognitionConfig,
-    fit_calibration,
-    label_by_pose,
-    self_matches,
-)
+from vpr_ros.recognition import Calibration, Localizer, Mapper, MapperConfig, Recogniser, RecognitionConfig
 from vpr_ros.recognition.drive_mean import DriveMean
 
 RAW, CENTRED = RecognitionConfig(drive_mean_frames=0), RecognitionConfig(drive_mean_frames=60)

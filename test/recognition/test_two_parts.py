@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 from recognition_worlds import World, drive, keyframes, run
 
+from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.recognition import (
-    Calibration,
-    LabelledSequence,
-    Localizer,
-    Recogniser,
-    RecognitionConfig,
-    fit_calibration,
-    label_by_pose,
-)
+from vpr_ros.recognition import Calibration, Localizer, Recogniser, RecognitionConfig
 from vpr_ros.recognition.evidence import FEW_KEYFRAMES, MIN_SPREAD, WIDE_SPREAD
 
 PARTS, WEIGHTS = (64, 64), (0.8, 0.2)

@@ -9,11 +9,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.recognition.fitting import fit_calibration
-from vpr_ros.recognition.labelling import LabelledSequence, label_by_pose
 from vpr_ros.student import D2VPR, AnyProjection, Checkpoint, Projection, StudentConfig, save_checkpoint
 from vpr_ros.student.parts import ReductionConfig, fit_reduction, lengths_of
 from vpr_ros.training.data.sample import SampleSet

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
-from vpr_ros.recognition import LabelledSequence, choose_calibration, fit_calibration, self_matches
+from vpr_ros.recognition import choose_calibration
 from vpr_ros.recognition.describing import described
 from vpr_ros.sensors import Drive, DriveTopics
 

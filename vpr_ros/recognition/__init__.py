@@ -3,8 +3,6 @@
 from vpr_ros.configuration import DecisionConfig, FilterConfig, MotionConfig, RecognitionConfig
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.filter import TopologicalFilter
-from vpr_ros.recognition.fitting import fit_calibration
-from vpr_ros.recognition.labelling import LabelledSequence, hide_stretch, label_by_pose, self_matches
 from vpr_ros.recognition.localizer import Localizer
 from vpr_ros.recognition.mapper import Mapper, MapperConfig, MapperResult
 from vpr_ros.recognition.recogniser import Recogniser
@@ -15,7 +13,6 @@ __all__ = [
     "DecisionConfig",
     "FilterConfig",
     "Hypothesis",
-    "LabelledSequence",
     "Localizer",
     "Mapper",
     "MapperConfig",
@@ -26,8 +23,4 @@ __all__ = [
     "RecognitionConfig",
     "TopologicalFilter",
     "choose_calibration",
-    "fit_calibration",
-    "hide_stretch",
-    "label_by_pose",
-    "self_matches",
 ]

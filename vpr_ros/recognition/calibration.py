@@ -8,7 +8,7 @@ import numpy as np
 
 from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.errors import VprError
-from vpr_ros.recognition.logistic import MonotoneMap, logit, sigmoid
+from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
 
 CALIBRATION_VERSION = 2
 Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]

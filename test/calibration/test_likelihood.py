@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vpr_ros.recognition.logistic import MonotoneMap, fit_logistic, fit_monotone, logit, sigmoid
+from vpr_ros.calibration.likelihood import fit_logistic, fit_monotone
+from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
 
 
 def test_sigmoid_and_logit_are_inverse_and_never_overflow():

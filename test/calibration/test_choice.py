@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from vpr_ros.recognition.logistic import MonotoneMap, fit_choice
+from vpr_ros.calibration.likelihood import fit_choice
+from vpr_ros.recognition.monotone import MonotoneMap
 
 KNOTS = [(-1.0, 0.0, 1.0), (0.0, 2.0)]
 
