@@ -12,7 +12,7 @@ from page_commands import blocks, check_arguments
 
 from vpr_ros.cli.app import app
 from vpr_ros.nodes.launching.arguments import ARGUMENTS, argument_names
-from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from vpr_ros.cli.app import app
-from vpr_ros.configuration import GateConfig, RecognitionConfig
+from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.evaluation.protocols.folders import FolderConfig
 from vpr_ros.offline.align import align_bags
 from vpr_ros.offline.evaluate_run import TruthConfig
@@ -54,6 +54,7 @@ OWNERS = {
     ("map", "batch"): (MapBagConfig, "batch_size"),
     ("localize", "batch"): (LocalizeBagConfig, "batch_size"),
     ("localize", "verify"): (LocalizeBagConfig, "verify"),
+    ("localize", "accept_probability"): (DecisionConfig, "accept_probability"),
     ("localize", "drive_mean_frames"): (RecognitionConfig, "drive_mean_frames"),
     ("eval folders", "drive_mean_frames"): (FolderConfig, "drive_mean_frames"),
     ("localize", "only_stamps"): (LocalizeBagConfig, "only_stamps"),
@@ -137,8 +138,7 @@ def owner_of(key):
     return OWNERS.get(key) or SHARED.get(key[1])
 
 
-# `localize` leaves the checkpoint to the function: its option has no default.
-COMPARED = [key for key in OPTIONS if owner_of(key) and key != ("localize", "checkpoint")]
+COMPARED = [key for key in OPTIONS if owner_of(key)]
 
 
 @pytest.mark.parametrize("key", COMPARED, ids=" ".join)
@@ -163,7 +163,6 @@ def test_every_default_has_an_owner():
         (("map", "place_radius"), PLACE_RADIUS_M),
         (("export", "dim"), ExportConfig.projection_dim),
         (("export", "whiten"), ExportConfig.whiten),
-        (("localize", "checkpoint"), PipelineConfig.checkpoint),
         (("eval folders", "truth"), FolderConfig.truth),
     ],
 )

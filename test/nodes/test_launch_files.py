@@ -11,8 +11,8 @@ import yaml
 from vpr_ros.nodes.launching.arguments import ARGUMENTS, COMMON
 from vpr_ros.nodes.launching.arguments import markdown as launch_markdown
 from vpr_ros.nodes.launching.description import RVIZ_TOPICS
-from vpr_ros.nodes.parameters import documents
-from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.runtime.parameters import documents
+from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("map", "localize", "record")

@@ -11,8 +11,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
 from vpr_ros.nodes.launching.settings import launch_settings, topics_of_bag
 from vpr_ros.nodes.launching.values import log_arguments, truth_value
-from vpr_ros.nodes.parameters import documents
-from vpr_ros.nodes.parameters.tables import VPR_PARAMETERS
+from vpr_ros.runtime.parameters import documents
+from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 from vpr_ros.sensors import BagWriter
 from vpr_ros.sensors.bags.messages import (
     camera_info_msg,

@@ -3,12 +3,13 @@
 import pytest
 import yaml
 
-from vpr_ros.nodes.inputs.settings import InputSettings
-from vpr_ros.nodes.parameters.declaration import unusable
-from vpr_ros.nodes.parameters.documents import markdown
-from vpr_ros.nodes.parameters.documents import yaml as yaml_of
-from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
-from vpr_ros.nodes.settings import pipeline_config, recording_config
+from vpr_ros.nodes.settings import recording_config
+from vpr_ros.runtime.input_settings import InputSettings
+from vpr_ros.runtime.parameters.checks import unusable
+from vpr_ros.runtime.parameters.documents import markdown
+from vpr_ros.runtime.parameters.documents import yaml as yaml_of
+from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.runtime.parameters.values import pipeline_config
 from vpr_ros.runtime.settings import PipelineConfig, RecordingConfig
 from vpr_ros.sensors import DriveConfig
 

@@ -19,8 +19,8 @@ from tf2_msgs.msg import TFMessage
 from vpr_ros.errors import FrameError
 from vpr_ros.geometry import make_transform, planar_transform
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.sensors import (
     BagWriter,
     Drive,

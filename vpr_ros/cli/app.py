@@ -6,7 +6,19 @@ import typer
 from typer.core import TyperGroup
 
 from vpr_ros import __version__
-from vpr_ros.cli import bags, converting, demo, evaluating, exporting, frames, maps, models, running, training
+from vpr_ros.cli import (
+    bags,
+    converting,
+    demo,
+    evaluating,
+    exporting,
+    frames,
+    maps,
+    models,
+    parameters,
+    running,
+    training,
+)
 from vpr_ros.cli.console import say_error
 from vpr_ros.errors import VprError
 from vpr_ros.idle_threads import let_idle_threads_sleep
@@ -62,7 +74,7 @@ def root(
     """Options that stand before the command."""
 
 
-for group in (running, evaluating, maps, models, bags, demo, training, exporting, converting, frames):
+for group in (running, parameters, evaluating, maps, models, bags, demo, training, exporting, converting, frames):
     group.register(app)
 
 

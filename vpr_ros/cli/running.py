@@ -5,11 +5,28 @@ from typing import Annotated
 
 import typer
 
-from vpr_ros.cli import options
+from vpr_ros.cli import options, parameters
 from vpr_ros.cli.console import Progress, fresh, require_file, say
-from vpr_ros.configuration import GateConfig, RecognitionConfig
+from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.settings import PLACE_RADIUS_M
+
+# The parameter that each option of a command sets.
+_OF_BOTH = {"checkpoint": "checkpoint", "device": "device"}
+MAP_OPTIONS = _OF_BOTH | {
+    "session": "session",
+    "distance_m": "keyframe_distance_m",
+    "heading_deg": "keyframe_heading_deg",
+    "novelty": "keyframe_novelty",
+    "keyframe_every": "keyframe_every",
+    "clouds": "keep_clouds",
+    "place_radius": "place_radius",
+}
+LOCALIZE_OPTIONS = _OF_BOTH | {
+    "verify": "verify",
+    "accept_probability": "accept_probability",
+    "drive_mean_frames": "drive_mean_frames",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +36,7 @@ def register(app: typer.Typer) -> None:
 
 
 def map_(
+    ctx: typer.Context,
     bag: options.BagArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Map file; a session is added when it exists.", show_default=False)
@@ -62,6 +80,8 @@ def map_(
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
+    config_file: parameters.Config = None,
+    assignments: parameters.Set = None,
     device: options.Device = options.DEVICE,
     batch: options.Batch = 0,
 ):
@@ -81,23 +101,25 @@ def map_(
       vpr_ros map walk_bag -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
+    from vpr_ros.runtime.opening import load_extractor
+    from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
     from vpr_ros.sensors import DriveTopics
-    from vpr_ros.student import DescriptorExtractor
 
     require_file(bag, "bag")
     if output.suffix.lower() in (".mcap", ".db3", ".bag", ".yaml"):
         raise VprError(f"'{output}' names a bag: give the map another ending, such as .vpr.")
+    values = parameters.given(ctx, "map", config_file, assignments, MAP_OPTIONS)
+    core = pipeline_config(values)
     config = MapBagConfig(
         topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
-        gate=GateConfig(
-            distance_m=distance_m, heading_deg=heading_deg, novelty_similarity=novelty, every_n=keyframe_every
-        ),
-        session=session or bag.stem,
-        clouds=clouds or points_topic is not None,
-        place_radius=place_radius,
+        gate=core.gate,
+        session=core.session or bag.stem,
+        clouds=values.get("keep_clouds", MapBagConfig.clouds) or points_topic is not None,
+        place_radius=core.place_radius,
         batch_size=batch,
+        drive=drive_config(values),
     )
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    extractor = load_extractor(core)
     with Progress(f"mapping {bag.name}", None) as progress:
         result = map_bag(bag, output, extractor, config, progress)
     state = "interrupted: " if result.interrupted else ""
@@ -111,13 +133,11 @@ def map_(
 
 
 def localize(
+    ctx: typer.Context,
     bag: options.BagArgument,
     map_file: Annotated[Path, typer.Option("--map", "-m", help="Map file.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for matches and report.", show_default=False)],
-    checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", "-c", help=f"'nano' or a .safetensors file (default {options.CHECKPOINT})"),
-    ] = None,
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
     only_stamps: Annotated[
         Path | None, typer.Option(help="Answer only the frames whose stamps (ns) this file lists, one per line.")
     ] = None,
@@ -132,10 +152,15 @@ def localize(
             "the probabilities were fitted).",
         ),
     ] = RecognitionConfig.drive_mean_frames,
+    accept_probability: Annotated[
+        float, typer.Option(help="A place is accepted from this probability on.")
+    ] = DecisionConfig.accept_probability,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     points_topic: options.PointsTopic = None,
+    config_file: parameters.Config = None,
+    assignments: parameters.Set = None,
     device: options.Device = options.DEVICE,
     batch: options.Batch = 0,
     force: options.Force = False,
@@ -151,21 +176,28 @@ def localize(
       vpr_ros localize second.mcap --map town.vpr -o run
     The same frames that a live robot processed:
       vpr_ros localize second.mcap -m town.vpr -o run --only-stamps live.txt
+    With the parameters of the robot's node, but for one:
+      vpr_ros localize second.mcap -m town.vpr -o run --config vpr.yaml
+        --set accept_probability=0.9
     """
     from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag, read_stamps
+    from vpr_ros.runtime.opening import load_extractor
+    from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
     from vpr_ros.sensors import DriveTopics
-    from vpr_ros.student import DescriptorExtractor
 
     require_file(bag, "bag")
     require_file(map_file, "map")
+    values = parameters.given(ctx, "localize", config_file, assignments, LOCALIZE_OPTIONS)
+    core = pipeline_config(values)
     config = LocalizeBagConfig(
         topics=DriveTopics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
-        recognition=RecognitionConfig(drive_mean_frames=drive_mean_frames),
-        verify=verify,
+        recognition=core.recognition,
+        verify=core.verify,
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
+        drive=drive_config(values),
     )
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint or options.CHECKPOINT, device=device)
+    extractor = load_extractor(core)
     with fresh(output, force, folder=True) as out, Progress(f"localising {bag.name}", None) as progress:
         result = localize_bag(bag, map_file, out, extractor, config, progress)
         if report:

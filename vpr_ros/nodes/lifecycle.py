@@ -8,9 +8,10 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.parameters.declaration import declare, unusable, values_of
-from vpr_ros.nodes.parameters.parameter import Parameter
+from vpr_ros.nodes.parameters.declaration import declare, values_of
 from vpr_ros.runtime.health import Health, Task
+from vpr_ros.runtime.parameters.checks import unusable
+from vpr_ros.runtime.parameters.parameter import Parameter
 from vpr_ros.runtime.worker import Worker
 
 MESSAGE_WAIT_S = 0.2  # how long one step of the worker waits for an image

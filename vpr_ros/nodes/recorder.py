@@ -6,10 +6,10 @@ from typing import Any
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.recorder import RecorderDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
-from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS
 from vpr_ros.nodes.settings import recording_config
+from vpr_ros.runtime.input_settings import InputSettings
+from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS
 from vpr_ros.runtime.recording import Recording
 from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.training_set.writer import TrainingSetWriter

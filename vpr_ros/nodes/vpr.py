@@ -13,12 +13,12 @@ from std_srvs.srv import SetBool, Trigger
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.inputs.settings import InputSettings
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
 from vpr_ros.nodes.outputs.outputs import Outputs
-from vpr_ros.nodes.parameters.tables import VPR_PARAMETERS
-from vpr_ros.nodes.settings import DECISION, decision_config, pipeline_config
 from vpr_ros.place_map.mounting import MountedCamera
+from vpr_ros.runtime.input_settings import InputSettings
+from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
+from vpr_ros.runtime.parameters.values import DECISION, decision_config, pipeline_config
 
 if TYPE_CHECKING:
     from vpr_ros.runtime.pipeline import Pipeline

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,7 @@ from vpr_ros.offline.verifying import loop_closures
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import Extractor
+from vpr_ros.runtime.parameters.values import changed
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
@@ -31,6 +32,7 @@ class LocalizeBagConfig:
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
     verify: bool = False  # register accepted matches by LiDAR where both sides have clouds
     only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
+    drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def localize_bag(
     )
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
-        drive = stack.enter_context(Drive(bag, config.topics, DriveConfig(load_clouds=config.verify)))
+        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=config.verify)))
         started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
         with match_writer(out / "matches.jsonl") as writer, loop_closures(out, config.verify) as closures:
             try:
@@ -137,6 +139,7 @@ def localize_bag(
             skipped=result.skipped,
             fps=result.fps,
             extra={
+                "parameters": changed(pipeline_config, config.drive),
                 "calibration": result.calibration,
                 "drive_mean": _drive_mean(pipeline),
                 "notes": result.notes,

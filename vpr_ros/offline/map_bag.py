@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpr_ros.configuration import GateConfig, RecognitionConfig
@@ -27,6 +27,7 @@ class MapBagConfig:
     clouds: bool = False  # keep the LiDAR cloud of each keyframe
     place_radius: float | None = None  # of a new map: metres, or frames where the drive has no poses
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
+    drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,18 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         recognition=RecognitionConfig(place_radius=config.place_radius),
         session=config.session or bag.stem,
         source=str(bag.absolute()),
+        map_frame=config.drive.map_frame,
     )
+    drive_config = replace(config.drive, load_clouds=config.clouds)
     with ExitStack() as stack:
         if map_path.exists():
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
             place_map = pipeline.place_map
-            drive_config = DriveConfig(load_clouds=config.clouds, datum=place_map.datum)
-            drive = stack.enter_context(Drive(bag, config.topics, drive_config))
+            drive = stack.enter_context(Drive(bag, config.topics, replace(drive_config, datum=place_map.datum)))
             if place_map.datum is None and drive.datum is not None and not place_map.has_poses:
                 place_map.set_datum(drive.datum)
         else:
-            drive = stack.enter_context(Drive(bag, config.topics, DriveConfig(load_clouds=config.clouds)))
+            drive = stack.enter_context(Drive(bag, config.topics, drive_config))
             facts = DriveFacts(drive.datum, bool(len(drive.poses.pose) or len(drive.poses.odom)))
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor, facts))
         yield drive, pipeline

@@ -11,7 +11,7 @@ from typing import Any
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.main import run
 from vpr_ros.nodes.parameters.declaration import declare, values_of
-from vpr_ros.nodes.parameters.parameter import Parameter
+from vpr_ros.runtime.parameters.parameter import Parameter
 
 try:
     from geometry_msgs.msg import PoseWithCovarianceStamped

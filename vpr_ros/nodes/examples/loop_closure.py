@@ -15,9 +15,10 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, make_transform
 from vpr_ros.nodes.main import run
-from vpr_ros.nodes.parameters.declaration import declare, unusable, values_of
-from vpr_ros.nodes.parameters.parameter import Parameter
+from vpr_ros.nodes.parameters.declaration import declare, values_of
 from vpr_ros.runtime.loop_stamps import NANO, StampIndex, seconds_of
+from vpr_ros.runtime.parameters.checks import unusable
+from vpr_ros.runtime.parameters.parameter import Parameter
 from vpr_ros.sensors.poses.buffer import PoseBuffer
 
 try:

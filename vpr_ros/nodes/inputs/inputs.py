@@ -13,10 +13,10 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.inputs.clouds import CloudTopic
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
-from vpr_ros.nodes.inputs.settings import InputSettings, Reliability
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.input_settings import InputSettings, Reliability
 from vpr_ros.runtime.mailbox import Mailbox
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.cameras import Camera

@@ -2,8 +2,8 @@
 
 import sys
 
-from vpr_ros.nodes.parameters.documents import markdown, yaml
-from vpr_ros.nodes.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
+from vpr_ros.runtime.parameters.documents import markdown, yaml
+from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
 
 
 def main(arguments: list[str]) -> int:

@@ -1,14 +1,48 @@
-"""The tables of the nodes `vpr` and `recorder`.
+"""The tables of the nodes `vpr` and `recorder`; the offline commands take the first one's by the same names.
 
 A default that a configuration has is read from there. The range of a parameter and its sentence stand here.
 """
 
-from typing import get_args
+from operator import attrgetter
+from typing import Any, get_args
 
-from vpr_ros.configuration import DecisionConfig, GateConfig, Precision, RecognitionConfig
-from vpr_ros.nodes.inputs.settings import InputSettings, OdomSource, Reliability
-from vpr_ros.nodes.parameters.parameter import LARGE, Parameter
+from vpr_ros.configuration import Precision
+from vpr_ros.runtime.input_settings import InputSettings, OdomSource, Reliability
+from vpr_ros.runtime.parameters.parameter import LARGE, Parameter
 from vpr_ros.runtime.settings import Mode, PipelineConfig, PoseSource, RecordingConfig
+
+_DEFAULTS = PipelineConfig()
+
+
+def setting(
+    target: str,
+    description: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    name: str = "",
+    none: Any = None,
+    choices: tuple[str, ...] = (),
+    read_only: bool = False,
+    dynamic: bool = False,
+) -> Parameter:
+    """The parameter that sets a field of PipelineConfig, given as a path; the field has the default.
+
+    Its name is the field's unless `name` is given; `none` is the value that stands for None.
+    """
+    default = attrgetter(target)(_DEFAULTS)
+    return Parameter(
+        name or target.rpartition(".")[2],
+        none if default is None else default,
+        description,
+        minimum,
+        maximum,
+        choices,
+        read_only,
+        dynamic,
+        target,
+        none,
+    )
+
 
 _IMAGE_TIMEOUT = Parameter(
     "image_timeout_s",
@@ -90,119 +124,94 @@ SENSOR_PARAMETERS = (
 )
 
 VPR_PARAMETERS = (
-    Parameter(
+    setting(
         "mode",
-        PipelineConfig.mode,
         "localize: recognise a finished map. map: write one. slam: write one and recognise "
         "it and the drive's own past.",
         choices=get_args(Mode),
     ),
-    Parameter("map_path", PipelineConfig.map_path, "The map file. In the modes map and slam a missing one is made."),
-    Parameter(
-        "checkpoint", PipelineConfig.checkpoint, "The network: the name of a shipped one, or a .safetensors file."
-    ),
-    Parameter("device", PipelineConfig.device, "auto, cpu, cuda or cuda:N.", read_only=True),
-    Parameter(
-        "precision",
-        PipelineConfig.precision,
-        "auto is fp16 on CUDA and fp32 on a CPU.",
-        choices=get_args(Precision),
-        read_only=True,
-    ),
-    Parameter(
-        "threads", PipelineConfig.threads, "Threads of the network on a CPU; 0: torch decides.", 0, 256, read_only=True
-    ),
+    setting("map_path", "The map file. In the modes map and slam a missing one is made."),
+    setting("checkpoint", "The network: the name of a shipped one, or a .safetensors file."),
+    setting("device", "auto, cpu, cuda or cuda:N.", read_only=True),
+    setting("precision", "auto is fp16 on CUDA and fp32 on a CPU.", choices=get_args(Precision), read_only=True),
+    setting("threads", "Threads of the network on a CPU; 0: torch decides.", 0, 256, read_only=True),
     *SENSOR_PARAMETERS,
-    Parameter(
-        "session", PipelineConfig.session, "Name of this drive in the map; empty: the time of the first configure."
-    ),
-    Parameter(
-        "place_radius",
-        RecognitionConfig.place_radius or 0.0,
+    setting("session", "Name of this drive in the map; empty: the time of the first configure."),
+    setting(
+        "recognition.place_radius",
         "Size of a place in metres (in frames without poses); 0: the map's own, 10 for a new map.",
         0.0,
         LARGE,
+        none=0.0,
     ),
-    Parameter(
-        "keyframe_distance_m", GateConfig.distance_m, "With poses: a keyframe every so many metres.", 0.01, LARGE
+    setting("gate.distance_m", "With poses: a keyframe every so many metres.", 0.01, LARGE, "keyframe_distance_m"),
+    setting(
+        "gate.heading_deg", "With poses: and after turning by so many degrees.", 0.1, 360.0, "keyframe_heading_deg"
     ),
-    Parameter(
-        "keyframe_heading_deg", GateConfig.heading_deg, "With poses: and after turning by so many degrees.", 0.1, 360.0
-    ),
-    Parameter(
-        "keyframe_novelty",
-        GateConfig.novelty_similarity,
+    setting(
+        "gate.novelty_similarity",
         "Without poses: a keyframe when the view is less similar than this to the last one.",
         -1.0,
         1.0,
+        "keyframe_novelty",
     ),
-    Parameter(
-        "keyframe_every",
-        GateConfig.every_n or 0,
+    setting(
+        "gate.every_n",
         "A keyframe every so many frames, whatever else; 0: by distance or novelty.",
         0,
         1_000_000,
+        "keyframe_every",
+        none=0,
     ),
     Parameter("keep_clouds", False, "Keep the LiDAR cloud of each keyframe, so that matches can be verified."),
-    Parameter(
-        "accept_probability",
-        DecisionConfig.accept_probability,
+    setting(
+        "recognition.decision.accept_probability",
         "A place is accepted from this probability on.",
         0.0,
         1.0,
         dynamic=True,
     ),
-    Parameter(
-        "min_margin",
-        DecisionConfig.min_margin,
-        "And when it leads the second place by this much.",
-        0.0,
-        1.0,
-        dynamic=True,
+    setting(
+        "recognition.decision.min_margin", "And when it leads the second place by this much.", 0.0, 1.0, dynamic=True
     ),
-    Parameter(
-        "unknown_probability",
-        DecisionConfig.unknown_probability,
+    setting(
+        "recognition.decision.unknown_probability",
         "The answer is unknown from this probability of being off the map on.",
         0.0,
         1.0,
         dynamic=True,
     ),
-    Parameter(
-        "min_consistent_frames",
-        DecisionConfig.min_consistent_frames,
+    setting(
+        "recognition.decision.min_consistent_frames",
         "Frames in a row that must agree before a place is accepted.",
         1,
         1000,
         dynamic=True,
     ),
-    Parameter("top_k", RecognitionConfig.top_k, "Keyframes that the search returns.", 1, 10_000),
-    Parameter("max_places", RecognitionConfig.max_places, "Places that an answer lists.", 1, 1000),
-    Parameter(
-        "drive_mean_frames",
-        -1.0 if RecognitionConfig.drive_mean_frames is None else RecognitionConfig.drive_mean_frames,
+    setting("recognition.top_k", "Keyframes that the search returns.", 1, 10_000),
+    setting("recognition.max_places", "Places that an answer lists.", 1, 1000),
+    setting(
+        "recognition.drive_mean_frames",
         "Images are compared without the mean of their drive, which is its light, season and camera; it remembers so "
         "many frames of new content. 0: compared as they are; -1: as the probabilities were fitted.",
         -1.0,
         LARGE,
+        none=-1.0,
     ),
-    Parameter(
-        "loop_min_gap_s",
-        RecognitionConfig.loop_min_gap_s,
+    setting(
+        "recognition.loop_min_gap_s",
         "slam: keyframes of this drive younger than this are not searched, in seconds.",
         0.0,
         LARGE,
     ),
-    Parameter(
-        "loop_min_travel_m",
-        RecognitionConfig.loop_min_travel_m,
+    setting(
+        "recognition.loop_min_travel_m",
         "slam: nor those left behind by less than this, in metres.",
         0.0,
         LARGE,
     ),
-    Parameter(
+    setting(
         "verify",
-        PipelineConfig.verify,
         "Register accepted matches by LiDAR and publish those that agree as loop closures. "
         "Needs points and a map with clouds.",
     ),

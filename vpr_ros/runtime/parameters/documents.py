@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from vpr_ros.nodes.parameters.parameter import Parameter
+from vpr_ros.runtime.parameters.parameter import Parameter
 
 
 def markdown(table: Iterable[Parameter]) -> str:

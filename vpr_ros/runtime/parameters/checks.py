@@ -1,0 +1,34 @@
+"""Whether values of parameters go together."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from vpr_ros.runtime.parameters.parameter import Parameter
+
+
+def unusable(values: dict[str, Any], table: Iterable[Parameter]) -> str | None:
+    """What is wrong with values that were given at start, before any check ran; None when nothing is."""
+    for p in table:
+        if p.choices and values[p.name] not in p.choices:
+            return f"parameter {p.name} must be one of {p.allowed}, not '{values[p.name]}'"
+    return problem(values)
+
+
+def problem(values: dict[str, Any]) -> str | None:
+    """Why these values do not go together, in one sentence; None when they do."""
+    get = values.get
+    for name in ("base_frame", "odom_frame", "map_frame"):
+        if name in values and not str(values[name]).strip("/ "):
+            return f"{name} is empty: name the frame, as in base_link"
+    if get("odom_source", "none") in ("auto", "tf") and get("base_frame") == get("odom_frame"):
+        return f"base_frame and odom_frame are both '{get('base_frame')}': odometry would be the identity"
+    if get("verify") and get("mode") == "map":
+        return "verify checks matches, and mode 'map' makes none: use mode 'slam' or 'localize'"
+    if get("keep_clouds") and get("mode") == "localize":
+        return "keep_clouds writes into the map, and mode 'localize' only reads it: use mode 'map' or 'slam'"
+    if "accept_probability" in values and get("min_margin", 0.0) > get("accept_probability"):
+        return (
+            f"min_margin {get('min_margin'):g} is above accept_probability {get('accept_probability'):g}: a place "
+            "cannot lead by more than the probability it needs"
+        )
+    return None
