@@ -23,7 +23,8 @@ from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.student import DescriptorExtractor
 from vpr_ros.training.synthetic.conditions import CameraConfig, named_conditions, remounted_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
-from vpr_ros.training.synthetic.world.city import FIRST_TEST_SEED, WORLD_VERSION
+from vpr_ros.training.synthetic.kinds import FIRST_TEST_SEED
+from vpr_ros.training.synthetic.world.city import WORLD_VERSION
 
 CONDITIONS = ("day", "dusk", "night", "winter")
 CAMERAS = ("fixed", "differing")

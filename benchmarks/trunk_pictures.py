@@ -20,7 +20,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.pictures import read
 from vpr_ros.training.synthetic.conditions import CameraConfig, named_conditions, random_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
-from vpr_ros.training.synthetic.world.city import VALIDATION_SEEDS
+from vpr_ros.training.synthetic.kinds import VALIDATION_SEEDS
 
 HARD_CITIES = tuple(VALIDATION_SEEDS)[10:14]
 HARD_CONDITIONS = ("dusk", "night", "winter")

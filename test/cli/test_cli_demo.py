@@ -16,7 +16,7 @@ from vpr_ros.training.synthetic.demo import (
     places_picture,
     query_drive,
 )
-from vpr_ros.training.synthetic.world.city import FIRST_TEST_SEED
+from vpr_ros.training.synthetic.kinds import FIRST_TEST_SEED
 
 LAST_LINE = re.compile(
     r"demo: recall@1=\S+ recall@5=\S+ accepted_precision=\S+ offmap_false_accepts=\S+ fps=\d+(\.\d+)?"

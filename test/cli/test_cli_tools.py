@@ -258,6 +258,13 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
         assert len(rows) == 20 and {row["city"] for row in rows} == {"1003"}
         cities[name] = {row["condition"] for row in rows}
     assert cities["fixed"] != cities["varied"]
+    mixed = ("--world", "corridor", "--world", "sparse", "--varied")
+    result = vpr("render", tmp_path / "mixed", *size, "--first-city", 3, "--cities", 1, *mixed)
+    assert result.exit_code == 0 and "2 cities" in result.output
+    with (tmp_path / "mixed" / "frames.csv").open() as stream:
+        assert {row["city"] for row in csv.DictReader(stream)} == {"301003", "201003"}
+    result = vpr("render", tmp_path / "none", *size, "--cities", 1, "--world", "town")
+    assert result.exit_code == 2 and "choose city, repetitive, sparse, corridor" in " ".join(result.output.split())
     result = vpr("render", tmp_path / "none", *size, "--first-city", 99, "--cities", 2)
     assert result.exit_code == 2 and "--first-city 99 leaves 1" in result.output and not (tmp_path / "none").exists()
     (tmp_path / "empty").mkdir()

@@ -117,6 +117,18 @@ def random_camera(rng: np.random.Generator, width: int = 160, height: int = 120,
     )
 
 
+def resized_camera(camera: CameraConfig, rng: np.random.Generator) -> CameraConfig:
+    """The camera with pictures of another size and shape."""
+    width = int(camera.width * rng.choice([0.75, 1.0, 1.25, 1.5]))
+    height = int(width * (camera.height / camera.width) * rng.choice([0.75, 1.0]))
+    return replace(camera, width=width, height=height)
+
+
+def indoor_camera(camera: CameraConfig) -> CameraConfig:
+    """The camera on a small robot, as it drives along corridors: lower and hardly ahead of its middle."""
+    return replace(camera, height_m=0.62 * camera.height_m, forward_m=0.3 * camera.forward_m)
+
+
 @dataclass(frozen=True)
 class LidarConfig:
     """A spinning LiDAR above base_link. The last five fields are the disturbances that `hard_lidar` sets."""

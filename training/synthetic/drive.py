@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import get_context
 
@@ -11,10 +11,11 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, LidarConfig
+from vpr_ros.training.synthetic.kinds import kind_of, scale_of
 from vpr_ros.training.synthetic.odometry import drifting_odometry, steps
 from vpr_ros.training.synthetic.rendering.camera import camera_extrinsics, render_image
 from vpr_ros.training.synthetic.rendering.lidar import lidar_extrinsics, render_scan
-from vpr_ros.training.synthetic.rendering.light import make_light
+from vpr_ros.training.synthetic.rendering.light import indoor_light, make_light
 from vpr_ros.training.synthetic.world.route import Route, plan_route
 from vpr_ros.training.synthetic.world.scene import Scene, build_scene
 
@@ -84,7 +85,8 @@ class Drive:
         scene = self.scene(int(self.cities[index]))
         T = self.T_city_base[index]
         seed = [self.conditions.seed, int(self.cities[index]), index]
-        image = render_image(scene, make_light(self.conditions), self.camera, T, [*seed, 1])
+        light = (indoor_light if scene.roofed else make_light)(self.conditions)
+        image = render_image(scene, light, self.camera, T, [*seed, 1])
         cloud = render_scan(scene, self.lidar, T, [*seed, 2]) if self.lidar and with_cloud else None
         return Frame(index, int(self.stamps_ns[index]), image, cloud)
 
@@ -118,13 +120,14 @@ def _render_chunk(job) -> list[Frame]:
 def _poses(route: Route, along: np.ndarray, conditions: DriveConditions, rng) -> np.ndarray:
     """Poses (N, 4, 4) along the lane with the drive's offset, weaving and per-frame jitter."""
     n = len(along)
-    c = conditions
-    at = np.clip(along + rng.uniform(-1, 1, n) * c.along_jitter_m, 0, route.length_m)
+    c, scale = conditions, scale_of(route.city_seed)
+    across = np.sqrt(scale)  # passages are narrower than streets by less than they are shorter
+    at = np.clip(along + rng.uniform(-1, 1, n) * c.along_jitter_m * scale, 0, route.length_m)
     xy, heading = route.at(at)
     waves = rng.uniform(0, 2 * np.pi, 2)
-    weave = c.weave_m * (np.sin(at / 23 + waves[0]) + 0.6 * np.sin(at / 9.5 + waves[1]))
-    slope = c.weave_m * (np.cos(at / 23 + waves[0]) / 23 + 0.6 * np.cos(at / 9.5 + waves[1]) / 9.5)
-    left = c.lane_offset_m + weave + rng.uniform(-1, 1, n) * c.across_jitter_m
+    weave = c.weave_m * across * (np.sin(at / 23 + waves[0]) + 0.6 * np.sin(at / 9.5 + waves[1]))
+    slope = c.weave_m * across * (np.cos(at / 23 + waves[0]) / 23 + 0.6 * np.cos(at / 9.5 + waves[1]) / 9.5)
+    left = c.lane_offset_m * across + weave + rng.uniform(-1, 1, n) * c.across_jitter_m * across
     yaw = heading + slope + rng.uniform(-1, 1, n) * c.yaw_jitter_rad
     xy = xy + left[:, None] * np.column_stack([-np.sin(heading), np.cos(heading)])
     return np.array([planar_transform(x, y, a) for (x, y), a in zip(xy, yaw, strict=True)])
@@ -150,11 +153,16 @@ def plan_drive(
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive continues for
     `offmap_length_m` through that other city; odometry continues. `lidar` None renders no clouds. `reverse` drives the
     same line from its end to its start. `surfaces` as in `build_scene`.
-    Raises VprError for lengths that do not fit and spacings or speeds that are not positive.
+    Indoors (kind "corridor") there is neither season nor weather, and the conditions' scatter is scaled to passages.
+    Raises VprError for lengths that do not fit, worlds of two kinds, and spacings or speeds that are not positive.
     """
     if spacing_m <= 0 or speed_mps <= 0:
         raise VprError(f"a drive needs a positive spacing and speed, not {spacing_m:g} m and {speed_mps:g} m/s")
     conditions, camera = conditions or DriveConditions(), camera or CameraConfig()
+    if offmap_seed is not None and kind_of(offmap_seed) != kind_of(city_seed):
+        raise VprError(f"a drive cannot go on from world {city_seed} to {offmap_seed}: they are of different kinds")
+    if kind_of(city_seed) == "corridor":
+        conditions = replace(conditions, season="summer", weather="clear")
     rng = np.random.default_rng([city_seed, route_seed, conditions.seed, 101])
     parts, lines, cities, along, offset = [], {}, [], [], 0.0
     for seed, length in [(city_seed, length_m)] + ([(offmap_seed, offmap_length_m)] if offmap_seed is not None else []):

@@ -21,14 +21,18 @@ from vpr_ros.training.synthetic.conditions import (
     LidarConfig,
     Look,
     hard_lidar,
+    indoor_camera,
     random_camera,
+    resized_camera,
 )
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
+from vpr_ros.training.synthetic.kinds import kind_of, scale_of
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
 from vpr_ros.training.synthetic.world.photo_tiles import photographs_in
 from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, encode_cloud, table_row
 
 CLOUD_FRAME = "base_link"
+SPEED_MPS = 8.0  # in streets
 
 # A drive takes one entry of its group; groups are used in turn, so that every city has bright, snowy and dark drives.
 GROUPS: tuple[tuple[Look, ...], ...] = (
@@ -88,9 +92,10 @@ class TrainingSetConfig:
     frames_per_drive: int = 200
     image_size: tuple[int, int] = (96, 128)  # height, width
     with_lidar: bool = False
-    spacing_m: float = 5.0
+    spacing_m: float = 5.0  # this and the scatter are for streets; a corridor's are scaled (`kinds.SCALE`)
     supersample: int = 1
-    camera: Literal["random", "fixed"] = "random"  # "random": another camera per drive; "fixed": one ordinary camera
+    # "random": another camera per drive; "varied": with pictures of another size, too; "fixed": one ordinary camera
+    camera: Literal["random", "varied", "fixed"] = "random"
     along_jitter_m: float = 1.5
     across_jitter_m: float = 1.0
     yaw_jitter_deg: float = 4.0
@@ -122,20 +127,26 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
     )
     height, width = config.image_size
     camera = CameraConfig(width=width, height=height, supersample=config.supersample)
-    if config.camera == "random":
+    if config.camera != "fixed":
         camera = random_camera(rng, width, height, config.supersample)
+    if config.camera == "varied":
+        camera = resized_camera(camera, rng)
+    if kind_of(city_seed) == "corridor":
+        camera = indoor_camera(camera)
     lidar = None
     if config.with_lidar and config.lidar == "hard":
         lidar = hard_lidar(np.random.default_rng([city_seed, number, 113]))
     elif config.with_lidar:
         lidar = replace(LidarConfig(), beams=int(rng.choice([16, 20, 24, 32])), height_m=float(rng.uniform(1.6, 2.2)))
+    scale = scale_of(city_seed)
     return plan_drive(
         city_seed,
         conditions,
         camera,
         lidar,
-        config.frames_per_drive * config.spacing_m,
-        config.spacing_m,
+        config.frames_per_drive * config.spacing_m * scale,
+        config.spacing_m * scale,
+        SPEED_MPS * scale,
         start_ns=START_NS + number * 86_400_000_000_000,
         reverse=number in config.reversed_drives,
         surfaces=config.surfaces,

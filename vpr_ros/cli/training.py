@@ -35,9 +35,13 @@ def render(
         Path, typer.Argument(help="Folder of the training set; an interrupted run resumes.", show_default=False)
     ],
     split: Annotated[str, typer.Option(help="train or validation cities, or cardboard places.")] = "train",
-    cities: Annotated[int, typer.Option(min=1, help="How many cities of the split.")] = 26,
+    world: Annotated[
+        list[str] | None,
+        typer.Option(help="city, repetitive, sparse or corridor; repeat to mix them (default: city)."),
+    ] = None,
+    cities: Annotated[int, typer.Option(min=1, help="How many cities of the split, of each kind of world.")] = 26,
     first_city: Annotated[int, typer.Option(min=0, help="Number of the first of them within the split.")] = 0,
-    varied: Annotated[bool, typer.Option(help="Drive validation cities as train cities are driven.")] = False,
+    varied: Annotated[bool, typer.Option(help="Another camera and look in each validation drive.")] = False,
     drives: Annotated[int, typer.Option(min=1, help="Drives per city.")] = 6,
     frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 100,
     places: Annotated[int, typer.Option(min=1, help="Cardboard places, six views each.")] = 3000,
@@ -50,15 +54,17 @@ def render(
     """Render a synthetic training set. Test cities cannot be rendered here: nothing may learn from them.
 
     Train cities vary season, light, weather and camera from drive to drive.
-    Validation cities have one camera unless they are `--varied`; their first
-    drive is a summer day, the map. Cardboard places are thousands of small painted scenes, none like
-    another.
+    Validation cities are driven as a robot drives; their first drive is the
+    map, by day. They have one camera and few conditions unless they are
+    `--varied`. `--world` chooses other worlds than cities: `repetitive` streets
+    of equal houses, `sparse` country roads, a `corridor` indoors. Cardboard
+    places are thousands of small painted scenes, none like another.
 
     \b
     Example:
       vpr_ros render runs/cities && vpr_ros train student --train runs/cities
     """
-    from vpr_ros.training.synthetic import TRAIN_SEEDS, VALIDATION_SEEDS, render_training_set
+    from vpr_ros.training.synthetic import TRAIN_SEEDS, VALIDATION_SEEDS, render_training_set, world_seed
     from vpr_ros.training.synthetic.cardboard import render_cardboard_set
     from vpr_ros.training.synthetic.training_set import VALIDATION_CONDITIONS, VALIDATION_OPTIONS
 
@@ -77,8 +83,10 @@ def render(
     chosen = list(seeds)[first_city : first_city + cities]
     if len(chosen) < cities:
         raise VprError(f"the {split} split has {len(seeds)} cities: --first-city {first_city} leaves {len(chosen)}.")
-    fixed = split == "validation" and not varied
-    driven = {"conditions": VALIDATION_CONDITIONS, **VALIDATION_OPTIONS} if fixed else {}
+    chosen = [world_seed(kind, number) for kind in world or ("city",) for number in chosen]  # type: ignore[arg-type]
+    driven = {} if split == "train" else dict(VALIDATION_OPTIONS)
+    if split == "validation":
+        driven |= {"camera": "varied"} if varied else {"conditions": VALIDATION_CONDITIONS}
     covered = {} if surfaces is None else {"surfaces": str(surfaces)}
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(

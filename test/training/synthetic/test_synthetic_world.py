@@ -10,15 +10,9 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, yaw_of
 from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, named_conditions, random_camera
 from vpr_ros.training.synthetic.drive import OFFMAP_SHIFT_M, plan_drive
+from vpr_ros.training.synthetic.kinds import FIRST_TEST_SEED, TRAIN_SEEDS, VALIDATION_SEEDS
 from vpr_ros.training.synthetic.odometry import drifting_odometry, steps
-from vpr_ros.training.synthetic.world.city import (
-    DEMO_CITY_SEED,
-    DEMO_OFFMAP_SEED,
-    FIRST_TEST_SEED,
-    TRAIN_SEEDS,
-    VALIDATION_SEEDS,
-    make_city,
-)
+from vpr_ros.training.synthetic.world.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED, make_city
 from vpr_ros.training.synthetic.world.ground import make_ground
 from vpr_ros.training.synthetic.world.lots import make_lots
 from vpr_ros.training.synthetic.world.route import plan_route

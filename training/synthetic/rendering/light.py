@@ -1,6 +1,6 @@
 """Sun, sky, haze and lamps of one drive, and the sky's picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Light:
     clouds: float
     key: float  # mean brightness that the camera's automatic exposure aims at
     cloud_shift: np.ndarray
+    lamp_colour: np.ndarray
 
 
 def make_light(conditions: DriveConditions) -> Light:
@@ -140,6 +141,19 @@ def make_light(conditions: DriveConditions) -> Light:
         clouds,
         table["key"],
         rng.uniform(0, 512, 2),
+        a([1.0, 0.78, 0.50]),
+    )
+
+
+def indoor_light(conditions: DriveConditions) -> Light:
+    """Light of a drive between walls: white lamps, no headlights and no haze; sun and sky stand in the windows."""
+    return replace(
+        make_light(conditions),
+        haze_per_m=0.0,
+        lamps=1.0,
+        headlights=0.0,
+        key=0.32,
+        lamp_colour=np.array([1.0, 0.95, 0.86], np.float32),
     )
 
 

@@ -11,6 +11,8 @@ from vpr_ros.training.synthetic.world.photo_tiles import PHOTO_SIZE_M
 from vpr_ros.training.synthetic.world.scene import Scene
 from vpr_ros.training.synthetic.world.textures import MATERIAL_SIZE_M, TILE_PX, UNIT, Atlas
 
+INDOOR_DAYLIGHT = np.float32(0.1)  # what walls leave of the sky's light, away from windows
+
 
 def _hash(*values) -> np.ndarray:
     """Integers (n,) in 0..65535 from integer arrays."""
@@ -151,6 +153,8 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     upness = (0.5 + 0.5 * n[:, 2])[:, None]
     radiance = light.ambient_down + upness * (light.ambient_up - light.ambient_down)
     radiance = radiance * open_sky[:, None]
+    if scene.roofed:
+        radiance[kind != GROUND] *= INDOOR_DAYLIGHT
     if light.sun is not None:
         cosine = n @ light.sun.astype(np.float32)
         soft = (kind == LEAF) | (kind == EVERGREEN)
@@ -163,7 +167,7 @@ def _surfaces(scene, light, origin, d, hits, pixel_rad, ego_forward):
     if light.lamps:
         pool = read_bilinear(scene.lamp_light, column, row)
         tilt = np.where(n[:, 2] > 0.5, 1, 0.62) * np.exp(-np.maximum(high - 4, 0) / 4)
-        radiance = radiance + (pool * tilt * light.lamps * 0.85)[:, None] * np.array([1.0, 0.78, 0.50], np.float32)
+        radiance = radiance + (pool * tilt * light.lamps * 0.85)[:, None] * light.lamp_colour
     if light.headlights:
         ahead = np.clip((d @ ego_forward - 0.82) / 0.18, 0, 1) ** 1.5
         beam = (

@@ -1,16 +1,17 @@
 """City layout by seed: districts, streets, style. Numbers only; geometry is built by the other modules.
 
-Seeds: 0..999 train, 1000..1099 validation, 2000 and above test. The demo drives in DEMO_CITY_SEED and leaves the map
-into DEMO_OFFMAP_SEED; both are test cities that nothing else may use.
+Seeds within each kind of world (`kinds`): 0..999 train, 1000..1099 validation, 2000 and above test. The demo drives in
+DEMO_CITY_SEED and leaves the map into DEMO_OFFMAP_SEED; both are test cities that nothing else may use.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
+from vpr_ros.training.synthetic.kinds import WorldKind, kind_of
+
 WORLD_VERSION = "1.0"
-TRAIN_SEEDS, VALIDATION_SEEDS, FIRST_TEST_SEED = range(0, 1000), range(1000, 1100), 2000
 DEMO_CITY_SEED, DEMO_OFFMAP_SEED = 2000, 2001
 
 URBAN, OLD, SUBURB, RURAL = range(4)
@@ -38,6 +39,28 @@ class Street:
     @property
     def length_m(self) -> float:
         return float(self.along[-1])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the street network of a kind of world is like."""
+
+    crossings: int = 7  # along each side of the grid
+    block_m: tuple[float, float] = (58.0, 118.0)  # between crossings
+    straight: bool = False  # a grid of right angles
+    point_m: float = 2.0  # between points of a centre line
+    removed: float = 0.22  # share of inner links that are missing
+    zones: tuple[int, ...] = ()  # one of them for the whole world; empty: by the distance from the centre
+    half_width_m: tuple[float, float] | None = None  # None: as usual in the zone
+    alike: bool = False  # streets differ in nothing but their course
+
+
+PLANS: dict[WorldKind, Plan] = {
+    "city": Plan(),
+    "repetitive": Plan(zones=(URBAN, OLD, SUBURB), alike=True),
+    "sparse": Plan(crossings=5, block_m=(130, 210), zones=(RURAL,)),
+    "corridor": Plan(4, (8, 18), True, 0.25, 0.4, (SUBURB,), (1.0, 1.5)),
+}
 
 
 @dataclass(frozen=True)
@@ -122,14 +145,14 @@ def _style(rng: np.random.Generator) -> Style:
     )
 
 
-def _centre_line(a, b, bend_m: float) -> np.ndarray:
-    """A quadratic arc from a to b, resampled about every 2 m."""
+def _centre_line(a, b, bend_m: float, point_m: float) -> np.ndarray:
+    """A quadratic arc from a to b, resampled about every `point_m` metres."""
     chord = b - a
     middle = (a + b) / 2 + bend_m * np.array([-chord[1], chord[0]]) / np.linalg.norm(chord)
     t = np.linspace(0, 1, 60)[:, None]
     curve = (1 - t) ** 2 * a + 2 * t * (1 - t) * middle + t**2 * b
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
-    at = np.linspace(0, along[-1], max(8, int(along[-1] / 2)))
+    at = np.linspace(0, along[-1], max(8, int(along[-1] / point_m)))
     return np.column_stack([np.interp(at, along, curve[:, 0]), np.interp(at, along, curve[:, 1])])
 
 
@@ -163,28 +186,37 @@ def make_street(index, a, b, points, zone, rng, arcade=False, border=False) -> S
     )
 
 
+def street_rng(city_seed: int, street: Street, purpose: int) -> np.random.Generator:
+    """What one street draws its things from; streets that are alike draw the same."""
+    return np.random.default_rng([city_seed, 0 if PLANS[kind_of(city_seed)].alike else street.index, purpose])
+
+
 @lru_cache(maxsize=4)
 def make_city(seed: int) -> City:
-    """The layout of city `seed`: a warped irregular grid of 7 x 7 crossings, some links missing, its ring closed."""
+    """The layout of city `seed`: a warped irregular grid of crossings, some links missing, its ring closed."""
+    kind = kind_of(seed)
+    plan = PLANS[kind]
     rng = np.random.default_rng([seed, 11])
     style = _style(rng)
-    count = 7
-    lines = [np.cumsum(np.concatenate([[0], rng.uniform(58, 118, count - 1)])) for _ in range(2)]
+    if kind == "sparse":
+        style = replace(style, tree_density=0.12 * style.tree_density, wires=style.wires and seed % 2 == 0)
+    count = plan.crossings
+    lines = [np.cumsum(np.concatenate([[0], rng.uniform(*plan.block_m, count - 1)])) for _ in range(2)]
     gx, gy = np.meshgrid(lines[0] - lines[0].mean(), lines[1] - lines[1].mean(), indexing="ij")
     nodes = np.column_stack([gx.ravel(), gy.ravel()])
-    curved = rng.uniform(0, 1)
+    curved = 0.0 if plan.straight else rng.uniform(0, 1)
     warp = 4 + 22 * curved
     phase = rng.uniform(0, 6.28, 4)
-    nodes = nodes + warp * np.column_stack(
+    warped = nodes + warp * np.column_stack(
         [
             np.sin(nodes[:, 1] / 95 + phase[0]) + 0.4 * np.sin(nodes[:, 0] / 50 + phase[1]),
             np.sin(nodes[:, 0] / 110 + phase[2]) + 0.4 * np.sin(nodes[:, 1] / 60 + phase[3]),
         ]
     )
-    nodes += rng.uniform(-4, 4, nodes.shape)
+    warped += rng.uniform(-4, 4, nodes.shape)
     turn = rng.uniform(0, np.pi)
     c, s = np.cos(turn), np.sin(turn)
-    nodes = nodes @ np.array([[c, s], [-s, c]])
+    nodes = nodes if plan.straight else warped @ np.array([[c, s], [-s, c]])
 
     links = [
         (i * count + j, (i + di) * count + j + dj)
@@ -202,15 +234,17 @@ def make_city(seed: int) -> City:
     keep = []
     for k in rng.permutation(len(links)):
         a, b = links[k]
-        if not on_border(a, b) and degree[a] > 3 and degree[b] > 3 and rng.random() < 0.22:
+        if not on_border(a, b) and degree[a] > 3 and degree[b] > 3 and rng.random() < plan.removed:
             degree[a] -= 1
             degree[b] -= 1
         else:
             keep.append(k)
 
-    centre = nodes[rng.choice([16, 17, 23, 24, 25, 31, 32])]
+    middles = [16, 17, 23, 24, 25, 31, 32] if count == 7 else [len(nodes) // 2]
+    centre = nodes[rng.choice(middles)]
     old_at = centre + rng.uniform(-90, 90, 2)
     reach = rng.uniform(120, 260), rng.uniform(250, 380)
+    only = plan.zones[int(rng.integers(len(plan.zones)))] if plan.zones else None
     streets = []
     for k in sorted(keep):
         a, b = links[k]
@@ -219,11 +253,15 @@ def make_city(seed: int) -> City:
         zone = URBAN if r < reach[0] else SUBURB if r < reach[1] else RURAL
         if np.linalg.norm(middle - old_at) < 75:
             zone = OLD
-        bend = rng.normal(0, 2 + 9 * curved)
-        arcade = bool(zone == OLD and rng.random() < 0.3)
-        streets.append(
-            make_street(len(streets), a, b, _centre_line(nodes[a], nodes[b], bend), zone, rng, arcade, on_border(a, b))
-        )
+        zone = zone if only is None else only
+        bend = 0.0 if plan.straight else rng.normal(0, 2 + 9 * curved)
+        arcade = bool(zone == OLD and only is None and rng.random() < 0.3)
+        line = _centre_line(nodes[a], nodes[b], bend, plan.point_m)
+        widths = np.random.default_rng([seed, 13]) if plan.alike else rng
+        street = make_street(len(streets), a, b, line, zone, widths, arcade, on_border(a, b))
+        if plan.half_width_m:
+            street = replace(street, half_width_m=float(rng.uniform(*plan.half_width_m)), pavement_m=0.0, parking_m=0.0)
+        streets.append(street)
     neighbours: dict[int, list[tuple[int, int]]] = {i: [] for i in range(len(nodes))}
     for street in streets:
         neighbours[street.a].append((street.b, street.index))

@@ -3,7 +3,8 @@
 import numpy as np
 
 from vpr_ros.training.synthetic.conditions import Season
-from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, City, Street
+from vpr_ros.training.synthetic.kinds import kind_of
+from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, City, Street, street_rng
 from vpr_ros.training.synthetic.world.ground import Ground
 from vpr_ros.training.synthetic.world.lots import Lots
 from vpr_ros.training.synthetic.world.mesh import GLASS, LAMP, SIGN, Mesh
@@ -26,13 +27,14 @@ def _up(xy, z):
 
 def lamp_places(city: City, street: Street) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Lamp posts of a street: feet (n, 2), inward direction (n,), offsets' sign (n,) and mounting height."""
-    rng = np.random.default_rng([city.seed, street.index, 51])
+    rng = street_rng(city.seed, street, 51)
     spacing = {
         URBAN: rng.uniform(20, 30),
         OLD: rng.uniform(14, 22),
         SUBURB: rng.uniform(28, 42),
         RURAL: rng.uniform(60, 110),
     }[street.zone]
+    spacing *= 4 if kind_of(city.seed) == "sparse" else 1
     s = np.arange(rng.uniform(6, 12), street.length_m - 6, spacing)
     side = np.where(np.arange(len(s)) % 2 == 0, 1, -1) * rng.choice([-1, 1])
     if street.zone == SUBURB:
@@ -244,7 +246,7 @@ def add_street_furniture(
     mesh: Mesh, city: City, street: Street, lots: Lots, ground: Ground, season: Season
 ) -> np.ndarray:
     """Furnish one street; returns its lamps (n, 3): x, y, height."""
-    rng = np.random.default_rng([city.seed, street.index, 53])
+    rng = street_rng(city.seed, street, 53)
     lights = []
     if street.arcade:
         _arcade(mesh, street, lights)
@@ -255,8 +257,9 @@ def add_street_furniture(
             head = foot + np.column_stack([np.cos(inward), np.sin(inward)])
             lights.append(np.column_stack([head, np.full(len(head), height)]))
         _wires(mesh, city, street, rng)
-        _sign_posts(mesh, street, rng)
-        _small_things(mesh, street, rng)
-        _garden_fronts(mesh, street, lots, ground, rng, season)
+        if kind_of(city.seed) != "sparse" or rng.random() < 0.3:  # else nothing stands beside the road but the field
+            _sign_posts(mesh, street, rng)
+            _small_things(mesh, street, rng)
+            _garden_fronts(mesh, street, lots, ground, rng, season)
     _kerbs(mesh, street, ground, city.style.pavement_colour * 1.15 + 0.04)
     return np.concatenate(lights) if lights else np.zeros((0, 3))

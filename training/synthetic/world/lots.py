@@ -7,7 +7,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, make_city
+from vpr_ros.training.synthetic.kinds import kind_of
+from vpr_ros.training.synthetic.world.city import OLD, PLANS, RURAL, SUBURB, URBAN, make_city
 from vpr_ros.training.synthetic.world.ground import CELL_M, Ground, make_ground
 
 LotKind = Literal["house", "church", "tower_block", "water_tower", "chimney", "mast", "silo"]
@@ -61,10 +62,10 @@ def _paint(lot: Lot, ground: Ground, occupied: np.ndarray) -> None:
     cv2.fillPoly(occupied, [corners], 1)
 
 
-def _landmarks(city, ground, occupied, rng) -> list[Lot]:
+def _landmarks(city, ground, occupied, rng, count: int) -> list[Lot]:
     kinds: list[LotKind] = ["church", "tower_block", "water_tower", "chimney", "mast", "tower_block", "church", "silo"]
     found = []
-    for kind in [kinds[i] for i in rng.permutation(len(kinds))[:5]]:
+    for kind in [kinds[i] for i in rng.permutation(len(kinds))[:count]]:
         w, d = {"church": (12, 26), "tower_block": (18, 16), "silo": (10, 10)}.get(kind, (7, 7))
         for _ in range(60):
             xy = rng.uniform(-0.8, 0.8, 2) * city.extent_m
@@ -77,37 +78,63 @@ def _landmarks(city, ground, occupied, rng) -> list[Lot]:
     return found
 
 
+def _lot_size(zone: int, sparse: bool, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """Width, setback, depth and the gap to the next house, in metres."""
+    size = {  # all zones are drawn, so that a street's zone changes nothing elsewhere
+        URBAN: (
+            rng.uniform(7, 20),
+            rng.uniform(0, 0.5),
+            rng.uniform(9, 14),
+            0 if rng.random() < 0.85 else rng.uniform(2, 7),
+        ),
+        OLD: (
+            rng.uniform(5, 11),
+            rng.uniform(0, 0.35),
+            rng.uniform(8, 12),
+            0 if rng.random() < 0.93 else rng.uniform(1, 3),
+        ),
+        SUBURB: (rng.uniform(8, 14), rng.uniform(3, 9), rng.uniform(8, 11), rng.uniform(2.5, 10)),
+        RURAL: (rng.uniform(9, 18), rng.uniform(5, 20), rng.uniform(7, 11), rng.uniform(12, 75)),
+    }[zone]
+    return (*size[:3], rng.uniform(150, 500)) if sparse else size
+
+
+@dataclass(frozen=True)
+class HouseModel:
+    """A house that its builder repeats along all streets."""
+
+    size: tuple[float, float, float, float]  # width, setback, depth and the gap to the next house, in metres
+    seed: int
+
+
+def _builder(zone: int, rng: np.random.Generator) -> list[HouseModel]:
+    """The row that one builder repeats: houses of two models, of the same size and in the same order everywhere."""
+    size = _lot_size(zone, False, rng)
+    pair = [HouseModel(size, int(rng.integers(1 << 30))) for _ in range(2)]
+    return [pair[i] for i in rng.permutation([0, 0, 0, 1])]
+
+
 @lru_cache(maxsize=3)
 def make_lots(seed: int) -> Lots:
     """All houses of city `seed`."""
     city, ground = make_city(seed), make_ground(seed)
     rng = np.random.default_rng([seed, 31])
     occupied = np.zeros(ground.street.shape, np.uint8)
-    houses, parks = _landmarks(city, ground, occupied, rng), set()
+    sparse, repetitive = kind_of(seed) == "sparse", PLANS[kind_of(seed)].alike
+    houses, parks = _landmarks(city, ground, occupied, rng, 2 if sparse else 1 if repetitive else 5), set()
+    models = _builder(city.streets[0].zone, rng) if repetitive else None
     for street in city.streets:
         for side in (1, -1):
-            if street.zone in (URBAN, SUBURB) and rng.random() < 0.10:
+            if models is None and street.zone in (URBAN, SUBURB) and rng.random() < 0.10:
                 parks.add((street.index, side))
                 continue
-            at = rng.uniform(0, 5)
+            if sparse and rng.random() < 0.6:
+                continue
+            at, placed = rng.uniform(0, 150 if sparse else 5), 0
             while at < street.length_m - 4:
                 zone = street.zone
-                width, setback, depth, gap = {
-                    URBAN: (
-                        rng.uniform(7, 20),
-                        rng.uniform(0, 0.5),
-                        rng.uniform(9, 14),
-                        0 if rng.random() < 0.85 else rng.uniform(2, 7),
-                    ),
-                    OLD: (
-                        rng.uniform(5, 11),
-                        rng.uniform(0, 0.35),
-                        rng.uniform(8, 12),
-                        0 if rng.random() < 0.93 else rng.uniform(1, 3),
-                    ),
-                    SUBURB: (rng.uniform(8, 14), rng.uniform(3, 9), rng.uniform(8, 11), rng.uniform(2.5, 10)),
-                    RURAL: (rng.uniform(9, 18), rng.uniform(5, 20), rng.uniform(7, 11), rng.uniform(12, 75)),
-                }[zone]
+                model = None if models is None else models[placed % len(models)]
+                width, setback, depth, gap = model.size if model else _lot_size(zone, sparse, rng)
                 middle = at + width / 2
                 centre = np.array([np.interp(middle, street.along, street.points[:, k]) for k in range(2)])
                 tangent = np.array([np.interp(middle, street.along, street.tangent[:, k]) for k in range(2)])
@@ -117,10 +144,11 @@ def make_lots(seed: int) -> Lots:
                     turn = rng.uniform(-0.4, 0.4)
                     outward = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ outward
                 front = centre + outward * (street.half_width_m + street.pavement_m + setback)
-                lot = Lot(front, outward, width, depth, zone, int(rng.integers(1 << 30)))
+                lot = Lot(front, outward, width, depth, zone, model.seed if model else int(rng.integers(1 << 30)))
                 if _fits(lot, ground, occupied, 0.12 if zone in (URBAN, OLD) else 0.0):
                     _paint(lot, ground, occupied)
                     houses.append(lot)
+                    placed += 1
                     at += width + gap
                 else:
                     at += 2.5

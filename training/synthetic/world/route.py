@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.training.synthetic.kinds import kind_of, scale_of
 from vpr_ros.training.synthetic.world.city import City, make_city
 
 
@@ -56,8 +57,11 @@ def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
     """
     city = make_city(city_seed)
     total = sum(s.length_m for s in city.streets)
-    if not 20 <= length_m <= total:
-        raise VprError(f"a route of {length_m:g} m does not fit city {city_seed}: ask for 20 to {total:.0f} m")
+    shortest = 20 * scale_of(city_seed)
+    if not shortest <= length_m <= total:
+        raise VprError(
+            f"a route of {length_m:g} m does not fit city {city_seed}: ask for {shortest:g} to {total:.0f} m"
+        )
     rng = np.random.default_rng([city_seed, route_seed, 23])
     node, used, last, line = int(rng.integers(len(city.nodes))), {}, -1, []
     angle, direction, covered = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1]), 0.0
@@ -82,7 +86,8 @@ def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
             covered += street.length_m
     raw = np.concatenate(line)
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(raw, axis=0), axis=1))])
-    grid = np.arange(0, along[-1], 0.5)
+    # A corner is rounded over three metres in a street, and over half a metre between walls.
+    grid = np.arange(0, along[-1], 0.06 if kind_of(city_seed) == "corridor" else 0.5)
     dense = np.column_stack([np.interp(grid, along, raw[:, k]) for k in range(2)])
     kernel = np.exp(-0.5 * (np.arange(-24, 25) / 7.0) ** 2)
     padded = np.pad(dense, ((24, 24), (0, 0)), mode="edge")

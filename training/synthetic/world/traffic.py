@@ -119,7 +119,8 @@ def add_car(mesh: Mesh, xy, yaw: float, rng: np.random.Generator, lights_on: boo
     )
 
 
-def _person(mesh: Mesh, xy, yaw, rng) -> None:
+def add_person(mesh: Mesh, xy, yaw, rng) -> None:
+    """A walker at `xy` who faces along `yaw`."""
     h = rng.uniform(1.55, 1.9)
     coat, legs, skin = (
         rng.uniform(0.03, 0.5, 3),
@@ -180,4 +181,4 @@ def add_traffic(mesh: Mesh, city: City, street: Street, ground: Ground, seed: in
         away = street.half_width_m + rng.uniform(0.3, max(0.5, street.pavement_m - 0.3))
         xy, direction = along_street(street, s, rng.choice([-1, 1]) * away)
         if ground.edge_distance(xy)[0] > 0.1 and route_distance(xy)[0] > 1.6:
-            _person(mesh, xy[0], float(direction[0]) + rng.choice([0, np.pi]) + rng.normal(0, 0.3), rng)
+            add_person(mesh, xy[0], float(direction[0]) + rng.choice([0, np.pi]) + rng.normal(0, 0.3), rng)

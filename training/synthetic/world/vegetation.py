@@ -6,7 +6,8 @@ from functools import lru_cache
 import numpy as np
 
 from vpr_ros.training.synthetic.conditions import Season
-from vpr_ros.training.synthetic.world.city import OLD, RURAL, SUBURB, URBAN, make_city
+from vpr_ros.training.synthetic.kinds import kind_of
+from vpr_ros.training.synthetic.world.city import OLD, PLANS, RURAL, SUBURB, URBAN, make_city, street_rng
 from vpr_ros.training.synthetic.world.ground import make_ground
 from vpr_ros.training.synthetic.world.lots import make_lots
 from vpr_ros.training.synthetic.world.mesh import EVERGREEN, LEAF, Mesh, tube_quads
@@ -123,8 +124,12 @@ def make_trees(city_seed: int) -> Trees:
     """Where the trees of a city stand: avenues, gardens, parks, fields, courtyards, and the belt outside the ring."""
     city, ground, lots = make_city(city_seed), make_ground(city_seed), make_lots(city_seed)
     rng = np.random.default_rng([city_seed, 41])
+    alike, sparse = PLANS[kind_of(city_seed)].alike, kind_of(city_seed) == "sparse"
     spots, heights, style = [], [], city.style
     for street in city.streets:
+        if alike:
+            _row_of_trees(street, style.tree_height_m, street_rng(city_seed, street, 43), spots, heights)
+            continue
         for side in (1, -1):
             park = (street.index, side) in lots.park_sides
             edge = street.half_width_m + street.pavement_m
@@ -146,8 +151,8 @@ def make_trees(city_seed: int) -> Trees:
             )
             spots.append(at + side * normal * away[:, None])
             heights.append(style.tree_height_m * size * rng.uniform(0.75, 1.3, len(s)))
-    inner = rng.uniform(-1, 1, (420, 2)) * (city.extent_m + 20)
-    belt = rng.uniform(-1, 1, (2600, 2)) * (city.extent_m + 80)
+    inner = rng.uniform(-1, 1, (40 if sparse else 420, 2)) * (city.extent_m + 20)
+    belt = rng.uniform(-1, 1, (90 if sparse else 2600, 2)) * (city.extent_m + 80)
     outside = ground.edge_distance(belt)
     belt = belt[(np.abs(belt).max(1) > city.extent_m * 0.55) & (outside > 22) & (outside < 75)]
     rows, columns = ground.cells(belt)
@@ -167,7 +172,25 @@ def make_trees(city_seed: int) -> Trees:
             )
     keep = ~near & (ground.edge_distance(xy) > 0.7)
     xy, height = xy[keep], height[keep]
-    return Trees(xy, height, rng.random(len(xy)) < style.evergreen_share, rng.integers(1 << 30, size=len(xy)))
+    evergreen, seeds = rng.random(len(xy)) < style.evergreen_share, rng.integers(1 << 30, size=len(xy))
+    if alike:
+        evergreen[:], seeds = bool(evergreen[0]), seeds[0] + seeds % 2
+    return Trees(xy, height, evergreen, seeds)
+
+
+def _row_of_trees(street, height_m: float, rng, spots: list, heights: list) -> None:
+    """Trees of one size at equal distances along both sides of a street."""
+    s = np.arange(6.0, street.length_m - 6, rng.uniform(9, 16))
+    away = street.half_width_m + (street.pavement_m + 1.6 if street.zone == SUBURB else 0.9)
+    if street.pavement_m < 1.2:
+        return
+    at = np.column_stack([np.interp(s, street.along, street.points[:, k]) for k in range(2)])
+    normal = np.column_stack(
+        [np.interp(s, street.along, -street.tangent[:, 1]), np.interp(s, street.along, street.tangent[:, 0])]
+    )
+    for side in (1, -1):
+        spots.append(at + side * normal * away)
+        heights.append(np.full(len(s), 0.75 * height_m))
 
 
 SUMMER = np.array([[0.13, 0.22, 0.06], [0.17, 0.25, 0.08], [0.10, 0.19, 0.05], [0.20, 0.26, 0.09], [0.13, 0.20, 0.09]])
