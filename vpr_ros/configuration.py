@@ -68,10 +68,24 @@ class DecisionConfig:
     """When a place is accepted."""
 
     accept_probability: float = 0.95
+    # Instead of a probability: the share of accepted places that shall be right. The calibration in force says from
+    # which probability on that is so.
+    accept_precision: float | None = None
     min_margin: float = 0.2  # over the second distinct place
     unknown_probability: float = 0.5  # P(unknown) from which the answer is "unknown"
     require_support: bool = True  # the frame's own retrieval must contain the place: no match by dead reckoning alone
     min_consistent_frames: int = 1  # frames in a row with the same best place, moving with the robot
+
+    def __post_init__(self):
+        if self.accept_precision is None:
+            return
+        if not 0 < self.accept_precision < 1:
+            raise ValueError(f"accept_precision {self.accept_precision:g} is not between 0 and 1, as 0.99 is")
+        if self.accept_probability != DecisionConfig.accept_probability:
+            raise ValueError(
+                f"accept_probability {self.accept_probability:g} and accept_precision {self.accept_precision:g} exclude "
+                "each other: a precision is reached by the probability that belongs to it"
+            )
 
 
 @dataclass(frozen=True)

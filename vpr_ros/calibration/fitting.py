@@ -12,7 +12,9 @@ from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch
 from vpr_ros.calibration.posterior import fit_posterior
 from vpr_ros.calibration.replay import Replay, outcomes_of, replay, steps_of
 from vpr_ros.calibration.self_matching import fit_cap
-from vpr_ros.configuration import RecognitionConfig
+from vpr_ros.calibration.splitting import frames_in_view
+from vpr_ros.calibration.thresholds import judge, threshold_table
+from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning
 
@@ -45,15 +47,15 @@ def fit_calibration(
     map.
     """
     config = replace(config or RecognitionConfig(), place_radius=radius)
-    n_queries = sum(len(s.truth) for s in sequences)
-    n_on = sum(len(rows) > 0 for s in sequences for rows in s.truth)
+    n_on, n_off = (sum(counts) for counts in zip(*(s.counts() for s in sequences), strict=True))
+    n_queries = n_on + n_off
     if n_queries < MIN_QUERIES or (source != "self-matches" and n_on < MIN_QUERIES):
         raise VprError(
             f"calibration has {n_queries} queries, {n_on} of them on the map: give at least {MIN_QUERIES} labelled ones"
         )
     if source == "self-matches":
         config = replace(config, drive_mean_frames=None)
-        return fit_cap(sequences, base or Calibration.default(radius), config, n_queries, n_queries - n_on)
+        return fit_cap(sequences, base or Calibration.default(radius), config, n_queries, n_off)
     sequences = _with_off_map(sequences)
     start = replace(Calibration.default(radius), source=source)
     if config.drive_mean_frames is not None:
@@ -62,22 +64,22 @@ def fit_calibration(
     everything = list(steps_of(replays))
     fitted = replace(start, evidence=fit_evidence(everything))
     folds = cross_fitted(everything, fitted.evidence)
-    plain, loss, logits = _tune(replays, folds, with_odometry=False)
+    plain, loss = _tune(replays, folds, False, config.decision)
     odometry, note = plain, f"without odometry: log-loss {loss:.3f}"
     moving = [replay for replay in replays if any(step.motion.step_m is not None for step in replay.steps)]
     if moving:
-        odometry, loss, logits = _tune(moving, folds, with_odometry=True)
+        odometry, loss = _tune(moving, folds, True, config.decision)
         note += f"; with: {loss:.3f}"
-    n_off = sum(len(rows) == 0 for s in sequences for rows in s.truth)
-    return replace(fitted, odometry=odometry, plain=plain, n_queries=len(logits), n_off_map=n_off, note=note)
+    n_on, n_off = (sum(counts) for counts in zip(*(s.counts() for s in sequences), strict=True))
+    return replace(fitted, odometry=odometry, plain=plain, n_queries=n_on + n_off, n_off_map=n_off, note=note)
 
 
 def _tune(
-    replays: Sequence[Replay], folds: Sequence[EvidenceModel], with_odometry: bool
-) -> tuple[Tuning, float, np.ndarray]:
+    replays: Sequence[Replay], folds: Sequence[EvidenceModel], with_odometry: bool, decision: DecisionConfig
+) -> tuple[Tuning, float]:
     """The temper nearest to 1 whose calibrated answers are within a standard error of the least log-loss (the rule of
-    Breiman et al. 1984, over stretches of drives), with that loss and the logits of the best places."""
-    scored: dict[int, tuple[np.ndarray, Tuning, np.ndarray]] = {}
+    Breiman et al. 1984, over stretches of drives), with that loss."""
+    scored: dict[int, tuple[np.ndarray, Tuning]] = {}
     prior = Calibration.default().plain.posterior
     tempers = [one for one in TEMPERS if one <= MAX_TEMPER_BY_WAY or not with_odometry]
     at, best = len(tempers) // 2, -1
@@ -87,21 +89,26 @@ def _tune(
             if 0 <= i < len(tempers) and i not in scored:
                 outcomes = outcomes_of(replays, folds, tempers[i], with_odometry)
                 posterior = fit_posterior(outcomes.best, outcomes.right, prior, PRIOR_WEIGHT)
-                scored[i] = outcomes.losses(posterior), Tuning(tempers[i], posterior), outcomes.best
+                scored[i] = outcomes.losses(posterior), Tuning(tempers[i], posterior)
         at = min(scored, key=lambda i: float(scored[i][0].mean()))
     least = scored[best][0]
     error = float(least.std()) / math.sqrt(len(least))
     good = [one for one in scored.values() if one[0].mean() <= least.mean() + error]
-    losses, tuning, logits = min(good, key=lambda one: abs(math.log(one[1].temper)))
-    return tuning, float(losses.mean()), logits
+    losses, tuning = min(good, key=lambda one: abs(math.log(one[1].temper)))
+    table = threshold_table(judge(replays, folds, tuning.temper, with_odometry, decision, PRIOR_WEIGHT))
+    return replace(tuning, thresholds=table), float(losses.mean())
 
 
 def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequence]:
-    out = list(sequences)
+    out: list[LabelledSequence] = []
     for sequence in sequences:
+        out.append(sequence)
         n = len(sequence.truth)
-        if n >= 3 and all(len(rows) for rows in sequence.truth):
-            hidden = hide_stretch(sequence, n // 3, 2 * n // 3)
+        if n >= 3 and not sequence.counts()[1]:
+            # Metres say where a place ends. Where frames are counted, what is beyond the last one may still be in view.
+            counted = not (sequence.keyframes.has_pose.any() or np.isfinite(sequence.keyframes.T_odom_base).any())
+            margin = frames_in_view(sequence.descriptors) if counted else 0
+            hidden = hide_stretch(sequence, n // 3, 2 * n // 3, margin)
             if len(hidden.keyframes):
                 out.append(hidden)
     return out

@@ -16,8 +16,9 @@ class LabelledSequence:
     """One drive of queries against one map.
 
     `truth[q]` holds the rows of `keyframes` within the place radius of query q, empty
-    where the query is off the map. `one_drive`: the queries are the keyframes themselves, inserted as the drive goes
-    (self-matches). `statistics` are those of the keyframes' sessions, as far as they are known (`PlaceMap.statistics`),
+    where the query is off the map. Queries that are not `known` (None: all are) have no truth and only move the filter.
+    `one_drive`: the queries are the keyframes themselves, inserted as the drive goes (self-matches). `repeats`: the
+    queries are those of the sequence before, against a map that lacks some of their places. `statistics` are those of the keyframes' sessions, as far as they are known (`PlaceMap.statistics`),
     `parts` the lengths of the descriptors' parts (None: one part).
     """
 
@@ -29,12 +30,21 @@ class LabelledSequence:
     one_drive: bool = False
     statistics: Mapping[int, DriveStatistics] | None = None
     parts: tuple[int, ...] | None = None
+    known: np.ndarray | None = None  # (M,) bool
+    repeats: bool = False
 
     def __post_init__(self):
         n = len(self.descriptors)
         odometry = n if self.T_odom_base is None else len(self.T_odom_base)
-        if not (len(self.stamps_ns) == len(self.truth) == odometry == n):
+        known = n if self.known is None else len(self.known)
+        if not (len(self.stamps_ns) == len(self.truth) == odometry == known == n):
             raise VprError(f"a labelled drive needs as many stamps, poses and truth sets as its {n} descriptors")
+
+    def counts(self) -> tuple[int, int]:
+        """Queries on and off the map, each counted once: of one that repeats only those off it."""
+        known = np.ones(len(self.truth), dtype=bool) if self.known is None else self.known
+        on = np.array([len(rows) > 0 for rows in self.truth], dtype=bool)
+        return 0 if self.repeats else int((known & on).sum()), int((known & ~on).sum())
 
 
 def label_by_pose(
@@ -56,19 +66,36 @@ def label_by_pose(
     return [known[rows] for rows in near]
 
 
-def hide_stretch(sequence: LabelledSequence, first: int, last: int) -> LabelledSequence:
-    """The same drive against a map that lacks every true keyframe of the queries first..last-1: an off-map stretch."""
-    n = len(sequence.keyframes)
-    hidden = np.zeros(n, dtype=bool)
-    for rows in sequence.truth[first:last]:
+def hide_stretch(sequence: LabelledSequence, first: int, last: int, margin: int = 0) -> LabelledSequence:
+    """The same drive against a map that lacks every true keyframe of the queries first..last-1: an off-map stretch.
+
+    The true keyframes of `margin` queries before and after it are hidden too, so that nothing of it is in view, and
+    these queries are not known.
+    """
+    n = len(sequence.truth)
+    begin, end = max(0, first - margin), min(n, last + margin)
+    hidden = np.zeros(len(sequence.keyframes), dtype=bool)
+    for rows in sequence.truth[begin:end]:
         hidden[rows] = True
     kept = np.flatnonzero(~hidden)
     new_row = np.cumsum(~hidden) - 1
+    known = np.ones(n, dtype=bool) if sequence.known is None else sequence.known.copy()
+    known[begin:first] = known[last:end] = False
     return replace(
         sequence,
         keyframes=sequence.keyframes.select(kept),
         truth=[new_row[rows[~hidden[rows]]] for rows in sequence.truth],
+        known=known,
+        repeats=True,
     )
+
+
+def longest_session(keyframes: Keyframes) -> Keyframes:
+    """Of a map; VprError where it has none."""
+    sessions, counts = np.unique(keyframes.sessions, return_counts=True)
+    if not len(sessions):
+        raise VprError("the map has no keyframes to calibrate on: map a drive first")
+    return keyframes.select(keyframes.sessions == sessions[np.argmax(counts)])
 
 
 def self_matches(
@@ -77,12 +104,9 @@ def self_matches(
     """The longest session of a map matched against its own past.
 
     True are earlier keyframes within `radius` (map poses, else odometry poses, whose drift then blurs the labels)
-    taken at least `min_gap_s` before. Raises VprError for sessions without poses.
+    taken at least `min_gap_s` before. Raises VprError for sessions without poses: see `split_matches`.
     """
-    sessions, counts = np.unique(keyframes.sessions, return_counts=True)
-    if not len(sessions):
-        raise VprError("the map has no keyframes to calibrate on: map a drive first")
-    drive = keyframes.select(keyframes.sessions == sessions[np.argmax(counts)])
+    drive = longest_session(keyframes)
     poses = drive.T_map_base if np.isfinite(drive.T_map_base).all() else drive.T_odom_base
     if not np.isfinite(poses).all():
         raise VprError("self-matches need poses or odometry on every keyframe: calibrate on a labelled drive instead")

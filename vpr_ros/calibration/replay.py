@@ -26,6 +26,7 @@ class Step:
     motion: Motion
     fresh: bool  # the filter was reset before this query
     truth: np.ndarray
+    known: bool  # whether the truth is
     stretch: int  # number of STRETCH queries in a row of this drive
 
 
@@ -33,6 +34,7 @@ class Step:
 class Replay:
     recogniser: Recogniser
     steps: list[Step]
+    repeats: bool  # the queries are those of the replay before, against less of the map
 
 
 def replay(sequence: LabelledSequence, calibration: Calibration, config: RecognitionConfig) -> Replay:
@@ -46,19 +48,22 @@ def replay(sequence: LabelledSequence, calibration: Calibration, config: Recogni
         retrieval, motion, _ = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)
         if retrieval is not None:
             truth = np.asarray(sequence.truth[q], dtype=np.int64)
-            steps.append(Step(retrieval, motion, recogniser.fresh, truth, len(steps) // STRETCH))
-    return Replay(recogniser, steps)
+            known = sequence.known is None or bool(sequence.known[q])
+            steps.append(Step(retrieval, motion, recogniser.fresh, truth, known, len(steps) // STRETCH))
+    return Replay(recogniser, steps, sequence.repeats)
 
 
 def steps_of(replays: Sequence[Replay]) -> Iterator[tuple[Topology, Step]]:
+    """The queries whose truth is known, each with the topology of its map."""
     for replay in replays:
         for step in replay.steps:
-            yield replay.recogniser.topology, step
+            if step.known:
+                yield replay.recogniser.topology, step
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the filter made of queries, before calibration: logits of places."""
+    """What the filter made of queries whose truth is known, before calibration: logits of places."""
 
     stretches: np.ndarray  # (Q,) number of the stretch: STRETCH of one drive
     best: np.ndarray  # (Q,) of the best place
@@ -85,6 +90,8 @@ def outcomes_of(
                 belief.reset()
             motion = step.motion if with_odometry else Motion(None)
             replay.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
+            if not step.known:
+                continue
             places = distinct_places(belief, NAMED_PLACES)
             logits = logit(np.array([place.posterior for place in places]))
             right = np.isin([place.row for place in places], step.truth)

@@ -6,11 +6,12 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from vpr_ros.configuration import DRIVE_MEAN_FRAMES
+from vpr_ros.configuration import DRIVE_MEAN_FRAMES, DecisionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
+from vpr_ros.recognition.threshold import Threshold, ThresholdTable
 
-CALIBRATION_VERSION = 2
+CALIBRATION_VERSION = 3
 Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k): but what is retrieved
@@ -46,12 +47,14 @@ class Tuning:
     """How the filter's posterior is read; robots with and without odometry have one each.
 
     `posterior` turns the filter's logit for a distinct place into the log-odds that the true place lies within the
-    radius. `cap` is a second such map; the smaller probability counts, so that it can only lower.
+    radius. `cap` is a second such map; the smaller probability counts, so that it can only lower. `thresholds` is what
+    the drives that it was fitted on say about accepting from some probability on; None where nothing is known of that.
     """
 
     temper: float  # exponent on every likelihood ratio: neighbouring frames err together
     posterior: MonotoneMap
     cap: MonotoneMap | None = None
+    thresholds: ThresholdTable | None = None
 
     def probability(self, posterior: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (M,) of posteriors (M,) of distinct places, scaled down where their sum passes 1."""
@@ -61,10 +64,23 @@ class Tuning:
             p = np.minimum(p, sigmoid(self.cap(x)))
         return p / max(1.0, float(p.sum()))
 
+    def threshold(self, precision: float) -> Threshold:
+        """From which probability on to accept places, so that `precision` of what is accepted is right.
+
+        Raises VprError where nothing is known of that, and for a precision that is not between 0 and 1.
+        """
+        if self.thresholds is None:
+            raise VprError(
+                "a precision cannot be asked for: the calibration in force has no table of thresholds, as it was fitted "
+                "by an older version or on nothing; fit one with `vpr_ros calibrate`, or give a probability"
+            )
+        return self.thresholds.threshold(precision)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         cap = None if self.cap is None else self.cap.to_dict()
-        return {"temper": self.temper, "posterior": self.posterior.to_dict(), "cap": cap}
+        thresholds = None if self.thresholds is None else self.thresholds.to_dict()
+        return {"temper": self.temper, "posterior": self.posterior.to_dict(), "cap": cap, "thresholds": thresholds}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Tuning":
@@ -73,7 +89,8 @@ class Tuning:
         if not 0 < temper <= 10:
             raise ValueError(f"temper {temper} is not in (0, 10]")
         cap = None if data.get("cap") is None else MonotoneMap.from_dict(data["cap"])
-        return cls(temper, MonotoneMap.from_dict(data["posterior"]), cap)
+        table = None if data.get("thresholds") is None else ThresholdTable.from_dict(data["thresholds"])
+        return cls(temper, MonotoneMap.from_dict(data["posterior"]), cap, table)
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,12 @@ class Calibration:
     def tuning(self, with_odometry: bool) -> Tuning:
         """The reading in force for a frame with or without odometry."""
         return self.odometry if with_odometry else self.plain
+
+    def accept_probability(self, decision: DecisionConfig, with_odometry: bool) -> float:
+        """From which probability on a frame's place is accepted; VprError where a wanted precision is not known of."""
+        if decision.accept_precision is None:
+            return decision.accept_probability
+        return self.tuning(with_odometry).threshold(decision.accept_precision).probability
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the map's and the checkpoint's calibration slot."""

@@ -38,23 +38,30 @@ class Decision:
         """Forgets how long the best place has been the best."""
         self._consistent = 0
 
-    def decide(self, probabilities: np.ndarray, continues: bool, supported: bool = True) -> Verdict:
+    def decide(
+        self,
+        probabilities: np.ndarray,
+        continues: bool,
+        supported: bool = True,
+        accept_probability: float | None = None,
+    ) -> Verdict:
         """The verdict on place probabilities (M,), sorted.
 
         `continues`: the best place lies where the last frame's best place has moved to. `supported`: this frame's
-        retrieval contains a keyframe of the best place.
+        retrieval contains a keyframe of the best place. `accept_probability` replaces the configuration's.
         """
         c = self.config
+        needed = c.accept_probability if accept_probability is None else accept_probability
         best = float(probabilities[0]) if len(probabilities) else 0.0
         second = float(probabilities[1]) if len(probabilities) > 1 else 0.0
         self._consistent = self._consistent + 1 if continues else 1
         if 1.0 - float(probabilities.sum()) >= c.unknown_probability:
             return _verdict("unknown", "off_map", f"P(unknown) is {1 - probabilities.sum():.2f}")
-        if best < c.accept_probability or best - second < c.min_margin:
+        if best < needed or best - second < c.min_margin:
             # A rival with a third of the best one's probability is the reason; otherwise it is plain lack of evidence.
-            if second > best / 3 or best >= c.accept_probability:
+            if second > best / 3 or best >= needed:
                 return _verdict("rejected", "ambiguous", f"{best:.2f} against {second:.2f}")
-            return _verdict("rejected", "low_probability", f"{best:.2f}, needed {c.accept_probability:.2f}")
+            return _verdict("rejected", "low_probability", f"{best:.2f}, needed {needed:.2f}")
         if c.require_support and not supported:
             return _verdict("rejected", "unsupported", f"probability {best:.2f}")
         if self._consistent < c.min_consistent_frames:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.recognition.filter import TopologicalFilter
+from vpr_ros.recognition.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,8 @@ def distinct_places(belief: TopologicalFilter, max_places: int = 10, ignore_belo
         blocked.update(top.near(row, 2 * top.radius).tolist())
         places.append(Place(row, posterior))
     return sorted(places, key=lambda place: -place.posterior)
+
+
+def supports(topology: Topology, retrieved: np.ndarray, row: int) -> bool:
+    """Whether a frame's own retrieval (k,) contains a keyframe of the place at `row`."""
+    return bool(np.isin(topology.near(row, topology.radius), retrieved).any())

@@ -18,7 +18,7 @@ from vpr_ros.recognition.drive_mean import Centring, DriveMean
 from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, kinds_of_evidence
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.motion import Motion, MotionTracker
-from vpr_ros.recognition.places import Place, distinct_places
+from vpr_ros.recognition.places import Place, distinct_places, supports
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
 
@@ -84,6 +84,7 @@ class Recogniser:
         self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
         self._novelty = Novelty()
         self._decision = Decision(self.config.decision)
+        self.set_decision(self.config.decision)
         # The current drive's keyframes that are too recent to be searched, oldest first.
         self._waiting: deque[_Waiting] = deque()
         self._travelled_m = 0.0
@@ -137,7 +138,12 @@ class Recogniser:
         self._centring.new_drive()
 
     def set_decision(self, config: DecisionConfig) -> None:
-        """Other rules of acceptance from the next frame on; what the filter believes stays."""
+        """Other rules of acceptance from the next frame on; what the filter believes stays.
+
+        Raises VprError, and changes nothing, for a precision of which the calibration knows nothing.
+        """
+        accept = [self.calibration.accept_probability(config, with_odometry) for with_odometry in (False, True)]
+        self.accept_probabilities = accept[0], accept[1]  # in force without and with odometry
         self.config = replace(self.config, decision=config)
         self._decision.config = config
 
@@ -320,8 +326,9 @@ class Recogniser:
             for i, row in enumerate(rows)
         )
         continues = self._continues(rows[0], motion) if rows else False
-        supported = bool(rows) and bool(np.isin(top.near(rows[0], top.radius), retrieval.rows).any())
-        status, reason, message = self._decision.decide(p, continues, supported)
+        supported = bool(rows) and supports(top, retrieval.rows, rows[0])
+        accept = self.accept_probabilities[motion.step_m is not None]
+        status, reason, message = self._decision.decide(p, continues, supported, accept)
         logged = slice(0, RETRIEVAL_LOGGED)
         ranked = zip(top.ids[retrieval.rows[logged]].tolist(), retrieval.similarities[logged].tolist(), strict=True)
         unknown = max(0.0, 1.0 - float(p.sum()))
