@@ -83,8 +83,8 @@ class DecisionConfig:
             raise ValueError(f"accept_precision {self.accept_precision:g} is not between 0 and 1, as 0.99 is")
         if self.accept_probability != DecisionConfig.accept_probability:
             raise ValueError(
-                f"accept_probability {self.accept_probability:g} and accept_precision {self.accept_precision:g} exclude "
-                "each other: a precision is reached by the probability that belongs to it"
+                f"accept_probability {self.accept_probability:g} and accept_precision {self.accept_precision:g} "
+                "exclude each other: a precision is reached by the probability that belongs to it"
             )
 
 

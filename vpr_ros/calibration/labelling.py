@@ -18,8 +18,9 @@ class LabelledSequence:
     `truth[q]` holds the rows of `keyframes` within the place radius of query q, empty
     where the query is off the map. Queries that are not `known` (None: all are) have no truth and only move the filter.
     `one_drive`: the queries are the keyframes themselves, inserted as the drive goes (self-matches). `repeats`: the
-    queries are those of the sequence before, against a map that lacks some of their places. `statistics` are those of the keyframes' sessions, as far as they are known (`PlaceMap.statistics`),
-    `parts` the lengths of the descriptors' parts (None: one part).
+    queries are those of the sequence before, against a map that lacks some of their places. `statistics` are those of
+    the keyframes' sessions, as far as they are known (`PlaceMap.statistics`), `parts` the lengths of the descriptors'
+    parts (None: one part).
     """
 
     keyframes: Keyframes

@@ -26,8 +26,8 @@ def split_matches(
     n = len(drive)
     if n < LEAST_KEYFRAMES:
         raise VprError(
-            f"the longest drive of the map has {n} keyframes, and without poses at least {LEAST_KEYFRAMES} are needed to "
-            "match it against itself: calibrate with a labelled second drive, or map a longer one"
+            f"the longest drive of the map has {n} keyframes, and without poses at least {LEAST_KEYFRAMES} are needed "
+            "to match it against itself: calibrate with a labelled second drive, or map a longer one"
         )
     numbers = np.arange(n)
     asking = numbers[1::2]

@@ -1,4 +1,4 @@
-"""What accepting places from some probability on would have come to on labelled drives, queries that no fit has seen."""
+"""What accepting places from some probability on would have come to on labelled drives that no fit has seen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

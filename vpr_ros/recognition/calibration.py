@@ -71,8 +71,8 @@ class Tuning:
         """
         if self.thresholds is None:
             raise VprError(
-                "a precision cannot be asked for: the calibration in force has no table of thresholds, as it was fitted "
-                "by an older version or on nothing; fit one with `vpr_ros calibrate`, or give a probability"
+                "a precision cannot be asked for: the calibration in force was fitted by an older version, or on "
+                "nothing, and has no thresholds; fit one with `vpr_ros calibrate`, or give a probability"
             )
         return self.thresholds.threshold(precision)
 

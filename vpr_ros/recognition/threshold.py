@@ -11,10 +11,10 @@ NEVER = 1.0  # no calibrated probability reaches it
 class Accepted(NamedTuple):
     """What acceptance from one probability on came to on labelled drives.
 
-    `precision` is an estimate on the careful side: one more stretch of frames is counted, half of which is wrong. So few
-    drives without any mistake show little. `low` and `high` are the 95 % interval of the precision. All three take
-    frames on and off the map as equally frequent, and frames of one stretch for a common observation as far as they err
-    together (`vpr_ros.calibration.thresholds`).
+    `precision` is an estimate on the careful side: one more stretch of frames is counted, half of which is wrong. So
+    few drives without any mistake show little. `low` and `high` are the 95 % interval of the precision. All three take
+    frames on and off the map as equally frequent, and frames of one stretch for a common observation as far as they
+    err together (`vpr_ros.calibration.thresholds`).
     """
 
     probability: float
@@ -47,8 +47,8 @@ class Threshold:
         stands_on = "on no frame of the labelled drives"
         if c is not None:
             stands_on = (
-                f"{c.right} of {c.frames} accepted frames right, in {c.stretches} stretches of the drives; "
-                f"{self.recall:.0%} of the frames on the map; 95 % interval of the precision {c.low:.3f} to {c.high:.3f}"
+                f"{c.right} of {c.frames} accepted frames right, in {c.stretches} stretches of the drives, "
+                f"{self.recall:.0%} of those on the map; 95 % interval of the precision {c.low:.3f} to {c.high:.3f}"
             )
         if self.shown:
             return f"precision {self.wanted:g} is reached from probability {self.probability:g} on: {stands_on}."
@@ -58,9 +58,9 @@ class Threshold:
                 f"{self.reachable:.3f} at best ({stands_on}). Ask for less, or map again under today's conditions."
             )
         return (
-            f"precision {self.wanted:g} cannot be shown by so few frames, {self.reachable:.3f} can: places are accepted "
-            f"from probability {self.probability:g} on, as far as the probabilities hold ({stands_on}). Calibrate on a "
-            "longer drive."
+            f"precision {self.wanted:g} cannot be shown by so few frames, {self.reachable:.3f} can: places are "
+            f"accepted from probability {self.probability:g} on, which has it as far as the probabilities hold "
+            f"({stands_on}). Calibrate on a longer drive."
         )
 
 
@@ -80,7 +80,9 @@ class ThresholdTable:
         contradict that, and NEVER where they contradict it everywhere. The answer never falls as `wanted` rises.
         """
         if not 0 < wanted < 1:
-            raise VprError(f"a precision of {wanted:g} cannot be asked for: give a number between 0 and 1, such as 0.99")
+            raise VprError(
+                f"a precision of {wanted:g} cannot be asked for: give a number between 0 and 1, such as 0.99"
+            )
         known = [row for row in self.rows if row.frames]
         reachable = max((row.precision for row in known), default=0.0)
         for row in known:
