@@ -9,6 +9,7 @@ import yaml
 from test_cli_bad_input import assert_sentence
 
 from vpr_ros.place_map import PlaceMap
+from vpr_ros.recognition import Calibration
 from vpr_ros.runtime.parameters.reading import COMMANDS, parameters_of
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 
@@ -109,3 +110,26 @@ def test_bad_parameters_are_one_sentence_and_nothing_is_written(bags, first_map,
     assert_sentence(vpr("map", bags["first"], "-o", out, "--set", "top_k=3"), "top_k", "`vpr_ros localize`")
     assert_sentence(vpr("parameters", "merge"), "merge", "localize or map")
     assert not out.exists()
+
+
+def test_a_precision_is_turned_into_the_probability_that_the_calibration_knows(
+    bags, first_map, checkpoint, vpr, tmp_path
+):
+    arguments = ("localize", bags["second"], "--map", first_map, "-c", checkpoint, "--no-report")
+    result = vpr(*arguments, "-o", tmp_path / "a", "--precision", 0.9)
+    assert_sentence(result, "vpr_ros calibrate")  # this checkpoint has no calibration at all
+    result = vpr(*arguments, "-o", tmp_path / "a", "--precision", 0.9, "--accept-probability", 0.95)
+    assert_sentence(result, "exclude each other")
+    result = vpr(*arguments, "-o", tmp_path / "a", "--precision", 0.9, "--set", "accept_probability=0.7")
+    assert_sentence(result, "exclude each other")
+    town = tmp_path / "town.vpr"
+    town.write_bytes(first_map.read_bytes())
+    assert vpr("calibrate", town, "--bag", bags["second"], "--map-bag", bags["first"], "-c", checkpoint).exit_code == 0
+    arguments = ("localize", bags["second"], "--map", town, "-c", checkpoint, "--no-report")
+    result = vpr(*arguments, "-o", tmp_path / "a", "--precision", 0.9)
+    assert result.exit_code == 0 and "precision 0.9" in result.stdout
+    run = json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))
+    with PlaceMap.open(town) as place_map:
+        calibration = Calibration.from_dict(place_map.get_calibration())
+    assert run["accepted_from"]["odometry"] == calibration.odometry.threshold(0.9).probability
+    assert run["parameters"]["accept_precision"] == 0.9

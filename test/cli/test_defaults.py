@@ -55,6 +55,7 @@ OWNERS = {
     ("localize", "batch"): (LocalizeBagConfig, "batch_size"),
     ("localize", "verify"): (LocalizeBagConfig, "verify"),
     ("localize", "accept_probability"): (DecisionConfig, "accept_probability"),
+    ("localize", "precision"): (DecisionConfig, "accept_precision"),
     ("localize", "drive_mean_frames"): (RecognitionConfig, "drive_mean_frames"),
     ("eval folders", "drive_mean_frames"): (FolderConfig, "drive_mean_frames"),
     ("localize", "only_stamps"): (LocalizeBagConfig, "only_stamps"),

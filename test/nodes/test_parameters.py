@@ -58,6 +58,7 @@ def test_the_drives_mean_follows_the_calibration_unless_it_is_set(value, expecte
         ({"mode": "map", "verify": True}, "verify checks matches"),
         ({"keep_clouds": True}, "only reads"),
         ({"accept_probability": 0.1}, "min_margin"),
+        ({"accept_probability": 0.9, "accept_precision": 0.99}, "exclude each other"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_with_the_reason(changes, word):

@@ -55,6 +55,11 @@ def given(
         for option, name in options.items()
         if (source := sources[option]) is not None and source.name == "COMMANDLINE"
     }
+    if {"accept_probability", "accept_precision"} <= set(explicit):
+        raise VprError(
+            "--accept-probability and --precision exclude each other: a precision is reached by the probability that "
+            "belongs to it."
+        )
     return reading.chosen(command, file, assignments or (), explicit)
 
 

@@ -25,6 +25,7 @@ MAP_OPTIONS = _OF_BOTH | {
 LOCALIZE_OPTIONS = _OF_BOTH | {
     "verify": "verify",
     "accept_probability": "accept_probability",
+    "precision": "accept_precision",
     "drive_mean_frames": "drive_mean_frames",
 }
 
@@ -155,6 +156,14 @@ def localize(
     accept_probability: Annotated[
         float, typer.Option(help="A place is accepted from this probability on.")
     ] = DecisionConfig.accept_probability,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9999,
+            help="Instead of a probability: the share of accepted places that shall be right.",
+        ),
+    ] = DecisionConfig.accept_precision,
     report: Annotated[bool, typer.Option(help="Write report.html.")] = True,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
@@ -176,6 +185,8 @@ def localize(
       vpr_ros localize second.mcap --map town.vpr -o run
     The same frames that a live robot processed:
       vpr_ros localize second.mcap -m town.vpr -o run --only-stamps live.txt
+    Accept what is right 99 times of 100, as far as the calibration knows:
+      vpr_ros localize second.mcap -m town.vpr -o run --precision 0.99
     With the parameters of the robot's node, but for one:
       vpr_ros localize second.mcap -m town.vpr -o run --config vpr.yaml
         --set accept_probability=0.9
@@ -207,6 +218,8 @@ def localize(
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     state = "interrupted: " if result.interrupted else ""
     say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
+    if result.threshold is not None:
+        say(result.threshold)
     if result.closures is not None:
         say(f"LiDAR: {result.closures[0]} of {result.closures[1]} registrations agree")
     _say_losses(result.skipped, result.first_errors, result.notes)

@@ -134,8 +134,11 @@ class VprNode(WorkerNode):
     def _answer(self, message: Any, pipeline: "Pipeline", inputs: Inputs, outputs: Outputs) -> None:
         started = time.perf_counter()
         decision = decision_config({name: self.get_parameter(name).value for name in DECISION})
-        if decision != pipeline.config.recognition.decision:
-            pipeline.set_decision(decision)
+        try:
+            if decision != pipeline.config.recognition.decision:
+                pipeline.set_decision(decision)
+        except VprError as error:
+            self.warn(f"the rules of acceptance stay as they were: {error}")
         try:
             observation = inputs.observe(message)  # counts what it refuses
         except FrameError as error:

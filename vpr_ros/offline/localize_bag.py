@@ -47,6 +47,7 @@ class LocalizeBagResult:
     first_errors: dict[str, str]
     notes: dict[str, int]
     calibration: Source | None  # of the probabilities
+    threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
 
     @property
@@ -126,6 +127,7 @@ def localize_bag(
             {**drive.first_errors, **errors},
             dict(drive.notes),
             pipeline.calibration,
+            _threshold(pipeline, drive.topics.odom is not None),
             (closures.agreed, closures.tried) if closures else None,
         )
         run = RunInfo(
@@ -141,6 +143,7 @@ def localize_bag(
             extra={
                 "parameters": changed(pipeline_config, config.drive),
                 "calibration": result.calibration,
+                "accepted_from": _accepted_from(pipeline),
                 "drive_mean": _drive_mean(pipeline),
                 "notes": result.notes,
                 "interrupted": interrupted,
@@ -151,6 +154,21 @@ def localize_bag(
     write_csv(out / "matches.csv", records)
     write_run(out / "run.json", run)
     return result
+
+
+def _accepted_from(pipeline: Pipeline) -> dict[str, float]:
+    """The probability from which on places were accepted, for frames without and with odometry."""
+    recogniser = pipeline.recogniser
+    if recogniser is None:
+        return {}
+    return dict(zip(("plain", "odometry"), recogniser.accept_probabilities, strict=True))
+
+
+def _threshold(pipeline: Pipeline, with_odometry: bool) -> str | None:
+    recogniser, precision = pipeline.recogniser, pipeline.config.recognition.decision.accept_precision
+    if recogniser is None or precision is None:
+        return None
+    return recogniser.calibration.tuning(with_odometry).threshold(precision).sentence
 
 
 def _drive_mean(pipeline: Pipeline) -> dict[str, float] | Literal["off"]:

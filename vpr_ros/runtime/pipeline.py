@@ -194,11 +194,11 @@ class Pipeline:
     # Services
 
     def set_decision(self, decision: DecisionConfig) -> None:
-        """Other rules of acceptance from the next image on."""
+        """Other rules of acceptance from the next image on; VprError, and the old ones, where they cannot be kept."""
         with self._lock:
-            self.config = replace(self.config, recognition=replace(self.config.recognition, decision=decision))
             if self.recogniser is not None:
                 self.recogniser.set_decision(decision)
+            self.config = replace(self.config, recognition=replace(self.config.recognition, decision=decision))
 
     def relocalize(self) -> str:
         """Forgets where the robot was; returns a sentence."""

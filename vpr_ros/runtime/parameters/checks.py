@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from vpr_ros.configuration import DecisionConfig
 from vpr_ros.runtime.parameters.parameter import Parameter
 
 
@@ -26,6 +27,14 @@ def problem(values: dict[str, Any]) -> str | None:
         return "verify checks matches, and mode 'map' makes none: use mode 'slam' or 'localize'"
     if get("keep_clouds") and get("mode") == "localize":
         return "keep_clouds writes into the map, and mode 'localize' only reads it: use mode 'map' or 'slam'"
+    if (
+        get("accept_precision")
+        and get("accept_probability", DecisionConfig.accept_probability) != DecisionConfig.accept_probability
+    ):
+        return (
+            f"accept_precision {get('accept_precision'):g} and accept_probability {get('accept_probability'):g} "
+            f"exclude each other: leave one at its default, 0 or {DecisionConfig.accept_probability:g}"
+        )
     if "accept_probability" in values and get("min_margin", 0.0) > get("accept_probability"):
         return (
             f"min_margin {get('min_margin'):g} is above accept_probability {get('accept_probability'):g}: a place "

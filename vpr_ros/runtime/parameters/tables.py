@@ -172,6 +172,15 @@ VPR_PARAMETERS = (
         dynamic=True,
     ),
     setting(
+        "recognition.decision.accept_precision",
+        "Instead of accept_probability: the share of accepted places that shall be right. The calibration in force "
+        "says from which probability on it is; 0: accept_probability counts.",
+        0.0,
+        0.9999,
+        none=0.0,
+        dynamic=True,
+    ),
+    setting(
         "recognition.decision.min_margin", "And when it leads the second place by this much.", 0.0, 1.0, dynamic=True
     ),
     setting(
