@@ -83,8 +83,9 @@ bench: $(STAMP)
 	@if $(BIN)/python -c 'import rclpy' 2>/dev/null; then $(BIN)/python benchmarks/node.py --out runs/bench_node; \
 	else echo "the node: skipped, rclpy does not import; source a ROS 2 and say make bench again"; fi
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)" && \
-	$(BIN)/python benchmarks/drive_mean.py --data "$(DATA)"; \
-	else echo "real photos: make bench DATA=FOLDER with corridor/ and nordland_thumbs/ in it"; fi
+	$(BIN)/python benchmarks/drive_mean.py --data "$(DATA)" && \
+	$(BIN)/python benchmarks/probabilities.py --data "$(DATA)" --only real; \
+	else echo "real photos: make bench DATA=FOLDER with corridor/, nordland_thumbs/ and sf_toy/ in it"; fi
 
 clean:
 	rm -rf build install log demo_out .pytest_cache .ruff_cache .hypothesis .coverage coverage.xml *.egg-info

@@ -1,0 +1,110 @@
+"""Figures and pictures on stated probabilities, over the frames of one or of many runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.atomic import write_whole
+from vpr_ros.evaluation import metrics
+from vpr_ros.evaluation.matches import MatchRecord
+from vpr_ros.evaluation.report.curves import pr_plot, reliability_plot
+from vpr_ros.evaluation.summary import evaluate
+from vpr_ros.evaluation.truth import Truth
+
+MIDDLE = (0.3, 0.9)  # stated probabilities that must come true as often as they say
+HIGH = 0.8
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One row for each frame, all (Q,)."""
+
+    on_map: np.ndarray  # bool; all others are off it
+    first_right: np.ndarray  # bool: the most similar keyframe alone is right
+    accepted: np.ndarray  # bool
+    right: np.ndarray  # bool: the most probable place is right
+    stated: np.ndarray  # its probability; 0 where none was named
+
+    @classmethod
+    def of(cls, records: Sequence[MatchRecord], truth: Truth) -> "Frames":
+        """A run against its truth."""
+        run = evaluate(records, truth)
+        right = metrics.membership(
+            np.array([[r.best.keyframe_id if r.best else -1] for r in records], np.int64), truth.positives
+        )[:, 0]
+        stated = np.array([r.best.probability if r.best else 0.0 for r in records])
+        return cls(truth.on_map, run.ranks == 1, np.array([r.accepted for r in records]), right, stated)
+
+    @classmethod
+    def together(cls, parts: Sequence["Frames"]) -> "Frames":
+        """Frames of many runs."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    def __len__(self) -> int:
+        return len(self.on_map)
+
+
+def off_the_map(count: int) -> Truth:
+    """Truth of a drive of which no frame shows a place of the map."""
+    return Truth((np.empty(0, np.int64),) * count, np.ones(count, bool), np.empty(0, np.int64), "off the map")
+
+
+Row = dict[str, float]
+COLUMNS = (  # name, format
+    ("on", "d"),
+    ("R@1", ".3f"),
+    ("accepted", ".3f"),
+    ("precision", ".4f"),
+    ("off", "d"),
+    ("false", "d"),
+    ("max p", ".3f"),
+    ("> 0.8", "d"),
+    ("ECE", ".3f"),
+    ("mid n", "d"),
+    ("stated", ".3f"),
+    ("right", ".3f"),
+)
+
+
+def figures(frames: Frames) -> Row:
+    """One row of the table; NaN where there is nothing to count."""
+    on, off, p = frames.on_map, ~frames.on_map, frames.stated
+    middle = (p >= MIDDLE[0]) & (p < MIDDLE[1])
+    return {
+        "on": int(on.sum()),
+        "R@1": metrics.share((frames.first_right & on).sum(), on.sum()),
+        "accepted": metrics.share((frames.accepted & on).sum(), on.sum()),
+        "precision": metrics.share((frames.accepted & frames.right & on).sum(), frames.accepted.sum()),
+        "off": int(off.sum()),
+        "false": int((frames.accepted & off).sum()),
+        "max p": float(p[off].max()) if off.any() else float("nan"),
+        "> 0.8": int((p[off] > HIGH).sum()),
+        "ECE": metrics.reliability(p, frames.right & on).calibration_error,
+        "mid n": int(middle.sum()),
+        "stated": float(p[middle].mean()) if middle.any() else float("nan"),
+        "right": metrics.share((frames.right & on & middle).sum(), middle.sum()),
+    }
+
+
+def header(width: int) -> str:
+    return f"{'set':<{width}}" + "".join(f"{name:>10}" for name, _ in COLUMNS)
+
+
+def line(name: str, row: Row, width: int) -> str:
+    cells = ("-" if row[key] != row[key] else format(row[key], form) for key, form in COLUMNS)
+    return f"{name:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
+
+
+def write_pictures(folder: Path, name: str, frames: Frames) -> None:
+    """Precision against recall, and stated against observed probability."""
+    folder.mkdir(parents=True, exist_ok=True)
+    right = frames.right & frames.on_map
+    if frames.on_map.any():
+        curve = metrics.precision_recall(frames.stated, right, int(frames.on_map.sum()))
+        run = figures(frames)
+        recall = metrics.share((frames.accepted & right).sum(), frames.on_map.sum())
+        picture = pr_plot(curve, (recall, run["precision"]), metrics.recall_at_precision(curve))
+        write_whole(folder / f"{name}_pr.png", picture.light)
+    write_whole(folder / f"{name}_reliability.png", reliability_plot(metrics.reliability(frames.stated, right)).light)
