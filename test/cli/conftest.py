@@ -2,8 +2,8 @@
 
 import pytest
 import street as street_module
+from command_line import run
 from street import START_NS, drive_images, write_drive
-from typer.testing import CliRunner
 
 
 @pytest.fixture(scope="session")
@@ -63,13 +63,6 @@ def run_folder(bags, checkpoint, first_map, tmp_path_factory):
     result = run("localize", bags["second"], "--map", first_map, "-o", out, "-c", checkpoint, "--no-report")
     assert result.exit_code == 0, result.output
     return out
-
-
-def run(*arguments):
-    """Call the command line in this process; its result has exit_code, stdout and stderr."""
-    from vpr_ros.cli import app
-
-    return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture(scope="session")

@@ -10,19 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import assert_sentence
 
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import BagWriter, compressed_image_msg, image_msg, make, odometry_msg
-
-
-def assert_sentence(result, *words):
-    """Exit code 2 and one line on stderr that says all of `words`."""
-    assert result.exit_code == 2, (result.output, result.exception)
-    text = result.stderr.strip()
-    assert text.startswith("error: ") and "\n" not in text and "Traceback" not in text, text
-    for word in words:
-        assert str(word) in text, text
 
 
 @pytest.fixture

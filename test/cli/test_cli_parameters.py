@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from test_cli_bad_input import assert_sentence
+from command_line import assert_sentence
 
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.recognition import Calibration

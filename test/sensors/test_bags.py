@@ -26,6 +26,7 @@ from vpr_ros.sensors import (
     pose_msg,
     stamp_ns,
 )
+from vpr_ros.sensors.bags.drive_frames import read_drive_frames
 from vpr_ros.sensors.bags.messages import typestore
 
 SECOND = 10**9
@@ -384,6 +385,11 @@ def test_photo_folder_becomes_a_bag_bit_by_bit(tmp_path, storage):
     assert [m.data.tobytes() for m in messages] == [(folder / n).read_bytes() for n in names]
     assert [m.format for m in messages] == ["jpeg", "png", "jpeg", "jpeg"]
     assert np.diff([stamp_ns(m) for m in messages]).tolist() == [SECOND // 4] * 3
+    frames = read_drive_frames(tmp_path / "bag")
+    assert frames.names == tuple(names)
+    assert frames.stamps_ns.tolist() == [stamp_ns(m) for m in messages]
+    asked = [frames.stamps_ns[2] + 400, frames.stamps_ns[0] - 400, frames.stamps_ns[3], 5]
+    assert frames.numbers_of(np.array(asked)).tolist() == [2, 0, 3, -1]
 
 
 def test_photo_folders_that_cannot_become_a_bag(tmp_path):

@@ -145,7 +145,8 @@ def calibrate(
     ] = None,
     truth_topic: Annotated[str | None, typer.Option(help="Topic of the true poses.")] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="Instead of poses: CSV of query stamp, reference stamp, tolerance in frames.")
+        str | None,
+        typer.Option(help="Instead of poses: names, frames:K, a CSV or an .npy, as `vpr_ros eval run` takes them."),
     ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
@@ -182,7 +183,7 @@ def calibrate(
         summary = calibrate_from_map(map_file, extractor)
     else:
         topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
-        config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, pairs=truth)
+        config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
         with Progress("frames", None) as progress:
             summary = calibrate_from_drive(map_file, bag, extractor, topics, config, progress)
     say(f"{map_file}: {summary}")

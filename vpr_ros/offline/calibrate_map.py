@@ -28,9 +28,9 @@ def calibrate_from_drive(
 ) -> str:
     """Fit a map's calibration on a labelled bag and store it in the map; returns a phrase about it.
 
-    Truth is a table of pairs, or the true poses of `bag` beside those of the mapped bags; without either of the latter
-    the map's own poses are taken for true. Raises VprError for a map of another model, missing truth, and fewer queries
-    than a calibration needs.
+    Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
+    the latter the map's own poses are taken for true. Raises VprError for a map of another model, missing truth, and
+    fewer queries than a calibration needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
@@ -47,8 +47,8 @@ def calibrate_from_drive(
                 odometry.append(np.full((4, 4), np.nan) if T is None else T)
                 if progress is not None:
                     progress(len(stamps))
-        config = replace(config, query_bag=Path(bag), radius_m=radius)
-        if config.pairs is None and not config.map_bags:
+        config = replace(config, query_bag=Path(bag), image_topic=topics.image, radius_m=radius)
+        if config.truth is None and not config.map_bags:
             truth = _truth_from_map(stamps, keyframes, config, map_path)
         else:
             sources = {session.id: session.source for session in place_map.sessions()}

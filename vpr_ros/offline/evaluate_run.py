@@ -1,18 +1,19 @@
-"""A run of `localize` against its ground truth: poses of both bags, or a table of pairs."""
+"""A run of `localize` against its ground truth: poses of both bags, or which pictures show the same place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.matches import MatchRecord, RunInfo, read_matches, read_run
-from vpr_ros.evaluation.pairs import read_pairs, truth_from_pairs
 from vpr_ros.evaluation.summary import Evaluation, evaluate
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
+from vpr_ros.evaluation.truth_sources import parse_truth, truth_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, Trajectory
+from vpr_ros.sensors.bags.drive_frames import DriveFrames, read_drive_frames
 from vpr_ros.sensors.bags.topics import NAVSAT, is_ground_truth
 
 POSE_TYPES = (
@@ -24,7 +25,7 @@ POSE_TYPES = (
 
 @dataclass(frozen=True)
 class TruthConfig:
-    """Where the ground truth comes from: `pairs` if given, else the poses in the two kinds of bag."""
+    """Where the ground truth comes from: `truth` if given, else the poses in the two kinds of bag."""
 
     map_bags: tuple[Path, ...] = ()
     query_bag: Path | None = None
@@ -32,8 +33,9 @@ class TruthConfig:
     radius_m: float = 10.0
     max_heading_deg: float | None = None
     max_gap_s: float = 1.0  # longest hole between two true poses that is interpolated over
-    pairs: Path | None = None
-    tolerance_frames: int = 0
+    truth: str | None = None  # names, frames:K, or the path of a CSV or .npy file: see `evaluation.truth_sources`
+    tolerance_frames: int = 0  # of the tables' rows without one
+    image_topic: str | None = None  # of the query bag; None: found by type
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | No
             )
         keyframes = place_map.keyframes()
         sources = {session.id: session.source for session in place_map.sessions()}
+    if config.truth is not None and config.query_bag is None:
+        topics = run.config.get("topics")
+        topic = topics.get("image") if isinstance(topics, dict) else None
+        config = replace(config, query_bag=Path(run.bag), image_topic=config.image_topic or topic)
     truth = find_truth(np.array([r.stamp_ns for r in records], np.int64), keyframes, sources, config)
     return EvaluatedRun(records, run, keyframes, truth, evaluate(records, truth))
 
@@ -80,18 +86,18 @@ def map_of(run: RunInfo, out: Path) -> Path:
 
 def find_truth(stamps_ns: np.ndarray, keyframes: Keyframes, sources: dict[int, str], config: TruthConfig) -> Truth:
     """Truth of the frames at `stamps_ns` (Q,); `sources` says which bag each session of the map came from."""
-    if config.pairs is not None:
-        return truth_from_pairs(
+    if config.truth is not None:
+        return truth_of(
+            parse_truth(config.truth),
             stamps_ns,
-            keyframes.ids,
-            keyframes.stamps_ns,
-            read_pairs(config.pairs),
+            keyframes,
+            lambda: _query_frames(config),
+            lambda: _mapped_frames(sources, config),
             config.tolerance_frames,
             config.max_gap_s,
-            keyframes.sessions,
         )
     if not config.map_bags or config.query_bag is None:
-        raise VprError("ground truth is missing: give --map-bag and --query-bag, or --truth PAIRS.csv.")
+        raise VprError("ground truth is missing: give --map-bag and --query-bag, or --truth.")
     query_poses = read_poses(config.query_bag, config.truth_topic).at_many(stamps_ns, config.max_gap_s)[0]
     keyframe_poses = true_keyframe_poses(keyframes, sources, config.map_bags, config.truth_topic, config.max_gap_s)
     if not np.isfinite(query_poses[:, 0, 3]).any():
@@ -110,13 +116,40 @@ def true_keyframe_poses(
     came from it; a bag that no session names gives poses to all sessions that name none of the bags.
     """
     poses = np.full((len(keyframes), 4, 4), np.nan)
-    sessions_of = {bag: [s for s, source in sources.items() if Path(source).name == Path(bag).name] for bag in bags}
-    sessions_with_bag = {session for sessions in sessions_of.values() for session in sessions}
-    for bag in bags:
-        sessions = sessions_of[bag] or [s for s in sources if s not in sessions_with_bag]
+    for bag, sessions in sessions_of_bags(sources, bags).items():
         rows = np.flatnonzero(np.isin(keyframes.sessions, sessions) & np.isnan(poses[:, 0, 3]))
         poses[rows] = read_poses(bag, topic).at_many(keyframes.stamps_ns[rows], max_gap_s)[0]
     return poses
+
+
+def sessions_of_bags(sources: dict[int, str], bags: Sequence[Path]) -> dict[Path, list[int]]:
+    """The sessions that came from each bag; a bag that no session names stands for all that name none of the bags."""
+    named = {bag: [s for s, source in sources.items() if Path(source).name == Path(bag).name] for bag in bags}
+    taken = {session for sessions in named.values() for session in sessions}
+    return {bag: sessions or [s for s in sources if s not in taken] for bag, sessions in named.items()}
+
+
+def _query_frames(config: TruthConfig) -> DriveFrames:
+    if config.query_bag is None or not config.query_bag.exists():
+        raise VprError(
+            f"the pictures of the run are counted in its bag, and '{config.query_bag or ''}' is not there: name it "
+            "with --query-bag."
+        )
+    return read_drive_frames(config.query_bag, config.image_topic)
+
+
+def _mapped_frames(sources: dict[int, str], config: TruthConfig) -> dict[int, DriveFrames]:
+    bag_of = {s: bag for bag, sessions in sessions_of_bags(sources, config.map_bags).items() for s in sessions}
+    frames: dict[int, DriveFrames] = {}
+    for session, source in sources.items():
+        bag = bag_of.get(session, Path(source))
+        if not source or not bag.exists():
+            raise VprError(
+                f"the pictures of the map are counted in the bags that it came from, and '{bag}' is not there: name "
+                "it with --map-bag."
+            )
+        frames[session] = read_drive_frames(bag, config.image_topic)
+    return frames
 
 
 def read_poses(path: str | Path, topic: str | None = None) -> Trajectory:

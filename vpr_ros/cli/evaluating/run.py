@@ -30,10 +30,19 @@ def evaluate_run_folder(
         float | None, typer.Option(help="And headings differ by at most this, in degrees.", rich_help_panel=POSES)
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="CSV of query stamp, reference stamp, tolerance.", rich_help_panel=PAIRS)
+        str | None,
+        typer.Option(
+            help="names (same file name), frames:K (picture numbers differ by at most K), a CSV or an .npy.",
+            rich_help_panel=PAIRS,
+        ),
     ] = None,
     tolerance: Annotated[
-        int, typer.Option(min=0, help="Tolerance in keyframes where the CSV has none.", rich_help_panel=PAIRS)
+        int,
+        typer.Option(
+            min=0,
+            help="Of a CSV without one, of .npy and names: in pictures; in keyframes where it has stamps.",
+            rich_help_panel=PAIRS,
+        ),
     ] = 0,
     map_file: Annotated[Path | None, typer.Option("--map", help="Map file, if it is not where run.json says.")] = None,
 ):
@@ -42,7 +51,10 @@ def evaluate_run_folder(
     \b
     Bags with true poses (the topic is found by its name):
       vpr_ros eval run OUT --map-bag first.mcap --query-bag second.mcap
-    Robots without poses, from a table of pairs:
+    Two walks in step, as bags that `vpr_ros bag` made of pictures:
+      vpr_ros eval run OUT --truth frames:2
+    From a table: query and reference stamp, or header query_name,reference_name
+    or query_frame,reference_frame, and tolerance:
       vpr_ros eval run OUT --truth pairs.csv --tolerance 2
     """
     if out is None:
@@ -56,7 +68,7 @@ def evaluate_run_folder(
         truth_topic=truth_topic,
         radius_m=radius_m,
         max_heading_deg=heading_deg,
-        pairs=truth,
+        truth=truth,
         tolerance_frames=tolerance,
     )
     evaluated = evaluate_run(out, config, map_file)

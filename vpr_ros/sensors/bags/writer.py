@@ -11,7 +11,8 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from vpr_ros.errors import VprError
-from vpr_ros.sensors.bags.messages import compressed_image_msg, typestore
+from vpr_ros.sensors.bags.drive_frames import NAME_TOPIC
+from vpr_ros.sensors.bags.messages import compressed_image_msg, make, typestore
 
 _STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(9223372036, 854775807)
@@ -118,7 +119,8 @@ def folder_to_bag(
 ) -> int:
     """Write a folder's JPEG and PNG files as CompressedImage, in the order of their names (9 before 10).
 
-    Returns how many. The files' bytes go in unchanged. Stamps are start_ns + i / rate_hz, for image and bag time alike.
+    Returns how many. The files' bytes go in unchanged, their names to the topic `NAME_TOPIC`. Stamps are
+    start_ns + i / rate_hz, for image and bag time alike.
     `progress(done, total)` is called after each file. Raises VprError for a folder without pictures.
     """
     folder = Path(folder)
@@ -138,6 +140,7 @@ def folder_to_bag(
             except OSError as error:
                 raise VprError(f"{file} cannot be read ({error.strerror}); check its rights") from None
             writer.write(topic, compressed_image_msg(data, stamp_ns, format=kinds[file.suffix.lower()]), stamp_ns)
+            writer.write(NAME_TOPIC, make("std_msgs/msg/String", data=file.name), stamp_ns)
             if progress:
                 progress(i + 1, len(files))
     return len(files)
