@@ -139,12 +139,13 @@ class Table:
             write_pictures(self.out / "pictures", f"{self._section} {name}".replace(" ", "_").replace(",", ""), frames)
 
 
-def posed_run(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> Frames:
-    """A drive with true poses against a map."""
-    assert drive.T_true is not None
+def posed_run(path: Path, mapped: StoredDrive, drive: StoredDrive, extractor, with_odometry: bool) -> Frames:
+    """A drive against the map of another one; true poses of both decide what is right."""
+    assert drive.T_true is not None and mapped.T_true is not None
     with PlaceMap.open(path) as place_map:
-        keyframes = place_map.keyframes()
-    truth = truth_from_poses(drive.T_true, keyframes.ids, keyframes.T_map_base, PLACE_RADIUS_M * drive.scale)
+        keyframes = place_map.poses()
+    places = mapped.T_true[np.searchsorted(mapped.stamps_ns, keyframes.stamps_ns)]
+    truth = truth_from_poses(drive.T_true, keyframes.ids, places, PLACE_RADIUS_M * drive.scale)
     return Frames.of(ask(path, drive, extractor, with_odometry), truth)
 
 
@@ -168,7 +169,9 @@ def rendered(options, extractor, table: Table) -> None:
         for world in worlds:
             for (condition, lens), drive in world.drives.items():
                 driven = joined([drive, world.away_drives[condition]])
-                found[world, condition, lens] = posed_run(maps[world], driven, extractor, with_odometry)
+                found[world, condition, lens] = posed_run(
+                    maps[world], world.map_drive, driven, extractor, with_odometry
+                )
             extractor.save()
         table.section(f"worlds, {how}")
         for lens in CAMERAS:
@@ -200,7 +203,7 @@ def demo(options, extractor, table: Table) -> None:
     table.section("demo")
     for with_odometry in (True, False):
         name = "with odometry" if with_odometry else "without odometry"
-        table.add(name, posed_run(path, second, extractor, with_odometry), drawn=True)
+        table.add(name, posed_run(path, first, second, extractor, with_odometry), drawn=True)
 
 
 def real(options, extractor, table: Table) -> None:

@@ -140,24 +140,20 @@ class RememberingExtractor:
             self._saved = len(self._known)
 
 
-def observations(drive: StoredDrive, with_odometry: bool, with_truth: bool) -> Iterator[Observation]:
-    """What the robot hands to the product; true poses are for mapping only."""
+def observations(drive: StoredDrive, with_odometry: bool) -> Iterator[Observation]:
+    """What the robot hands to the product, which never sees a true pose."""
     for i, path in enumerate(drive.images):
         image = pictures.read(path)
         if image is None:
             raise SystemExit(f"{path} is no picture")
-        yield Observation(
-            int(drive.stamps_ns[i]),
-            image,
-            drive.T_odom[i] if with_odometry and drive.T_odom is not None else None,
-            drive.T_true[i] if with_truth and drive.T_true is not None else None,
-        )
+        T_odom = drive.T_odom[i] if with_odometry and drive.T_odom is not None else None
+        yield Observation(int(drive.stamps_ns[i]), image, T_odom)
 
 
 def make_map(path: Path, drive: StoredDrive, extractor) -> None:
-    """Map a drive, anew: with its true poses, else every picture."""
+    """Map a drive, anew: with its odometry, as the demo does, else every picture."""
     path.unlink(missing_ok=True)
-    posed = drive.T_true is not None
+    posed = drive.T_odom is not None
     config = PipelineConfig(
         path,
         "map",
@@ -165,7 +161,7 @@ def make_map(path: Path, drive: StoredDrive, extractor) -> None:
         recognition=RecognitionConfig(place_radius=PLACE_RADIUS_M * drive.scale if posed else None),
     )
     with Pipeline.open(config, Health(), extractor, DriveFacts(None, posed)) as pipeline:
-        for observation in observations(drive, True, True):
+        for observation in observations(drive, True):
             pipeline.process(observation)
         pipeline.save()
 
@@ -174,7 +170,7 @@ def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> list[
     """What the map answers to a drive; every frame must be answered."""
     with Pipeline.open(PipelineConfig(path), Health(), extractor) as pipeline:
         records = []
-        for observation in observations(drive, with_odometry, False):
+        for observation in observations(drive, with_odometry):
             try:
                 recognition = pipeline.process(observation).recognition
             except FrameError as error:
