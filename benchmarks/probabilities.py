@@ -10,7 +10,9 @@ first half in summer and winter (right: at most two of these apart, which is the
 
 Every picture goes through the live core: mapped, then localised with odometry and without. Nothing is fitted here.
 `mid`: frames whose most probable place is stated between 0.3 and 0.9, how probable on average, and how often right.
-`false`, `max p` and `> 0.8` are on frames off the map. Pictures of precision and of reliability are written to OUT.
+`false`, `max p` and `> 0.8` are on frames off the map; `precision` counts acceptance there as wrong. The last columns
+are with `accept_precision` 0.99 instead of the default: from which probability on, what is accepted, how precise.
+Pictures of precision and of reliability are written to OUT.
 
     python benchmarks/probabilities.py --data FOLDER              # all; renders into OUT/worlds once
     python benchmarks/probabilities.py --data FOLDER --only real  # three minutes, no renderer
@@ -224,9 +226,9 @@ def real(options, extractor, table: Table) -> None:
         with PlaceMap.open(path) as place_map:
             ids = place_map.keyframes().ids
         rows = np.arange(len(query))
-        records = ask(path, query, extractor, False)
-        frames = Frames.of(records, truth_from_frames(rows, ids, np.arange(len(ids)), tolerance))
-        exact = Frames.of(records, truth_from_frames(rows, ids, np.arange(len(ids)), 0))
+        answers = ask(path, query, extractor, False)
+        frames = Frames.of(answers, truth_from_frames(rows, ids, np.arange(len(ids)), tolerance))
+        exact = Frames.of(answers, truth_from_frames(rows, ids, np.arange(len(ids)), 0))
         table.add(name, frames, drawn=True)
         table.add(f"{name}, exact", exact)
         for other, drives in {**sets, "single photos": [single]}.items():

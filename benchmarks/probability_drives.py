@@ -1,6 +1,7 @@
 """Drives for the benchmark of probabilities: kept on disk, described once, and put through the product's live core."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.atomic import whole_file
-from vpr_ros.configuration import GateConfig, RecognitionConfig
-from vpr_ros.errors import FrameError
+from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
+from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.evaluation.protocols.folders import list_images
 from vpr_ros.geometry import planar_transform
@@ -24,6 +25,7 @@ from vpr_ros.training.synthetic.drive import OFFMAP_SHIFT_M, Drive
 
 RATE_HZ = 5.0  # of pictures without stamps
 POSES = "poses.npz"
+WANTED = 0.99  # precision
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,24 @@ def make_map(path: Path, drive: StoredDrive, extractor) -> None:
         pipeline.save()
 
 
-def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> list[MatchRecord]:
-    """What the map answers to a drive; every frame must be answered."""
-    with Pipeline.open(PipelineConfig(path), Health(), extractor) as pipeline:
-        records = []
+@dataclass(frozen=True)
+class Answers:
+    """What a map answers to a drive, accepted from every probability on, and the probabilities that count.
+
+    A frame of `records` is accepted if nothing but its probability stands against it: `usual` and `wanted` say from
+    which probability on it is in use.
+    """
+
+    records: list[MatchRecord]
+    usual: float  # by the defaults
+    wanted: float  # where the precision WANTED is asked for; NaN where the calibration knows none
+
+
+def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> Answers:
+    """Localise a drive; every frame must be answered."""
+    records = []
+    config = PipelineConfig(path, recognition=RecognitionConfig(decision=DecisionConfig(accept_probability=0.0)))
+    with Pipeline.open(config, Health(), extractor) as pipeline:
         for observation in observations(drive, with_odometry):
             try:
                 recognition = pipeline.process(observation).recognition
@@ -177,4 +193,11 @@ def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> list[
                 raise SystemExit(f"frame {len(records)} of {drive.images[0].parent}: {error}") from None
             assert recognition is not None
             records.append(MatchRecord.from_recognition(recognition))
-    return records
+        assert pipeline.recogniser is not None
+        calibration = pipeline.recogniser.calibration
+    usual = calibration.accept_probability(DecisionConfig(), with_odometry)
+    try:
+        wanted = calibration.accept_probability(DecisionConfig(accept_precision=WANTED), with_odometry)
+    except VprError:
+        wanted = math.nan
+    return Answers(records, usual, wanted)

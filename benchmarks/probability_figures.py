@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from probability_drives import Answers
 
 from vpr_ros.atomic import write_whole
 from vpr_ros.evaluation import metrics
-from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.evaluation.report.curves import pr_plot, reliability_plot
 from vpr_ros.evaluation.summary import evaluate
 from vpr_ros.evaluation.truth import Truth
@@ -23,19 +23,32 @@ class Frames:
 
     on_map: np.ndarray  # bool; all others are off it
     first_right: np.ndarray  # bool: the most similar keyframe alone is right
-    accepted: np.ndarray  # bool
+    free: np.ndarray  # bool: nothing but its probability stands against acceptance
     right: np.ndarray  # bool: the most probable place is right
     stated: np.ndarray  # its probability; 0 where none was named
+    usual: np.ndarray  # from which probability on it is accepted by default
+    wanted: np.ndarray  # and where a precision is asked for; NaN where that is not known
 
     @classmethod
-    def of(cls, records: Sequence[MatchRecord], truth: Truth) -> "Frames":
+    def of(cls, answers: Answers, truth: Truth) -> "Frames":
         """A run against its truth."""
+        records = answers.records
         run = evaluate(records, truth)
-        right = metrics.membership(
-            np.array([[r.best.keyframe_id if r.best else -1] for r in records], np.int64), truth.positives
-        )[:, 0]
+        best = np.array([[r.best.keyframe_id if r.best else -1] for r in records], np.int64)
         stated = np.array([r.best.probability if r.best else 0.0 for r in records])
-        return cls(truth.on_map, run.ranks == 1, np.array([r.accepted for r in records]), right, stated)
+        return cls(
+            truth.on_map,
+            run.ranks == 1,
+            np.array([r.accepted for r in records]),
+            metrics.membership(best, truth.positives)[:, 0],
+            stated,
+            np.full(len(records), answers.usual),
+            np.full(len(records), answers.wanted),
+        )
+
+    @property
+    def accepted(self) -> np.ndarray:
+        return self.free & (self.stated >= self.usual)
 
     @classmethod
     def together(cls, parts: Sequence["Frames"]) -> "Frames":
@@ -65,12 +78,17 @@ COLUMNS = (  # name, format
     ("mid n", "d"),
     ("stated", ".3f"),
     ("right", ".3f"),
+    ("p(.99)", ".3f"),  # from which probability on is accepted where the precision 0.99 is asked for
+    ("accepted .99", ".3f"),
+    ("precision .99", ".4f"),
 )
 
 
 def figures(frames: Frames) -> Row:
     """One row of the table; NaN where there is nothing to count."""
     on, off, p = frames.on_map, ~frames.on_map, frames.stated
+    asked_for = frames.free & (p >= frames.wanted)
+    known = len(frames) > 0 and bool(np.isfinite(frames.wanted).all())
     middle = (p >= MIDDLE[0]) & (p < MIDDLE[1])
     return {
         "on": int(on.sum()),
@@ -85,16 +103,23 @@ def figures(frames: Frames) -> Row:
         "mid n": int(middle.sum()),
         "stated": float(p[middle].mean()) if middle.any() else float("nan"),
         "right": metrics.share((frames.right & on & middle).sum(), middle.sum()),
+        "p(.99)": float(frames.wanted.mean()) if len(frames) else float("nan"),
+        "accepted .99": metrics.share((asked_for & on).sum(), on.sum()) if known else float("nan"),
+        "precision .99": metrics.share((asked_for & frames.right & on).sum(), asked_for.sum()),
     }
 
 
+def cell_width(name: str) -> int:
+    return max(7, len(name) + 2)
+
+
 def header(width: int) -> str:
-    return f"{'set':<{width}}" + "".join(f"{name:>10}" for name, _ in COLUMNS)
+    return f"{'set':<{width}}" + "".join(name.rjust(cell_width(name)) for name, _ in COLUMNS)
 
 
 def line(name: str, row: Row, width: int) -> str:
-    cells = ("-" if row[key] != row[key] else format(row[key], form) for key, form in COLUMNS)
-    return f"{name:<{width}}" + "".join(f"{cell:>10}" for cell in cells)
+    cells = (("-" if row[key] != row[key] else format(row[key], form)).rjust(cell_width(key)) for key, form in COLUMNS)
+    return f"{name:<{width}}" + "".join(cells)
 
 
 def write_pictures(folder: Path, name: str, frames: Frames) -> None:

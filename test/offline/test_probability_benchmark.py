@@ -7,9 +7,13 @@ import pytest
 from pixel_street import PixelExtractor, panorama
 from pixel_street import observations as frames_of
 
+from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.evaluation.truth import truth_from_frames
 from vpr_ros.geometry import planar_transform
 from vpr_ros.pictures import encode
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.pipeline import Pipeline
+from vpr_ros.runtime.settings import PipelineConfig
 
 
 @pytest.fixture
@@ -24,16 +28,21 @@ def modules(monkeypatch):
 def test_figures_are_those_of_a_count_by_hand(modules):
     _, figures = modules
     rng = np.random.default_rng(3)
-    on, first, accepted, right = (rng.random(400) < share for share in (0.7, 0.6, 0.5, 0.8))
+    on, first, free, right = (rng.random(400) < share for share in (0.7, 0.6, 0.8, 0.8))
     right &= on
-    stated = rng.random(400)
-    parts = [figures.Frames(*(x[a:b] for x in (on, first, accepted, right, stated))) for a, b in ((0, 150), (150, 400))]
+    stated, usual, wanted = rng.random(400), np.repeat([0.5, 0.6], [150, 250]), np.repeat([0.3, 0.4], [150, 250])
+    columns = on, first, free, right, stated, usual, wanted
+    parts = [figures.Frames(*(x[a:b] for x in columns)) for a, b in ((0, 150), (150, 400))]
     row = figures.figures(figures.Frames.together(parts))
     seen = range(400)
+    accepted, more = ([free[i] and stated[i] >= least[i] for i in seen] for least in (usual, wanted))
     assert row["on"] == sum(on[i] for i in seen) and row["off"] == 400 - row["on"]
     assert row["R@1"] == pytest.approx(np.mean([first[i] for i in seen if on[i]]))
     assert row["accepted"] == pytest.approx(np.mean([accepted[i] for i in seen if on[i]]))
     assert row["precision"] == pytest.approx(np.mean([right[i] for i in seen if accepted[i]]))
+    assert row["p(.99)"] == pytest.approx((150 * 0.3 + 250 * 0.4) / 400)
+    assert row["accepted .99"] == pytest.approx(np.mean([more[i] for i in seen if on[i]]))
+    assert row["precision .99"] == pytest.approx(np.mean([right[i] for i in seen if more[i]]))
     assert row["false"] == sum(accepted[i] and not on[i] for i in seen)
     assert row["max p"] == max(stated[i] for i in seen if not on[i])
     assert row["> 0.8"] == sum(stated[i] > 0.8 and not on[i] for i in seen)
@@ -43,7 +52,7 @@ def test_figures_are_those_of_a_count_by_hand(modules):
     bins = [[i for i in seen if b / 10 <= stated[i] < (b + 1) / 10] for b in range(10)]
     gaps = sum(len(b) * abs(np.mean(stated[b]) - np.mean(right[b])) for b in bins if b)
     assert row["ECE"] == pytest.approx(gaps / 400)
-    nothing = figures.figures(figures.Frames(*(x[:0] for x in (on, first, accepted, right, stated))))
+    nothing = figures.figures(figures.Frames(*(x[:0] for x in columns)))
     assert nothing["on"] == 0 and np.isnan(nothing["precision"]) and "-" in figures.line("none", nothing, 8)
 
 
@@ -89,14 +98,21 @@ def test_a_walk_is_recognised_through_the_live_core_and_described_once(modules, 
     for _ in range(2):
         extractor = drives.RememberingExtractor("any", tmp_path / "descriptors")
         drives.make_map(tmp_path / "map.vpr", first, extractor)
-        records = drives.ask(tmp_path / "map.vpr", second, extractor, False)
+        answers = drives.ask(tmp_path / "map.vpr", second, extractor, False)
         away = drives.ask(tmp_path / "map.vpr", foreign, extractor, False)
         extractor.save()
     assert sum(described) == 90
     rows = np.arange(30)
-    known = figures.figures(figures.Frames.of(records, truth_from_frames(rows, rows + 1, rows, 2)))
+    known = figures.figures(figures.Frames.of(answers, truth_from_frames(rows, rows + 1, rows, 2)))
     assert known["on"] == 30 and known["R@1"] > 0.9
+    frames = figures.Frames.of(answers, truth_from_frames(rows, rows + 1, rows, 2))
+    for least in (answers.usual, float(np.median(frames.stated))):
+        rules = RecognitionConfig(decision=DecisionConfig(accept_probability=least))
+        with Pipeline.open(PipelineConfig(tmp_path / "map.vpr", recognition=rules), Health(), extractor) as pipeline:
+            run = [pipeline.process(o).recognition.status == "accepted" for o in drives.observations(second, False)]
+        assert (frames.free & (frames.stated >= least)).tolist() == run
+    assert any(run) and answers.usual == DecisionConfig().accept_probability and np.isnan(known["p(.99)"])
     strange = figures.figures(figures.Frames.of(away, figures.off_the_map(30)))
     assert strange["off"] == 30 and strange["on"] == 0 and 0 <= strange["max p"] <= 1
-    figures.write_pictures(tmp_path, "walk", figures.Frames.of(records, truth_from_frames(rows, rows + 1, rows, 2)))
+    figures.write_pictures(tmp_path, "walk", figures.Frames.of(answers, truth_from_frames(rows, rows + 1, rows, 2)))
     assert {path.name for path in tmp_path.glob("walk*")} == {"walk_pr.png", "walk_reliability.png"}
