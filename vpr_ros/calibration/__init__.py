@@ -2,5 +2,6 @@
 
 from vpr_ros.calibration.fitting import fit_calibration
 from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch, label_by_pose, self_matches
+from vpr_ros.calibration.splitting import split_matches
 
-__all__ = ["LabelledSequence", "fit_calibration", "hide_stretch", "label_by_pose", "self_matches"]
+__all__ = ["LabelledSequence", "fit_calibration", "hide_stretch", "label_by_pose", "self_matches", "split_matches"]

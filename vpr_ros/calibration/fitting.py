@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vpr_ros.calibration.evidence_fitting import cross_fitted, fit_evidence
-from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch
+from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch, path_of
 from vpr_ros.calibration.posterior import fit_posterior
 from vpr_ros.calibration.replay import Replay, outcomes_of, replay, steps_of
 from vpr_ros.calibration.self_matching import fit_cap
@@ -106,8 +106,7 @@ def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequenc
         n = len(sequence.truth)
         if n >= 3 and not sequence.counts()[1]:
             # Metres say where a place ends. Where frames are counted, what is beyond the last one may still be in view.
-            counted = not (sequence.keyframes.has_pose.any() or np.isfinite(sequence.keyframes.T_odom_base).any())
-            margin = frames_in_view(sequence.descriptors) if counted else 0
+            margin = frames_in_view(sequence.descriptors) if path_of(sequence.keyframes) is None else 0
             hidden = hide_stretch(sequence, n // 3, 2 * n // 3, margin)
             if len(hidden.keyframes):
                 out.append(hidden)

@@ -99,6 +99,14 @@ def longest_session(keyframes: Keyframes) -> Keyframes:
     return keyframes.select(keyframes.sessions == sessions[np.argmax(counts)])
 
 
+def path_of(keyframes: Keyframes) -> np.ndarray | None:
+    """Poses (N, 4, 4) that tell how the keyframes lie to one another: the map's, else odometry's; None without both."""
+    for poses in (keyframes.T_map_base, keyframes.T_odom_base):
+        if np.isfinite(poses).all():
+            return poses
+    return None
+
+
 def self_matches(
     keyframes: Keyframes, radius: float, min_gap_s: float = 30.0, parts: tuple[int, ...] | None = None
 ) -> LabelledSequence:
@@ -108,8 +116,8 @@ def self_matches(
     taken at least `min_gap_s` before. Raises VprError for sessions without poses: see `split_matches`.
     """
     drive = longest_session(keyframes)
-    poses = drive.T_map_base if np.isfinite(drive.T_map_base).all() else drive.T_odom_base
-    if not np.isfinite(poses).all():
+    poses = path_of(drive)
+    if poses is None:
         raise VprError("self-matches need poses or odometry on every keyframe: calibrate on a labelled drive instead")
     stamps, positions = drive.stamps_ns, poses[:, :3, 3]
     truth = [

@@ -10,7 +10,7 @@ from vpr_ros.calibration.posterior import fit_posterior
 from vpr_ros.calibration.replay import replay
 from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.recognition.calibration import Calibration, lower_only
-from vpr_ros.recognition.monotone import logit
+from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
 from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.places import distinct_places
 from vpr_ros.recognition.recogniser import Recogniser
@@ -21,28 +21,46 @@ CAP_PRIOR_WEIGHT = 10.0
 def fit_cap(
     sequences: Sequence[LabelledSequence], base: Calibration, config: RecognitionConfig, n_queries: int, n_off: int
 ) -> Calibration:
-    """`base` with its probabilities limited by what the sequences show; without odometry, that limits both readings."""
-    modes = {}
-    for with_odometry in (False, True):
-        moving = with_odometry and any(s.T_odom_base is not None for s in sequences)
-        found = [
-            (_own_past if sequence.one_drive else _other_half)(sequence, base, config, moving) for sequence in sequences
-        ]
-        logits, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        tuning = base.tuning(with_odometry)
-        cap = fit_posterior(logits, labels, tuning.posterior, CAP_PRIOR_WEIGHT)
-        modes["odometry" if with_odometry else "plain"] = lower_only(tuning, cap)
-    note = f"on top of: {base.source}"
-    return replace(base, source="self-matches", n_queries=n_queries, n_off_map=n_off, note=note, **modes)
+    """`base` with its probabilities limited by what the sequences show.
+
+    Without odometry that limits both readings, with odometry each by its own pass.
+    """
+    plain, mistaken = _cap(sequences, base, config, with_odometry=False)
+    odometry = plain
+    if any(sequence.T_odom_base is not None for sequence in sequences):
+        odometry, mistaken = _cap(sequences, base, config, with_odometry=True)
+    note = f"on top of: {base.source}; {mistaken} of the queries off the map looked like another place of the drive"
+    return replace(
+        base,
+        source="self-matches",
+        odometry=lower_only(base.odometry, odometry),
+        plain=lower_only(base.plain, plain),
+        n_queries=n_queries,
+        n_off_map=n_off,
+        note=note,
+    )
+
+
+def _cap(
+    sequences: Sequence[LabelledSequence], base: Calibration, config: RecognitionConfig, with_odometry: bool
+) -> tuple[MonotoneMap, int]:
+    """The limit, and how many queries off the map were given a place that was more probable than not."""
+    found = [
+        (_own_past if sequence.one_drive else _other_half)(sequence, base, config, with_odometry)
+        for sequence in sequences
+    ]
+    logits, labels, on_map = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    posterior = base.tuning(with_odometry).posterior
+    mistaken = int((sigmoid(posterior(logits[~on_map][:, None])) >= 0.5).sum())
+    return fit_posterior(logits, labels, posterior, CAP_PRIOR_WEIGHT), mistaken
 
 
 def _other_half(
     sequence: LabelledSequence, base: Calibration, config: RecognitionConfig, with_odometry: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of the queries of a drive against keyframes that they are not among."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, whether right, and whether on the map, of a drive's queries against keyframes that they are not among."""
     one = replay(sequence, base, config)
-    logits: list[float] = []
-    labels: list[bool] = []
+    found: list[tuple[float, bool, bool]] = []
     for step in one.steps:
         if step.fresh:
             one.recogniser.filter.reset()
@@ -50,19 +68,18 @@ def _other_half(
         one.recogniser.advance(step.retrieval, motion, base.evidence, base.tuning(motion.step_m is not None).temper)
         places = distinct_places(one.recogniser.filter, 1)
         if places and step.known and not (one.repeats and len(step.truth)):
-            logits.append(float(logit(np.array(places[0].posterior))))
-            labels.append(places[0].row in step.truth)
-    return np.array(logits), np.array(labels, dtype=float)
+            best = float(logit(np.array(places[0].posterior)))
+            found.append((best, places[0].row in step.truth, len(step.truth) > 0))
+    return _columns(found)
 
 
 def _own_past(
     sequence: LabelledSequence, base: Calibration, config: RecognitionConfig, with_odometry: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of one drive that is matched against what it has mapped so far."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of one drive that is matched against what it has mapped so far."""
     frames = sequence.keyframes
     recogniser = Recogniser(None, base, config, dim=sequence.descriptors.shape[1], parts=sequence.parts)
-    logits: list[float] = []
-    labels: list[bool] = []
+    found: list[tuple[float, bool, bool]] = []
     for q, descriptor in enumerate(sequence.descriptors):
         pose = sequence.T_odom_base[q] if with_odometry and sequence.T_odom_base is not None else None
         retrieval, motion, _ = recogniser.observe(int(sequence.stamps_ns[q]), descriptor, pose)
@@ -71,8 +88,8 @@ def _own_past(
             recogniser.advance(retrieval, motion, base.evidence, tuning.temper)
             places = distinct_places(recogniser.filter, 1)
             if places:
-                logits.append(float(logit(np.array(places[0].posterior))))
-                labels.append(places[0].row in sequence.truth[q])
+                best, truth = float(logit(np.array(places[0].posterior))), sequence.truth[q]
+                found.append((best, places[0].row in truth, len(truth) > 0))
         recogniser.insert(
             int(frames.ids[q]),
             int(frames.sessions[q]),
@@ -81,4 +98,9 @@ def _own_past(
             frames.T_odom_base[q],
             frames.T_map_base[q],
         )
-    return np.array(logits), np.array(labels, dtype=float)
+    return _columns(found)
+
+
+def _columns(found: list[tuple[float, bool, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    logits, labels, on_map = (np.array(column) for column in zip(*found, strict=True)) if found else np.zeros((3, 0))
+    return logits, labels.astype(float), on_map.astype(bool)

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from vpr_ros import __version__
 from vpr_ros.cli import (
     bags,
+    calibrating,
     converting,
     demo,
     evaluating,
@@ -74,7 +75,9 @@ def root(
     """Options that stand before the command."""
 
 
-for group in (running, parameters, evaluating, maps, models, bags, demo, training, exporting, converting, frames):
+for group in (running, parameters, evaluating, calibrating, maps, models, bags, demo):
+    group.register(app)
+for group in (training, exporting, converting, frames):
     group.register(app)
 
 

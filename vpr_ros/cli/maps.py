@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vpr_ros.cli import models, options
+from vpr_ros.cli import calibrating, models, options
 from vpr_ros.cli.console import Progress, fresh, require_file, say, table
 from vpr_ros.errors import VprError
 
@@ -33,6 +33,7 @@ def info(
 
     with PlaceMap.open(map_file) as place_map:
         facts = describe(place_map)
+        facts["calibration_facts"] = calibrating.facts(place_map.get_calibration())
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -48,6 +49,7 @@ def info(
         ("datum", "none" if facts["datum"] is None else ", ".join(f"{v:.7g}" for v in facts["datum"])),
         ("model", f"{facts['model_name']} ({facts['fingerprint'][:12]}), {numbers} numbers per keyframe"),
         ("calibration", facts["calibration"]),
+        *calibrating.rows(facts["calibration_facts"]),
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {(facts['bytes_per_keyframe'] or 0) / 1e3:.1f} kB per keyframe"),
     ]
     table(str(map_file), ["", ""], rows)

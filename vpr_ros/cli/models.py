@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vpr_ros.cli import options
+from vpr_ros.cli import calibrating, options
 from vpr_ros.cli.console import Progress, fresh, require_file, say, table, track
 from vpr_ros.errors import VprError
 
@@ -215,6 +215,7 @@ def show_checkpoint(source: str, as_json: bool) -> None:
         ("descriptor", " + ".join(map(str, parts)) + " numbers"),
         ("projection", "none" if found.projection is None else str(found.projection)),
         ("calibration", "none" if calibration is None else "of validation drives"),
+        *calibrating.rows(calibrating.facts(calibration)),
         ("weights", trunk.get("source") or provenance.get("imported_from") or provenance.get("kind") or "not stated"),
         ("licence", trunk.get("licence") or listed),
         ("file", f"{resolve(source).stat().st_size / 1e6:.2f} MB"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vpr_ros.cli import options, training_students
+from vpr_ros.cli import training_students
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.cli.training_students import require_training_extra
 from vpr_ros.errors import VprError
@@ -27,7 +27,6 @@ def register(app: typer.Typer) -> None:
     training_students.register(training)
     training.command("teacher")(train_teacher)
     app.add_typer(training, name="train")
-    app.command()(calibrate)
 
 
 def render(
@@ -132,58 +131,3 @@ def train_teacher(
     )
     path = run(settings, output, resume=resume)
     say(f"{path}: a teacher '{settings.model.teacher}'")
-
-
-def calibrate(
-    map_file: options.MapArgument,
-    bag: Annotated[
-        Path | None, typer.Option(help="A labelled second drive: a bag with true poses in the map's frame.")
-    ] = None,
-    map_bag: Annotated[
-        list[Path] | None,
-        typer.Option(help="Bag that was mapped, for the keyframes' true poses (default: the map's)."),
-    ] = None,
-    truth_topic: Annotated[str | None, typer.Option(help="Topic of the true poses.")] = None,
-    truth: Annotated[
-        str | None,
-        typer.Option(help="Instead of poses: names, frames:K, a CSV or an .npy, as `vpr_ros eval run` takes them."),
-    ] = None,
-    image_topic: options.ImageTopic = None,
-    odom_topic: options.OdomTopic = None,
-    checkpoint: options.Checkpoint = "nano",
-    device: options.Device = "auto",
-    reset: Annotated[bool, typer.Option(help="Drop the map's calibration; the checkpoint's applies again.")] = False,
-):
-    """Fit the probabilities of a map, from a labelled second drive or from the map itself.
-
-    Each checkpoint brings a calibration from other cities. A second drive
-    with true poses replaces it. Without one, the map's own drive is matched
-    against itself with a time gap, which may only lower probabilities.
-
-    \b
-    Examples:
-      vpr_ros calibrate town.vpr --bag second.mcap --map-bag first.mcap
-      vpr_ros calibrate town.vpr
-    """
-    from vpr_ros.place_map import PlaceMap
-
-    require_file(map_file, "map")
-    if reset:
-        with PlaceMap.open(map_file, writable=True) as place_map:
-            place_map.set_calibration(None)
-        say(f"{map_file}: the checkpoint's calibration applies")
-        return
-    from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
-    from vpr_ros.offline.evaluate_run import TruthConfig
-    from vpr_ros.sensors import DriveTopics
-    from vpr_ros.student import DescriptorExtractor
-
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
-    if bag is None:
-        summary = calibrate_from_map(map_file, extractor)
-    else:
-        topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
-        config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
-        with Progress("frames", None) as progress:
-            summary = calibrate_from_drive(map_file, bag, extractor, topics, config, progress)
-    say(f"{map_file}: {summary}")

@@ -1,4 +1,4 @@
-"""Fitting a map's probabilities: on a second drive with true poses, or on the map's own past."""
+"""Fitting a map's probabilities: on a second drive whose places are known, or on the map itself."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches
+from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches, split_matches
+from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
-from vpr_ros.recognition import choose_calibration
+from vpr_ros.recognition import Calibration, choose_calibration
 from vpr_ros.recognition.describing import described
 from vpr_ros.sensors import Drive, DriveTopics
 
@@ -25,8 +26,8 @@ def calibrate_from_drive(
     topics: DriveTopics,
     config: TruthConfig,
     progress: Callable[[int], None] | None = None,
-) -> str:
-    """Fit a map's calibration on a labelled bag and store it in the map; returns a phrase about it.
+) -> Calibration:
+    """Fit a map's calibration on a labelled bag and store it in the map.
 
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
     the latter the map's own poses are taken for true. Raises VprError for a map of another model, missing truth, and
@@ -53,19 +54,19 @@ def calibrate_from_drive(
         else:
             sources = {session.id: session.source for session in place_map.sessions()}
             truth = find_truth(np.array(stamps, np.int64), keyframes, sources, config)
-        known = np.flatnonzero(truth.known)
         sequence = LabelledSequence(
             keyframes,
-            np.array(descriptors)[known],
-            np.array(stamps, np.int64)[known],
-            np.array(odometry)[known],
-            [keyframes.rows_of(truth.positives[q]) for q in known],
+            np.array(descriptors),
+            np.array(stamps, np.int64),
+            np.array(odometry),
+            [keyframes.rows_of(positives) for positives in truth.positives],
             statistics=place_map.statistics(),
             parts=place_map.parts,
+            known=truth.known,
         )
         calibration = fit_calibration([sequence], radius, "labelled drive")
         place_map.set_calibration(calibration.to_dict())
-    return _phrase(calibration)
+    return calibration
 
 
 def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig, map_path) -> Truth:
@@ -79,26 +80,24 @@ def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig
     return truth_from_poses(poses, keyframes.ids, keyframes.T_map_base, config.radius_m)
 
 
-def calibrate_from_map(map_path: str | Path, extractor, min_gap_s: float = 30.0) -> str:
-    """Limit a map's probabilities by what matching its longest drive against its own past shows; returns a phrase.
+def calibrate_from_map(map_path: str | Path, extractor, min_gap_s: float = 30.0) -> Calibration:
+    """Limit a map's probabilities by what matching its longest drive against itself shows, and store that in the map.
 
-    Raises VprError for a map of another model, without poses, or with too few keyframes.
+    With poses or odometry, each keyframe is matched against the drive's past; without, every second one against the
+    others. Raises VprError for a map of another model, or with too few keyframes.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
         radius = place_map.place_radius_m
         try:
-            sequence = self_matches(place_map.keyframes(), radius, min_gap_s, place_map.parts)
             base = choose_calibration(None, extractor.calibration, radius)
-            calibration = fit_calibration([sequence], radius, "self-matches", base=base)
+            keyframes = place_map.keyframes()
+            if path_of(longest_session(keyframes)) is None:
+                sequences, radius = split_matches(keyframes, radius, place_map.parts)
+            else:
+                sequences = [self_matches(keyframes, radius, min_gap_s, place_map.parts)]
+            calibration = fit_calibration(sequences, radius, "self-matches", base=base)
         except FrameError as error:
             raise VprError(f"map {map_path} cannot be matched against itself: {error}") from None
         place_map.set_calibration(calibration.to_dict())
-    return _phrase(calibration)
-
-
-def _phrase(calibration) -> str:
-    return (
-        f"calibration from {calibration.source} ({calibration.n_queries} queries, {calibration.n_off_map} of them off "
-        f"the map; {calibration.note})"
-    )
+    return calibration
