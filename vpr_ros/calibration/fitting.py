@@ -50,8 +50,10 @@ def fit_calibration(
     n_on, n_off = (sum(counts) for counts in zip(*(s.counts() for s in sequences), strict=True))
     n_queries = n_on + n_off
     if n_queries < MIN_QUERIES or (source != "self-matches" and n_on < MIN_QUERIES):
+        doubt = "" if n_on else "; does the truth fit this map?"
         raise VprError(
-            f"calibration has {n_queries} queries, {n_on} of them on the map: give at least {MIN_QUERIES} labelled ones"
+            f"calibration has {n_queries} queries, {n_on} of them on the map: give at least {MIN_QUERIES} labelled "
+            f"ones{doubt}"
         )
     if source == "self-matches":
         config = replace(config, drive_mean_frames=None)

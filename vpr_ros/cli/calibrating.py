@@ -38,8 +38,6 @@ def calibrate(
     precision: Annotated[
         float | None,
         typer.Option(
-            min=0.0,
-            max=0.9999,
             help="Say from which probability on so large a share of what is accepted is right.",
             show_default=False,
         ),
@@ -77,6 +75,8 @@ def calibrate(
         return
     if drive is None and (truth is not None or map_bag or truth_topic is not None):
         raise VprError("truth belongs to a second drive: name it with --drive.")
+    if precision is not None and not 0 < precision < 1:
+        raise VprError(f"a precision of {precision:g} cannot be asked for: it lies between 0 and 1, as 0.99 does.")
     from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
     from vpr_ros.offline.evaluate_run import TruthConfig
     from vpr_ros.sensors import DriveTopics

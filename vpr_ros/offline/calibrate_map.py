@@ -71,7 +71,10 @@ def calibrate_from_drive(
 
 def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig, map_path) -> Truth:
     if not keyframes.has_pose.any():
-        raise VprError(f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag.")
+        raise VprError(
+            f"the keyframes of map {map_path} have no poses: name the mapped bag with --map-bag, or "
+            "say with --truth which pictures show the same place."
+        )
     if config.query_bag is None:
         raise VprError("a labelled drive needs the bag with its true poses.")
     poses = read_poses(config.query_bag, config.truth_topic).at_many(stamps, config.max_gap_s)[0]
