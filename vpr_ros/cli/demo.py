@@ -61,9 +61,10 @@ def demo(
         }
         counts = {"accepted": e.accepted - e.offmap_accepted, "queries": e.on_map, "offmap_frames": offmap}
         seconds = time.monotonic() - started
-        facts = {**figures, **counts, "seconds": seconds, "checkpoint": extractor.name, "conditions": rows}
+        facts = {**figures, **counts, "seconds": seconds, "checkpoint": extractor.name}
+        facts |= {"margins": evaluated.margins.to_dict(), "conditions": rows}
         (folder / "demo.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    show(e, "second drive against the map of the first")
+    show(evaluated, "second drive against the map of the first")
     for row in rows:
         say(
             f"condition={row['condition']} camera={row['camera']} recall@1={row['recall@1']:.3f} "

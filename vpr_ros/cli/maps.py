@@ -23,20 +23,36 @@ def info(
         Path, typer.Argument(help="Map file; or a checkpoint, by its file or name.", show_default=False)
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Also draw the map: thumbnails of its keyframes and where they lie (.jpg, .png)."),
+    ] = None,
+    force: options.Force = False,
 ):
-    """What is in a map: sessions, keyframes, size, model, calibration; of a checkpoint: network, weights, licence."""
+    """What is in a map: sessions, keyframes, size, model, calibration; of a checkpoint: network, weights, licence.
+
+    \b
+    Example:
+      vpr_ros info town.vpr --pictures town.jpg
+    """
     if models.is_checkpoint(str(map_file)):
+        if pictures is not None:
+            raise VprError(f"'{map_file}' is a checkpoint: pictures are those of a map.")
         models.show_checkpoint(str(map_file), as_json)
         return
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.place_map import info as describe
 
     with PlaceMap.open(map_file) as place_map:
+        if pictures is not None:
+            _draw(place_map, pictures, force)
         facts = describe(place_map)
         facts["calibration_facts"] = calibrating.facts(place_map.get_calibration())
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    if pictures is not None:
+        say(f"pictures: {pictures}")
     unit, numbers = facts["place_radius_unit"], " + ".join(map(str, facts["descriptor_parts"]))
     rows = [
         ("map", f"{facts['map_id']} version {facts['version']}, schema {facts['schema_version']}"),
@@ -69,6 +85,15 @@ def info(
             for s in facts["sessions"]
         ],
     )
+
+
+def _draw(place_map, output: Path, force: bool) -> None:
+    """The contact sheet of a map as a file."""
+    from vpr_ros.offline.contact_sheet import contact_sheet, require_picture_name, sheet_bytes
+
+    require_picture_name(output)
+    with fresh(output, force) as path:
+        path.write_bytes(sheet_bytes(contact_sheet(place_map), output))
 
 
 def merge(

@@ -82,6 +82,11 @@ def best_ids(records: Sequence[MatchRecord]) -> np.ndarray:
     return np.array(ids, dtype=np.int64)
 
 
+def right_answers(records: Sequence[MatchRecord], truth: Truth) -> np.ndarray:
+    """(Q,) bool: is the most probable place right, accepted or not? False where there is no ground truth."""
+    return metrics.membership(best_ids(records)[:, None], truth.positives)[:, 0] & truth.known
+
+
 def evaluate(
     records: Sequence[MatchRecord],
     truth: Truth,
@@ -99,7 +104,7 @@ def evaluate(
     known, on_map, off_map = truth.known, truth.on_map, truth.off_map
     accepted = np.array([r.accepted for r in records], dtype=bool)
     answer = best_ids(records)
-    right = metrics.membership(answer[:, None], truth.positives)[:, 0] & known
+    right = right_answers(records, truth)
 
     retrieved = metrics.pad_rows([[k for k, _ in r.retrieval] for r in records], -1, np.int64)
     similar = metrics.pad_rows([[s for _, s in r.retrieval] for r in records], -np.inf, float)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.margins import Margins, acceptance_threshold, margins
 from vpr_ros.evaluation.matches import MatchRecord, RunInfo, read_matches, read_run
 from vpr_ros.evaluation.summary import Evaluation, evaluate
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
@@ -47,6 +48,11 @@ class EvaluatedRun:
     keyframes: Keyframes
     truth: Truth
     evaluation: Evaluation
+
+    @property
+    def margins(self) -> Margins:
+        """How close the run came to other answers."""
+        return margins(self.records, acceptance_threshold(self.run), self.truth)
 
 
 def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | None = None) -> EvaluatedRun:

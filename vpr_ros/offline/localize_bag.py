@@ -11,6 +11,7 @@ from typing import Literal
 from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
+from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityGatherer, write_similarities
 from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.verifying import loop_closures
@@ -85,12 +86,14 @@ def localize_bag(
 ) -> LocalizeBagResult:
     """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
 
-    With `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl. Frames that cannot
-    be used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`).
+    For the report, similarities.npz has how similar an even sample of the frames was to the map's keyframes. With
+    `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl. Frames that cannot be
+    used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`).
     Raises VprError for a map of another model, a bag without usable images, and where nothing can be written.
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
+    gatherer, similar = SimilarityGatherer(), None
     skipped, errors, interrupted = Counter[str](), dict[str, str](), False
     pipeline_config = PipelineConfig(
         map_path=map_path, mode="localize", recognition=config.recognition, verify=config.verify
@@ -112,11 +115,15 @@ def localize_bag(
                         assert answer.recognition is not None
                         records.append(MatchRecord.from_recognition(answer.recognition))
                         writer.write(records[-1])
+                        if pipeline.recogniser is not None:
+                            gatherer.add(pipeline.recogniser)
                     if progress is not None:
                         progress(len(records))
             except KeyboardInterrupt:
                 interrupted = True
         seconds = time.monotonic() - started
+        if pipeline.recogniser is not None:
+            similar = gatherer.matrix(pipeline.recogniser)
         counts = Counter(record.status for record in records)
         result = LocalizeBagResult(
             len(records),
@@ -152,6 +159,8 @@ def localize_bag(
     if config.only_stamps is not None and not records and not interrupted:
         raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
     write_csv(out / "matches.csv", records)
+    if similar is not None:
+        write_similarities(out / SIMILARITIES, similar)
     write_run(out / "run.json", run)
     return result
 

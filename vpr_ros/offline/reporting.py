@@ -9,8 +9,10 @@ import numpy as np
 
 from vpr_ros.atomic import whole_text
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.evaluation.matches import read_matches, read_run
+from vpr_ros.evaluation.matches import RunInfo, read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
+from vpr_ros.evaluation.report.shots import ImageLike, small_jpeg
+from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read_similarities
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
@@ -27,8 +29,9 @@ def write_run_report(out: str | Path, map_path: str | Path) -> Path:
             run=run,
             keyframe_ids=keyframes.ids,
             keyframe_xy=positions(keyframes),
-            query_images=bag_images(run.bag, _image_topic(run.config)),
+            query_images=bag_images(run.bag, _image_topic(run.config), small_jpeg),
             keyframe_image=place_map.thumbnail,
+            similarities=_similarities(out, keyframes),
         )
         write_report(out / "report.html", report)
     return out / "report.html"
@@ -48,7 +51,8 @@ def write_evaluation(
     out = Path(out)
     with whole_text(out / "eval.json") as stream:
         facts = {"rule": evaluated.truth.rule, "drive_mean": evaluated.run.extra.get("drive_mean", "off")}
-        json.dump({**facts, **evaluated.evaluation.to_dict()}, stream, indent=2)
+        figures = {**evaluated.evaluation.to_dict(), "margins": evaluated.margins.to_dict()}
+        json.dump({**facts, **figures}, stream, indent=2)
     run = evaluated.run
     with PlaceMap.open(map_path or map_of(run, out)) as place_map:
         report = ReportInput(
@@ -58,12 +62,20 @@ def write_evaluation(
             evaluation=evaluated.evaluation,
             keyframe_ids=evaluated.keyframes.ids,
             keyframe_xy=positions(evaluated.keyframes),
-            query_images=bag_images(bag or run.bag, _image_topic(run.config)),
+            query_images=bag_images(bag or bag_of(run, out), _image_topic(run.config), small_jpeg),
             keyframe_image=place_map.thumbnail,
+            similarities=_similarities(out, evaluated.keyframes),
             **extra,
         )
         write_report(out / "report.html", report)
     return out / "report.html"
+
+
+def bag_of(run: RunInfo, out: Path) -> Path:
+    """The bag that run.json names, also when it was moved together with the folder `out`."""
+    named = Path(run.bag)
+    beside = (named, out / named.name, out.parent / named.name)
+    return next((path for path in beside if run.bag and path.exists()), named)
 
 
 def positions(keyframes: Keyframes) -> np.ndarray | None:
@@ -74,10 +86,15 @@ def positions(keyframes: Keyframes) -> np.ndarray | None:
     return None
 
 
-def bag_images(bag: str | Path, topic: str | None) -> Callable[[Sequence[int]], Mapping[int, np.ndarray]]:
-    """A function that finds images by stamp in one pass over a bag; it finds none where the bag is gone."""
+def bag_images(
+    bag: str | Path, topic: str | None, prepare: Callable[[np.ndarray], ImageLike] = lambda image: image
+) -> Callable[[Sequence[int]], Mapping[int, ImageLike]]:
+    """A function that finds images by stamp in one pass over a bag; it finds none where the bag is gone.
 
-    def find(stamps: Sequence[int]) -> dict[int, np.ndarray]:
+    What it holds of each is what `prepare` makes of it.
+    """
+
+    def find(stamps: Sequence[int]) -> dict[int, ImageLike]:
         wanted, found = set(stamps), {}
         try:
             with Bag(bag) as opened:
@@ -86,7 +103,7 @@ def bag_images(bag: str | Path, topic: str | None) -> Callable[[Sequence[int]], 
                     stamp = stamp_ns(msg) or bag_time_ns
                     if stamp in wanted and stamp not in found:
                         try:
-                            found[stamp] = decode_image(msg)
+                            found[stamp] = prepare(decode_image(msg))
                         except FrameError:
                             continue
         except VprError:
@@ -94,6 +111,12 @@ def bag_images(bag: str | Path, topic: str | None) -> Callable[[Sequence[int]], 
         return found
 
     return find
+
+
+def _similarities(out: Path, keyframes: Keyframes) -> SimilarityMatrix | None:
+    """The run's matrix; None where it has none or the map has other keyframes by now."""
+    matrix = read_similarities(out / SIMILARITIES)
+    return matrix if matrix is not None and matrix.keyframes == len(keyframes) else None
 
 
 def _image_topic(config: Mapping[str, Any]) -> str | None:

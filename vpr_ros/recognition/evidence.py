@@ -146,9 +146,9 @@ class Searched:
             self._index.replace_from(len(self._index) - len(descriptors), descriptors)
         self._background.refresh(self._index, now=True)
 
-    def similarities(self, query: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-        """Inner products (M,) of a query (dim,) with the descriptors of rows (M,)."""
-        return self._index.vectors(np.array(rows, dtype=np.int64)) @ query
+    def similarities(self, query: np.ndarray, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Inner products (M,) of a query (dim,), or (M, Q) of several (dim, Q), with the descriptors of rows (M,)."""
+        return self._index.vectors(np.asarray(rows, dtype=np.int64)) @ query
 
     def retrieve(
         self, query: np.ndarray, topology: Topology, top_k: int, novelty: Callable[[float], float]

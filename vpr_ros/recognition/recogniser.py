@@ -118,6 +118,15 @@ class Recogniser:
         """Number of keyframes that are searched."""
         return self.topology.n
 
+    @property
+    def compared_query(self) -> np.ndarray:
+        """The last query's descriptor (dim,) as it was compared: without the mean of its drive where that is so."""
+        return self._query
+
+    def similarities(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Inner products (Q, M) of queries (Q, dim), as they are compared, with the keyframes in rows (M,)."""
+        return self._searched.similarities(queries.T, rows).T
+
     def reset(self, reason: str) -> None:
         """Forgets where the robot was; the next answer's note tells `reason`.
 

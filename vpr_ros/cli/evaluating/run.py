@@ -73,13 +73,13 @@ def evaluate_run_folder(
     )
     evaluated = evaluate_run(out, config, map_file)
     report = write_evaluation(out, evaluated, map_file, query_bag)
-    show(evaluated.evaluation)
+    show(evaluated)
     say(f"report: {report}")
 
 
-def show(evaluation, title: str = "evaluation") -> None:
-    """Print the figures of an Evaluation."""
-    e = evaluation
+def show(evaluated, title: str = "evaluation") -> None:
+    """Print the figures of an EvaluatedRun."""
+    e = evaluated.evaluation
     rows = [(f"recall@{n} (single frame)", value) for n, value in e.recall.items()]
     rows += [
         ("recall@1 after the filter", e.filtered_recall),
@@ -94,3 +94,5 @@ def show(evaluation, title: str = "evaluation") -> None:
     table(title, ["figure", "value"], [(name, "-" if value != value else f"{value:.3f}") for name, value in rows])
     say(f"{e.queries} queries: {e.on_map} on the map, {e.off_map} off it, {e.without_truth} without truth")
     say(f"{e.accepted} accepted, {e.accepted_correct} of them right")
+    for sentence in evaluated.margins.sentences():
+        say(sentence)

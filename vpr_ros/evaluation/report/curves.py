@@ -14,7 +14,10 @@ def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full:
 
     def draw(figure, theme: Theme) -> None:
         axes = figure.add_subplot()
-        recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[:1], curve.precision)
+        recall, precision = (
+            np.append(0.0 * curve.recall[:1], curve.recall),
+            np.append(curve.precision[:1], curve.precision),
+        )
         axes.plot(recall, precision, color=theme.blue, linewidth=2, drawstyle="steps-pre")
         lowest = float(np.nanmin(precision)) if len(precision) and np.isfinite(precision).any() else 0.0
         # A good run is above 0.9; for others the axis extends downwards in steps, so that two reports stay comparable.
@@ -34,6 +37,9 @@ def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full:
             )
         if operating is not None and np.isfinite(operating).all():
             axes.plot(*operating, "o", color=ORANGE, markersize=8, clip_on=False, zorder=6, label="as run")
+        if not len(curve.recall) or np.isnan(curve.recall).any():
+            words = "no answer has a probability" if not len(curve.recall) else "no frame lies on the map"
+            axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color=theme.muted)
         axes.set_xlim(0, 1)
         axes.set_ylim(floor, 1 + 0.01 * (1 - floor))
         axes.set_xlabel("recall: right accepted / frames on the map")
@@ -44,8 +50,11 @@ def pr_plot(curve: PrecisionRecall, operating: tuple[float, float] | None, full:
     return picture(draw, (5.4, 4.4), "Precision-recall curve")
 
 
-def reliability_plot(bins: Reliability) -> Picture:
-    """Share of right answers against the stated probability, with 95 % intervals; below, how often each was stated."""
+def reliability_plot(bins: Reliability, threshold: float | None = None) -> Picture:
+    """Share of right answers against the stated probability, with 95 % intervals; below, how often each was stated.
+
+    `threshold` is that of acceptance.
+    """
 
     def draw(figure, theme: Theme) -> None:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
@@ -65,6 +74,10 @@ def reliability_plot(bins: Reliability) -> Picture:
             capsize=2,
             label="observed, with 95 % interval",
         )
+        if threshold is not None:
+            style = {"color": theme.ink, "linewidth": 1, "linestyle": (0, (1, 2))}
+            top.axvline(threshold, label=f"accepted from {threshold:.4g}", **style)
+            bottom.axvline(threshold, **style)
         top.set_xlim(0, 1)
         top.set_ylim(0, 1.03)
         top.set_ylabel("share that was right")

@@ -6,10 +6,12 @@ import numpy as np
 
 from vpr_ros.colours import LIGHT
 from vpr_ros.evaluation import summary
+from vpr_ros.evaluation.margins import acceptance_threshold
 from vpr_ros.evaluation.matches import RunInfo
 from vpr_ros.evaluation.report import curves, plots
 from vpr_ros.evaluation.report.drawing import MARKS
-from vpr_ros.evaluation.report.inputs import ReportInput, series
+from vpr_ros.evaluation.report.inputs import ReportInput, keyframe_rows, series
+from vpr_ros.evaluation.report.matrix_plot import matrix_plot, shades
 from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
 from vpr_ros.evaluation.report.rendering import percent
 from vpr_ros.evaluation.summary import Evaluation
@@ -113,64 +115,73 @@ def outcome_bar(e: Evaluation, truth: Truth) -> Section:
     return Section(f"What became of {e.queries} frames", truth.rule, [Bar(parts)])
 
 
-def pictures(report: ReportInput, e: Evaluation) -> Section | None:
+def dots(report: ReportInput, e: Evaluation) -> list[Figure]:
+    """Drawings in which each frame is a dot."""
     truth = report.truth
     assert truth is not None
     if not e.queries:
-        return None
+        return []
     answer = summary.best_ids(report.records)
     figures = []
-    if truth.query_xy is not None and truth.keyframe_xy is not None:
-        matched = summary.positions_of(answer, truth.keyframe_ids, truth.keyframe_xy)
+    query_xy, keyframe_xy = truth.query_xy, truth.keyframe_xy
+    if query_xy is not None and keyframe_xy is not None:
+        matched = summary.positions_of(answer, truth.keyframe_ids, keyframe_xy)
         assert matched is not None
         figures.append(
             Figure(
-                plots.trajectory_plot(truth.keyframe_xy, truth.query_xy, matched, e.outcomes),
+                plots.trajectory_plot(keyframe_xy, query_xy, matched, e.outcomes),
                 "The drive from above",
                 "Grey is the map; each dot is a query frame at its true position. A line leads from an accepted frame to "  # noqa: E501
                 "the place that was chosen: long lines are wrong answers.",
                 wide=True,
             )
         )
-    else:
-        order = report.keyframe_ids if report.keyframe_ids is not None else truth.keyframe_ids
-        row = {int(k): float(i) for i, k in enumerate(order)}
-        matched = np.array([row.get(int(k), np.nan) for k in answer])
-        pairs = [(q, row[int(k)]) for q, ks in enumerate(truth.positives) for k in ks if int(k) in row]
+    if not figures or report.similarities is not None:
+        rows = keyframe_rows(report)
+        matched = np.array([rows.get(int(k), np.nan) for k in answer])
+        pairs = [(q, rows[int(k)]) for q, ks in enumerate(truth.positives) for k in ks if int(k) in rows]
         band = np.array(pairs, dtype=float).reshape(-1, 2)
         figures.append(
             Figure(
-                plots.index_plot(matched, e.outcomes, band, len(order)),
+                matrix_plot(matched, e.outcomes, band, len(rows), report.similarities),
                 "Query against map",
-                "Each dot is a query frame and the keyframe that was its best answer. On the grey band it is right; "
-                "dots away from it are mistaken places.",
+                "Each dot is a query frame and the keyframe that was its best answer. On the band of true places it is "
+                "right; dots away from it are mistaken places." + shades(report),
                 wide=True,
             )
         )
     time_s, probability, similarity = series(report.records)
     figures.append(
         Figure(
-            plots.timeline_plot(time_s, probability, similarity, e.outcomes),
+            plots.timeline_plot(time_s, probability, similarity, e.outcomes, acceptance_threshold(report.run)),
             "Over time",
             "Above, how probable the best place was after weighing all frames so far; below, how similar the best single "  # noqa: E501
             "image looked. A good run is high on the map and low in the shaded stretches outside it.",
             wide=True,
         )
     )
+    return figures
+
+
+def quality(report: ReportInput, e: Evaluation) -> Section | None:
+    """Precision and recall, reliability, Recall@N and position error."""
+    if not e.queries:
+        return None
+    figures = []
     operating = (e.accepted_recall, e.accepted_precision)
     full = (e.recall_at_full_precision, e.full_precision_threshold)
-    if len(e.curve.recall) and e.on_map:
-        figures.append(
-            Figure(
-                curves.pr_plot(e.curve, operating, full),
-                "Precision and recall",
-                "What other acceptance thresholds would have given, from strict (left) to lenient (right). "
-                f"The area under the curve, average precision, is {e.average_precision:.3f}.",
-            )
-        )
+    area = f"The area under the curve, average precision, is {e.average_precision:.3f}."
     figures.append(
         Figure(
-            curves.reliability_plot(e.reliability),
+            curves.pr_plot(e.curve, operating, full),
+            "Precision and recall",
+            "What other acceptance thresholds would have given, from strict (left) to lenient (right). "
+            + ("" if math.isnan(e.average_precision) else area),
+        )
+    )
+    figures.append(
+        Figure(
+            curves.reliability_plot(e.reliability, acceptance_threshold(report.run)),
             "Can the probabilities be believed?",
             "Of all frames that were given, say, 0.8, eight in ten should be right: then the dots lie on the dashed line. "  # noqa: E501
             "Above it the numbers are too modest, below it too bold.",
@@ -192,4 +203,4 @@ def pictures(report: ReportInput, e: Evaluation) -> Section | None:
                 "Share of accepted answers on the map whose keyframe is at most this far from the truth.",
             )
         )
-    return Section("Pictures of the run", "", [Figures.centred(figures)])
+    return Section("How good it was", "", [Figures.centred(figures)])

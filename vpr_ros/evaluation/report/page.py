@@ -82,29 +82,40 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One picture of a comparison: JPEG or PNG bytes, None where there is no picture; `aspect` is width by height."""
+class Lines:
+    """Sentences, one under the other."""
 
-    data: bytes | None
-    aspect: float
+    template: ClassVar[str] = "lines.html.j2"
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class FrameLink:
+    """A frame by its number, and what there is to say of it."""
+
+    row: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class FrameList:
+    """Links to frames; the browser of the page adds their pictures."""
+
+    template: ClassVar[str] = "frame_list.html.j2"
     title: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Pictures side by side with a sentence under them."""
-
-    shots: Sequence[Shot]
+    intro: str
     tone: Tone
-    tag: str  # the verdict in a word or two
-    verdict: str
+    items: Sequence[FrameLink]
 
 
 @dataclass(frozen=True)
-class Gallery:
-    template: ClassVar[str] = "gallery.html.j2"
-    items: Sequence[Comparison]
+class Browser:
+    """Frame by frame: pictures and facts of the frame that is selected, out of a table of all frames as JSON text."""
+
+    template: ClassVar[str] = "browser.html.j2"
+    count: int
+    table: str
+    note: str  # which pictures are there
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class Facts:
     configuration: str = ""
 
 
-Block: TypeAlias = Cards | Bar | Figure | Figures | Table | Gallery | Facts
+Block: TypeAlias = Cards | Bar | Figure | Figures | Table | Lines | FrameList | Browser | Facts
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
-"""Diagrams of place and time: the drive from above, query against map, and the run over time."""
+"""Diagrams of place and time: the drive from above, and the run over time."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from vpr_ros.colours import GREEN, ORANGE, Theme
+from vpr_ros.colours import Theme
 from vpr_ros.evaluation import summary
-from vpr_ros.evaluation.report.drawing import MARKS, Picture, picture
+from vpr_ros.evaluation.report.drawing import MARKS, Dots, Mark, Picture, picture
 
 WIDE_IN = 10.6
 LEGEND = {"handletextpad": 0.4, "columnspacing": 1.6}
 
 
-def _legend_below(axes, columns: int = 3) -> None:
+def legend_below(axes, columns: int = 3) -> None:
+    """A legend under the axes, with marks of one size."""
     _even(axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=columns, **LEGEND))
 
 
@@ -21,12 +24,14 @@ def _even(legend) -> None:
             handle.set_sizes([44])
 
 
-def _scatter_outcomes(axes, theme: Theme, x: np.ndarray, y: np.ndarray, outcomes: np.ndarray) -> None:
-    for layer, name in enumerate(summary.OUTCOMES):
-        rows = (outcomes == name) & np.isfinite(x) & np.isfinite(y)
-        total = int((outcomes == name).sum())
+def scatter(
+    axes, theme: Theme, x: np.ndarray, y: np.ndarray, kinds: np.ndarray, marks: Mapping[str, Mark] = MARKS
+) -> None:
+    """Frames at (x, y), each with the mark of its kind (Q,); later marks are drawn on top."""
+    for layer, (name, mark) in enumerate(marks.items()):
+        rows = (kinds == name) & np.isfinite(x) & np.isfinite(y)
+        total = int((kinds == name).sum())
         if total:
-            mark = MARKS[name]
             axes.scatter(
                 x[rows],
                 y[rows],
@@ -49,12 +54,25 @@ def _map_size(*clouds: np.ndarray | None) -> tuple[float, float]:
     return WIDE_IN, float(np.clip((WIDE_IN - 1) * ratio + 1.4, 4.2, 9.0))
 
 
+def _view(keyframe_xy: np.ndarray, query_xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of what is drawn: all frames, but for those farther from the map than it is wide."""
+    known = keyframe_xy[np.isfinite(keyframe_xy).all(axis=1)]
+    if not len(known):
+        return np.full(2, -np.inf), np.full(2, np.inf)
+    margin = np.ptp(known, axis=0).max() + 50.0
+    reach_low, reach_high = known.min(axis=0) - margin, known.max(axis=0) + margin
+    near = query_xy[((query_xy >= reach_low) & (query_xy <= reach_high)).all(axis=1)]
+    drawn = np.vstack([known, near])
+    edge = 0.04 * np.ptp(drawn, axis=0).max() + 1.0
+    return drawn.min(axis=0) - edge, drawn.max(axis=0) + edge
+
+
 def trajectory_plot(
     keyframe_xy: np.ndarray, query_xy: np.ndarray, matched_xy: np.ndarray, outcomes: np.ndarray
 ) -> Picture:
     """True query positions (Q, 2) coloured by their outcome, over the map (K, 2); lines lead to `matched_xy`."""
 
-    def draw(figure, theme: Theme) -> None:
+    def draw(figure, theme: Theme) -> list[Dots]:
         from matplotlib.collections import LineCollection
 
         axes = figure.add_subplot()
@@ -71,16 +89,26 @@ def trajectory_plot(
                     zorder=3,
                 )
             )
-        _scatter_outcomes(axes, theme, query_xy[:, 0], query_xy[:, 1], outcomes)
+        scatter(axes, theme, query_xy[:, 0], query_xy[:, 1], outcomes)
         _finish_map(axes, theme, query_xy)
+        if far:
+            axes.set_xlim(low[0], high[0])
+            axes.set_ylim(low[1], high[1])
+            axes.set_title(f"{far} frames lie farther away than this drawing reaches", fontsize=9, color=theme.muted)
+        return [Dots(axes, "x", "y")]
 
-    return picture(draw, _map_size(keyframe_xy, query_xy), "Map and query drive from above, coloured by outcome")
+    low, high = _view(keyframe_xy, query_xy)
+    inside = ((query_xy >= low) & (query_xy <= high)).all(axis=1)
+    far = int((np.isfinite(query_xy).all(axis=1) & ~inside).sum())
+    return picture(
+        draw, _map_size(keyframe_xy, query_xy[inside]), "Map and query drive from above, coloured by outcome"
+    )
 
 
 def probability_trajectory_plot(keyframe_xy: np.ndarray, matched_xy: np.ndarray, probability: np.ndarray) -> Picture:
     """Places of the accepted answers (Q, 2, NaN = none) coloured by their probability (Q,), over the map (K, 2)."""
 
-    def draw(figure, theme: Theme) -> None:
+    def draw(figure, theme: Theme) -> list[Dots]:
         axes = figure.add_subplot()
         _map_track(axes, theme, keyframe_xy)
         rows = np.isfinite(matched_xy).all(1)
@@ -100,6 +128,7 @@ def probability_trajectory_plot(keyframe_xy: np.ndarray, matched_xy: np.ndarray,
         )
         figure.colorbar(dots, ax=axes, label="probability of the accepted place", shrink=0.8, pad=0.02)
         _finish_map(axes, theme, None)
+        return [Dots(axes, "x", "y")]
 
     return picture(draw, _map_size(keyframe_xy), "Map from above with accepted places coloured by probability")
 
@@ -124,71 +153,39 @@ def _finish_map(axes, theme: Theme, query_xy: np.ndarray | None) -> None:
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_xlabel("x in the map frame [m]")
     axes.set_ylabel("y in the map frame [m]")
-    _legend_below(axes)
+    legend_below(axes)
 
 
-def index_plot(matched_row: np.ndarray, outcomes: np.ndarray, truth_pairs: np.ndarray, keyframes: int) -> Picture:
-    """Query number against the map's keyframe number (Q,), NaN = no answer; truth_pairs (P, 2) is the true band."""
+def timeline_plot(
+    time_s: np.ndarray,
+    probability: np.ndarray,
+    similarity: np.ndarray,
+    kinds: np.ndarray,
+    threshold: float | None = None,
+    marks: Mapping[str, Mark] = MARKS,
+) -> Picture:
+    """Probability of the best place, with the threshold of acceptance, and its plain similarity over time (Q,).
 
-    def draw(figure, theme: Theme) -> None:
-        axes = figure.add_subplot()
-        if len(truth_pairs):
-            axes.scatter(*truth_pairs.T, s=9, marker="s", color=theme.track, linewidths=0, label="true place")
-        _scatter_outcomes(axes, theme, np.arange(len(matched_row), dtype=float), matched_row, outcomes)
-        axes.set_xlabel("number of the query image")
-        axes.set_ylabel("number of the matched image in the map")
-        axes.set_xlim(-0.02 * len(matched_row) - 1, 1.02 * len(matched_row) + 1)
-        axes.set_ylim(-0.02 * keyframes - 1, 1.02 * keyframes + 1)
-        _legend_below(axes)
+    `kinds` (Q,) are keys of `marks`; stretches off the map are shaded.
+    """
 
-    return picture(draw, (WIDE_IN, 7.0), "Query number against matched keyframe number, with the true diagonal")
-
-
-def timeline_plot(time_s: np.ndarray, probability: np.ndarray, similarity: np.ndarray, outcomes: np.ndarray) -> Picture:
-    """Probability of the best place and its plain similarity over time (Q,); stretches off the map are shaded."""
-
-    def draw(figure, theme: Theme) -> None:
+    def draw(figure, theme: Theme) -> list[Dots]:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-        off = np.isin(outcomes, [summary.CORRECT_UNKNOWN, summary.FALSE_ACCEPT])
+        off = np.isin(kinds, [summary.CORRECT_UNKNOWN, summary.FALSE_ACCEPT])
         for axes in (top, bottom):
             for start, stop in _spans(off):
                 axes.axvspan(time_s[start], time_s[stop - 1], color=theme.grid, linewidth=0, alpha=0.75)
-        _scatter_outcomes(top, theme, time_s, probability, outcomes)
+        scatter(top, theme, time_s, probability, kinds, marks)
+        if threshold is not None:
+            label = f"threshold of acceptance ({threshold:.4g})"
+            top.axhline(threshold, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=label)
         top.set_ylim(-0.04, 1.04)
         top.set_ylabel("probability of\nthe best place")
         bottom.plot(time_s, similarity, ".", markersize=3, color=theme.blue)
         bottom.set_ylabel("similarity of the\nfirst retrieved image")
         bottom.set_xlabel("time since the first frame [s]" + ("   (shaded: outside the map)" if off.any() else ""))
         _even(figure.legend(loc="outside lower center", ncols=3, **LEGEND))
-
-    return picture(draw, (WIDE_IN, 5.6), "Probability and similarity of the best place over time")
-
-
-def status_timeline_plot(
-    time_s: np.ndarray, probability: np.ndarray, similarity: np.ndarray, status: np.ndarray
-) -> Picture:
-    """As `timeline_plot` for a run without ground truth: coloured by accepted, rejected, unknown."""
-
-    def draw(figure, theme: Theme) -> None:
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-        styles = {"unknown": (theme.blue, "s"), "rejected": (ORANGE, "D"), "accepted": (GREEN, "o")}
-        for name, (colour, shape) in styles.items():
-            rows = status == name
-            top.scatter(
-                time_s[rows],
-                probability[rows],
-                s=11,
-                marker=shape,
-                color=colour,
-                linewidths=0,
-                label=f"{name} ({int(rows.sum())})",
-            )
-        top.set_ylim(-0.04, 1.04)
-        top.set_ylabel("probability of\nthe best place")
-        bottom.plot(time_s, similarity, ".", markersize=3, color=theme.muted)
-        bottom.set_ylabel("similarity of the\nfirst retrieved image")
-        bottom.set_xlabel("time since the first frame [s]")
-        _even(figure.legend(loc="outside lower center", ncols=3, **LEGEND))
+        return [Dots(top, "time", "probability"), Dots(bottom, "time", "similarity")]
 
     return picture(draw, (WIDE_IN, 5.6), "Probability and similarity of the best place over time")
 

@@ -1,12 +1,17 @@
-"""A page as self-contained HTML: style sheet and pictures are inside, and there are no scripts."""
+"""A page as self-contained HTML: style sheet, pictures and the one script are inside, and nothing is fetched."""
 
 import base64
+import hashlib
+import json
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vpr_ros.evaluation.report.drawing import Panel
 from vpr_ros.evaluation.report.page import Page
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -14,7 +19,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 def render(page: Page) -> str:
     """The whole document; every text of the page is escaped."""
-    return _environment().get_template("page.html.j2").render(page=page)
+    script = (TEMPLATES / "browser.js").read_text(encoding="utf-8")
+    return _environment().get_template("page.html.j2").render(page=page, script=script)
 
 
 @cache
@@ -27,7 +33,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=percent, data_uri=data_uri, bar_width=bar_width)
+    environment.filters.update(percent=percent, data_uri=data_uri, bar_width=bar_width, hash=script_hash, panels=panels)
     return environment
 
 
@@ -35,6 +41,16 @@ def data_uri(data: bytes) -> str:
     """A JPEG or PNG as a data URL."""
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def script_hash(script: str) -> str:
+    """What a content security policy names a script by."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}"
+
+
+def panels(drawn: Sequence[Panel]) -> str:
+    """Where frames lie in a drawing, as JSON."""
+    return json.dumps([asdict(panel) for panel in drawn])
 
 
 def bar_width(value: float) -> str:

@@ -9,8 +9,9 @@ from vpr_ros import __version__
 from vpr_ros.atomic import write_whole
 from vpr_ros.evaluation import summary
 from vpr_ros.evaluation.report import judged, unjudged
-from vpr_ros.evaluation.report.gallery import galleries
+from vpr_ros.evaluation.report.browsing import browsed, close_calls
 from vpr_ros.evaluation.report.inputs import ReportInput
+from vpr_ros.evaluation.report.notable import notable_frames
 from vpr_ros.evaluation.report.page import Facts, Page, Section, Table
 from vpr_ros.evaluation.report.rendering import render
 
@@ -30,18 +31,27 @@ def render_report(report: ReportInput) -> str:
     evaluation = report.evaluation
     if evaluation is None and report.truth is not None:
         evaluation = summary.evaluate(report.records, report.truth)
+    notable = notable_frames(report.records, report.truth, evaluation)
+    calls = close_calls(report, notable)
     if evaluation is None or report.truth is None:
         verdict = unjudged.verdict(report)
-        sections = [unjudged.cards(report), unjudged.status_bar(report), unjudged.pictures(report)]
+        sections = [
+            unjudged.cards(report),
+            unjudged.status_bar(report),
+            calls,
+            browsed(report, None, notable, unjudged.dots(report)),
+        ]
     else:
         verdict = judged.verdict(evaluation)
         sections = [
             judged.cards(evaluation, report.run),
             judged.outcome_bar(evaluation, report.truth),
-            judged.pictures(report, evaluation),
+            calls,
+            browsed(report, evaluation, notable, judged.dots(report, evaluation)),
+            judged.quality(report, evaluation),
         ]
     sections += [Section(table.title, table.note, [table]) for table in report.tables]
-    sections += [_reasons(report), *galleries(report, evaluation), _run_info(report)]
+    sections += [_reasons(report), _run_info(report)]
     subtitle = report.subtitle or " → ".join(Path(p).name for p in (report.run.bag, report.run.map) if p)
     footer = f"Written by vpr_ros {__version__}."
     return render(Page(report.title, subtitle, verdict, [s for s in sections if s is not None], footer))

@@ -4,14 +4,15 @@ from collections import Counter
 
 import numpy as np
 
-from vpr_ros.colours import GREEN, LIGHT, ORANGE
+from vpr_ros.colours import LIGHT
 from vpr_ros.evaluation import summary
+from vpr_ros.evaluation.margins import acceptance_threshold
 from vpr_ros.evaluation.report import plots
-from vpr_ros.evaluation.report.inputs import ReportInput, series
-from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Figures, Section
+from vpr_ros.evaluation.report.drawing import STATUS_MARKS
+from vpr_ros.evaluation.report.inputs import ReportInput, frame_xy, keyframe_rows, series
+from vpr_ros.evaluation.report.matrix_plot import matrix_plot, shades
+from vpr_ros.evaluation.report.page import Bar, BarPart, Card, Cards, Figure, Section
 from vpr_ros.evaluation.report.rendering import percent
-
-STATUS_COLOURS = {"accepted": GREEN, "rejected": ORANGE, "unknown": LIGHT.blue}
 
 
 def verdict(report: ReportInput) -> str:
@@ -73,22 +74,23 @@ def cards(report: ReportInput) -> Section:
 
 def status_bar(report: ReportInput) -> Section:
     counts = Counter(r.status for r in report.records)
-    parts = [BarPart(s, counts[s], STATUS_COLOURS[s]) for s in ("accepted", "rejected", "unknown")]
+    parts = [BarPart(s, counts[s], STATUS_MARKS[s].colour(LIGHT)) for s in ("accepted", "rejected", "unknown")]
     return Section(f"What became of {len(report.records)} frames", "", [Bar(parts)])
 
 
-def pictures(report: ReportInput) -> Section | None:
+def dots(report: ReportInput) -> list[Figure]:
+    """Drawings in which each frame is a dot."""
     if not report.records:
-        return None
+        return []
     figures = []
-    accepted = np.array([r.keyframe_id if r.keyframe_id is not None else -1 for r in report.records])
     time_s, probability, similarity = series(report.records)
-    if report.keyframe_ids is not None and report.keyframe_xy is not None and np.isfinite(report.keyframe_xy).any():
-        matched = summary.positions_of(accepted, report.keyframe_ids, report.keyframe_xy)
-        assert matched is not None
+    keyframe_xy = report.keyframe_xy
+    if keyframe_xy is not None and not np.isfinite(keyframe_xy).any():
+        keyframe_xy = None
+    if keyframe_xy is not None:
         figures.append(
             Figure(
-                plots.probability_trajectory_plot(report.keyframe_xy, matched, probability),
+                plots.probability_trajectory_plot(keyframe_xy, frame_xy(report), probability),
                 "Where it placed itself",
                 "Grey is the map, each dot a keyframe that was accepted as the robot's place. Answers that jump across the "  # noqa: E501
                 "map, or sure and doubtful dots side by side, deserve a look.",
@@ -96,13 +98,26 @@ def pictures(report: ReportInput) -> Section | None:
             )
         )
     status = np.array([r.status for r in report.records])
+    rows = keyframe_rows(report)
+    if rows and (keyframe_xy is None or report.similarities is not None):
+        matched = np.array([rows.get(int(k), np.nan) for k in summary.best_ids(report.records)])
+        figures.append(
+            Figure(
+                matrix_plot(matched, status, np.zeros((0, 2)), len(rows), report.similarities, STATUS_MARKS),
+                "Query against map",
+                "Each dot is a query frame and the keyframe that was its best answer, accepted or not. A drive along "
+                "the map is a line; dots away from it are doubtful." + shades(report),
+                wide=True,
+            )
+        )
+    threshold = acceptance_threshold(report.run)
     figures.append(
         Figure(
-            plots.status_timeline_plot(time_s, probability, similarity, status),
+            plots.timeline_plot(time_s, probability, similarity, status, threshold, STATUS_MARKS),
             "Over time",
             "Above, how probable the best place was after weighing all frames so far; below, how similar the best single "  # noqa: E501
             "image looked. A sudden drop of both often marks the end of the mapped area.",
             wide=True,
         )
     )
-    return Section("Pictures of the run", "", [Figures.centred(figures)])
+    return figures
