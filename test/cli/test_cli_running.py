@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 
+from vpr_ros.evaluation.similarities import read_similarities
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import DriveTopics
 from vpr_ros.student import DescriptorExtractor
@@ -113,6 +114,17 @@ def test_only_stamps_answers_those_frames(bags, first_map, checkpoint, run_folde
     assert [r["stamp_ns"] for r in lines_of(tmp_path / "run" / "matches.jsonl")] == wanted
 
 
+def test_the_matrix_of_similarities_is_that_of_the_logged_retrieval(run_folder, first_map):
+    matrix = read_similarities(run_folder / "similarities.npz")
+    assert matrix.values.shape == (30, 30) and matrix.step == 1
+    np.testing.assert_array_equal(matrix.frames, np.arange(30))
+    with PlaceMap.open(first_map) as place_map:
+        row = {int(k): i for i, k in enumerate(place_map.keyframes().ids)}
+    for frame, record in enumerate(lines_of(run_folder / "matches.jsonl")):
+        for keyframe, similarity in record["retrieval"]:
+            assert abs(matrix.values[frame, row[keyframe]] - similarity) < 2e-3
+
+
 def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
     result = vpr("eval", "run", run_folder, "--map-bag", bags["first"], "--query-bag", bags["second"], "--radius-m", 4)
     assert result.exit_code == 0, result.output
@@ -121,6 +133,28 @@ def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
     assert figures["drive_mean"]["memory_frames"] == 60
     report = (run_folder / "report.html").read_text(encoding="utf-8")
     assert "<html" in report and "base64" in report and "<script src" not in report and "drive_mean" in report
+    table = json.loads(re.search(r'id="frames">(.*?)</script>', report)[1])
+    assert len(table["frame_pictures"]) == 30 and len(table["keyframe_pictures"]) >= 25
+    assert figures["margins"]["known"] == 30 and figures["margins"]["threshold"] == 0.95
+    assert f"Accepted is from 0.95 on: {figures['margins']['above']} of 30 frames" in " ".join(result.output.split())
+
+
+def test_a_run_that_was_moved_with_its_bag_and_map_keeps_its_pictures(
+    bags, first_map, run_folder, vpr, tmp_path, street
+):
+    run = shutil.copytree(run_folder, tmp_path / "run")
+    facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    facts |= {"bag": f"/gone/{bags['second'].name}", "map": f"/gone/{first_map.name}"}
+    (run / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    shutil.copytree(bags["second"], tmp_path / bags["second"].name)
+    shutil.copy(first_map, tmp_path / first_map.name)
+    stamps = [r["stamp_ns"] for r in lines_of(run / "matches.jsonl")]
+    rows = [f"{stamp},{street.START_NS + i * street.SECOND_NS // 2},1" for i, stamp in enumerate(stamps)]
+    (tmp_path / "pairs.csv").write_text("query,reference,tolerance\n" + "\n".join(rows), encoding="utf-8")
+    result = vpr("eval", "run", run, "--truth", tmp_path / "pairs.csv")
+    assert result.exit_code == 0, result.output
+    table = json.loads(re.search(r'id="frames">(.*?)</script>', (run / "report.html").read_text(encoding="utf-8"))[1])
+    assert len(table["frame_pictures"]) == 30
 
 
 def test_eval_from_pairs_agrees_with_poses(run_folder, vpr, tmp_path, street):

@@ -25,6 +25,22 @@ def test_info_tells_counts_as_text_and_json(town, vpr):
     assert "30" in text and "first" in text and facts["map_id"] in text
 
 
+def test_info_draws_a_map(town, checkpoint, vpr, tmp_path):
+    picture = tmp_path / "town.jpg"
+    result = vpr("info", town, "--pictures", picture)
+    assert result.exit_code == 0 and "town.jpg" in result.output
+    sheet = cv2.imread(str(picture))
+    assert sheet is not None and sheet.shape[0] > 500 and sheet.std() > 20
+    before = picture.read_bytes()
+    for wrong in ([town, "--pictures", picture], [checkpoint, "--pictures", tmp_path / "c.jpg"]):
+        refused = vpr("info", *wrong)
+        assert refused.exit_code == 2 and len(refused.stderr.strip().splitlines()) == 1
+    assert picture.read_bytes() == before
+    assert vpr("info", town, "--pictures", town, "--force").exit_code == 2  # never over the map
+    facts = json.loads(vpr("info", town, "--json", "--pictures", picture, "--force").output)
+    assert facts["keyframes"] == 30
+
+
 def test_prune_keeps_ids(town, vpr):
     with PlaceMap.open(town) as place_map:
         before = place_map.keyframes()

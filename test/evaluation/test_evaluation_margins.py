@@ -64,5 +64,9 @@ def test_nothing_is_said_of_what_is_not_known(run):
 def test_the_threshold_is_the_one_of_the_run():
     config = {"recognition": {"decision": {"accept_probability": 0.7}}}
     assert acceptance_threshold(RunInfo(config=config)) == 0.7
+    run = RunInfo(config=config, extra={"accepted_from": {"plain": 0.8, "odometry": 0.9}})
+    assert acceptance_threshold(run) == 0.8
+    run.config["topics"] = {"image": "/image", "odom": "/odom"}
+    assert acceptance_threshold(run) == 0.9
     for other in ({}, {"recognition": None}, {"recognition": {"decision": {"accept_probability": "high"}}}):
         assert acceptance_threshold(RunInfo(config=other)) is None

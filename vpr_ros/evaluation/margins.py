@@ -64,12 +64,24 @@ class Margins:
 
 
 def acceptance_threshold(run: RunInfo) -> float | None:
-    """The probability from which the run accepted a place; None where run.json does not tell."""
-    decision = run.config
-    for name in ("recognition", "decision"):
-        decision = decision.get(name) if isinstance(decision, dict) else None
-    value = decision.get("accept_probability") if isinstance(decision, dict) else None
-    return float(value) if isinstance(value, (int, float)) else None
+    """The probability from which the run accepted a place; None where run.json does not tell.
+
+    That of frames with odometry where the drive had a topic of it. Older files tell only what was asked for.
+    """
+    driven = "odometry" if _entry(run.config, "topics", "odom") else "plain"
+    for value in (
+        _entry(run.extra, "accepted_from", driven),
+        _entry(run.config, "recognition", "decision", "accept_probability"),
+    ):
+        if isinstance(value, (int, float)):
+            return float(value)
+    return None
+
+
+def _entry(data: Any, *path: str) -> Any:
+    for name in path:
+        data = data.get(name) if isinstance(data, dict) else None
+    return data
 
 
 def margins(records: Sequence[MatchRecord], threshold: float | None, truth: Truth | None = None) -> Margins:
