@@ -12,7 +12,7 @@ class Map:
 
     def __init__(self, keyframes: int, dim: int = 6):
         self.vectors = np.random.default_rng(keyframes).normal(size=(keyframes, dim)).astype(np.float32)
-        self.compared_query = self.vectors[0]
+        self.last_query = self.vectors[0]
         self.largest = 0
 
     def __len__(self):
@@ -20,14 +20,14 @@ class Map:
 
     def similarities(self, queries, rows):
         self.largest = max(self.largest, len(rows))
-        return queries @ self.vectors[rows].T
+        return self.vectors[rows] @ queries
 
 
 def drive(place_map, frames, limit=400):
     queries = np.random.default_rng(7).normal(size=(frames, place_map.vectors.shape[1])).astype(np.float32)
     gatherer = SimilarityGatherer(limit)
     for query in queries:
-        place_map.compared_query = query
+        place_map.last_query = query
         gatherer.add(place_map)
     return queries, gatherer.matrix(place_map)
 

@@ -16,19 +16,16 @@ CHUNK = 4096  # keyframes whose similarities are held at once
 
 
 class Compared(Protocol):
-    """What a recogniser tells of its comparisons."""
+    """Keyframes as they are compared, and the query that was compared last: a recogniser's `searched`."""
+
+    last_query: np.ndarray | None  # (dim,)
 
     def __len__(self) -> int:
         """Number of keyframes."""
         ...
 
-    @property
-    def compared_query(self) -> np.ndarray:
-        """The last query's descriptor (dim,) as it was compared."""
-        ...
-
-    def similarities(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Inner products (Q, M) of queries (Q, dim) with the keyframes in rows (M,)."""
+    def similarities(self, query: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Inner products (M, Q) of queries (dim, Q) with the keyframes in rows (M,)."""
         ...
 
 
@@ -57,19 +54,19 @@ class SimilarityGatherer:
         self._frames: list[int] = []
         self._queries: list[np.ndarray] = []
 
-    def add(self, recogniser: Compared) -> None:
+    def add(self, searched: Compared) -> None:
         """Takes note of the frame that was answered last."""
-        if self._next % self._stride == 0:
+        if self._next % self._stride == 0 and searched.last_query is not None:
             self._frames.append(self._next)
-            self._queries.append(np.array(recogniser.compared_query, np.float32))
+            self._queries.append(np.array(searched.last_query, np.float32))
             if len(self._frames) > self.limit:
                 self._stride *= 2
                 self._frames, self._queries = self._frames[::2], self._queries[::2]
         self._next += 1
 
-    def matrix(self, recogniser: Compared) -> SimilarityMatrix | None:
+    def matrix(self, searched: Compared) -> SimilarityMatrix | None:
         """The kept frames against all keyframes; None without a frame or a keyframe."""
-        count = len(recogniser)
+        count = len(searched)
         if not self._queries or not count:
             return None
         queries = np.stack(self._queries)
@@ -78,9 +75,9 @@ class SimilarityGatherer:
         columns = []
         for start in range(0, count, chunk):
             rows = np.arange(start, min(start + chunk, count))
-            similar = recogniser.similarities(queries, rows)
-            columns.append(np.maximum.reduceat(similar, np.arange(0, len(rows), step), axis=1))
-        values = np.concatenate(columns, axis=1).astype(np.float16)
+            similar = searched.similarities(queries.T, rows)
+            columns.append(np.maximum.reduceat(similar, np.arange(0, len(rows), step), axis=0))
+        values = np.concatenate(columns).T.astype(np.float16)
         return SimilarityMatrix(values, np.array(self._frames, np.int64), count, step)
 
 

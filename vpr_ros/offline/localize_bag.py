@@ -116,14 +116,14 @@ def localize_bag(
                         records.append(MatchRecord.from_recognition(answer.recognition))
                         writer.write(records[-1])
                         if pipeline.recogniser is not None:
-                            gatherer.add(pipeline.recogniser)
+                            gatherer.add(pipeline.recogniser.searched)
                     if progress is not None:
                         progress(len(records))
             except KeyboardInterrupt:
                 interrupted = True
         seconds = time.monotonic() - started
         if pipeline.recogniser is not None:
-            similar = gatherer.matrix(pipeline.recogniser)
+            similar = gatherer.matrix(pipeline.recogniser.searched)
         counts = Counter(record.status for record in records)
         result = LocalizeBagResult(
             len(records),

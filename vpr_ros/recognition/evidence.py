@@ -126,6 +126,7 @@ class Searched:
         self._index = index
         self._background = Background()
         self._background.refresh(index)
+        self.last_query: np.ndarray | None = None  # (dim,) as it was compared
 
     def __len__(self) -> int:
         return len(self._index)
@@ -157,6 +158,7 @@ class Searched:
 
         `novelty` tells from the best similarity how much of the view is new.
         """
+        self.last_query = query
         found = self._index.search(query, top_k)
         rows, similarities = found.rows, found.similarities
         middle, spread = self._background.level(query)

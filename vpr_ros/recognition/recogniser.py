@@ -77,7 +77,7 @@ class Recogniser:
                 index.build(keyframes.descriptors)
             else:
                 index = PartedIndex.of_map(cached_in, keyframes, ":centred" if memory_frames else "")
-        self._searched = Searched(index)
+        self.searched = Searched(index)
         self._drive: list[_Waiting] = []  # keyframes that this drive has added to the end of the index
         self._centred_at = 0  # their number when they were last centred
         self.filter = TopologicalFilter(self.topology, fc)
@@ -117,15 +117,6 @@ class Recogniser:
     def __len__(self) -> int:
         """Number of keyframes that are searched."""
         return self.topology.n
-
-    @property
-    def compared_query(self) -> np.ndarray:
-        """The last query's descriptor (dim,) as it was compared: without the mean of its drive where that is so."""
-        return self._query
-
-    def similarities(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Inner products (Q, M) of queries (Q, dim), as they are compared, with the keyframes in rows (M,)."""
-        return self._searched.similarities(queries.T, rows).T
 
     def reset(self, reason: str) -> None:
         """Forgets where the robot was; the next answer's note tells `reason`.
@@ -197,7 +188,7 @@ class Recogniser:
         self._query, self._last_ns = self._centring.now(query), stamp_ns
         found = None
         if self.topology.n:
-            found = self._searched.retrieve(
+            found = self.searched.retrieve(
                 self._query,
                 self.topology,
                 self.config.top_k,
@@ -273,17 +264,17 @@ class Recogniser:
 
     def _add(self, new: "_Waiting") -> None:
         row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
-        assert row == len(self._searched)
-        self._searched.add(self._centring.session(new.session, new.descriptor))
+        assert row == len(self.searched)
+        self.searched.add(self._centring.session(new.session, new.descriptor))
         if self.drive_mean is not None:
             self._drive.append(new)
-            if len(self._drive) >= 2 * self._centred_at and not self._searched.graph:
+            if len(self._drive) >= 2 * self._centred_at and not self.searched.graph:
                 self._centre_drive()
 
     def _centre_drive(self) -> None:
         """The drive's keyframes are compared without the mean of their session as it is known now."""
         rows = [self._centring.session(keyframe.session, keyframe.descriptor) for keyframe in self._drive]
-        self._searched.replace_last(np.array(rows))
+        self.searched.replace_last(np.array(rows))
         self._centred_at = len(rows)
 
     def _checked(self, descriptor: np.ndarray) -> np.ndarray:
@@ -322,7 +313,7 @@ class Recogniser:
     ) -> Recognition:
         top, query = self.topology, self._query
         rows = [place.row for place in places]
-        similarities = self._searched.similarities(query, rows)
+        similarities = self.searched.similarities(query, rows)
         hypotheses = tuple(
             Hypothesis(
                 keyframe_id=int(top.ids[row]),
