@@ -66,6 +66,15 @@ def test_an_option_that_is_given_with_its_default_wins_over_the_file(localized, 
     assert run["parameters"] == {}
 
 
+def test_a_run_that_accepts_nothing_says_what_to_try(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    call = ("localize", bags["second"], "--map", first_map, "-c", checkpoint, "--no-report", "-o", tmp_path / "run")
+    result = vpr(*call, "--accept-probability", 1.0)
+    assert result.exit_code == 0 and "0 of 30 frames were accepted" in result.output
+    assert "1.00 is needed" in result.output and "vpr_ros calibrate" in result.output
+    evaluated = vpr("eval", "run", tmp_path / "run", "--map-bag", bags["first"], "--query-bag", bags["second"])
+    assert evaluated.exit_code == 0 and "0 of 30 frames on the map were accepted" in evaluated.output
+
+
 def test_map_takes_the_gate_by_the_nodes_names_and_by_its_own_options(bags, checkpoint, vpr, tmp_path):
     options = ("--odom-topic", "none", "--pose-topic", "none", "-c", checkpoint)
     for name, given, keyframes in (

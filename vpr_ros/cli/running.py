@@ -220,6 +220,8 @@ def localize(
     say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
     if result.threshold is not None:
         say(result.threshold)
+    for hint in result.hints:
+        say(hint, style="yellow")
     if result.closures is not None:
         say(f"LiDAR: {result.closures[0]} of {result.closures[1]} registrations agree")
     _say_losses(result.skipped, result.first_errors, result.notes)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.advice import advice
 from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityGatherer, write_similarities
 from vpr_ros.observation import Observation
@@ -50,6 +51,7 @@ class LocalizeBagResult:
     calibration: Source | None  # of the probabilities
     threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
+    hints: tuple[str, ...] = ()  # sentences on what to try after a run that accepted almost nothing, or everything
 
     @property
     def fps(self) -> float:
@@ -162,7 +164,7 @@ def localize_bag(
     if similar is not None:
         write_similarities(out / SIMILARITIES, similar)
     write_run(out / "run.json", run)
-    return result
+    return replace(result, hints=tuple(advice(records, run)))
 
 
 def _accepted_from(pipeline: Pipeline) -> dict[str, float]:
