@@ -208,6 +208,25 @@ def test_ctrl_c_keeps_what_was_mapped(bags, checkpoint, tmp_path):
         assert len(place_map) == result.keyframes == 10
 
 
+def test_loop_closures_are_written_when_asked_for(bags, first_map, checkpoint, run_folder, vpr, tmp_path):
+    assert not (run_folder / "loops.txt").exists()
+    call = ("localize", bags["second"], "--map", first_map, "-c", checkpoint, "--no-report", "--loops")
+    accepting = ("--accept-probability", 0.02, "--set", "min_margin=0")
+    result = vpr(*call, "-o", tmp_path / "run", *accepting)
+    assert result.exit_code == 0, result.output
+    accepted = [r for r in lines_of(tmp_path / "run" / "matches.jsonl") if r["status"] == "accepted"]
+    pairs = [line.split() for line in (tmp_path / "run" / "loops.txt").read_text().splitlines() if line[0] != "#"]
+    assert accepted and [p[0].replace(".", "") for p in pairs] == [str(r["stamp_ns"]) for r in accepted]
+    tags = [line.split()[0] for line in (tmp_path / "run" / "loops.g2o").read_text().splitlines()]
+    # 30 frames and 30 keyframes, each drive joined by its steps.
+    assert tags.count("VERTEX_SE3:QUAT") == 60 and tags.count("EDGE_SE3:QUAT") == 2 * 29 + len(accepted)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["loops"]["pairs"] == len(accepted)
+    assert "loops.g2o: 60 poses" in result.output
+    result = vpr(*call, "-o", tmp_path / "bare", *accepting, "--odom-topic", "none")
+    assert result.exit_code == 0 and "no loops.g2o" in result.output
+    assert (tmp_path / "bare" / "loops.txt").exists() and not (tmp_path / "bare" / "loops.g2o").exists()
+
+
 def test_help_teaches_with_examples(vpr):
     for command in ("map", "localize", "eval", "merge", "bag", "align", "calibrate", "project", "train"):
         text = vpr(command, "--help").output

@@ -145,6 +145,10 @@ def localize(
     verify: Annotated[
         bool, typer.Option("--verify", help="Register accepted matches by LiDAR; writes loop_closures.jsonl.")
     ] = False,
+    loops: Annotated[
+        bool,
+        typer.Option("--loops", help="Write loop closures: loops.txt, and loops.g2o where there is odometry."),
+    ] = False,
     drive_mean_frames: Annotated[
         float | None,
         typer.Option(
@@ -187,6 +191,8 @@ def localize(
       vpr_ros localize second.mcap -m town.vpr -o run --only-stamps live.txt
     Accept what is right 99 times of 100, as far as the calibration knows:
       vpr_ros localize second.mcap -m town.vpr -o run --precision 0.99
+    Its matches as loop closures for a SLAM (pairs of stamps, and a g2o file):
+      vpr_ros localize second.mcap -m town.vpr -o run --loops
     With the parameters of the robot's node, but for one:
       vpr_ros localize second.mcap -m town.vpr -o run --config vpr.yaml
         --set accept_probability=0.9
@@ -204,6 +210,7 @@ def localize(
         topics=DriveTopics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
         recognition=core.recognition,
         verify=core.verify,
+        loops=loops,
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
         drive=drive_config(values),
@@ -220,6 +227,8 @@ def localize(
     say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
     if result.threshold is not None:
         say(result.threshold)
+    if result.loops is not None:
+        say(result.loops.sentence)
     for hint in result.hints:
         say(hint, style="yellow")
     if result.closures is not None:

@@ -15,6 +15,7 @@ from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_wri
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityGatherer, write_similarities
 from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
+from vpr_ros.offline.loops import LoopFiles, LoopFrame, loop_frame, write_loops
 from vpr_ros.offline.verifying import loop_closures
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
@@ -33,6 +34,7 @@ class LocalizeBagConfig:
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
     verify: bool = False  # register accepted matches by LiDAR where both sides have clouds
+    loops: bool = False  # also write accepted matches as loop closures: pairs of stamps and a pose graph
     only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
     drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
 
@@ -51,6 +53,7 @@ class LocalizeBagResult:
     calibration: Source | None  # of the probabilities
     threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
+    loops: LoopFiles | None = None  # None when not asked for
     hints: tuple[str, ...] = ()  # sentences on what to try after a run that accepted almost nothing, or everything
 
     @property
@@ -89,12 +92,14 @@ def localize_bag(
     """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
 
     For the report, similarities.npz has how similar an even sample of the frames was to the map's keyframes. With
-    `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl. Frames that cannot be
-    used are counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`).
-    Raises VprError for a map of another model, a bag without usable images, and where nothing can be written.
+    `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl; with `loops` they are
+    written as `write_loops` does. Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the run
+    early and keeps the answers given (`interrupted`). Raises VprError for a map of another model, a bag without usable
+    images, and where nothing can be written.
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
+    loops: list[LoopFrame] = []
     gatherer, similar = SimilarityGatherer(), None
     skipped, errors, interrupted = Counter[str](), dict[str, str](), False
     pipeline_config = PipelineConfig(
@@ -115,6 +120,8 @@ def localize_bag(
                         if closures is not None:
                             closures.write(answer)
                         assert answer.recognition is not None
+                        if config.loops:
+                            loops.append(loop_frame(answer))
                         records.append(MatchRecord.from_recognition(answer.recognition))
                         writer.write(records[-1])
                         if pipeline.recogniser is not None:
@@ -127,6 +134,7 @@ def localize_bag(
         if pipeline.recogniser is not None:
             similar = gatherer.matrix(pipeline.recogniser.searched)
         counts = Counter(record.status for record in records)
+        files = _loop_files(out, loops, pipeline) if config.loops else None
         result = LocalizeBagResult(
             len(records),
             {status: counts[status] for status in STATUSES},
@@ -138,6 +146,7 @@ def localize_bag(
             pipeline.calibration,
             _threshold(pipeline, drive.topics.odom is not None),
             (closures.agreed, closures.tried) if closures else None,
+            files,
         )
         run = RunInfo(
             map=str(Path(map_path).absolute()),
@@ -154,6 +163,7 @@ def localize_bag(
                 "calibration": result.calibration,
                 "accepted_from": _accepted_from(pipeline),
                 "drive_mean": _drive_mean(pipeline),
+                **({"loops": files.to_dict()} if files else {}),
                 "notes": result.notes,
                 "interrupted": interrupted,
             },
@@ -180,6 +190,11 @@ def _threshold(pipeline: Pipeline, with_odometry: bool) -> str | None:
     if recogniser is None or precision is None:
         return None
     return recogniser.calibration.tuning(with_odometry).threshold(precision).sentence
+
+
+def _loop_files(out: Path, frames: list[LoopFrame], pipeline: Pipeline) -> LoopFiles | None:
+    recogniser = pipeline.recogniser
+    return None if recogniser is None else write_loops(out, frames, pipeline.keyframes(), recogniser.topology.radius)
 
 
 def _drive_mean(pipeline: Pipeline) -> dict[str, float] | Literal["off"]:

@@ -10,6 +10,7 @@ from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.place_map.schema import MAP_COLUMNS, POSE_COLUMNS
 from vpr_ros.place_map.store import PlaceMap
+from vpr_ros.sensors.stamps import seconds_text
 
 _POSES = {"map": MAP_COLUMNS, "odom": POSE_COLUMNS[:7]}
 
@@ -50,11 +51,7 @@ def export_tum(place_map: PlaceMap, path: str | Path, pose: str = "map", session
     posed = [row for row in rows if row[1] is not None]
     if not posed:
         raise VprError(f"no keyframe of map {place_map.path} has a pose in {pose!r}: there is no trajectory to export")
-    # The stamp is split in whole numbers: a float64 of seconds cannot hold nanoseconds.
-    lines = [
-        f"{stamp // 10**9}.{stamp % 10**9:09d} " + " ".join(f"{value:.9f}" for value in values)
-        for stamp, *values in posed
-    ]
+    lines = [f"{seconds_text(stamp)} " + " ".join(f"{value:.9f}" for value in values) for stamp, *values in posed]
     _write(Path(path), "\n".join(lines) + "\n")
     return {"written": len(posed), "skipped": len(rows) - len(posed)}
 

@@ -22,6 +22,12 @@ class Motion:
     note: str = ""
 
 
+def leap_m(T_from: np.ndarray, T_to: np.ndarray, elapsed_s: float, config: MotionConfig) -> float:
+    """Metres between two poses (4, 4) where no robot goes that far in the time: odometry has jumped; else 0."""
+    metres = float(np.linalg.norm(T_to[:3, 3] - T_from[:3, 3]))
+    return metres if metres > config.max_speed_mps * elapsed_s + config.jump_slack_m else 0.0
+
+
 class MotionTracker:
     """Gathers odometry into shifts of at least the keyframes' spacing.
 
@@ -53,10 +59,10 @@ class MotionTracker:
             self._anchor, self._reached_m = T, 0.0
             return Motion(None)
         elapsed_s = (stamp_ns - last_ns) * 1e-9
-        leap_m = float(np.linalg.norm(T[:3, 3] - last[:3, 3]))
-        if leap_m > self.config.max_speed_mps * elapsed_s + self.config.jump_slack_m:
+        leap = leap_m(last, T, elapsed_s, self.config)
+        if leap:
             self._anchor, self._reached_m = T, 0.0
-            return Motion(None, note=f"odometry_jump of {leap_m:.1f} m in {elapsed_s:.2f} s")
+            return Motion(None, note=f"odometry_jump of {leap:.1f} m in {elapsed_s:.2f} s")
         moved_m = float(motion_between(self._anchor, T, self.turn_weight_m))
         step_m = max(0.0, moved_m - self._reached_m)
         self._reached_m = max(self._reached_m, moved_m)

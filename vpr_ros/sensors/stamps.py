@@ -8,6 +8,11 @@ JUMP_NS = 1_000_000_000  # a stamp this far back is a restarted clock or a loope
 StampProblem = Literal["image stamp zero", "image stamp repeated", "image stamp went backwards"]
 
 
+def seconds_text(stamp_ns: int) -> str:
+    """A stamp in seconds with all nine decimals, which a float64 of seconds cannot hold."""
+    return f"{stamp_ns // 10**9}.{stamp_ns % 10**9:09d}"
+
+
 def nearest(stamps: np.ndarray, of: np.ndarray, count: int = 1) -> np.ndarray:
     """Indices (N, count) of the readings `of` (M,) increasing nearest in time to each stamp (N,), nearest first.
 
