@@ -53,8 +53,10 @@ def test_a_map_without_poses_is_matched_against_itself(town, checkpoint, vpr):
 
 def test_a_drive_of_pictures_calibrates_a_map_without_poses(walk, town, checkpoint, vpr, tmp_path):
     call = ("calibrate", town, "-c", checkpoint, "--drive", walk / "second_bag")
-    result = vpr(*call, "--truth", "frames:1", "--precision", 0.9)
+    result = vpr(*call, "--truth", "frames:1", "--precision", 0.9, "--pictures", tmp_path / "seen")
     assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / "seen").iterdir()} == {"reliability.png", "precision_recall.png"}
+    assert all(cv2.imread(str(path)).shape[0] > 200 for path in (tmp_path / "seen").iterdir())
     by_number = calibration_of(town)
     # The drive is longer than the map: what follows lies off it.
     assert (by_number.source, by_number.n_queries, by_number.n_off_map) == ("labelled drive", COUNT + 40, 39)
@@ -101,6 +103,10 @@ def test_truth_that_does_not_fit_is_one_sentence(walk, town, checkpoint, vpr, tm
     )
     assert_sentence(vpr(*call, "--drive", walk / "second_bag"), "no poses", "--truth")
     assert_sentence(vpr(*call, "--truth", "frames:1"), "--drive")
+    assert_sentence(vpr(*call, "--pictures", tmp_path / "seen"), "--drive")
+    (tmp_path / "file").write_text("")
+    wrong = ("--drive", walk / "second_bag", "--truth", "frames:1", "--pictures", tmp_path / "file")
+    assert_sentence(vpr(*call, *wrong), "file")
     assert_sentence(vpr(*call, "--drive", tmp_path / "gone", "--truth", "frames:1"), "gone")
     assert_sentence(
         vpr(*call, "--drive", walk / "second_bag", "--truth", "frames:1", "--precision", 0), "between 0 and 1"

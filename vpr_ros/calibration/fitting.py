@@ -3,7 +3,8 @@ posterior."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from vpr_ros.calibration.posterior import fit_posterior
 from vpr_ros.calibration.replay import Replay, outcomes_of, replay, steps_of
 from vpr_ros.calibration.self_matching import fit_cap
 from vpr_ros.calibration.splitting import frames_in_view
-from vpr_ros.calibration.thresholds import judge, threshold_table
+from vpr_ros.calibration.thresholds import Judged, judge, threshold_table
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning
@@ -26,6 +27,20 @@ MAX_TEMPER_BY_WAY = 0.5
 PRIOR_WEIGHT = 2.0  # pseudo-queries per posterior knot that hold the map where there are no data
 
 
+Reading = Literal["odometry", "plain"]  # of frames with and without odometry
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A calibration, and the answers behind its thresholds: without the drive's odometry, and with it where it has any.
+
+    Each of these queries was answered by a fit that had not seen its stretch.
+    """
+
+    calibration: Calibration
+    judged: dict[Reading, Judged]
+
+
 def fit_calibration(
     sequences: Sequence[LabelledSequence],
     radius: float,
@@ -33,6 +48,17 @@ def fit_calibration(
     config: RecognitionConfig | None = None,
     base: Calibration | None = None,
 ) -> Calibration:
+    """Calibration for places of `radius` (metres; frames for pose-less maps) from labelled drives: see `fit`."""
+    return fit(sequences, radius, source, config, base).calibration
+
+
+def fit(
+    sequences: Sequence[LabelledSequence],
+    radius: float,
+    source: Source = "labelled drive",
+    config: RecognitionConfig | None = None,
+    base: Calibration | None = None,
+) -> Fitted:
     """Calibration for places of `radius` (metres; frames for pose-less maps) from labelled drives.
 
     Sources "checkpoint" (validation cities across conditions) and "labelled drive" fit everything anew. "self-matches"
@@ -57,7 +83,7 @@ def fit_calibration(
         )
     if source == "self-matches":
         config = replace(config, drive_mean_frames=None)
-        return fit_cap(sequences, base or Calibration.default(radius), config, n_queries, n_off)
+        return Fitted(fit_cap(sequences, base or Calibration.default(radius), config, n_queries, n_off), {})
     sequences = _with_off_map(sequences)
     start = replace(Calibration.default(radius), source=source)
     if config.drive_mean_frames is not None:
@@ -66,21 +92,23 @@ def fit_calibration(
     everything = list(steps_of(replays))
     fitted = replace(start, evidence=fit_evidence(everything))
     folds = cross_fitted(everything, fitted.evidence)
-    plain, loss = _tune(replays, folds, False, config.decision)
+    plain, loss, answers = _tune(replays, folds, False, config.decision)
+    judged: dict[Reading, Judged] = {"plain": answers}
     odometry, note = plain, f"without odometry: log-loss {loss:.3f}"
     moving = [replay for replay in replays if any(step.motion.step_m is not None for step in replay.steps)]
     if moving:
-        odometry, loss = _tune(moving, folds, True, config.decision)
+        odometry, loss, judged["odometry"] = _tune(moving, folds, True, config.decision)
         note += f"; with: {loss:.3f}"
     n_on, n_off = (sum(counts) for counts in zip(*(s.counts() for s in sequences), strict=True))
-    return replace(fitted, odometry=odometry, plain=plain, n_queries=n_on + n_off, n_off_map=n_off, note=note)
+    counts = {"n_queries": n_on + n_off, "n_off_map": n_off}
+    return Fitted(replace(fitted, odometry=odometry, plain=plain, note=note, **counts), judged)
 
 
 def _tune(
     replays: Sequence[Replay], folds: Sequence[EvidenceModel], with_odometry: bool, decision: DecisionConfig
-) -> tuple[Tuning, float]:
+) -> tuple[Tuning, float, Judged]:
     """The temper nearest to 1 whose calibrated answers are within a standard error of the least log-loss (the rule of
-    Breiman et al. 1984, over stretches of drives), with that loss."""
+    Breiman et al. 1984, over stretches of drives), with that loss and the answers of its thresholds."""
     scored: dict[int, tuple[np.ndarray, Tuning]] = {}
     prior = Calibration.default().plain.posterior
     tempers = [one for one in TEMPERS if one <= MAX_TEMPER_BY_WAY or not with_odometry]
@@ -97,8 +125,8 @@ def _tune(
     error = float(least.std()) / math.sqrt(len(least))
     good = [one for one in scored.values() if one[0].mean() <= least.mean() + error]
     losses, tuning = min(good, key=lambda one: abs(math.log(one[1].temper)))
-    table = threshold_table(judge(replays, folds, tuning.temper, with_odometry, decision, PRIOR_WEIGHT))
-    return replace(tuning, thresholds=table), float(losses.mean())
+    answers = judge(replays, folds, tuning.temper, with_odometry, decision, PRIOR_WEIGHT)
+    return replace(tuning, thresholds=threshold_table(answers)), float(losses.mean()), answers
 
 
 def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequence]:

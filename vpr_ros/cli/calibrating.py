@@ -42,6 +42,13 @@ def calibrate(
             show_default=False,
         ),
     ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for pictures of reliability, and of precision and recall, on the drive.",
+            show_default=False,
+        ),
+    ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
@@ -73,8 +80,8 @@ def calibrate(
             place_map.set_calibration(None)
         say(f"{map_file}: the checkpoint's calibration applies")
         return
-    if drive is None and (truth is not None or map_bag or truth_topic is not None):
-        raise VprError("truth belongs to a second drive: name it with --drive.")
+    if drive is None and (truth is not None or map_bag or truth_topic is not None or pictures is not None):
+        raise VprError("truth and pictures belong to a second drive: name it with --drive.")
     if precision is not None and not 0 < precision < 1:
         raise VprError(f"a precision of {precision:g} cannot be asked for: it lies between 0 and 1, as 0.99 does.")
     from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
@@ -90,7 +97,12 @@ def calibrate(
         topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
         with Progress("frames", None) as progress:
-            calibration = calibrate_from_drive(map_file, drive, extractor, topics, config, progress)
+            fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress)
+        calibration = fitted.calibration
+        if pictures is not None:
+            from vpr_ros.offline.calibration_pictures import write_pictures
+
+            say(f"{pictures}: {', '.join(write_pictures(pictures, fitted.judged))}")
     say(f"{map_file}: {phrase(calibration)}")
     if precision is not None:
         for reading, tuning in _readings(calibration).items():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches, split_matches
+from vpr_ros.calibration.fitting import Fitted, fit
 from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
@@ -26,7 +27,7 @@ def calibrate_from_drive(
     topics: DriveTopics,
     config: TruthConfig,
     progress: Callable[[int], None] | None = None,
-) -> Calibration:
+) -> Fitted:
     """Fit a map's calibration on a labelled bag and store it in the map.
 
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
@@ -64,9 +65,9 @@ def calibrate_from_drive(
             parts=place_map.parts,
             known=truth.known,
         )
-        calibration = fit_calibration([sequence], radius, "labelled drive")
-        place_map.set_calibration(calibration.to_dict())
-    return calibration
+        fitted = fit([sequence], radius, "labelled drive")
+        place_map.set_calibration(fitted.calibration.to_dict())
+    return fitted
 
 
 def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig, map_path) -> Truth:

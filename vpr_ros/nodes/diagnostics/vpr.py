@@ -86,6 +86,9 @@ class VprDiagnostics(Diagnostics):
             status.summary(WARN, f"no place accepted in the last {sum(recent.values())} answers: {reasons}")
         if pipeline is not None and pipeline.calibration:
             status.add("probabilities from", pipeline.calibration)
+        if pipeline is not None and pipeline.recogniser is not None:
+            plain, odometry = pipeline.recogniser.accept_probabilities
+            status.add("accepted from probability", f"{odometry:g} with odometry, {plain:g} without")
         if sentences := self._health.newest("decision"):
             status.add("last note", sentences)
         for reason, n in self._health.counts("verification").items():
