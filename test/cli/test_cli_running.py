@@ -136,7 +136,9 @@ def test_eval_from_poses_writes_figures_and_report(bags, run_folder, vpr):
     table = json.loads(re.search(r'id="frames">(.*?)</script>', report)[1])
     assert len(table["frame_pictures"]) == 30 and len(table["keyframe_pictures"]) >= 25
     assert figures["margins"]["known"] == 30 and figures["margins"]["threshold"] == 0.95
-    assert f"Accepted is from 0.95 on: {figures['margins']['above']} of 30 frames" in " ".join(result.output.split())
+    assert f"A place is accepted from probability 0.95 on: {figures['margins']['above']} of 30 frames" in " ".join(
+        result.output.split()
+    )
 
 
 def test_a_run_that_was_moved_with_its_bag_and_map_keeps_its_pictures(

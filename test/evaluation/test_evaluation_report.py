@@ -276,3 +276,15 @@ def test_a_text_that_a_template_lacks_is_an_error_and_every_template_is_in_the_p
     assert '"evaluation/report/templates/*"' in setup
     assert "vpr_ros.evaluation.report" in find_packages(str(TEMPLATES.parents[3]), include=["vpr_ros.*"])
     assert {path.name for path in TEMPLATES.iterdir()} >= {"page.html.j2", "style.css"}
+
+
+def test_frames_far_from_the_map_do_not_make_it_small(run):
+    far = run.truth.query_xy.copy()
+    far[-20:] += 1e5
+    e = evaluate(run.records, run.truth)
+    near, drawn = (
+        plots.trajectory_plot(run.keyframe_xy, xy, xy, e.outcomes).panels[0] for xy in (run.truth.query_xy, far)
+    )
+    assert drawn.across_scale > 0.7 * near.across_scale
+    outside = drawn.across_scale * far[-1, 0] + drawn.across_start
+    assert outside > 1  # the page knows that there is no dot to click

@@ -93,8 +93,8 @@ class Chromium:
         raise RuntimeError(f"{address} does not load")
 
     def run(self, script: str):
-        """The value of an expression on the page."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of an expression on the page; of a promise, what it comes to."""
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

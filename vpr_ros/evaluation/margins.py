@@ -40,8 +40,8 @@ class Margins:
         said = []
         if self.threshold is not None and self.frames:
             said.append(
-                f"Accepted is from {self.threshold:.4g} on: {self.above} of {self.frames} frames "
-                f"({100 * self.above / self.frames:.1f} %) are stated there."
+                f"A place is accepted from probability {self.threshold:.4g} on: {self.above} of {self.frames} frames "
+                f"({100 * self.above / self.frames:.1f} %) lie there."
             )
         if self.off_map and self.offmap_highest_frame is not None:
             against = "" if self.threshold is None else f", against a threshold of {self.threshold:.4g}"

@@ -81,7 +81,7 @@ def reliability_plot(bins: Reliability, threshold: float | None = None) -> Pictu
         top.set_xlim(0, 1)
         top.set_ylim(0, 1.03)
         top.set_ylabel("share that was right")
-        top.legend(loc="upper left")
+        top.legend(loc="best")
         centres = (bins.edges[:-1] + bins.edges[1:]) / 2
         bottom.bar(centres, bins.counts, width=0.9 * np.diff(bins.edges), color=theme.track)
         bottom.set_ylabel("frames")

@@ -54,17 +54,13 @@ def _map_size(*clouds: np.ndarray | None) -> tuple[float, float]:
     return WIDE_IN, float(np.clip((WIDE_IN - 1) * ratio + 1.4, 4.2, 9.0))
 
 
-def _view(keyframe_xy: np.ndarray, query_xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of what is drawn: all frames, but for those farther from the map than it is wide."""
+def _near(keyframe_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
+    """Which frames (Q,) are drawn: those that lie no farther from the map than it is wide, so that it stays legible."""
     known = keyframe_xy[np.isfinite(keyframe_xy).all(axis=1)]
     if not len(known):
-        return np.full(2, -np.inf), np.full(2, np.inf)
+        return np.isfinite(query_xy).all(axis=1)
     margin = np.ptp(known, axis=0).max() + 50.0
-    reach_low, reach_high = known.min(axis=0) - margin, known.max(axis=0) + margin
-    near = query_xy[((query_xy >= reach_low) & (query_xy <= reach_high)).all(axis=1)]
-    drawn = np.vstack([known, near])
-    edge = 0.04 * np.ptp(drawn, axis=0).max() + 1.0
-    return drawn.min(axis=0) - edge, drawn.max(axis=0) + edge
+    return ((query_xy >= known.min(axis=0) - margin) & (query_xy <= known.max(axis=0) + margin)).all(axis=1)
 
 
 def trajectory_plot(
@@ -92,17 +88,14 @@ def trajectory_plot(
         scatter(axes, theme, query_xy[:, 0], query_xy[:, 1], outcomes)
         _finish_map(axes, theme, query_xy)
         if far:
-            axes.set_xlim(low[0], high[0])
-            axes.set_ylim(low[1], high[1])
             axes.set_title(f"{far} frames lie farther away than this drawing reaches", fontsize=9, color=theme.muted)
         return [Dots(axes, "x", "y")]
 
-    low, high = _view(keyframe_xy, query_xy)
-    inside = ((query_xy >= low) & (query_xy <= high)).all(axis=1)
-    far = int((np.isfinite(query_xy).all(axis=1) & ~inside).sum())
-    return picture(
-        draw, _map_size(keyframe_xy, query_xy[inside]), "Map and query drive from above, coloured by outcome"
-    )
+    known, near = np.isfinite(query_xy).all(axis=1), _near(keyframe_xy, query_xy)
+    far = int((known & ~near).sum())
+    query_xy = np.where(near[:, None], query_xy, np.nan)
+    alt = "Map and query drive from above, coloured by outcome"
+    return picture(draw, _map_size(keyframe_xy, query_xy), alt)
 
 
 def probability_trajectory_plot(keyframe_xy: np.ndarray, matched_xy: np.ndarray, probability: np.ndarray) -> Picture:
