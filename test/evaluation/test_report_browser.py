@@ -112,9 +112,8 @@ def test_the_address_names_the_frame(browser, pages, run):
     for i in of_each:
         browser.open(f"file://{pages}/judged.html#frame={i}")
         check(browser.run(SHOWN), run, i, e)
-    browser.run(
-        "new Promise((done) => { addEventListener('hashchange', () => setTimeout(done, 0)); location.hash = 'frame=3'; })"
-    )
+    followed = "addEventListener('hashchange', () => setTimeout(done, 0)); location.hash = 'frame=3';"
+    browser.run(f"new Promise((done) => {{ {followed} }})")
     check(browser.run(SHOWN), run, 3, e)
     browser.open(f"file://{pages}/judged.html#frame=99999")
     check(browser.run(SHOWN), run, len(run.records) - 1, e)
