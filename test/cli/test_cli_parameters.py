@@ -35,6 +35,7 @@ def test_the_shipped_parameter_file_changes_nothing(localized, run_folder):
     lines = (run_folder / "matches.jsonl").read_text(encoding="utf-8").splitlines()
     assert records == [json.loads(line) for line in lines]
     assert run["parameters"] == {}
+    assert run["network"] == {"device": "cpu", "precision": "fp32", "threads": 1}
 
 
 def test_a_threshold_by_option_accepts_what_reaches_it_and_run_json_tells_what_differs(localized, tmp_path):

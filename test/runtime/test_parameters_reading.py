@@ -133,6 +133,22 @@ def test_options_win_over_set_and_set_over_the_file(written):
     }
 
 
+def test_of_two_ways_to_say_what_is_accepted_the_typed_one_replaces_the_files(written):
+    file = written("accept_probability: 0.8\nmin_margin: 0.1\n")
+    assert chosen("localize", file, ["accept_precision=0.99"]) == {"accept_precision": 0.99, "min_margin": 0.1}
+    file = written("accept_probability: 0.95\naccept_precision: 0.99\n")
+    option = {"accept_probability": ("--accept-probability", 0.95)}  # the default, but typed
+    assert chosen("localize", file, (), option) == {"accept_probability": 0.95}
+    assert chosen("localize", file)["accept_precision"] == 0.99
+    assert chosen("localize", file, ["accept_precision=0"], option)["accept_probability"] == 0.95
+    for assignments, options in (
+        (["accept_precision=0.9"], option),
+        (["accept_precision=0.9", "accept_probability=0.95"], {}),
+    ):
+        with pytest.raises(VprError, match="exclude each other"):
+            chosen("localize", None, assignments, options)
+
+
 @pytest.mark.parametrize(
     "assignment, words",
     [

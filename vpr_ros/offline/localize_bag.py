@@ -160,6 +160,7 @@ def localize_bag(
             fps=result.fps,
             extra={
                 "parameters": changed(pipeline_config, config.drive),
+                "network": _network(extractor),
                 "calibration": result.calibration,
                 "accepted_from": _accepted_from(pipeline),
                 "drive_mean": _drive_mean(pipeline),
@@ -190,6 +191,14 @@ def _threshold(pipeline: Pipeline, with_odometry: bool) -> str | None:
     if recogniser is None or precision is None:
         return None
     return recogniser.calibration.tuning(with_odometry).threshold(precision).sentence
+
+
+def _network(extractor: Extractor) -> dict[str, str | int]:
+    """What the network ran on, by the names of the parameters."""
+    import torch
+
+    facts = {"device": str(extractor.device), "precision": extractor.precision}
+    return {**facts, "threads": torch.get_num_threads()}
 
 
 def _loop_files(out: Path, frames: list[LoopFrame], pipeline: Pipeline) -> LoopFiles | None:

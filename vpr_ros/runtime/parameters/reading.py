@@ -16,6 +16,8 @@ COMMANDS: tuple[Command, ...] = get_args(Command)
 
 _DEEPEST = 10  # of sections in a file; a YAML anchor may hold itself
 _OF_SLAM = ("loop_min_gap_s", "loop_min_travel_m")
+# Two ways to say from when on a place is accepted: one that is typed replaces what the file has of either.
+_EXCLUSIVE = ("accept_probability", "accept_precision")
 _ROS, _NODE = "ros__parameters", "vpr"
 _OF_ANY_NODE = ("use_sim_time", "qos_overrides", "start_type_description_service")  # ROS gives every node these
 
@@ -50,8 +52,14 @@ def chosen(
     """
     table = parameters_of(command)
     values = {} if file is None else values_of_file(file, command)
-    values |= dict(_assigned(text, command) for text in assignments)
-    values |= {name: table[name].checked(value, option) for name, (option, value) in (explicit or {}).items()}
+    typed = dict(_assigned(text, command) for text in assignments)
+    typed |= {name: table[name].checked(value, option) for name, (option, value) in (explicit or {}).items()}
+    for name, other in (_EXCLUSIVE, _EXCLUSIVE[::-1]):
+        if name in typed:
+            values.pop(other, None)
+    if typed.get("accept_precision") and "accept_probability" in typed:
+        raise VprError(f"{' and '.join(_EXCLUSIVE)} exclude each other: give one of them.")
+    values |= typed
     if reason := problem({p.name: p.default for p in table.values()} | values):
         raise VprError(f"{reason}.")
     return values
