@@ -85,7 +85,7 @@ COLUMNS = (  # name, format
 
 
 def figures(frames: Frames) -> Row:
-    """One row of the table; NaN where there is nothing to count."""
+    """One row of the table; NaN where there is nothing to count, so for the precision of frames all off the map."""
     on, off, p = frames.on_map, ~frames.on_map, frames.stated
     asked_for = frames.free & (p >= frames.wanted)
     known = len(frames) > 0 and bool(np.isfinite(frames.wanted).all())
@@ -94,7 +94,9 @@ def figures(frames: Frames) -> Row:
         "on": int(on.sum()),
         "R@1": metrics.share((frames.first_right & on).sum(), on.sum()),
         "accepted": metrics.share((frames.accepted & on).sum(), on.sum()),
-        "precision": metrics.share((frames.accepted & frames.right & on).sum(), frames.accepted.sum()),
+        "precision": metrics.share(
+            (frames.accepted & frames.right & on).sum(), frames.accepted.sum() if on.any() else 0
+        ),
         "off": int(off.sum()),
         "false": int((frames.accepted & off).sum()),
         "max p": float(p[off].max()) if off.any() else float("nan"),
@@ -105,7 +107,7 @@ def figures(frames: Frames) -> Row:
         "right": metrics.share((frames.right & on & middle).sum(), middle.sum()),
         "p(.99)": float(frames.wanted.mean()) if len(frames) else float("nan"),
         "accepted .99": metrics.share((asked_for & on).sum(), on.sum()) if known else float("nan"),
-        "precision .99": metrics.share((asked_for & frames.right & on).sum(), asked_for.sum()),
+        "precision .99": metrics.share((asked_for & frames.right & on).sum(), asked_for.sum() if on.any() else 0),
     }
 
 
