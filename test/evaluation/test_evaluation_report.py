@@ -278,6 +278,17 @@ def test_a_text_that_a_template_lacks_is_an_error_and_every_template_is_in_the_p
     assert {path.name for path in TEMPLATES.iterdir()} >= {"page.html.j2", "style.css"}
 
 
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_a_run_that_accepts_almost_nothing_is_told_what_to_try(run, with_truth):
+    timid = [
+        replace(r, status="rejected", reason="low_probability", keyframe_id=None, probability=None) for r in run.records
+    ]
+    words = Page(render_report(ReportInput(timid, truth=run.truth if with_truth else None))).text
+    asked = int(run.truth.on_map.sum()) if with_truth else len(timid)
+    assert f"Only 0 of {asked} frames" in words and "`vpr_ros calibrate MAP" in words
+    assert "Only 0 of" not in Page(render_report(ReportInput(run.records, truth=run.truth))).text
+
+
 def test_frames_far_from_the_map_do_not_make_it_small(run):
     far = run.truth.query_xy.copy()
     far[-20:] += 1e5

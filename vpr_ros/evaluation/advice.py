@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.configuration import DecisionConfig
+from vpr_ros.evaluation.margins import acceptance_threshold
 from vpr_ros.evaluation.matches import MatchRecord, RunInfo
+from vpr_ros.evaluation.truth import Truth
 from vpr_ros.recognition.decision import REASONS
 from vpr_ros.recognition.types import Reason
 
@@ -28,8 +30,14 @@ _REMEDIES: dict[str, str] = {
 }
 
 
-def advice(records: Sequence[MatchRecord], run: RunInfo) -> list[str]:
-    """Sentences about a run without known truth, for people; empty where nothing is unusual."""
+def advice(records: Sequence[MatchRecord], run: RunInfo, truth: Truth | None = None) -> list[str]:
+    """Sentences about a run, for people; empty where nothing is unusual.
+
+    With truth, only the frames that lay on the map are counted.
+    """
+    if truth is not None:
+        on_map = [record for record, known in zip(records, truth.on_map, strict=True) if known]
+        return few_accepted(on_map, run, "frames on the map")
     return few_accepted(records, run) or all_accepted(records, run)
 
 
@@ -74,11 +82,8 @@ def all_accepted(records: Sequence[MatchRecord], run: RunInfo) -> list[str]:
 
 def _needed(run: RunInfo) -> float:
     """The probability from which on places were accepted."""
-    known = _section(run.extra, "accepted_from")
-    reading = "odometry" if _has_odometry(run) else "plain"
-    decision = _section(_section(run.config, "recognition"), "decision")
-    value = known.get(reading, decision.get("accept_probability"))
-    return float(value) if isinstance(value, (int, float)) else DecisionConfig.accept_probability
+    known = acceptance_threshold(run)
+    return DecisionConfig.accept_probability if known is None else known
 
 
 def _has_odometry(run: RunInfo) -> bool:

@@ -59,7 +59,7 @@ def evaluate_run_folder(
     """
     if out is None:
         raise VprError("what is to be evaluated? Name the folder of the run: `vpr_ros eval run OUT`.")
-    from vpr_ros.evaluation.advice import few_accepted
+    from vpr_ros.evaluation.advice import advice
     from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
     from vpr_ros.offline.reporting import write_evaluation
 
@@ -75,8 +75,7 @@ def evaluate_run_folder(
     evaluated = evaluate_run(out, config, map_file)
     report = write_evaluation(out, evaluated, map_file, query_bag)
     show(evaluated)
-    on_map = [record for record, known in zip(evaluated.records, evaluated.truth.on_map, strict=True) if known]
-    for hint in few_accepted(on_map, evaluated.run, "frames on the map"):
+    for hint in advice(evaluated.records, evaluated.run, evaluated.truth):
         say(hint, style="yellow")
     say(f"report: {report}")
 

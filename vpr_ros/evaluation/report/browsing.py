@@ -2,6 +2,7 @@
 
 import json
 
+from vpr_ros.evaluation.advice import advice
 from vpr_ros.evaluation.margins import acceptance_threshold, margins
 from vpr_ros.evaluation.report.frames import frame_table
 from vpr_ros.evaluation.report.inputs import ReportInput
@@ -12,8 +13,9 @@ from vpr_ros.evaluation.summary import Evaluation
 
 
 def close_calls(report: ReportInput, notable: list[Notable]) -> Section | None:
-    """The probabilities against the threshold and the truth in words, and lists of frames worth a look."""
+    """The probabilities against the threshold and the truth in words, what to try, and frames worth a look."""
     said = margins(report.records, acceptance_threshold(report.run), report.truth).sentences()
+    said += advice(report.records, report.run, report.truth)
     lists = [FrameList(k.title, k.intro, k.tone, k.frames) for k in notable]
     if not said and not lists:
         return None

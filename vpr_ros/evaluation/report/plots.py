@@ -58,9 +58,10 @@ def _near(keyframe_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
     """Which frames (Q,) are drawn: those that lie no farther from the map than it is wide, so that it stays legible."""
     known = keyframe_xy[np.isfinite(keyframe_xy).all(axis=1)]
     if not len(known):
-        return np.isfinite(query_xy).all(axis=1)
+        return np.all(np.isfinite(query_xy), axis=1)
     margin = np.ptp(known, axis=0).max() + 50.0
-    return ((query_xy >= known.min(axis=0) - margin) & (query_xy <= known.max(axis=0) + margin)).all(axis=1)
+    inside = (query_xy >= known.min(axis=0) - margin) & (query_xy <= known.max(axis=0) + margin)
+    return np.all(inside, axis=1)
 
 
 def trajectory_plot(
