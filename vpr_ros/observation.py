@@ -1,8 +1,11 @@
 """What the sensors hand to mapping and localisation: one camera image and what was known at its time."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+Rotation = Literal[0, 90, 180, 270]  # degrees clockwise that a picture is turned by, so that it stands upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +16,9 @@ class Observation:
     """
 
     stamp_ns: int  # the image's own header stamp, never the time of arrival
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray  # (H, W, 3) uint8 RGB, upright
     T_odom_base: np.ndarray | None = None  # drifting odometry, interpolated at the stamp
     T_map_base: np.ndarray | None = None  # pose in the map frame; read by mapping only
     covariance: np.ndarray | None = None  # (6, 6) of T_map_base, order x y z rotX rotY rotZ
     cloud: np.ndarray | None = None  # (N, 3) float32 in the base frame, metres
+    rotation: Rotation = 0  # that the camera's picture was turned by to become `image`

@@ -18,7 +18,7 @@ from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
 from vpr_ros.place_map import prune, replace_poses
 from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
-from vpr_ros.sensors import folder_to_bag
+from vpr_ros.sensors import DriveConfig, folder_to_bag
 from vpr_ros.student import fit_projection
 from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.training.data.convert.boreas import convert_boreas
@@ -125,7 +125,11 @@ OWN = {
     ("render", "height"),
     ("render", "width"),
 }
-SHARED = {"checkpoint": (PipelineConfig, "checkpoint"), "device": (PipelineConfig, "device")}
+SHARED = {
+    "checkpoint": (PipelineConfig, "checkpoint"),
+    "device": (PipelineConfig, "device"),
+    "rotate": (DriveConfig, "rotate"),
+}
 
 
 def default_of(owner, name):

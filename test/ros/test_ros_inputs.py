@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from vpr_ros.errors import FrameError
-from vpr_ros.geometry import make_transform, planar_transform
+from vpr_ros.geometry import make_transform, planar_transform, rigid_transform, roll_pitch_yaw_to_matrix
 from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.input_settings import InputSettings
@@ -37,6 +37,7 @@ SECOND, MILLI = 10**9, 10**6
 TENTH = SECOND // 10
 START = 1_000 * SECOND
 IMAGE = np.full((24, 32, 3), 80, np.uint8)
+IMAGE[:8, :8] = 200
 JPEG = compressed_image_msg(IMAGE, 0).data.tobytes()
 STATIC = QoSProfile(depth=100, durability=qos(latched=True).durability)
 
@@ -173,6 +174,12 @@ def cloud_messages(frame="lidar_link"):
     ]
 
 
+def rolled(roll_deg):
+    """The fixed mounting of the camera, rolled clockwise as seen from behind."""
+    R = roll_pitch_yaw_to_matrix(np.radians(roll_deg), 0, 0) @ np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+    return tf_messages(moving=False, links=[("base_link", "camera_optical_frame", rigid_transform(R, [0, 0, 1]))])
+
+
 CASES = {
     "odometry": ([odom_messages()], {}),
     "odometry with a gap": ([odom_messages(gap=range(10, 34))], {}),
@@ -184,6 +191,9 @@ CASES = {
     ),
     "clouds": ([odom_messages(), tf_messages(moving=False), cloud_messages()], {"clouds": True}),
     "nothing but images": ([], {"mapping": True}),
+    "a camera on its side": ([odom_messages(), rolled(90)], {}),
+    "a camera upside down": ([odom_messages(), rolled(182)], {}),
+    "a camera upside down, told otherwise": ([odom_messages(), rolled(180)], {"rotate": "270"}),
 }
 
 
@@ -194,7 +204,7 @@ def test_live_tells_what_a_drive_tells(case, hear, robot, tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
         for topic, msg, stamp in messages:
             writer.write(topic, msg, stamp)
-    config = DriveConfig(load_clouds=settings.get("clouds", False))
+    config = DriveConfig(load_clouds=settings.get("clouds", False), rotate=settings.get("rotate", "auto"))
     with Drive(tmp_path / "bag", config=config) as drive:
         recorded = list(drive)
     hearer = hear(**settings)
@@ -204,7 +214,7 @@ def test_live_tells_what_a_drive_tells(case, hear, robot, tmp_path):
     live = hearer.observations
     assert [o.stamp_ns for o in live] == [o.stamp_ns for o in recorded] and len(live) == 20
     for i, (a, b) in enumerate(zip(live, recorded, strict=True)):
-        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.image, b.image) and a.rotation == b.rotation
         same(a.T_odom_base, b.T_odom_base, f"T_odom_base of image {i}")
         same(a.covariance, b.covariance, f"covariance of image {i}")
         same(a.T_map_base, b.T_map_base, f"T_map_base of image {i}")
@@ -300,6 +310,28 @@ def test_waits_for_odometry_that_flows_and_never_for_long(hear, robot):
     publisher.publish(compressed(START + 101 * SECOND, JPEG))
     wait_until(lambda: hearer.seen == 4)
     assert hearer.waits_s[3] < 0.1
+
+
+def test_the_first_image_waits_for_the_mounting_and_what_tf_said_stays(hear, robot):
+    hearer = hear()
+    publisher = robot.until_heard(robot.publisher("/image/compressed", CompressedImage))
+    static = robot.until_heard(robot.publisher("/tf_static", TFMessage, STATIC))
+
+    def say(roll_deg):
+        ((_, links, _),) = rolled(roll_deg)
+        static.publish(bytes(typestore().serialize_cdr(links, links.__msgtype__)))
+
+    def send(number):
+        publisher.publish(bytes(typestore().serialize_cdr(images()[number][1], "sensor_msgs/msg/CompressedImage")))
+        wait_until(lambda: hearer.seen == number + 1)
+        return hearer.observations[number].rotation
+
+    threading.Timer(0.1, say, [180]).start()
+    assert send(0) == 180 and 0.05 < hearer.waits_s[0] < 0.6
+    assert hearer.inputs.mounting.reason == "TF"
+    say(0)
+    time.sleep(0.2)
+    assert send(1) == 180
 
 
 def test_stop_wakes_the_worker_and_start_begins_anew(hear, robot):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import planar_transform
+from vpr_ros.geometry import planar_transform, rigid_transform
 from vpr_ros.sensors import (
+    DriveConfig,
     DriveTopics,
     camera_info_msg,
     cloud_msg,
@@ -129,6 +130,7 @@ def test_without_odometry_pose_and_tf(examine):
         "points": "OK",
         "tf": "OK",
         "camera_info": "OK",
+        "mounting": "OK",
     }
     assert "nav_msgs/Odometry" in report.stage("odometry").sentence and report.ok
 
@@ -191,6 +193,26 @@ def test_uncalibrated_camera(examine):
     info = ("/camera/camera_info", camera_info_msg(np.zeros((3, 3)), 32, 24, SECOND), SECOND)
     stage = examine([*images(), info]).stage("camera_info")
     assert stage.verdict == "WARN" and "never calibrated" in stage.sentence
+
+
+def test_the_roll_of_the_camera_is_named(examine, make_bag):
+    hangs = rigid_transform(np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]), [0, 0, 1])  # optical, upside down
+    report = examine([*images(), ("/tf_static", tf_msg([("base_link", "camera_optical_frame", hangs)], 1), 1)])
+    stage = report.stage("mounting")
+    assert stage.verdict == "OK" and "upside down" in stage.sentence and "turned by 180 degrees" in stage.sentence
+    assert report.rotation == report.to_dict()["rotation"] == 180
+    looks_down = np.eye(4)
+    looks_down[:3, :3] = np.array([[0.0, -1, 0], [-1, 0, 0], [0, 0, -1]])
+    down = [*images(), ("/tf_static", tf_msg([("base_link", "camera_optical_frame", looks_down)], 1), 1)]
+    path = make_bag(sorted(down, key=lambda m: m[2]), name="down")
+    stage = doctor(path).stage("mounting")
+    assert stage.verdict == "WARN" and "look down by 90 degrees" in stage.sentence
+    assert doctor(path, config=DriveConfig(rotate="90")).rotation == 90
+
+
+def test_without_tf_the_doctor_guesses_no_roll(examine):
+    stage = examine(images()).stage("mounting")
+    assert stage.verdict == "OK" and "no fixed TF" in stage.sentence and "--map" in stage.sentence
 
 
 def test_unreadable_bag_is_one_sentence(tmp_path):

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, fresh, say, table
+from vpr_ros.cli.console import Progress, fresh, require_file, say, table
 from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.config import rotate_of
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
 
@@ -78,21 +79,37 @@ def doctor(
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
+    rotate: options.Rotate = options.ROTATE,
+    map_file: Annotated[
+        Path | None, typer.Option("--map", "-m", help="Compare some pictures with this map, turned all four ways.")
+    ] = None,
+    checkpoint: options.Checkpoint = options.CHECKPOINT,
+    device: options.Device = options.DEVICE,
 ):
     """Look at a bag: topics, rates, stamps, gaps, encodings, and which stage would lack input.
 
     Exit code 1 when a stage lacks what it needs, for scripts that check a bag
-    before they map it.
+    before they map it. With --map it also says whether the pictures match
+    that map better turned by 90, 180 or 270 degrees.
 
     \b
-    Example:
+    Examples:
       vpr_ros doctor first.mcap --image-topic /front/image_raw
+      vpr_ros doctor second.mcap --map town.vpr
     """
-    from vpr_ros.sensors import DriveTopics
+    from vpr_ros.sensors import DriveConfig, DriveTopics
     from vpr_ros.sensors import doctor as examine
 
     names = DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic)
-    report = examine(bag, names)
+    if map_file is not None:
+        require_file(map_file, "map")
+    report = examine(bag, names, DriveConfig(rotate=rotate_of(rotate)))
+    if map_file is not None:
+        from vpr_ros.offline.orientation import examine_orientation
+        from vpr_ros.student import DescriptorExtractor
+
+        extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+        report.stages.append(examine_orientation(report, map_file, extractor))
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, default=str))
     else:

@@ -8,6 +8,7 @@ import typer
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.runtime.settings import RecordingConfig
+from vpr_ros.sensors.bags.config import rotate_of
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +48,7 @@ def frames(
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
+    rotate: options.Rotate = options.ROTATE,
 ):
     """Put a bag's drive into a training set: image, cloud and pose every metre, as the recorder node does live.
 
@@ -76,6 +78,7 @@ def frames(
         jpeg_quality=jpeg_quality,
         max_width=max_width,
         trajectory="" if trajectory is None else str(trajectory),
+        rotate=rotate_of(rotate),
     )
     with Progress(f"frames of {bag.name}", None) as progress:
         result = bag_to_frames(bag, output, config, progress)

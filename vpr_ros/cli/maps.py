@@ -71,7 +71,7 @@ def info(
     table(str(map_file), ["", ""], rows)
     table(
         "sessions",
-        ["id", "name", "keyframes", "length m", "seconds", "from", "source"],
+        ["id", "name", "keyframes", "length m", "seconds", "turned", "from", "source"],
         [
             (
                 s["id"],
@@ -79,6 +79,7 @@ def info(
                 s["keyframes"],
                 f"{s['length_m']:.0f}",
                 f"{s['duration_s']:.0f}",
+                s["rotation"],
                 _when(s["first_stamp_ns"]),
                 s["source"],
             )

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from vpr_ros.runtime.settings import PipelineConfig
+from vpr_ros.sensors.bags.config import DriveConfig
 
 CHECKPOINT = str(PipelineConfig.checkpoint)  # default of every option `Checkpoint`
 DEVICE = PipelineConfig.device  # default of every option `Device`
+ROTATE = DriveConfig.rotate  # default of every option `Rotate`
 
 BagArgument = Annotated[
     Path,
@@ -42,4 +44,11 @@ PoseTopic = Annotated[
 ]
 PointsTopic = Annotated[
     str | None, typer.Option(help="PointCloud2 topic; found by type when the bag has one.", rich_help_panel="Topics")
+]
+Rotate = Annotated[
+    str,
+    typer.Option(
+        help="Degrees clockwise that make the pictures upright: 0; 90 for a camera whose top points to the right, seen "
+        "from behind; 180 for one upside down; 270. auto: by its roll in TF (/tf_static), else 0.",
+    ),
 ]

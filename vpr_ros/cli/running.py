@@ -1,7 +1,7 @@
 """The two main commands: a drive becomes a map, and another drive is recognised in it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +11,11 @@ from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.settings import PLACE_RADIUS_M
 
+if TYPE_CHECKING:
+    from vpr_ros.sensors.upright import Mounting
+
 # The parameter that each option of a command sets.
-_OF_BOTH = {"checkpoint": "checkpoint", "device": "device"}
+_OF_BOTH = {"checkpoint": "checkpoint", "device": "device", "rotate": "rotate"}
 MAP_OPTIONS = _OF_BOTH | {
     "session": "session",
     "distance_m": "keyframe_distance_m",
@@ -81,6 +84,7 @@ def map_(
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
+    rotate: options.Rotate = options.ROTATE,
     config_file: parameters.Config = None,
     assignments: parameters.Set = None,
     device: options.Device = options.DEVICE,
@@ -128,6 +132,7 @@ def map_(
         f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, session {result.session} "
         f"'{config.session}', {result.fps:.1f} frames/s"
     )
+    _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
     if result.interrupted:
         raise typer.Exit(130)
@@ -172,6 +177,7 @@ def localize(
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     points_topic: options.PointsTopic = None,
+    rotate: options.Rotate = options.ROTATE,
     config_file: parameters.Config = None,
     assignments: parameters.Set = None,
     device: options.Device = options.DEVICE,
@@ -233,9 +239,15 @@ def localize(
         say(hint, style="yellow")
     if result.closures is not None:
         say(f"LiDAR: {result.closures[0]} of {result.closures[1]} registrations agree")
+    _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
     if result.interrupted:
         raise typer.Exit(130)
+
+
+def _say_mounting(mounting: "Mounting") -> None:
+    if mounting.rotation or mounting.unclear:
+        say(f"camera: {mounting.sentence}", style="yellow" if mounting.unclear else None)
 
 
 def _say_losses(skipped: dict[str, int], first_errors: dict[str, str], notes: dict[str, int]) -> None:

@@ -145,7 +145,8 @@ class VprNode(WorkerNode):
             self.warn(f"image unusable: {error}")
             return
         try:
-            self.camera = _mounted(inputs, message)
+            hfov_deg = inputs.camera.hfov_deg if inputs.camera is not None else None
+            self.camera = MountedCamera(inputs.T_base_camera(message), hfov_deg, observation.rotation)
             answer = pipeline.process(observation, self.camera)
         except FrameError as error:
             self.health.count("inference", "image unusable", str(error))
@@ -206,11 +207,6 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
-
-
-def _mounted(inputs: Inputs, message: Any) -> MountedCamera:
-    camera = inputs.camera
-    return MountedCamera(inputs.T_base_camera(message), camera.hfov_deg if camera is not None else None)
 
 
 def _opened(path: str) -> TextIO:

@@ -16,6 +16,7 @@ from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityGatherer, wr
 from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.loops import LoopFiles, LoopFrame, loop_frame, write_loops
+from vpr_ros.offline.orientation import orientation_advice, orientation_of_bag
 from vpr_ros.offline.verifying import loop_closures
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
@@ -24,6 +25,9 @@ from vpr_ros.runtime.parameters.values import changed
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
+from vpr_ros.sensors.upright import Mounting
+
+FEW_ACCEPTED = 0.05  # of the frames: at this share and below, some are compared in all orientations
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class LocalizeBagResult:
     calibration: Source | None  # of the probabilities
     threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
+    mounting: Mounting  # by how much the pictures were turned and why
     loops: LoopFiles | None = None  # None when not asked for
     hints: tuple[str, ...] = ()  # sentences on what to try after a run that accepted almost nothing, or everything
 
@@ -146,6 +151,7 @@ def localize_bag(
             pipeline.calibration,
             _threshold(pipeline, drive.topics.odom is not None),
             (closures.agreed, closures.tried) if closures else None,
+            drive.mounting,
             files,
         )
         run = RunInfo(
@@ -161,6 +167,7 @@ def localize_bag(
             extra={
                 "parameters": changed(pipeline_config, config.drive),
                 "network": _network(extractor),
+                "rotation": drive.mounting.rotation,
                 "calibration": result.calibration,
                 "accepted_from": _accepted_from(pipeline),
                 "drive_mean": _drive_mean(pipeline),
@@ -175,7 +182,23 @@ def localize_bag(
     if similar is not None:
         write_similarities(out / SIMILARITIES, similar)
     write_run(out / "run.json", run)
-    return replace(result, hints=tuple(advice(records, run)))
+    turn = "" if interrupted else _turn(bag, map_path, extractor, result, drive.topics.image, records)
+    return replace(result, hints=(turn,) if turn else tuple(advice(records, run)))
+
+
+def _turn(
+    bag: str | Path,
+    map_path: str | Path,
+    extractor: Extractor,
+    result: LocalizeBagResult,
+    topic: str | None,
+    records: list[MatchRecord],
+) -> str:
+    """A sentence where almost nothing was accepted and the pictures match in another orientation; else empty."""
+    if result.counts["accepted"] > FEW_ACCEPTED * len(records):
+        return ""
+    found = orientation_of_bag(bag, topic, [record.stamp_ns for record in records], map_path, extractor)
+    return orientation_advice(found, result.mounting.rotation)
 
 
 def _accepted_from(pipeline: Pipeline) -> dict[str, float]:

@@ -15,6 +15,7 @@ from vpr_ros.runtime.opening import DriveFacts, Extractor
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
+from vpr_ros.sensors.upright import Mounting
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class MapBagResult:
     first_errors: dict[str, str]
     notes: dict[str, int]
     reasons: dict[str, int]  # why frames became keyframes or did not
+    mounting: Mounting  # by how much the pictures were turned and why
 
     @property
     def fps(self) -> float:
@@ -93,6 +95,7 @@ def map_bag(
             {**drive.first_errors, **errors},
             dict(drive.notes),
             dict(reasons),
+            drive.mounting,
         )
 
 

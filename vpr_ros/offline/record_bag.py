@@ -14,7 +14,7 @@ from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
 from vpr_ros.runtime.settings import RecordingConfig
-from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics, Rotate
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training_set.meta import PoseKind
@@ -29,6 +29,7 @@ class FramesConfig(RecordingConfig):
 
     topics: DriveTopics = field(default_factory=DriveTopics)
     trajectory: str = ""  # TUM file of the base's poses in the map frame, in place of the bag's
+    rotate: Rotate = DriveConfig.rotate  # degrees clockwise that make the pictures upright
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def bag_to_frames(
     _not_there_yet(folder, source)
     origins, health, names = Origins(folder, config.city), Health(), []
     interrupted, frames, images = False, 0, 0
-    with Drive(bag, config.topics, DriveConfig(load_clouds=True, datum=origins.datum)) as drive:
+    drive_config = DriveConfig(load_clouds=True, datum=origins.datum, rotate=config.rotate)
+    with Drive(bag, config.topics, drive_config) as drive:
         if config.require_cloud and drive.topics.points is None:
             raise VprError(
                 f"bag {bag} has no LiDAR (sensor_msgs PointCloud2) in use; say --no-require-cloud to take "
@@ -142,7 +144,8 @@ def _not_there_yet(folder: Path, source: str) -> None:
 
 
 def _camera(drive) -> Camera | None:
-    """Intrinsics of the bag's CameraInfo: the topic beside the images', else the only one; None where there is none."""
+    """Intrinsics of the bag's CameraInfo, turned as the pictures are: of the topic beside the images', else of the only
+    one; None where there is none."""
     from vpr_ros.sensors.bags.topics import candidates
 
     found = [t.name for t in candidates(drive.bag, "camera_info")]
@@ -153,7 +156,7 @@ def _camera(drive) -> Camera | None:
         return None
     for _, _, message in drive.bag.messages([name], lambda *_: None):
         try:
-            return Camera.from_message(message)
+            return Camera.from_message(message).turned(drive.mounting.rotation)
         except FrameError:
             return None
     return None

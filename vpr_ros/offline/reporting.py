@@ -16,6 +16,7 @@ from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
+from vpr_ros.sensors.upright import ROTATIONS, turned
 
 
 def write_run_report(out: str | Path, map_path: str | Path) -> Path:
@@ -29,7 +30,7 @@ def write_run_report(out: str | Path, map_path: str | Path) -> Path:
             run=run,
             keyframe_ids=keyframes.ids,
             keyframe_xy=positions(keyframes),
-            query_images=bag_images(run.bag, _image_topic(run.config), small_jpeg),
+            query_images=bag_images(run.bag, _image_topic(run.config), _shown(run)),
             keyframe_image=place_map.thumbnail,
             similarities=_similarities(out, keyframes),
         )
@@ -62,7 +63,7 @@ def write_evaluation(
             evaluation=evaluated.evaluation,
             keyframe_ids=evaluated.keyframes.ids,
             keyframe_xy=positions(evaluated.keyframes),
-            query_images=bag_images(bag or bag_of(run, out), _image_topic(run.config), small_jpeg),
+            query_images=bag_images(bag or bag_of(run, out), _image_topic(run.config), _shown(run)),
             keyframe_image=place_map.thumbnail,
             similarities=_similarities(out, evaluated.keyframes),
             **extra,
@@ -117,6 +118,12 @@ def _similarities(out: Path, keyframes: Keyframes) -> SimilarityMatrix | None:
     """The run's matrix; None where it has none or the map has other keyframes by now."""
     matrix = read_similarities(out / SIMILARITIES)
     return matrix if matrix is not None and matrix.keyframes == len(keyframes) else None
+
+
+def _shown(run: RunInfo) -> Callable[[np.ndarray], ImageLike]:
+    """A picture of the bag, small and upright as the run had it; runs of older versions turned none."""
+    rotation = next((one for one in ROTATIONS if one == run.extra.get("rotation")), ROTATIONS[0])
+    return lambda image: small_jpeg(turned(image, rotation))
 
 
 def _image_topic(config: Mapping[str, Any]) -> str | None:

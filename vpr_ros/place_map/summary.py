@@ -11,14 +11,18 @@ from vpr_ros.place_map.store import PlaceMap
 
 
 def info(place_map: PlaceMap) -> dict[str, Any]:
-    """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model and calibration of a map."""
-    keyframes = place_map.keyframes()
+    """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model and calibration of a map.
+
+    A session's `rotation` is the turn (degrees clockwise) that made its pictures upright.
+    """
+    keyframes, cameras = place_map.keyframes(), place_map.cameras
     sessions: list[dict[str, Any]] = [
         {
             "id": session.id,
             "name": session.name,
             "source": session.source,
             "created": session.created,
+            "rotation": cameras[session.id].rotation if session.id in cameras else 0,
             **_drive(keyframes.select(keyframes.sessions == session.id)),
         }
         for session in place_map.sessions()

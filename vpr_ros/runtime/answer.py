@@ -36,7 +36,7 @@ def query_pose(
 
     A registration gives the pose itself. Without one it is the keyframe's, as wide as a place of `radius_m`; where the
     mountings of both cameras are known, of the one that mapped and of the one that asks, it is the pose from which the
-    asking robot's camera stands where the map's stood.
+    asking robot's camera stands where the map's stood, both turned upright.
     """
     match, verified = answer.match, answer.verified
     if match is None or match.T_map_base is None:
@@ -47,8 +47,8 @@ def query_pose(
         turn = np.kron(np.eye(2), T_map_keyframe[:3, :3])  # positions and rotations alike, to the map's axes
         return T_map_keyframe @ verified.T_keyframe_query, turn @ verified.covariance @ turn.T
     if camera is not None and mapped is not None:
-        if camera.T_base_camera is not None and mapped.T_base_camera is not None:
-            T_map_query = T_map_keyframe @ mapped.T_base_camera @ invert(camera.T_base_camera)
+        if camera.T_base_upright is not None and mapped.T_base_upright is not None:
+            T_map_query = T_map_keyframe @ mapped.T_base_upright @ invert(camera.T_base_upright)
             return T_map_query, place_covariance(radius_m)
     return T_map_keyframe, place_covariance(radius_m)
 

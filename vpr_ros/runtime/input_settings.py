@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from vpr_ros.runtime.settings import PoseSource
-from vpr_ros.sensors.bags.config import DriveConfig
+from vpr_ros.sensors.bags.config import DriveConfig, Rotate
 
 Reliability = Literal["best_effort", "reliable"]
 OdomSource = Literal["auto", "topic", "tf", "none"]
@@ -20,6 +20,7 @@ class InputSettings:
     compressed: bool = False
     image_reliability: Reliability = "best_effort"
     image_depth: int = 5
+    rotate: Rotate = DriveConfig.rotate
     points_reliability: Reliability = "best_effort"
     odom_reliability: Reliability = "best_effort"
     odom_source: OdomSource = "auto"

@@ -9,7 +9,7 @@ import numpy as np
 
 from vpr_ros.configuration import DecisionConfig
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.observation import Observation
+from vpr_ros.observation import Observation, Rotation
 from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
 from vpr_ros.recognition.calibration import Source
@@ -39,6 +39,7 @@ class Pipeline:
         self._lock = threading.RLock()
         self._drive = 1
         self._mapping = True
+        self._kept_camera: tuple[int, Rotation] | None = None  # session and rotation
         self._localizer: Localizer | None = None
         self._mapper: Mapper | None = None
         self.place_map.on_saved = self._on_saved
@@ -173,10 +174,14 @@ class Pipeline:
                 if not has_poses and not self.config.place_radius:
                     self.place_map.set_place_radius(new_place_radius(self.config, has_poses))
             self._mapper = self._new_mapper()
-        before = self._mapper.session
         result = self._mapper.take(observation, descriptor)
-        if camera is not None and self._mapper.session is not None and self._mapper.session != before:
-            self.place_map.set_camera(self._mapper.session, camera)
+        if camera is None and observation.rotation:
+            camera = MountedCamera(rotation=observation.rotation)
+        # Once a session, and again where TF came too late to turn its first pictures.
+        session = self._mapper.session
+        if camera is not None and session is not None and (session, camera.rotation) != self._kept_camera:
+            self.place_map.set_camera(session, camera)
+            self._kept_camera = session, camera.rotation
         return Answer(observation, result.recognition, result.keyframe_id, result.reason)
 
     def _verified(self, answer: Answer) -> Verified | None:

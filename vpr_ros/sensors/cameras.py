@@ -1,11 +1,13 @@
 """Pinhole cameras as CameraInfo describes them: projection and undistortion through OpenCV."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError
+from vpr_ros.observation import Rotation
+from vpr_ros.sensors.upright import R_camera_upright
 
 _FISHEYE = ("equidistant", "fisheye")
 
@@ -49,6 +51,29 @@ class Camera:
             pixels[front] = found.reshape(-1, 2)
         inside = (pixels >= -0.5).all(axis=1) & (pixels < [self.width - 0.5, self.height - 0.5]).all(axis=1)
         return pixels, front & inside
+
+    def turned(self, rotation: Rotation) -> "Camera":
+        """The camera whose pictures are this one's, turned clockwise by so many degrees.
+
+        Its optical frame has the axes of `R_camera_upright` in this camera's. FrameError for a tilted sensor
+        (distortion of more than 12 coefficients), which has no such model.
+        """
+        if rotation == 0:
+            return self
+        width, height = (self.height, self.width) if rotation in (90, 270) else (self.width, self.height)
+        R = R_camera_upright(rotation)
+        pixels = R.T.copy()  # of the picture: the same turn, and then its corner back to (0, 0)
+        pixels[0, 2] = 0 if rotation == 270 else width - 1
+        pixels[1, 2] = 0 if rotation == 90 else height - 1
+        d = self.distortion.astype(np.float64)
+        if self.model not in _FISHEYE:
+            if d[12:].any():
+                raise FrameError("CameraInfo has a tilted sensor, whose pictures cannot be turned; set rotate to 0")
+            # Pairs of coefficients that are vectors in the picture: p2 p1, s1 s3, s2 s4.
+            for pair in ([3, 2], [8, 10], [9, 11]):
+                if max(pair) < len(d):
+                    d[pair] = R[:2, :2].T @ d[pair]
+        return replace(self, K=pixels @ self.K @ R, width=width, height=height, distortion=d)
 
     def undistort(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, 3) as a pinhole camera with the same K would have seen it."""

@@ -53,6 +53,9 @@ class Diagnostics:
         status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
         status.add("received", str(node.inputs.received))
         status.add("dropped (newer came first)", str(node.inputs.dropped))
+        mounting = node.inputs.mounting
+        if mounting is not None:
+            status.add("pictures are turned by (degrees)", f"{mounting.rotation} ({mounting.reason})")
         return with_counts(status, health, "input")
 
 

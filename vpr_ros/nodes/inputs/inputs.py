@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.inputs.clouds import CloudTopic
+from vpr_ros.nodes.inputs.mounting import CameraMounting
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
 from vpr_ros.nodes.inputs.transforms import TransformInput
@@ -23,6 +24,7 @@ from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import JUMP_NS, StampOrder
+from vpr_ros.sensors.upright import Mounting, turned
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
 _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still
@@ -41,6 +43,7 @@ class Inputs:
         odom_qos = _qos(settings.odom_reliability, _ODOM_DEPTH)
         self._tf = TransformInput(node, self._arrivals)
         self._poses = Poses(node, settings, health, self._tf, self._arrivals, odom_qos)
+        self._mounting = CameraMounting(node, settings, health, self._tf, self._arrivals)
         self._clouds: CloudTopic | None = None
         if settings.clouds:
             self._clouds = CloudTopic(
@@ -78,17 +81,22 @@ class Inputs:
         return self._node.resolve_topic_name(self._image_name)
 
     @property
+    def mounting(self) -> Mounting | None:
+        """By how much pictures are turned and why; None before the first."""
+        return self._mounting.found
+
+    @property
     def base_frame(self) -> str:
         """The frame whose poses the observations carry."""
         return self._poses.base_frame
 
     @property
     def camera(self) -> Camera | None:
-        """The last usable camera_info, None before the first."""
+        """The last usable camera_info, turned as the pictures are; None before the first."""
         msg, self._camera_msg = self._camera_msg, None
         if msg is not None:
             try:
-                self._camera = Camera.from_message(msg)
+                self._camera = Camera.from_message(msg).turned(self._mounting.rotation)
             except (FrameError, ValueError) as error:
                 self._health.count("input", "camera_info unusable", str(error))
         return self._camera
@@ -97,8 +105,9 @@ class Inputs:
         """Subscribe."""
         create = self._node.create_subscription
         self._tf.open()
-        if self.settings.mount:
+        if self.settings.mount or self.settings.rotate == "auto":
             self._tf.listen()
+        self._mounting.start()
         self._poses.start()
         if self._clouds:
             self._clouds.start()
@@ -150,6 +159,7 @@ class Inputs:
             self._health.count(
                 "input", "clock jumped back", "image stamps jumped back: a bag began again, or the clock was set back"
             )
+        rotation = self._mounting.of(self._poses.base_frame, frame_of(msg)).rotation
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)
@@ -157,7 +167,8 @@ class Inputs:
         if self._clouds:
             wait_s = self.settings.cloud_wait_s
             cloud = self._clouds.at(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
-        return Observation(stamp, image, self._poses.T_odom_base(stamp), T_map_base, covariance, cloud)
+        T_odom_base = self._poses.T_odom_base(stamp)
+        return Observation(stamp, turned(image, rotation), T_odom_base, T_map_base, covariance, cloud, rotation)
 
     def T_base_camera(self, msg) -> np.ndarray | None:
         """Pose (4, 4) of the image's frame in the base at its time; None, and counted, when TF does not know it."""

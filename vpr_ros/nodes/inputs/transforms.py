@@ -21,6 +21,7 @@ class _Listener(tf2_ros.TransformListener):
 
     def __init__(self, buffer, node, links: Links):
         self._links = links
+        self.fixed_messages = 0
         super().__init__(buffer, node, spin_thread=False)
 
     def callback(self, data) -> None:
@@ -36,6 +37,7 @@ class _Listener(tf2_ros.TransformListener):
         super().static_callback(data)
         for t in data.transforms:
             self._links.add(frame_of(t), str(t.child_frame_id).lstrip("/"), 0, static=True)
+        self.fixed_messages += 1
 
 
 class TransformInput:
@@ -59,6 +61,12 @@ class TransformInput:
     def listening(self) -> bool:
         """Whether TF is subscribed."""
         return self._listener is not None
+
+    @property
+    def fixed_messages(self) -> int:
+        """Messages of fixed links that came; every publisher of such sends one at once to who subscribes."""
+        listener = self._listener
+        return 0 if listener is None else listener.fixed_messages
 
     def open(self) -> None:
         """Allow the subscription from now on."""

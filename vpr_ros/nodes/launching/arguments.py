@@ -19,6 +19,10 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "image_topic": ("", "Camera topic, with /compressed where its name ends so; found by type in a bag."),
     "compressed": ("", "The image topic sends CompressedImage; known in a bag, and from a name ending in /compressed."),
     "camera_info_topic": ("", "Calibration of the camera; '' is the camera_info beside the image topic."),
+    "rotate": (
+        "",
+        "Degrees clockwise that make the picture upright: 0, 90, 180, 270; auto (the default) by TF.",
+    ),
     "points_topic": ("", "LiDAR topic (PointCloud2); found by type in a bag."),
     "odom_topic": ("", "Odometry topic; found by type in a bag; none does without odometry."),
     "pose_topic": ("", "Poses in the map frame; found by type in a bag (never ground truth); none does without."),
@@ -36,6 +40,7 @@ COMMON = (
     "image_topic",
     "compressed",
     "camera_info_topic",
+    "rotate",
     "points_topic",
     "odom_topic",
     "rviz",

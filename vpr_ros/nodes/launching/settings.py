@@ -64,7 +64,7 @@ def launch_settings(
         user_parameters = _changed_parameters(settings.params_file, config)
         for name in set(fixed) & set(user_parameters) & set(arguments):
             del settings.parameters[name]
-    for name in ("checkpoint", "mode", "device", "pose_source", "drive", "city", "condition"):
+    for name in ("checkpoint", "mode", "device", "pose_source", "rotate", "drive", "city", "condition"):
         if name in given:
             settings.parameters[name] = given[name]
     for name in ("compressed", "verify", "keep_clouds", "use_sim_time"):

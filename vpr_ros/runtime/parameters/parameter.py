@@ -58,6 +58,8 @@ class Parameter:
         result: Any = _read(value, kind) if isinstance(value, str) and kind is not str else value
         if kind is float and isinstance(result, int) and not isinstance(result, bool) and abs(result) <= LARGE:
             result = float(result)
+        if str(value) in self.choices:  # YAML reads 90 as a number
+            result = str(value)
         allowed = f", {self.allowed}" if self.allowed else ""
         if type(result) is not kind:
             raise VprError(

@@ -10,6 +10,7 @@ from vpr_ros.configuration import Precision
 from vpr_ros.runtime.input_settings import InputSettings, OdomSource, Reliability
 from vpr_ros.runtime.parameters.parameter import LARGE, Parameter
 from vpr_ros.runtime.settings import Mode, PipelineConfig, PoseSource, RecordingConfig
+from vpr_ros.sensors.bags.config import Rotate
 
 _DEFAULTS = PipelineConfig()
 
@@ -70,6 +71,13 @@ SENSOR_PARAMETERS = (
         "a depth above 1 lets it count what it drops.",
         1,
         100,
+    ),
+    Parameter(
+        "rotate",
+        InputSettings.rotate,
+        "Degrees clockwise that make the picture upright: 90 for a camera whose top points to the right, seen from "
+        "behind, 180 for one that hangs upside down. auto: by the camera's roll in TF, where fixed links tell it.",
+        choices=get_args(Rotate),
     ),
     Parameter(
         "points_reliability", InputSettings.points_reliability, "QoS asked of the LiDAR.", choices=get_args(Reliability)

@@ -1,6 +1,11 @@
 """How a bag is read: which topics play which role, and how far apart in time things may be."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from vpr_ros.errors import VprError
+
+Rotate = Literal["auto", "0", "90", "180", "270"]  # how many degrees clockwise make pictures upright; auto: TF tells
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class DriveTopics:
 
 @dataclass(frozen=True)
 class DriveConfig:
-    """Times, frames and origin that a drive is read with."""
+    """Times, frames, origin and turn of the pictures that a drive is read with. VprError for a turn that is none."""
 
     max_gap_s: float = 1.0  # poses are interpolated between samples at most this far apart
     load_clouds: bool = False
@@ -27,3 +32,17 @@ class DriveConfig:
     odom_frame: str = "odom"
     map_frame: str = "map"
     datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude of the map's origin
+    rotate: Rotate = "auto"
+
+    def __post_init__(self):
+        rotate_of(self.rotate)
+
+
+def rotate_of(text: str) -> Rotate:
+    """The text itself; VprError where it is no Rotate."""
+    for rotate in get_args(Rotate):
+        if text == rotate:
+            return rotate
+    raise VprError(
+        f"rotate is one of {', '.join(get_args(Rotate))} (degrees clockwise that make pictures upright), not '{text}'"
+    )

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.observation import Rotation
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.pose_sources import read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
@@ -19,11 +20,13 @@ from vpr_ros.sensors.bags.stages import (
     Verdict,
     camera_info_stage,
     image_stage,
+    mounting_stage,
     points_stage,
     tf_stage,
     track_stage,
 )
 from vpr_ros.sensors.bags.topics import candidates, choose_topic
+from vpr_ros.sensors.upright import mounting_by_tf, told
 
 
 @dataclass
@@ -36,6 +39,8 @@ class DoctorReport:
     message_count: int
     topics: list[TopicScan] = field(default_factory=list)
     stages: list[StageVerdict] = field(default_factory=list)
+    image_topic: str | None = None  # that was examined
+    rotation: Rotation = 0  # that makes its pictures upright, by TF or as told
 
     @property
     def verdict(self) -> Verdict:
@@ -49,7 +54,7 @@ class DoctorReport:
         return self.verdict != ERROR
 
     def stage(self, name: str) -> StageVerdict:
-        """Verdict of one stage: image, odometry, pose, points, tf or camera_info."""
+        """Verdict of one stage: image, odometry, pose, points, tf, camera_info or mounting."""
         return next(s for s in self.stages if s.stage == name)
 
     def lines(self) -> list[str]:
@@ -75,6 +80,7 @@ class DoctorReport:
             "duration_s": self.duration_s,
             "verdict": self.verdict,
             "message_count": self.message_count,
+            "rotation": self.rotation,
             "topics": topics,
             "stages": [asdict(s) for s in self.stages],
         }
@@ -95,6 +101,8 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         sources = read_pose_sources(bag, names, config)
         infos = candidates(bag, "camera_info")
     image = scans.get(names.image or "")
+    frame_id = image.frame_id if image is not None else ""
+    mounting = told(config.rotate) or mounting_by_tf(*sources.camera(frame_id))
     stages = [
         image_stage(image, failed.get("image")),
         track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),
@@ -103,6 +111,8 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         tf_stage(bag, requested, sources),
         camera_info_stage([scans[t.name] for t in infos], image),
     ]
+    if image is not None:
+        stages.append(mounting_stage(mounting))
     return DoctorReport(
         str(Path(path)),
         "ROS 2" if bag.ros2 else "ROS 1",
@@ -110,4 +120,6 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         bag.message_count,
         list(scans.values()),
         stages,
+        names.image,
+        mounting.rotation,
     )

@@ -16,8 +16,9 @@ from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import resolve_topics
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
-from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import StampOrder, StampProblem
+from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told, turned
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
@@ -51,6 +52,7 @@ class Drive:
       When all header stamps are zero the receive times stand in, and `notes` says so.
     - T_odom_base comes from Odometry, else TF odom -> base; T_map_base from the pose topic or GNSS, else TF map ->
       base. Both are interpolated, never extrapolated, and None where nothing covers the stamp.
+    - Images are upright: turned as `config.rotate` says, or as the roll of the camera in TF asks for.
     - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry.
 
     `skipped` counts by reason what could not be used, `first_errors` keeps each reason's first sentence, `notes`
@@ -72,6 +74,7 @@ class Drive:
         self.first_errors: dict[str, str] = {}
         self.delivered = 0
         self._sources: PoseSources | None = None
+        self._mounting: Mounting | None = None
 
     def __len__(self) -> int:
         """Number of image messages in the bag, usable or not."""
@@ -89,6 +92,13 @@ class Drive:
         """Origin (latitude, longitude, altitude) of T_map_base when it comes from GNSS, else None."""
         return self.poses.datum
 
+    @property
+    def mounting(self) -> Mounting:
+        """By how much the pictures are turned and why, for the whole drive as for its first image."""
+        if self._mounting is None:
+            self._mounting = told(self.config.rotate) or mounting_by_tf(*self.poses.camera(self._camera_frame()))
+        return self._mounting
+
     def close(self) -> None:
         """Close the bag."""
         self.bag.close()
@@ -102,7 +112,7 @@ class Drive:
     def __iter__(self) -> Iterator[Observation]:
         self.skipped, self.first_errors = Counter(self.poses.rejected), dict(self.poses.first_errors)
         self.notes, self.delivered = Counter(self.poses.notes), 0
-        stream = self._messages()
+        stream, rotation = self._messages(), self.mounting.rotation
         frames = self._with_clouds(stream) if self.topics.points else (f for f in stream if isinstance(f, _Frame))
         for frame in frames:
             self.delivered += 1
@@ -110,7 +120,8 @@ class Drive:
             T_map_base = pose.at(frame.stamp_ns, self.config.max_gap_s) if pose else None
             yield Observation(
                 stamp_ns=frame.stamp_ns,
-                image=frame.image,
+                image=turned(frame.image, rotation),
+                rotation=rotation,
                 cloud=frame.cloud,
                 T_map_base=T_map_base,
                 T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
@@ -195,6 +206,11 @@ class Drive:
         gap_s = self.config.max_gap_s
         T_odom_to, T_odom_from = (self.poses.T_odom_base(bag_time_ns, t, gap_s) for t in (to_ns, from_ns))
         return moved(points, T_odom_from, T_odom_to)
+
+    def _camera_frame(self) -> str:
+        """The frame of the first image."""
+        first = next(self.bag.messages([self._image_topic], lambda *_: None), None)
+        return "" if first is None else frame_of(first[2])
 
     def _stamps_are_zero(self) -> bool:
         first = islice(self.bag.messages([self._image_topic], lambda *_: None), 3)

@@ -40,6 +40,13 @@ class PoseSources:
         T_odom_child = trajectory.at(stamp, max_gap_s) if trajectory else None
         return None if T_odom_child is None else T_odom_child @ self.T_child_base
 
+    def camera(self, frame: str) -> tuple[np.ndarray | None, str, str]:
+        """Pose (4, 4) of a camera's frame in the base where fixed links tell it, and the names of base and frame."""
+        try:
+            return self.tree.lookup(self.base_frame, frame), self.base_frame, frame
+        except VprError:
+            return None, self.base_frame, frame
+
 
 def read_pose_sources(bag: Bag, topics: DriveTopics, config: DriveConfig) -> PoseSources:
     """Read the pose topics of a bag once. `topics` holds resolved names, None where there is no such topic.

@@ -13,6 +13,7 @@ from vpr_ros.sensors.bags.scan import TopicScan
 from vpr_ros.sensors.bags.topics import TF_TYPES, candidates
 from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.stamps import nearest
+from vpr_ros.sensors.upright import Mounting
 
 Verdict = Literal["OK", "WARN", "ERROR"]
 OK: Final = "OK"
@@ -198,6 +199,14 @@ def tf_stage(bag: Bag, requested: DriveTopics, sources: PoseSources) -> StageVer
         problems.append((WARN, f"{unusable} TF links hold NaN, a zero quaternion or name no frame"))
     frames = ", ".join(sources.tree.frames[:12])
     return _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
+
+
+def mounting_stage(mounting: Mounting) -> StageVerdict:
+    """How the camera stands: what TF says of its roll, or the rotation that was told."""
+    if mounting.reason == "no TF":
+        advice = "look at one, or compare some with a map (--map)"
+        return StageVerdict("mounting", OK, f"{mounting.sentence}; {advice}")
+    return StageVerdict("mounting", WARN if mounting.unclear else OK, mounting.sentence)
 
 
 def camera_info_stage(infos: list[TopicScan], image: TopicScan | None) -> StageVerdict:

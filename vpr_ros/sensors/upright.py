@@ -1,0 +1,107 @@
+"""Cameras that do not stand upright: how far their pictures have to be turned, by TF or as told, and the turning.
+
+A rotation is counted in degrees clockwise. It is the roll of the camera, clockwise as seen from behind: a camera whose
+top points to the right gives pictures whose sky is on the left, and a rotation of 90 puts them right.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import numpy as np
+
+from vpr_ros.observation import Rotation
+from vpr_ros.sensors.bags.config import Rotate
+
+ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
+LARGEST_OFFSET_DEG = 25.0  # from a quarter turn; a roll in between is left as it is
+STEEPEST_DEG = 45.0  # of the optical axis against the horizon; a camera that looks down has no way up
+_R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # REP 103: x forward, y left, z up of a camera body
+
+# Why a camera has its rotation. The last four leave the pictures as they are.
+Reason = Literal["told", "TF", "no TF", "looks up or down", "between quarter turns", "two readings"]
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """By how much a camera's pictures are turned, why, and a sentence about it."""
+
+    rotation: Rotation
+    reason: Reason
+    sentence: str
+
+    @property
+    def unclear(self) -> bool:
+        """Whether TF knows the camera and yet does not say how its pictures stand."""
+        return self.reason in ("looks up or down", "between quarter turns", "two readings")
+
+
+def told(rotate: Rotate) -> Mounting | None:
+    """The mounting where the user has said it; None for "auto"."""
+    if rotate == "auto":
+        return None
+    rotation = cast(Rotation, int(rotate))
+    return Mounting(rotation, "told", f"pictures are turned by {rotation} degrees, as rotate says")
+
+
+def mounting_by_tf(T_base_camera: np.ndarray | None, base_frame: str, camera_frame: str) -> Mounting:
+    """The mounting of a camera whose images are stamped with `camera_frame`, from its pose (4, 4) in the base frame.
+
+    The base frame has z up (REP 103). The camera's is optical (z forward, x right, y down), as `sensor_msgs/Image`
+    demands; where its name does not say so (`..._optical_frame`) and it could as well be a camera body's (x forward,
+    z up), nothing is turned. None for a pose that fixed links of TF do not tell.
+    """
+    frames = f"{base_frame} -> {camera_frame or 'a camera without frame_id'}"
+    if T_base_camera is None:
+        return _as_they_come("no TF", f"no fixed TF links {frames}")
+    R = np.asarray(T_base_camera, np.float64)[:3, :3]
+    optical = _read(R, frames)
+    if "optical" in camera_frame.lower():
+        return optical
+    body = _read(R @ _R_BODY_OPTICAL, frames)
+    if body.reason == "looks up or down" and optical.reason != "looks up or down":
+        return optical
+    for reading in (optical, body):
+        if reading.reason == "TF" and reading.rotation == 0:
+            return reading
+    return _as_they_come(
+        "two readings",
+        f"TF ({frames}) differs by whether that frame is optical, and its name does not end in _optical_frame",
+    )
+
+
+def _read(R_base_optical: np.ndarray, frames: str) -> Mounting:
+    """The mounting of an optical frame with these axes (3, 3) in the base frame."""
+    up_x, up_y, forward = R_base_optical[2]  # the vertical in the camera's axes
+    steep = float(np.degrees(np.arcsin(np.clip(forward, -1, 1))))
+    if abs(steep) > STEEPEST_DEG:
+        way = "up" if steep > 0 else "down"
+        return _as_they_come("looks up or down", f"TF ({frames}) has the camera look {way} by {abs(steep):.0f} degrees")
+    roll = float(np.degrees(np.arctan2(-up_x, -up_y))) % 360.0
+    quarter = round(roll / 90.0)
+    if abs(roll - 90.0 * quarter) > ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
+LARGEST_OFFSET_DEG:
+        sentence = f"TF ({frames}) has the camera rolled by {roll:.0f} degrees, which no quarter turn puts right"
+        return _as_they_come("between quarter turns", sentence)
+    rotation = cast(Rotation, 90 * (quarter % 4))
+    if rotation == 0:
+        return Mounting(0, "TF", f"TF ({frames}) has the camera upright")
+    stands = {90: "rolled to the right", 180: "upside down", 270: "rolled to the left"}[rotation]
+    return Mounting(
+        rotation, "TF", f"TF ({frames}) has the camera {stands}: pictures are turned by {rotation} degrees clockwise"
+    )
+
+
+def _as_they_come(reason: Reason, sentence: str) -> Mounting:
+    return Mounting(0, reason, f"{sentence}: pictures are taken as they come unless rotate is set")
+
+
+def turned(image: np.ndarray, rotation: Rotation) -> np.ndarray:
+    """Image (H, W, ...) turned clockwise by so many degrees; by 90 and 270 it becomes (W, H, ...)."""
+    return image if rotation == 0 else np.ascontiguousarray(np.rot90(image, -rotation // 90))
+
+
+def R_camera_upright(rotation: Rotation) -> np.ndarray:
+    """Axes (3, 3) of the camera that would have taken the turned picture, in the optical frame of the one that did."""
+    quarters = rotation // 90
+    cos, sin = (1, 0, -1, 0)[quarters], (0, -1, 0, 1)[quarters]  # of minus the rotation about z, exact
+    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
