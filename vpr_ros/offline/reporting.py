@@ -13,6 +13,7 @@ from vpr_ros.evaluation.matches import RunInfo, read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
 from vpr_ros.evaluation.report.shots import ImageLike, small_jpeg
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read_similarities
+from vpr_ros.observation import Rotation
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
@@ -122,7 +123,7 @@ def _similarities(out: Path, keyframes: Keyframes) -> SimilarityMatrix | None:
 
 def _shown(run: RunInfo) -> Callable[[np.ndarray], ImageLike]:
     """A picture of the bag, small and upright as the run had it; runs of older versions turned none."""
-    rotation = next((one for one in ROTATIONS if one == run.extra.get("rotation")), ROTATIONS[0])
+    rotation: Rotation = next((one for one in ROTATIONS if one == run.extra.get("rotation")), ROTATIONS[0])
     return lambda image: small_jpeg(turned(image, rotation))
 
 

@@ -78,8 +78,7 @@ def _read(R_base_optical: np.ndarray, frames: str) -> Mounting:
         return _as_they_come("looks up or down", f"TF ({frames}) has the camera look {way} by {abs(steep):.0f} degrees")
     roll = float(np.degrees(np.arctan2(-up_x, -up_y))) % 360.0
     quarter = round(roll / 90.0)
-    if abs(roll - 90.0 * quarter) > ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
-LARGEST_OFFSET_DEG:
+    if abs(roll - 90.0 * quarter) > LARGEST_OFFSET_DEG:
         sentence = f"TF ({frames}) has the camera rolled by {roll:.0f} degrees, which no quarter turn puts right"
         return _as_they_come("between quarter turns", sentence)
     rotation = cast(Rotation, 90 * (quarter % 4))
