@@ -8,6 +8,7 @@ import typer
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.config import rotate_of
 
 if TYPE_CHECKING:
     from vpr_ros.recognition import Calibration
@@ -51,6 +52,7 @@ def calibrate(
     ] = None,
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
+    rotate: options.Rotate = options.ROTATE,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
     reset: Annotated[bool, typer.Option(help="Drop the map's calibration; the checkpoint's applies again.")] = False,
@@ -97,7 +99,7 @@ def calibrate(
         topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
         with Progress("frames", None) as progress:
-            fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress)
+            fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress, rotate_of(rotate))
         calibration = fitted.calibration
         if pictures is not None:
             from vpr_ros.offline.calibration_pictures import write_pictures

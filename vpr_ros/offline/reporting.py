@@ -13,11 +13,10 @@ from vpr_ros.evaluation.matches import RunInfo, read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
 from vpr_ros.evaluation.report.shots import ImageLike, small_jpeg
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read_similarities
-from vpr_ros.observation import Rotation
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
-from vpr_ros.sensors.upright import ROTATIONS, turned
+from vpr_ros.sensors.upright import rotation_of, turned
 
 
 def write_run_report(out: str | Path, map_path: str | Path) -> Path:
@@ -123,7 +122,7 @@ def _similarities(out: Path, keyframes: Keyframes) -> SimilarityMatrix | None:
 
 def _shown(run: RunInfo) -> Callable[[np.ndarray], ImageLike]:
     """A picture of the bag, small and upright as the run had it; runs of older versions turned none."""
-    rotation: Rotation = next((one for one in ROTATIONS if one == run.extra.get("rotation")), ROTATIONS[0])
+    rotation = rotation_of(run.extra.get("rotation"))
     return lambda image: small_jpeg(turned(image, rotation))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from vpr_ros.geometry import rigid_transform
 from vpr_ros.observation import Rotation
-from vpr_ros.sensors.upright import R_camera_upright
+from vpr_ros.sensors.upright import R_camera_upright, rotation_of
 
 
 @dataclass(frozen=True)
@@ -38,4 +38,4 @@ class MountedCamera:
         """What `to_dict` gave; files of older versions name no rotation and turned nothing."""
         T = values.get("T_base_camera")
         matrix = None if T is None else np.array(T, dtype=np.float64).reshape(4, 4)
-        return cls(matrix, values.get("hfov_deg"), values.get("rotation", 0))
+        return cls(matrix, values.get("hfov_deg"), rotation_of(values.get("rotation")))

@@ -5,7 +5,7 @@ top points to the right gives pictures whose sky is on the left, and a rotation 
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -35,11 +35,17 @@ class Mounting:
         return self.reason in ("looks up or down", "between quarter turns", "two readings")
 
 
+def rotation_of(value: object) -> Rotation:
+    """A rotation that a file keeps; 0 where it is none, as in files of versions that turned nothing."""
+    known: dict[int, Rotation] = {rotation: rotation for rotation in ROTATIONS}
+    return known.get(value, 0) if isinstance(value, int) else 0
+
+
 def told(rotate: Rotate) -> Mounting | None:
     """The mounting where the user has said it; None for "auto"."""
     if rotate == "auto":
         return None
-    rotation = cast(Rotation, int(rotate))
+    rotation = rotation_of(int(rotate))
     return Mounting(rotation, "told", f"pictures are turned by {rotation} degrees, as rotate says")
 
 
@@ -81,7 +87,7 @@ def _read(R_base_optical: np.ndarray, frames: str) -> Mounting:
     if abs(roll - 90.0 * quarter) > LARGEST_OFFSET_DEG:
         sentence = f"TF ({frames}) has the camera rolled by {roll:.0f} degrees, which no quarter turn puts right"
         return _as_they_come("between quarter turns", sentence)
-    rotation = cast(Rotation, 90 * (quarter % 4))
+    rotation = ROTATIONS[quarter % 4]
     if rotation == 0:
         return Mounting(0, "TF", f"TF ({frames}) has the camera upright")
     stands = {90: "rolled to the right", 180: "upside down", 270: "rolled to the left"}[rotation]
