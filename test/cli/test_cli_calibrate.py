@@ -53,13 +53,13 @@ def test_a_map_without_poses_is_matched_against_itself(town, checkpoint, vpr):
 
 def test_a_drive_of_pictures_calibrates_a_map_without_poses(walk, town, checkpoint, vpr, tmp_path):
     call = ("calibrate", town, "-c", checkpoint, "--drive", walk / "second_bag")
-    result = vpr(*call, "--truth", "frames:1", "--precision", 0.9, "--pictures", tmp_path / "seen")
+    result = vpr(*call, "--truth", "frames:2", "--precision", 0.9, "--pictures", tmp_path / "seen")
     assert result.exit_code == 0, result.output
     assert {path.name for path in (tmp_path / "seen").iterdir()} == {"reliability.png", "precision_recall.png"}
     assert all(cv2.imread(str(path)).shape[0] > 200 for path in (tmp_path / "seen").iterdir())
     by_number = calibration_of(town)
     # The drive is longer than the map: what follows lies off it.
-    assert (by_number.source, by_number.n_queries, by_number.n_off_map) == ("labelled drive", COUNT + 40, 39)
+    assert (by_number.source, by_number.n_queries, by_number.n_off_map) == ("labelled drive", COUNT + 40, 38)
     said = " ".join(result.stdout.split())
     assert by_number.plain.threshold(0.9).sentence in said
     for truth in ("names", tmp_path / "t.csv", tmp_path / "t.npy"):
@@ -80,16 +80,28 @@ def test_a_drive_of_pictures_calibrates_a_map_without_poses(walk, town, checkpoi
         assert record["status"] != "accepted" or best >= least - 1e-6
 
 
+def test_a_place_is_as_wide_as_its_radius_whatever_the_truth(walk, town, checkpoint, vpr, tmp_path):
+    with PlaceMap.open(town) as place_map:
+        assert place_map.place_radius_m == 2.0 and not place_map.has_poses
+    call = ("calibrate", town, "-c", checkpoint, "--drive", walk / "second_bag", "--truth")
+    assert vpr(*call, "frames:2").exit_code == 0
+    wide = calibration_of(town)
+    assert vpr(*call, "frames:0").exit_code == 0
+    assert calibration_of(town) == wide
+    assert vpr(*call, "frames:4").exit_code == 0
+    assert calibration_of(town).n_off_map == wide.n_off_map - 2
+
+
 def test_info_shows_a_calibration_with_its_thresholds(walk, town, checkpoint, vpr):
     assert json.loads(vpr("info", town, "--json").stdout)["calibration_facts"] is None
     assert (
-        vpr("calibrate", town, "-c", checkpoint, "--drive", walk / "second_bag", "--truth", "frames:1").exit_code == 0
+        vpr("calibrate", town, "-c", checkpoint, "--drive", walk / "second_bag", "--truth", "frames:2").exit_code == 0
     )
     facts = json.loads(vpr("info", town, "--json").stdout)["calibration_facts"]
     assert facts["source"] == "labelled drive" and facts["queries"] == COUNT + 40
     assert set(facts["thresholds"]["any"]) == {"0.95", "0.99"}
     shown = " ".join(vpr("info", town).stdout.split())
-    assert f"{COUNT + 40} queries, 39 of them off the map" in shown and "precision 0.99" in shown
+    assert f"{COUNT + 40} queries, 38 of them off the map" in shown and "precision 0.99" in shown
 
 
 def test_truth_that_does_not_fit_is_one_sentence(walk, town, checkpoint, vpr, tmp_path, street):
@@ -102,14 +114,14 @@ def test_truth_that_does_not_fit_is_one_sentence(walk, town, checkpoint, vpr, tm
         vpr(*call, "--drive", tmp_path / "others_bag", "--truth", "names"), "0 of them on the map", "fit this map"
     )
     assert_sentence(vpr(*call, "--drive", walk / "second_bag"), "no poses", "--truth")
-    assert_sentence(vpr(*call, "--truth", "frames:1"), "--drive")
+    assert_sentence(vpr(*call, "--truth", "frames:2"), "--drive")
     assert_sentence(vpr(*call, "--pictures", tmp_path / "seen"), "--drive")
     (tmp_path / "file").write_text("")
-    wrong = ("--drive", walk / "second_bag", "--truth", "frames:1", "--pictures", tmp_path / "file")
+    wrong = ("--drive", walk / "second_bag", "--truth", "frames:2", "--pictures", tmp_path / "file")
     assert_sentence(vpr(*call, *wrong), "file")
-    assert_sentence(vpr(*call, "--drive", tmp_path / "gone", "--truth", "frames:1"), "gone")
+    assert_sentence(vpr(*call, "--drive", tmp_path / "gone", "--truth", "frames:2"), "gone")
     assert_sentence(
-        vpr(*call, "--drive", walk / "second_bag", "--truth", "frames:1", "--precision", 0), "between 0 and 1"
+        vpr(*call, "--drive", walk / "second_bag", "--truth", "frames:2", "--precision", 0), "between 0 and 1"
     )
 
 

@@ -11,7 +11,7 @@ from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches,
 from vpr_ros.calibration.fitting import Fitted, fit
 from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.evaluation.truth import Truth, truth_from_poses
+from vpr_ros.evaluation.truth import Truth, frame_tolerance, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
@@ -33,8 +33,10 @@ def calibrate_from_drive(
     """Fit a map's calibration on a labelled bag and store it in the map.
 
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
-    the latter the map's own poses are taken for true. `rotate` makes the bag's pictures upright. Raises VprError for a
-    map of another model, missing truth, and fewer queries than a calibration needs.
+    the latter the map's own poses are taken for true. A probability is that of being within the place radius, so
+    pictures that a map without poses counts are right within it at least, unless a table says otherwise. `rotate` makes
+    the bag's pictures upright. Raises VprError for a map of another model, missing truth, and fewer queries than a
+    calibration needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
@@ -52,6 +54,8 @@ def calibrate_from_drive(
                 if progress is not None:
                     progress(len(stamps))
         config = replace(config, query_bag=Path(bag), image_topic=topics.image, radius_m=radius)
+        if not place_map.has_poses:
+            config = _widened(config, int(radius))
         if config.truth is None and not config.map_bags:
             truth = _truth_from_map(stamps, keyframes, config, map_path)
         else:
@@ -70,6 +74,14 @@ def calibrate_from_drive(
         fitted = fit([sequence], radius, "labelled drive")
         place_map.set_calibration(fitted.calibration.to_dict())
     return fitted
+
+
+def _widened(config: TruthConfig, reach: int) -> TruthConfig:
+    """With tolerances of at least `reach` pictures, where they are not those of a table's rows."""
+    truth, given = config.truth, None if config.truth is None else frame_tolerance(config.truth)
+    if given is not None and given < reach:
+        truth = f"frames:{reach}"
+    return replace(config, truth=truth, tolerance_frames=max(config.tolerance_frames, reach))
 
 
 def _truth_from_map(stamps: list[int], keyframes: Keyframes, config: TruthConfig, map_path) -> Truth:
