@@ -178,6 +178,10 @@ def test_thresholds_change_while_running(town):
     answers = [pipeline.process(o) for o in observations(noise=5, start_ns=START_NS + 10**13)]
     assert all(a.recognition.reason in ("accepted", "unsupported") for a in answers)
     assert any(a.recognition.match for a in answers)
+    before = pipeline.config.recognition.decision
+    with pytest.raises(VprError, match="vpr_ros calibrate"):  # nothing is known of any precision here
+        pipeline.set_decision(DecisionConfig(accept_precision=0.99))
+    assert pipeline.config.recognition.decision == before and pipeline.recogniser.accept_probabilities == (0.0, 0.0)
     pipeline.close()
 
 

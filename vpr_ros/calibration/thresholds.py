@@ -15,7 +15,8 @@ from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.places import distinct_places, supports
 from vpr_ros.recognition.threshold import Accepted, ThresholdTable
 
-PROBABILITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995)
+# Nothing is accepted that is less probable than not, however well the drives went: the next may be harder.
+PROBABILITIES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995)
 MOST_WEIGHT = 4.0  # of a query off the map, where few are
 CONFIDENCE = 0.95
 DIGITS = 4

@@ -58,9 +58,9 @@ class Threshold:
                 f"{self.reachable:.3f} at best ({stands_on}). Ask for less, or map again under today's conditions."
             )
         return (
-            f"precision {self.wanted:g} cannot be shown by so few frames, {self.reachable:.3f} can: places are "
-            f"accepted from probability {self.probability:g} on, which has it as far as the probabilities hold "
-            f"({stands_on}). Calibrate on a longer drive."
+            f"precision {self.wanted:g} cannot be shown by so few frames, at most {self.reachable:.3f}: places are "
+            f"accepted from probability {self.probability:g} on, which comes to that precision if the probabilities "
+            f"hold ({stands_on}). Calibrate on a longer drive."
         )
 
 
