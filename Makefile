@@ -84,6 +84,7 @@ bench: $(STAMP)
 	else echo "the node: skipped, rclpy does not import; source a ROS 2 and say make bench again"; fi
 	@if [ -n "$(DATA)" ]; then $(BIN)/python benchmarks/real_sets.py --data "$(DATA)" && \
 	$(BIN)/python benchmarks/drive_mean.py --data "$(DATA)" && \
+	$(BIN)/python benchmarks/orientation.py --data "$(DATA)" && \
 	$(BIN)/python benchmarks/probabilities.py --data "$(DATA)" --only real; \
 	else echo "real photos: make bench DATA=FOLDER with corridor/, nordland_thumbs/ and sf_toy/ in it"; fi
 

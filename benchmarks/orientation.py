@@ -6,7 +6,7 @@ of a set, as `vpr_ros doctor --map` takes them, against each map: the share whos
 wrongly, and not named. `by pictures alone`: the share of draws of 16 neighbouring pictures in which a cue picks the
 right one of four orientations: brighter at the top, busier at the bottom, more upright than level edges, and all three.
 
-    python benchmarks/orientation.py --data FOLDER
+    python benchmarks/orientation.py --data FOLDER --demo demo_out
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trunk_pictures import Traverses, picture, real_traverses
 
 from vpr_ros.configuration import GateConfig
 from vpr_ros.evaluation.matches import read_matches
+from vpr_ros.offline.image_source import images_of
 from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag
 from vpr_ros.offline.map_bag import MapBagConfig, map_bag
 from vpr_ros.offline.orientation import FRAMES, best_orientation
@@ -136,6 +137,7 @@ def grey(image: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="holds corridor, nordland_thumbs, sf_toy and photos")
+    parser.add_argument("--demo", type=Path, help="a folder that `vpr_ros demo` wrote, for the rendered drives")
     parser.add_argument("--checkpoint", default="nano")
     options = parser.parse_args()
     extractor, data = DescriptorExtractor.from_checkpoint(options.checkpoint), options.data
@@ -150,6 +152,9 @@ def main() -> None:
     maps = {name: pair.database for name, pair in pairs.items()}
     maps["sf_toy"] = [picture(path) for path in sorted((data / "sf_toy" / "database").glob("*.jpg"))]
     drives = {name: pair.queries for name, pair in pairs.items()} | more
+    if options.demo is not None:
+        maps["rendered"] = list(images_of(options.demo / "bags" / "first", 120))
+        drives["rendered, half of it off the map"] = list(images_of(options.demo / "bags" / "second", 120))
     by_a_map(maps, {name: images[:: max(len(images) // 120, 1)] for name, images in drives.items()}, extractor)
     by_pictures_alone(drives)
 

@@ -6,7 +6,7 @@ import pytest
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import rigid_transform, roll_pitch_yaw_to_matrix
-from vpr_ros.sensors import Camera, Drive, DriveConfig, compressed_image_msg, image_msg, tf_msg
+from vpr_ros.sensors import Camera, Drive, DriveConfig, compressed_image_msg, image_msg, odometry_msg, tf_msg
 from vpr_ros.sensors.upright import R_camera_upright, mounting_by_tf, told, turned
 
 ROTATIONS = (0, 90, 180, 270)
@@ -202,6 +202,16 @@ def test_a_drive_without_static_tf_of_its_camera_is_taken_as_upright(bag_of, pic
         with Drive(bag_of(*extra, name=name)) as drive:
             assert drive.mounting.reason == "no TF"
             np.testing.assert_array_equal(next(iter(drive)).image, picture)
+
+
+def test_the_axes_of_an_imu_that_stands_in_for_the_base_turn_nothing(bag_of, picture):
+    imu = tf_msg([("imu_link", OPTICAL, rigid_transform(optical(90), [0, 0, 0]))], 1)
+    odometry = odometry_msg(np.eye(4), 1, child_frame_id="imu_link")
+    with Drive(bag_of(("/tf_static", imu, 1), ("/odom", odometry, 1))) as drive:
+        assert drive.poses.base_frame == "imu_link" and drive.mounting.reason == "no TF"
+        np.testing.assert_array_equal(next(iter(drive)).image, picture)
+    with Drive(drive.bag.path, base_frame="imu_link") as drive:
+        assert drive.mounting.rotation == 90
 
 
 def test_grey_pictures_are_turned(make_bag):

@@ -71,7 +71,7 @@ def mounting_by_tf(T_base_camera: np.ndarray | None, base_frame: str, camera_fra
             return reading
     return _as_they_come(
         "two readings",
-        f"TF ({frames}) differs by whether that frame is optical, and its name does not end in _optical_frame",
+        f"TF ({frames}) means another roll for an optical frame than for one with x forward, and the name says neither",
     )
 
 

@@ -159,7 +159,7 @@ class Inputs:
             self._health.count(
                 "input", "clock jumped back", "image stamps jumped back: a bag began again, or the clock was set back"
             )
-        rotation = self._mounting.of(self._poses.base_frame, frame_of(msg)).rotation
+        rotation = self._mounting.of(frame_of(msg)).rotation
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)

@@ -14,6 +14,7 @@ class CameraMounting:
     def __init__(self, node, settings: InputSettings, health: Health, tf: TransformInput, arrivals: Arrivals):
         self._node, self._health, self._tf, self._arrivals = node, health, tf, arrivals
         self._told, self._pose_wait_s = told(settings.rotate), settings.pose_wait_s
+        self._base_frame = settings.base_frame.strip("/")
         self.start()
 
     @property
@@ -25,11 +26,12 @@ class CameraMounting:
         """Forget what was found."""
         self.found: Mounting | None = self._told
 
-    def of(self, base_frame: str, camera_frame: str) -> Mounting:
-        """The mounting of the camera of an image. What TF has said stays; while it says nothing it is asked again.
+    def of(self, camera_frame: str) -> Mounting:
+        """The mounting of the camera of an image, in the base frame of the settings.
 
-        The first image waits for the fixed links of all their publishers, but no longer than for poses: a picture that
-        is described before it is turned is a wrong one in the map.
+        What TF has said stays; while it says nothing it is asked again. The first image waits for the fixed links of
+        all their publishers, but no longer than for poses: a picture that is described before it is turned is a wrong
+        one in the map.
         """
         if self.found is not None and self.found.reason != "no TF":
             return self.found
@@ -37,10 +39,11 @@ class CameraMounting:
         publishers = self._node.count_publishers("/tf_static") if self.found is None else 0
 
         def known() -> bool:
-            return self._tf.fixed_messages >= publishers or self._tf.links.connected(base_frame, camera_frame)
+            return self._tf.fixed_messages >= publishers or self._tf.links.connected(self._base_frame, camera_frame)
 
         self._arrivals.wait_until(known, lambda: False, self._pose_wait_s)
-        self.found = mounting_by_tf(self._tf.fixed(base_frame, camera_frame), base_frame, camera_frame)
+        T_base_camera = self._tf.fixed(self._base_frame, camera_frame)
+        self.found = mounting_by_tf(T_base_camera, self._base_frame, camera_frame)
         if self.found.unclear:
             self._health.count("input", "camera's roll unclear", self.found.sentence)
         return self.found

@@ -9,7 +9,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.observation import Rotation
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
-from vpr_ros.sensors.bags.pose_sources import read_pose_sources
+from vpr_ros.sensors.bags.pose_sources import mounting_of, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.scan import TopicScan, scan_topics
 from vpr_ros.sensors.bags.stages import (
@@ -26,7 +26,6 @@ from vpr_ros.sensors.bags.stages import (
     track_stage,
 )
 from vpr_ros.sensors.bags.topics import candidates, choose_topic
-from vpr_ros.sensors.upright import mounting_by_tf, told
 
 
 @dataclass
@@ -102,7 +101,7 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         infos = candidates(bag, "camera_info")
     image = scans.get(names.image or "")
     frame_id = image.frame_id if image is not None else ""
-    mounting = told(config.rotate) or mounting_by_tf(*sources.camera(frame_id))
+    mounting = mounting_of(config, sources, frame_id)
     stages = [
         image_stage(image, failed.get("image")),
         track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),

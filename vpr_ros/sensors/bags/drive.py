@@ -11,14 +11,14 @@ import numpy as np
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
-from vpr_ros.sensors.bags.pose_sources import PoseSources, read_pose_sources
+from vpr_ros.sensors.bags.pose_sources import PoseSources, mounting_of, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import resolve_topics
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import StampOrder, StampProblem
-from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told, turned
+from vpr_ros.sensors.upright import Mounting, turned
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
@@ -96,7 +96,7 @@ class Drive:
     def mounting(self) -> Mounting:
         """By how much the pictures are turned and why, for the whole drive as for its first image."""
         if self._mounting is None:
-            self._mounting = told(self.config.rotate) or mounting_by_tf(*self.poses.camera(self._camera_frame()))
+            self._mounting = mounting_of(self.config, self.poses, self._camera_frame())
         return self._mounting
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.poses.collectors import FixCollector, PoseCollector, PoseTrack
 from vpr_ros.sensors.poses.tf import TransformTree
 from vpr_ros.sensors.poses.trajectory import Trajectory, pose_of
+from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
 
 
 @dataclass
@@ -40,12 +41,21 @@ class PoseSources:
         T_odom_child = trajectory.at(stamp, max_gap_s) if trajectory else None
         return None if T_odom_child is None else T_odom_child @ self.T_child_base
 
-    def camera(self, frame: str) -> tuple[np.ndarray | None, str, str]:
-        """Pose (4, 4) of a camera's frame in the base where fixed links tell it, and the names of base and frame."""
+    def fixed(self, target: str, source: str) -> np.ndarray | None:
+        """T_target_source (4, 4) where fixed links alone connect the two, else None."""
         try:
-            return self.tree.lookup(self.base_frame, frame), self.base_frame, frame
+            return self.tree.lookup(target, source)
         except VprError:
-            return None, self.base_frame, frame
+            return None
+
+
+def mounting_of(config: DriveConfig, sources: PoseSources, camera_frame: str) -> Mounting:
+    """How the camera of a bag stands: as told, else by TF in the base frame of the configuration.
+
+    Never in odometry's own frame, which may stand in for the base: an IMU's axes point anywhere.
+    """
+    base = config.base_frame.strip("/")
+    return told(config.rotate) or mounting_by_tf(sources.fixed(base, camera_frame), base, camera_frame)
 
 
 def read_pose_sources(bag: Bag, topics: DriveTopics, config: DriveConfig) -> PoseSources:
