@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from vpr_ros import pictures
+from vpr_ros.cli.app import app
 from vpr_ros.geometry import planar_transform, rigid_transform
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import BagWriter, camera_info_msg, compressed_image_msg, odometry_msg, tf_msg
@@ -33,10 +35,9 @@ def bags(street, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def upright_map(bags, checkpoint, tmp_path_factory):
-    from conftest import run
-
     path = tmp_path_factory.mktemp("map") / "town.vpr"
-    assert run("map", bags["upright"], "-o", path, "-c", checkpoint, "--keyframe-every", 1).exit_code == 0
+    call = ["map", bags["upright"], "-o", path, "-c", checkpoint, "--keyframe-every", 1]
+    assert CliRunner().invoke(app, [str(word) for word in call]).exit_code == 0
     return path
 
 
