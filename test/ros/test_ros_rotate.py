@@ -59,9 +59,17 @@ def test_launched_with_a_rotation_the_map_is_the_upright_one(programs, drives, f
     assert np.abs(a.descriptors.astype(float) - b.descriptors).max() < 1e-3
 
 
-@pytest.mark.parametrize("rotate", ["45", "upright"])
+@pytest.mark.parametrize("rotate", ["45", 45, "upright"])
 def test_another_angle_is_refused_in_one_sentence(start, first_map, rotate):
     node = start(map_path=first_map, rotate=rotate)
     assert not node.configure()
     assert f"parameter rotate must be one of auto, 0, 90, 180, 270, not '{rotate}'" in node.log
+    assert node.set(rotate=33) == ["rotate must be one of auto, 0, 90, 180, 270, not '33'"]
     assert node.set(rotate="90") == [""] and node.configure(), node.log
+
+
+def test_a_number_is_taken_as_the_shell_and_yaml_make_one_of_it(start, first_map):
+    node = start(map_path=first_map, rotate=180)
+    assert node.configure(), node.log
+    assert node.set(rotate=270) == [""] and node.set(rotate="auto") == [""]
+    assert node.cleanup() and node.configure(), node.log

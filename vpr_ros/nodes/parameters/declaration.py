@@ -23,6 +23,8 @@ def declare(node: Any, table: Iterable[Parameter]) -> None:
             description=f"{p.description} Takes effect {p.when}.",
             read_only=p.read_only,
             additional_constraints=f"one of: {p.allowed}" if p.choices else "",
+            # The shell and YAML make a number of rotate:=90.
+            dynamic_typing=any(choice.isdigit() for choice in p.choices),
         )
         if p.minimum is not None and isinstance(p.default, float):
             high = LARGE if p.maximum is None else p.maximum
@@ -47,11 +49,11 @@ def declare(node: Any, table: Iterable[Parameter]) -> None:
             p = known.get(change.name)
             if p is None:
                 continue
-            if p.choices and change.value not in p.choices:
+            if p.choices and str(change.value) not in p.choices:
                 return SetParametersResult(
                     successful=False, reason=f"{p.name} must be one of {p.allowed}, not '{change.value}'"
                 )
-            new[p.name] = change.value
+            new[p.name] = str(change.value) if p.choices else change.value
         reason = problem(new)
         return SetParametersResult(successful=reason is None, reason=reason or "")
 
@@ -59,5 +61,6 @@ def declare(node: Any, table: Iterable[Parameter]) -> None:
 
 
 def values_of(node: Any, table: Iterable[Parameter]) -> dict[str, Any]:
-    """What a node's parameters are now."""
-    return {p.name: node.get_parameter(p.name).value for p in table}
+    """What a node's parameters are now; a choice is text, whatever it came as."""
+    now = {p.name: node.get_parameter(p.name).value for p in table}
+    return {p.name: str(now[p.name]) if p.choices else now[p.name] for p in table}

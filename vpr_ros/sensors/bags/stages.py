@@ -177,7 +177,11 @@ def tf_stage(bag: Bag, requested: DriveTopics, sources: PoseSources) -> StageVer
     """TF: whether there is any, with the fixed mounts, and how many links are unusable."""
     present = [t for t in bag.topics if t.msgtype in TF_TYPES and t.count]
     if not present and not candidates(bag, "points"):
-        return StageVerdict("tf", OK, "no TF; it is needed only to bring clouds to the base frame, and there are none")
+        return StageVerdict(
+            "tf",
+            OK,
+            "no TF; it brings clouds, of which there are none, to the base frame, and tells how the camera is mounted",
+        )
     if not present:
         return StageVerdict(
             "tf",
