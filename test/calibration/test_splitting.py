@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recognition_worlds import World, drive, keyframes, run
+from recognition_worlds import World, believed, drive, keyframes, run
 
 from vpr_ros.calibration import LabelledSequence, fit_calibration, hide_stretch, self_matches, split_matches
 from vpr_ros.calibration.labelling import path_of
@@ -105,14 +105,14 @@ def test_a_drive_without_poses_only_lowers_and_more_where_it_repeats_itself(base
         assert Calibration.from_dict(own.to_dict()) == own and own.plain.thresholds == base.plain.thresholds
         assert own.n_queries == 300 and own.n_off_map == 150
         for mode in (True, False):
-            before = np.array([base.tuning(mode).probability(np.array([x]))[0] for x in POSTERIORS])
-            after = np.array([own.tuning(mode).probability(np.array([x]))[0] for x in POSTERIORS])
+            before = np.array([base.tuning(mode).probability([believed(x)])[0] for x in POSTERIORS])
+            after = np.array([own.tuning(mode).probability([believed(x)])[0] for x in POSTERIORS])
             assert (after <= before + 1e-12).all()
-        now[name] = own.plain.probability(np.array([0.9995]))[0]
+        now[name] = own.plain.probability([believed(0.9995)])[0]
         taken = int(own.note.split("; ")[1].split()[0])
         assert taken > 40 if name == "ambiguous" else taken < 10
     assert now["ambiguous"] < now["clear"] - 0.2
-    assert now["clear"] > base.plain.probability(np.array([0.9995]))[0] - 0.1
+    assert now["clear"] > base.plain.probability([believed(0.9995)])[0] - 0.1
 
 
 def test_a_limited_map_still_recognises_a_second_drive(base):

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recognition_worlds import DIM, World, correct, drive, keyframes, run
+from recognition_worlds import DIM, World, believed, correct, drive, keyframes, run
 
 from vpr_ros.calibration import LabelledSequence, fit_calibration, hide_stretch, label_by_pose, self_matches
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PartedIndex
 from vpr_ros.recognition import Calibration, Recogniser, choose_calibration
 from vpr_ros.recognition.calibration import MAX_LOG_RARITY, EvidenceModel
-from vpr_ros.recognition.evidence import Background, Novelty, retrieval_features
+from vpr_ros.recognition.evidence import Background, Novelty, Yardstick, retrieval_features
 from vpr_ros.recognition.monotone import MonotoneMap, sigmoid
 
 POSTERIORS = np.r_[1e-9, np.linspace(0.001, 0.999, 40), 1 - 1e-9]
@@ -60,10 +60,10 @@ def test_without_a_calibration_probabilities_are_not_too_high(calibration):
 
 def test_probability_rises_with_the_posterior_and_places_sum_to_one_at_most(calibration):
     for tuning in (calibration.odometry, calibration.plain, Calibration.default().plain):
-        p = np.array([tuning.probability(np.array([x]))[0] for x in POSTERIORS])
+        p = np.array([tuning.probability([believed(x)])[0] for x in POSTERIORS])
         assert (np.diff(p) >= -1e-12).all() and p.min() >= 0 and p.max() <= 1
-        assert tuning.probability(np.array([0.5, 0.5])).sum() <= 1 + 1e-12
-    assert Calibration.default().plain.probability(np.array([0.96]))[0] < 0.9
+        assert tuning.probability([believed(0.5), believed(0.5)]).sum() <= 1 + 1e-12
+    assert Calibration.default().plain.probability([believed(0.96)])[0] < 0.9
 
 
 def test_json_round_trip(calibration):
@@ -109,8 +109,8 @@ def test_self_matches_may_lower_a_probability_and_never_raise_one(calibration):
     assert own.source == "self-matches" and own.evidence == calibration.evidence
     assert Calibration.from_dict(own.to_dict()) == own
     for mode in (True, False):
-        base = np.array([calibration.tuning(mode).probability(np.array([x]))[0] for x in POSTERIORS])
-        now = np.array([own.tuning(mode).probability(np.array([x]))[0] for x in POSTERIORS])
+        base = np.array([calibration.tuning(mode).probability([believed(x)])[0] for x in POSTERIORS])
+        now = np.array([own.tuning(mode).probability([believed(x)])[0] for x in POSTERIORS])
         assert (now <= base + 1e-12).all() and (now < base - 0.05).any()
         assert now[-1] > 0.2 * base[-1]  # it is a correction, not a veto
 
@@ -119,7 +119,7 @@ def test_self_matches_of_a_drive_without_repetition_change_little(calibration):
     world = World(32)
     frames = keyframes(drive(world, [(0, 0, 200), (1, 0, 60), (0, 0, 200)], step_m=2, rate_hz=2, noise=0.4))
     own = fit_calibration([self_matches(frames, 10.0)], 10.0, source="self-matches", base=calibration)
-    before, after = (c.odometry.probability(np.array([0.999]))[0] for c in (calibration, own))
+    before, after = (c.odometry.probability([believed(0.999)])[0] for c in (calibration, own))
     assert before - 0.1 < after <= before
 
 
@@ -234,3 +234,51 @@ def test_novelty_per_metre_does_not_depend_on_the_frame_rate():
         views = [np.r_[np.cos(a), np.sin(a)] for a in np.linspace(0, 6 * angle, n)]
         totals.append(sum(novelty.update(v, 0.4) for v in views))
     assert totals[0] == pytest.approx(totals[1], rel=0.15) and totals[0] > 3
+
+
+def test_the_yardstick_measures_by_what_the_drive_has_shown_on_the_map():
+    yardstick = Yardstick()
+    np.testing.assert_allclose([yardstick.update(9.0, 4.0, 1.0) for _ in range(30)], 0.0, atol=1e-9)
+    shortfalls = [yardstick.update(4.0, 3.0, 1.0)[0] for _ in range(20)]
+    assert (np.diff(shortfalls[:8]) < 0).all() and -5.0 < shortfalls[-1] < -4.0, "what falls short is no yardstick"
+    standing = [yardstick.update(4.0, 3.0, 0.0)[0] for _ in range(500)]
+    assert np.ptp(standing) < 0.5, "a standing robot changes nothing"
+    yardstick.new_drive()
+    assert yardstick.update(4.0, 3.0, 1.0) == (0.0, 0.0)
+
+
+def test_the_yardstick_follows_a_light_that_changes():
+    yardstick = Yardstick()
+    for evidence in np.linspace(10.0, 5.0, 400):
+        short, _ = yardstick.update(float(evidence), 4.0, 1.0)
+        assert short > -2.0
+
+
+def test_a_belief_that_falls_is_told_and_one_that_rises_is_not():
+    yardstick = Yardstick()
+    falls = [yardstick.update(9.0, belief, 1.0)[1] for belief in (-4.0, 0.0, 4.0, 4.0, -2.0, -2.0)]
+    assert falls[:4] == [0.0] * 4 and falls[4] < -3.0 and falls[4] < falls[5] < 0.0
+    yardstick.reset()
+    assert yardstick.update(9.0, -4.0, 1.0)[1] == 0.0, "a filter that starts anew has not fallen"
+
+
+def test_calibrations_of_before_are_read_as_they_were(calibration):
+    """Up to version 3 one map gave the whole from the posterior within the radius, and the cap was of the same."""
+    cap = MonotoneMap(-1.0, ((-4.0, 4.0),), ((0.0, 3.0),))
+    posterior = Calibration.default().plain.posterior
+    old = {"temper": 0.5, "posterior": posterior.to_dict(), "cap": cap.to_dict()}
+    data = {**Calibration.default().to_dict(), "version": 3, "plain": old, "odometry": old}
+    loaded = Calibration.from_dict(data).plain
+    for x in POSTERIORS:
+        at = np.array([[np.log(np.clip(x, 1e-6, 1 - 1e-6) / (1 - np.clip(x, 1e-6, 1 - 1e-6)))]])
+        expected = min(sigmoid(posterior(at))[0], sigmoid(cap(at))[0])
+        assert loaded.probability([believed(x)])[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_others_share_what_is_left_of_the_best_place(calibration):
+    places = [believed(0.7), believed(0.2), believed(0.05)]
+    p = calibration.plain.probability(places)
+    assert p.sum() <= 1 + 1e-12 and (np.diff(p) <= 0).all()
+    assert p[1] <= (1 - p[0]) * 0.2 / 0.3 + 1e-9 and p[2] <= (1 - p[0]) * 0.05 / 0.3 + 1e-9
+    even = calibration.plain.probability([believed(0.4), believed(0.4)])
+    assert even[0] <= 0.5 + 1e-9, "two places that fit alike are told apart by nothing"

@@ -6,7 +6,7 @@ from vpr_ros.geometry import planar_transform
 from vpr_ros.recognition.decision import REASONS, Decision, DecisionConfig
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.motion import MotionConfig, MotionTracker
-from vpr_ros.recognition.places import distinct_places
+from vpr_ros.recognition.places import FrameEvidence, distinct_places
 from vpr_ros.recognition.topology import Topology
 
 CONFIG = DecisionConfig(accept_probability=0.9, min_margin=0.2, unknown_probability=0.5)
@@ -54,7 +54,8 @@ def test_places_sum_their_keyframes_and_never_overlap():
     for trial in range(20):
         belief = TopologicalFilter(top)
         belief.update(rng.choice(top.n, 30, replace=False), rng.normal(3, 2, 30), -0.5)
-        places = distinct_places(belief, max_places=100, ignore_below=0.0)
+        frame = FrameEvidence({int(row): float(rng.normal(3, 2)) for row in rng.choice(top.n, 30, replace=False)}, -0.5)
+        places = distinct_places(belief, frame, max_places=100, ignore_below=0.0)
         every = belief.belief(np.arange(top.n))
         p = frames.T_map_base[:, :3, 3]
         taken, order = [], np.argsort(-every, kind="stable")
@@ -63,8 +64,14 @@ def test_places_sum_their_keyframes_and_never_overlap():
                 taken.append(row)
         expected = {int(r): sum(every[j] for j in range(top.n) if np.linalg.norm(p[j] - p[r]) <= 10.0) for r in taken}
         assert {place.row: pytest.approx(place.posterior) for place in places} == expected
+        for place in places:
+            gaps = np.linalg.norm(p - p[place.row], axis=1)
+            assert place.vicinity == pytest.approx(every[gaps <= 20.0].sum())
+            assert place.before == pytest.approx((gaps <= 20.0).sum() / (2 * top.n))
+            said = [frame.log_ratios.get(row, -0.5) for row in np.flatnonzero(gaps <= 10.0).tolist()]
+            assert place.evidence == max(said)
         assert sum(place.posterior for place in places) <= 1 + 1e-9
-        assert len(distinct_places(belief, max_places=3)) == 3, trial
+        assert len(distinct_places(belief, frame, max_places=3)) == 3, trial
 
 
 def tracker():

@@ -6,6 +6,7 @@ import numpy as np
 
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.recognition.places import Place
 
 DIM = 64
 WAVES = 160
@@ -105,3 +106,8 @@ def correct(recognitions, query, frames, radius=10.0):
     right = (rows >= 0) & (np.linalg.norm(truth[rows] - position, axis=1) <= radius)
     on_map = np.array([np.linalg.norm(truth - p, axis=1).min() <= radius for p in position])
     return right, on_map
+
+
+def believed(posterior, evidence=9.0, shortfall=0.0):
+    """A place that the filter believes in so much, in the middle of a large map."""
+    return Place(0, posterior, posterior, 0.02, evidence, shortfall)

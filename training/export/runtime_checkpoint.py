@@ -1,18 +1,15 @@
 """From trained weights to a runtime checkpoint: projection from training frames, calibration from validation cities."""
 
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
+from vpr_ros.calibration import fit_calibration
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import planar_transform
-from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.student import D2VPR, AnyProjection, Checkpoint, Projection, StudentConfig, save_checkpoint
 from vpr_ros.student.parts import ReductionConfig, fit_reduction, lengths_of
 from vpr_ros.training.data.sample import SampleSet
@@ -24,15 +21,12 @@ from vpr_ros.training.export.projection_training import (
     projection_rows,
     train_projection,
 )
+from vpr_ros.training.export.validation_drives import PLACE_RADIUS_M, labelled_drives
 
 ProjectionKind = Literal["fitted", "trained", "kept"]
 CHECKPOINT = "student.safetensors"  # name of the result in a run's folder
 SAMPLES_PER_DIM = 8  # that the projection is fitted on; all samples of a smaller set
 LEAST_SAMPLES_PER_DIM = 4  # fewer are refused
-PLACE_RADIUS_M = 10.0
-MAP_CITIES = 4  # of a map that is calibrated on: a larger one has more that looks alike
-OFF_MAP_CITIES = 3  # that a drive goes on through
-CITY_SPACING_M = 1e5  # in that map
 BATCH = 64  # images that are described together
 log = logging.getLogger(__name__)
 
@@ -182,84 +176,3 @@ def _calibration(
             "with 'vpr_ros calibrate'."
         )
         return None
-
-
-def _keyframes(descriptors: np.ndarray, samples: SampleSet, drives: Sequence[np.ndarray]) -> Keyframes:
-    """Frames of drives through different cities as the sessions of one map; their true poses serve as odometry."""
-    rows = np.concatenate(drives)
-    poses = np.concatenate([_apart(number) @ _poses(samples, drive) for number, drive in enumerate(drives)])
-    return Keyframes(
-        ids=np.arange(1, len(rows) + 1),
-        sessions=np.repeat(np.arange(1, len(drives) + 1), [len(drive) for drive in drives]),
-        stamps_ns=samples.stamps_ns[rows],
-        T_map_base=poses,
-        T_odom_base=poses,
-        descriptors=descriptors[rows].astype(np.float16),
-    )
-
-
-def _apart(number: int) -> np.ndarray:
-    """Where the city of this number lies in the map: none touches another."""
-    return planar_transform(number * CITY_SPACING_M, 0.0, 0.0)
-
-
-def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
-    if samples.headings_rad is None:
-        raise VprError(f"the drives of {samples.name} have no headings")
-    planar = np.column_stack([samples.positions_m, samples.headings_rad])
-    return np.array([planar_transform(*pose) for pose in planar[rows].tolist()])
-
-
-def labelled_drives(
-    descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
-) -> list[LabelledSequence]:
-    """Every drive of a city but its first one as queries, against a map of the first drives of it and the next cities.
-
-    The map has up to MAP_CITIES of them, at most half of all. A robot that leaves its map stays away for long, and the
-    longer it does, the likelier it meets a street that looks like a mapped one for a while: each sequence goes on
-    through up to OFF_MAP_CITIES cities that are not in the map, odometry running on, every second one before its street
-    ends. `parts` are the lengths of the descriptors' parts (None: one part).
-    """
-    drives_of = {
-        city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
-        for city in np.unique(samples.areas)
-    }
-    cities = list(drives_of)
-    mapped = min(MAP_CITIES, max(1, len(cities) // 2))
-    sequences = []
-    for position in range(len(cities)):
-        ordered = [cities[(position + i) % len(cities)] for i in range(len(cities))]
-        keyframes = _keyframes(descriptors, samples, [drives_of[city][0] for city in ordered[:mapped]])
-        following = ordered[mapped : mapped + OFF_MAP_CITIES]
-        for number, on_map in enumerate(drives_of[ordered[0]][1:]):
-            if number % 2:
-                on_map = on_map[: 2 * len(on_map) // 3]  # this robot turns off where the map goes on
-            if len(on_map) < 2:
-                continue  # no interval between frames to continue with
-            T_odom = _poses(samples, on_map)
-            truth = label_by_pose(keyframes, T_odom, PLACE_RADIUS_M, max_heading_deg=60)
-            step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
-            step_m = float(np.median(np.linalg.norm(np.diff(T_odom[:, :3, 3], axis=0), axis=1)))
-            # Between two cities lies a stretch without images as long as a place reaches: odometry that stood still
-            # while the view changed altogether would teach that a robot off the map is mostly believed to be on it.
-            unseen = math.ceil(PLACE_RADIUS_M / max(step_m, 0.1))
-            T_gap = planar_transform(unseen * step_m, 0.0, 0.0)
-            rows, steps = on_map, np.arange(len(on_map))
-            for other in following:
-                away = drives_of[other][(number + 1) % len(drives_of[other])]
-                T_away = _poses(samples, away)
-                T_odom = np.concatenate([T_odom, T_odom[-1] @ T_gap @ np.linalg.inv(T_away[0]) @ T_away])
-                rows = np.concatenate([rows, away])
-                steps = np.concatenate([steps, steps[-1] + unseen + np.arange(len(away))])
-            stamps = samples.stamps_ns[on_map[0]] + step_ns * steps
-            sequences.append(
-                LabelledSequence(
-                    keyframes,
-                    descriptors[rows].astype(np.float16),
-                    stamps,
-                    T_odom,
-                    [*truth, *[np.empty(0, dtype=np.int64)] * (len(rows) - len(on_map))],
-                    parts=parts,
-                )
-            )
-    return sequences

@@ -1,7 +1,6 @@
 """Fits a Calibration on labelled drives: first the evidence of a retrieval, then how far frames err together, then the
 posterior."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,8 +9,8 @@ import numpy as np
 
 from vpr_ros.calibration.evidence_fitting import cross_fitted, fit_evidence
 from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch, path_of
-from vpr_ros.calibration.posterior import fit_posterior
-from vpr_ros.calibration.replay import Replay, outcomes_of, replay, steps_of
+from vpr_ros.calibration.posterior import fit_reading
+from vpr_ros.calibration.replay import Outcomes, Replay, outcomes_of, replay, steps_of
 from vpr_ros.calibration.self_matching import fit_cap
 from vpr_ros.calibration.splitting import frames_in_view
 from vpr_ros.calibration.thresholds import Judged, judge, threshold_table
@@ -20,11 +19,9 @@ from vpr_ros.errors import VprError
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning
 
 MIN_QUERIES = 30
-TEMPERS = (0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 1.0)
-# Streets look alike for longer than a place reaches: frames a place apart are never as good as independent, whatever
-# drives through a few cities show.
-MAX_TEMPER_BY_WAY = 0.5
-PRIOR_WEIGHT = 2.0  # pseudo-queries per posterior knot that hold the map where there are no data
+TEMPERS = (0.07, 0.15, 0.3, 0.6)  # neighbouring frames are never independent: not 1
+SLACK = 0.05  # of the least log-loss, that a smaller temper may cost
+LEAST_PROBABILITY = 1e-3  # what was called less probable counts as this much: one surprise must not choose the temper
 
 
 Reading = Literal["odometry", "plain"]  # of frames with and without odometry
@@ -88,7 +85,7 @@ def fit(
     start = replace(Calibration.default(radius), source=source)
     if config.drive_mean_frames is not None:
         start = replace(start, drive_mean_frames=config.drive_mean_frames)
-    replays = [replay(sequence, start, config) for sequence in sequences]
+    replays = [replay(one, start, replace(config, place_radius=one.radius or radius)) for one in sequences]
     everything = list(steps_of(replays))
     fitted = replace(start, evidence=fit_evidence(everything))
     folds = cross_fitted(everything, fitted.evidence)
@@ -107,26 +104,36 @@ def fit(
 def _tune(
     replays: Sequence[Replay], folds: Sequence[EvidenceModel], with_odometry: bool, decision: DecisionConfig
 ) -> tuple[Tuning, float, Judged]:
-    """The temper nearest to 1 whose calibrated answers are within a standard error of the least log-loss (the rule of
-    Breiman et al. 1984, over stretches of drives), with that loss and the answers of its thresholds."""
-    scored: dict[int, tuple[np.ndarray, Tuning]] = {}
-    prior = Calibration.default().plain.posterior
-    tempers = [one for one in TEMPERS if one <= MAX_TEMPER_BY_WAY or not with_odometry]
-    at, best = len(tempers) // 2, -1
-    while at != best:  # the loss has one valley: walk down it
-        best = at
-        for i in (at - 1, at, at + 1):
-            if 0 <= i < len(tempers) and i not in scored:
-                outcomes = outcomes_of(replays, folds, tempers[i], with_odometry)
-                posterior = fit_posterior(outcomes.best, outcomes.right, prior, PRIOR_WEIGHT)
-                scored[i] = outcomes.losses(posterior), Tuning(tempers[i], posterior)
-        at = min(scored, key=lambda i: float(scored[i][0].mean()))
-    least = scored[best][0]
-    error = float(least.std()) / math.sqrt(len(least))
-    good = [one for one in scored.values() if one[0].mean() <= least.mean() + error]
-    losses, tuning = min(good, key=lambda one: abs(math.log(one[1].temper)))
-    answers = judge(replays, folds, tuning.temper, with_odometry, decision, PRIOR_WEIGHT)
-    return replace(tuning, thresholds=threshold_table(answers)), float(losses.mean()), answers
+    """The least temper at which the calibrated answers have about the least log-loss, with that loss and the answers of
+    its thresholds.
+
+    Streets that look like mapped ones do so for longer than most drives show: where it costs nothing, frames are taken
+    for more dependent.
+    """
+    scored: list[tuple[float, Tuning, Outcomes]] = []
+    start = Calibration.default().tuning(with_odometry)
+    for temper in TEMPERS:
+        tuning = replace(start, temper=temper)
+        outcomes = outcomes_of(replays, folds, temper, with_odometry)
+        scored.append((_loss(tuning, outcomes), tuning, outcomes))
+    enough = (1 + SLACK) * min(loss for loss, _, _ in scored)
+    loss, tuning, outcomes = next(one for one in scored if one[0] <= enough)
+    answers = judge(outcomes, tuning, decision)
+    tuning = fit_reading(tuning, outcomes, np.ones(len(outcomes.right), dtype=bool))
+    return replace(tuning, thresholds=threshold_table(answers)), loss, answers
+
+
+def _loss(tuning: Tuning, outcomes: Outcomes) -> float:
+    """The mean -log of the probability of what is so: the best place is right, or it is not.
+
+    Each half of the stretches is read by maps fitted on the other half.
+    """
+    p = np.empty(len(outcomes.right))
+    for odd in (False, True):
+        here = outcomes.odd == odd
+        p[here] = fit_reading(tuning, outcomes, ~here).uncapped(outcomes.readings[here])
+    surprise = -np.log(np.maximum(np.where(outcomes.right, p, 1 - p), LEAST_PROBABILITY))
+    return float(np.average(surprise, weights=outcomes.weights(np.ones(len(p), dtype=bool))))
 
 
 def _with_off_map(sequences: Sequence[LabelledSequence]) -> list[LabelledSequence]:

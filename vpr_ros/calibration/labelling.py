@@ -33,6 +33,7 @@ class LabelledSequence:
     parts: tuple[int, ...] | None = None
     known: np.ndarray | None = None  # (M,) bool
     repeats: bool = False
+    radius: float | None = None  # of its places (metres; frames without poses), where it is not that of the calibration
 
     def __post_init__(self):
         n = len(self.descriptors)

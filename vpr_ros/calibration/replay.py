@@ -6,18 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.calibration.labelling import LabelledSequence
-from vpr_ros.recognition.calibration import Calibration, EvidenceModel
+from vpr_ros.recognition.calibration import Calibration, EvidenceModel, readings_of
 from vpr_ros.recognition.evidence import Retrieval
-from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
 from vpr_ros.recognition.motion import Motion
-from vpr_ros.recognition.places import distinct_places
+from vpr_ros.recognition.places import Place, supports
 from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
 from vpr_ros.recognition.topology import Topology
 
 STRETCH = 30  # queries in a row of a drive that are taken for one observation
-LEAST_PROBABILITY = 1e-3  # what was called less probable counts as this much: one surprise must not choose the temper
-NAMED_PLACES = 3  # of an answer, when it is scored
-NO_PLACE = float(logit(np.array(0.0)))  # the logit of an answer that names none
+NO_PLACE = Place(-1, 0.0, 0.0, 0.0, -10.0, 0.0)  # the best one of an answer that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,42 +60,53 @@ def steps_of(replays: Sequence[Replay]) -> Iterator[tuple[Topology, Step]]:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What the filter made of queries whose truth is known, before calibration: logits of places."""
+    """What the filter made of queries whose truth is known, before calibration. Best is the most probable place."""
 
-    stretches: np.ndarray  # (Q,) number of the stretch: STRETCH of one drive
-    best: np.ndarray  # (Q,) of the best place
-    right: np.ndarray  # (Q,) 1.0 where that is a true one
-    true: np.ndarray  # (Q,) of a true place; -inf where none was named; NaN for a query off the map
+    places: Sequence[Sequence[Place]]  # (Q,) distinct places, most probable first
+    readings: np.ndarray  # (Q, 8) of the best place, see `readings_of`
+    near: np.ndarray  # (Q,) bool: a true place lies in its vicinity
+    right: np.ndarray  # (Q,) bool: it is a true one
+    supported: np.ndarray  # (Q,) bool: the query's own retrieval contains it
+    on_map: np.ndarray  # (Q,) bool
+    counted: np.ndarray  # (Q,) bool: no repetition of another query
+    stretches: np.ndarray  # (Q,) number of the stretch, common to all passes of a drive
+    odd: np.ndarray  # (Q,) bool: the stretch has an odd number within its drive
 
-    def losses(self, posterior: MonotoneMap) -> np.ndarray:
-        """Of each stretch, the mean -log of the calibrated probability of what is true: a place, or being off it."""
-        off = np.isnan(self.true)
-        p = np.where(off, sigmoid(-posterior(self.best[:, None])), sigmoid(posterior(self.true[:, None])))
-        p = np.where(np.isneginf(self.true), 0.0, p)
-        loss = -np.log(np.maximum(p, LEAST_PROBABILITY))
-        return np.bincount(self.stretches, loss) / np.bincount(self.stretches)
+    def weights(self, used: np.ndarray) -> np.ndarray:
+        """Of queries (Q,): those `used` on the map weigh as much in sum as those off it, and 1 in the mean."""
+        share = float(np.clip(self.on_map[used].mean(), 1e-3, 1 - 1e-3)) if used.any() else 0.5
+        return np.where(self.on_map, 0.5 / share, 0.5 / (1 - share))
 
 
 def outcomes_of(
     replays: Sequence[Replay], folds: Sequence[EvidenceModel], temper: float, with_odometry: bool
 ) -> Outcomes:
-    found: list[tuple[int, int, float, bool, float]] = []
-    for number, replay in enumerate(replays):
-        belief = replay.recogniser.filter
-        for step in replay.steps:
+    """Of replays, the evidence of odd stretches by the second of the folds, that of the others by the first."""
+    named: list[list[Place]] = []
+    found: list[tuple[bool, bool, bool, bool, bool, int, int]] = []
+    drive = -1
+    for one in replays:
+        drive += not one.repeats
+        top = one.recogniser.topology
+        one.recogniser.new_drive("")
+        for step in one.steps:
             if step.fresh:
-                belief.reset()
+                one.recogniser.reset("")
             motion = step.motion if with_odometry else Motion(None)
-            replay.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
+            one.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
             if not step.known:
                 continue
-            places = distinct_places(belief, NAMED_PLACES)
-            logits = logit(np.array([place.posterior for place in places]))
-            right = np.isin([place.row for place in places], step.truth)
-            true = float(logits[right].max(initial=-np.inf)) if len(step.truth) else np.nan
-            best, hit = (float(logits[0]), bool(right[0])) if places else (NO_PLACE, False)
-            found.append((number, step.stretch, best, hit, true))
-    drives, stretches, best, right, true = (np.array(column) for column in zip(*found, strict=True))
-    return Outcomes(
-        np.unique([drives, stretches], axis=1, return_inverse=True)[1].ravel(), best, right.astype(float), true
-    )
+            places = one.recogniser.places
+            named.append(places or [NO_PLACE])
+            near = right = supported = False
+            if places:
+                row = places[0].row
+                near = bool(np.isin(top.near(row, 2 * top.radius), step.truth).any())
+                right = bool(np.isin(row, step.truth))
+                supported = supports(top, step.retrieval.rows, row)
+            on = len(step.truth) > 0
+            found.append((near, right, supported, on, not (one.repeats and on), drive, step.stretch))
+    near, right, supported, on, counted, drives, stretches = (np.array(c) for c in zip(*found, strict=True))
+    numbers = np.unique([drives, stretches], axis=1, return_inverse=True)[1].ravel()
+    readings = np.concatenate([readings_of(places[:2])[:1] for places in named])
+    return Outcomes(named, readings, near, right, supported, on, counted, numbers, stretches % 2 == 1)

@@ -6,16 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from vpr_ros.calibration.labelling import LabelledSequence
-from vpr_ros.calibration.posterior import fit_posterior
+from vpr_ros.calibration.posterior import fit_limit
 from vpr_ros.calibration.replay import replay
 from vpr_ros.configuration import RecognitionConfig
-from vpr_ros.recognition.calibration import Calibration, lower_only
-from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
+from vpr_ros.recognition.calibration import Calibration, Tuning, lower_only, readings_of
+from vpr_ros.recognition.monotone import MonotoneMap, logit
 from vpr_ros.recognition.motion import Motion
-from vpr_ros.recognition.places import distinct_places
+from vpr_ros.recognition.places import Place
 from vpr_ros.recognition.recogniser import Recogniser
 
-CAP_PRIOR_WEIGHT = 10.0
+CAP_PRIOR_WEIGHT = 15.0
 
 
 def fit_cap(
@@ -50,26 +50,24 @@ def _cap(
         for sequence in sequences
     ]
     logits, labels, on_map = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    posterior = base.tuning(with_odometry).posterior
-    mistaken = int((sigmoid(posterior(logits[~on_map][:, None])) >= 0.5).sum())
-    return fit_posterior(logits, labels, posterior, CAP_PRIOR_WEIGHT), mistaken
+    return fit_limit(logits, labels, CAP_PRIOR_WEIGHT), int((logits[~on_map] >= 0).sum())
 
 
 def _other_half(
     sequence: LabelledSequence, base: Calibration, config: RecognitionConfig, with_odometry: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits, whether right, and whether on the map, of a drive's queries against keyframes that they are not among."""
+    """Stated log-odds, whether right, and whether on the map, of queries that are not among the keyframes."""
     one = replay(sequence, base, config)
     found: list[tuple[float, bool, bool]] = []
     for step in one.steps:
         if step.fresh:
-            one.recogniser.filter.reset()
+            one.recogniser.reset("")
         motion = step.motion if with_odometry else Motion(None)
         one.recogniser.advance(step.retrieval, motion, base.evidence, base.tuning(motion.step_m is not None).temper)
-        places = distinct_places(one.recogniser.filter, 1)
+        places = one.recogniser.places
         if places and step.known and not (one.repeats and len(step.truth)):
-            best = float(logit(np.array(places[0].posterior)))
-            found.append((best, places[0].row in step.truth, len(step.truth) > 0))
+            stated = _stated(base.tuning(with_odometry), places)
+            found.append((stated, places[0].row in step.truth, len(step.truth) > 0))
     return _columns(found)
 
 
@@ -86,10 +84,10 @@ def _own_past(
         if retrieval is not None:
             tuning = base.tuning(motion.step_m is not None)
             recogniser.advance(retrieval, motion, base.evidence, tuning.temper)
-            places = distinct_places(recogniser.filter, 1)
+            places = recogniser.places
             if places:
-                best, truth = float(logit(np.array(places[0].posterior))), sequence.truth[q]
-                found.append((best, places[0].row in truth, len(truth) > 0))
+                stated, truth = _stated(base.tuning(with_odometry), places), sequence.truth[q]
+                found.append((stated, places[0].row in truth, len(truth) > 0))
         recogniser.insert(
             int(frames.ids[q]),
             int(frames.sessions[q]),
@@ -99,6 +97,11 @@ def _own_past(
             frames.T_map_base[q],
         )
     return _columns(found)
+
+
+def _stated(tuning: Tuning, places: Sequence[Place]) -> float:
+    """Log-odds of the first of the places before any limit."""
+    return float(logit(tuning.uncapped(readings_of(places)))[0])
 
 
 def _columns(found: list[tuple[float, bool, bool]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,18 +1,14 @@
 """What accepting places from some probability on would have come to on labelled drives that no fit has seen."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vpr_ros.calibration.posterior import fit_posterior
-from vpr_ros.calibration.replay import NO_PLACE, Replay
+from vpr_ros.calibration.posterior import fit_reading
+from vpr_ros.calibration.replay import Outcomes
 from vpr_ros.configuration import DecisionConfig
-from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Tuning
+from vpr_ros.recognition.calibration import Tuning
 from vpr_ros.recognition.decision import Decision
-from vpr_ros.recognition.monotone import logit
-from vpr_ros.recognition.motion import Motion
-from vpr_ros.recognition.places import distinct_places, supports
 from vpr_ros.recognition.threshold import Accepted, ThresholdTable
 
 # Nothing is accepted that is less probable than not, however well the drives went: the next may be harder.
@@ -33,53 +29,27 @@ class Judged:
     stretches: np.ndarray  # (Q,) number of the stretch, common to all passes of a drive
 
 
-def judge(
-    replays: Sequence[Replay],
-    folds: Sequence[EvidenceModel],
-    temper: float,
-    with_odometry: bool,
-    decision: DecisionConfig,
-    prior_weight: float,
-) -> Judged:
-    """Each query's answer, by the evidence of its fold and a posterior that is fitted on the other fold.
+def judge(outcomes: Outcomes, tuning: Tuning, decision: DecisionConfig) -> Judged:
+    """Each query's answer, its probability read by maps that are fitted on the stretches of the other parity.
 
-    Queries of a drive that repeats another count where they have been put off the map. Odd and even stretches are the
-    folds, as for the evidence.
+    Queries of a drive that repeats another count where they have been put off the map.
     """
     rules = Decision(replace(decision, accept_probability=0.0, accept_precision=None, min_consistent_frames=1))
-    places: list[np.ndarray] = []
-    columns: list[tuple[float, bool, bool, bool, int, int, bool]] = []
-    drive = -1
-    for one in replays:
-        drive += not one.repeats
-        belief = one.recogniser.filter
-        for step in one.steps:
-            if step.fresh:
-                belief.reset()
-            motion = step.motion if with_odometry else Motion(None)
-            one.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
-            if not step.known:
-                continue
-            named = distinct_places(belief, one.recogniser.config.max_places)
-            places.append(np.array([place.posterior for place in named]))
-            best = float(logit(places[-1][0])) if named else NO_PLACE
-            right = bool(named) and bool(np.isin(named[0].row, step.truth))
-            supported = bool(named) and supports(one.recogniser.topology, step.retrieval.rows, named[0].row)
-            on = len(step.truth) > 0
-            columns.append((best, right, supported, on, drive, step.stretch, not (one.repeats and on)))
-    best, right, supported, on, drives, stretches, counted = (np.array(c) for c in zip(*columns, strict=True))
-    prior = Calibration.default().plain.posterior
-    probabilities, acceptable = np.zeros(len(best)), np.zeros(len(best), dtype=bool)
-    for fold in range(2):
-        others = stretches % 2 != fold
-        tuning = Tuning(temper, fit_posterior(best[others], right[others].astype(float), prior, prior_weight))
-        for q in np.flatnonzero(~others & counted):
-            if len(places[q]):
-                p = tuning.probability(places[q])
-                probabilities[q] = p[0]
-                acceptable[q] = rules.decide(p, False, bool(supported[q])).status == "accepted"
-    numbers = np.unique([drives, stretches], axis=1, return_inverse=True)[1].ravel()
-    return Judged(probabilities[counted], acceptable[counted], right[counted], on[counted], numbers[counted])
+    counted = outcomes.counted
+    probabilities, acceptable = np.zeros(len(counted)), np.zeros(len(counted), dtype=bool)
+    for odd in (False, True):
+        reading = fit_reading(tuning, outcomes, outcomes.odd != odd)
+        for q in np.flatnonzero((outcomes.odd == odd) & counted).tolist():
+            p = -np.sort(-reading.probability(outcomes.places[q]))
+            probabilities[q] = p[0]
+            acceptable[q] = rules.decide(p, False, bool(outcomes.supported[q])).status == "accepted"
+    return Judged(
+        probabilities[counted],
+        acceptable[counted],
+        outcomes.right[counted],
+        outcomes.on_map[counted],
+        outcomes.stretches[counted],
+    )
 
 
 def threshold_table(judged: Judged) -> ThresholdTable:

@@ -1,6 +1,7 @@
 """How similarities and filter posteriors become probabilities: the calibrated part of a checkpoint or a map."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -8,16 +9,18 @@ import numpy as np
 
 from vpr_ros.configuration import DRIVE_MEAN_FRAMES, DecisionConfig
 from vpr_ros.errors import VprError
-from vpr_ros.recognition.monotone import MonotoneMap, logit, sigmoid
+from vpr_ros.recognition.monotone import MonotoneMap, logit, lower_of, sigmoid
+from vpr_ros.recognition.places import Place
 from vpr_ros.recognition.threshold import Threshold, ThresholdTable
 
-CALIBRATION_VERSION = 3
+CALIBRATION_VERSION = 4
 Source = Literal["default", "checkpoint", "labelled drive", "self-matches"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 # A keyframe retrieved from a larger map is a rarer event and so stronger evidence, log(N / k): but what is retrieved
 # from it is also more alike. The gain stops at the size of the maps that checkpoints are calibrated on, 350 keyframes,
 # and a large map takes a few more frames to be sure.
 MAX_LOG_RARITY = 2.0
+LEAST_RIVAL = 1e-5  # posterior of a place that is no rival to any other
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,64 @@ class EvidenceModel:
         return self.map(features) + math.log(self.hit_rate) + rarity, floor
 
 
+def readings_of(places: Sequence[Place]) -> np.ndarray:
+    """What probabilities of a frame's places are read from (M, 8).
+
+    The logit of the vicinity's posterior, how far it lies above what it was a priori, what the frame alone says, the
+    shortfall of the last ones, the fall of the belief, the logarithm of how many times as probable the place is as the
+    best other one, the share of the vicinity's posterior that lies within the radius, and the logit of the posterior
+    there.
+    """
+    columns = [(p.vicinity, p.before, p.evidence, p.shortfall, p.fall, p.posterior) for p in places]
+    vicinity, before, evidence, shortfall, fall, posterior = np.array(columns).reshape(-1, 6).T
+    gain = logit(vicinity) - logit(before)
+    share = posterior / np.maximum(vicinity, 1e-12)
+    rivals = np.array([max(np.delete(posterior, i), default=0.0) for i in range(len(posterior))])
+    lead = np.log(np.maximum(posterior, LEAST_RIVAL) / np.maximum(rivals, LEAST_RIVAL))
+    return np.column_stack([logit(vicinity), gain, evidence, shortfall, fall, lead, share, logit(posterior)])
+
+
 @dataclass(frozen=True)
 class Tuning:
     """How the filter's posterior is read; robots with and without odometry have one each.
 
-    `posterior` turns the filter's logit for a distinct place into the log-odds that the true place lies within the
-    radius. `cap` is a second such map; the smaller probability counts, so that it can only lower. `thresholds` is what
-    the drives that it was fitted on say about accepting from some probability on; None where nothing is known of that.
+    The probability that the true place lies within the radius is that of being in the vicinity of the place at all,
+    times that of being within the radius if so. `posterior` gives the log-odds of the first, from six readings: the
+    logit of the filter's posterior for the vicinity; how much that is above its prior, since in a small map any place
+    is likely; what the frame itself says, since a filter that takes neighbouring frames for dependent is slow to notice
+    where a drive leaves the map; how far the last frames fall short of what this drive's frames say on the map; how far
+    the belief has just fallen; and the lead over the best other place, which also bounds the whole. `within` gives
+    those of the second from the share of the vicinity's posterior that lies within the radius. Without `within`,
+    `posterior` gives the whole from the logit of the posterior within the radius. `cap` maps log-odds to log-odds; the
+    smaller probability counts, so that it can only lower. `thresholds` is what the drives that it was fitted on say
+    about accepting from some probability on; None where nothing is known.
     """
 
     temper: float  # exponent on every likelihood ratio: neighbouring frames err together
     posterior: MonotoneMap
+    within: MonotoneMap | None = None
     cap: MonotoneMap | None = None
     thresholds: ThresholdTable | None = None
 
-    def probability(self, posterior: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (M,) of posteriors (M,) of distinct places, scaled down where their sum passes 1."""
-        x = logit(posterior)[:, None]
-        p = sigmoid(self.posterior(x))
+    def probability(self, places: Sequence[Place]) -> np.ndarray:
+        """Calibrated probabilities (M,) of the distinct places (M,) of a frame, their sum 1 at most."""
+        x = readings_of(places)
+        p = self.uncapped(x)
         if self.cap is not None:
-            p = np.minimum(p, sigmoid(self.cap(x)))
+            p = np.minimum(p, sigmoid(self.cap(logit(p)[:, None])))
+        if self.within is not None and len(p) > 1:
+            # The maps are fitted on the best places of frames. What is left of its probability is for the others and
+            # for being off the map, as the filter has it.
+            posterior = sigmoid(x[1:, 7])
+            p[1:] = np.minimum(p[1:], (1 - p[0]) * posterior / max(1 - float(sigmoid(x[:1, 7])[0]), 1e-9))
         return p / max(1.0, float(p.sum()))
+
+    def uncapped(self, readings: np.ndarray) -> np.ndarray:
+        """Probabilities (M,) of single places by their readings (M, 8), by `posterior` and `within` alone."""
+        if self.within is None:
+            return sigmoid(self.posterior(readings[:, 7:]))
+        p = sigmoid(self.posterior(readings)) * sigmoid(self.within(readings[:, 6:]))
+        return np.minimum(p, sigmoid(readings[:, 5] / self.temper))  # what the frames say without any temper
 
     def threshold(self, precision: float) -> Threshold:
         """From which probability on to accept places, so that `precision` of what is accepted is right.
@@ -78,19 +118,22 @@ class Tuning:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        cap = None if self.cap is None else self.cap.to_dict()
-        thresholds = None if self.thresholds is None else self.thresholds.to_dict()
-        return {"temper": self.temper, "posterior": self.posterior.to_dict(), "cap": cap, "thresholds": thresholds}
+        optional = {"within": self.within, "cap": self.cap, "thresholds": self.thresholds}
+        parts = {name: None if part is None else part.to_dict() for name, part in optional.items()}
+        return {"temper": self.temper, "posterior": self.posterior.to_dict(), **parts}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Tuning":
+    def from_dict(cls, data: dict[str, Any], version: int = CALIBRATION_VERSION) -> "Tuning":
         """Inverse of `to_dict`; KeyError, TypeError or ValueError for damaged content."""
         temper = float(data["temper"])
         if not 0 < temper <= 10:
             raise ValueError(f"temper {temper} is not in (0, 10]")
-        cap = None if data.get("cap") is None else MonotoneMap.from_dict(data["cap"])
+        within, cap = (None if data.get(n) is None else MonotoneMap.from_dict(data[n]) for n in ("within", "cap"))
         table = None if data.get("thresholds") is None else ThresholdTable.from_dict(data["thresholds"])
-        return cls(temper, MonotoneMap.from_dict(data["posterior"]), cap, table)
+        posterior = MonotoneMap.from_dict(data["posterior"])
+        if cap is not None and version < 4:  # it limited the same reading that `posterior` is of
+            posterior, cap = lower_of(posterior, cap), None
+        return cls(temper, posterior, within, cap, table)
 
 
 @dataclass(frozen=True)
@@ -155,8 +198,8 @@ class Calibration:
                 source=data["source"],
                 radius=radius,
                 evidence=EvidenceModel(MonotoneMap.from_dict(data["evidence"]["map"]), hit_rate),
-                odometry=Tuning.from_dict(data["odometry"]),
-                plain=Tuning.from_dict(data["plain"]),
+                odometry=Tuning.from_dict(data["odometry"], int(data["version"])),
+                plain=Tuning.from_dict(data["plain"], int(data["version"])),
                 n_queries=int(data.get("n_queries", 0)),
                 n_off_map=int(data.get("n_off_map", 0)),
                 note=str(data.get("note", "")),

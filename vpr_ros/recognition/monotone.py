@@ -58,3 +58,14 @@ class MonotoneMap:
         if not np.isfinite(intercept):
             raise ValueError("the intercept must be finite")
         return cls(intercept, knots, values)
+
+
+def lower_of(one: MonotoneMap, other: MonotoneMap) -> MonotoneMap:
+    """The map of one feature whose score is everywhere the smaller one of two such maps' scores."""
+    x = np.unique([*one.knots[0], *other.knots[0]])
+    gap = one(x[:, None]) - other(x[:, None])
+    crossed = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    share = gap[crossed] / (gap[crossed] - gap[crossed + 1])
+    x = np.unique(np.r_[x, x[crossed] + share * (x[crossed + 1] - x[crossed])])
+    scores = np.minimum(one(x[:, None]), other(x[:, None]))
+    return MonotoneMap(0.0, (tuple(x.tolist()),), (tuple(np.maximum.accumulate(scores).tolist()),))

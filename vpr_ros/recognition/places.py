@@ -1,6 +1,8 @@
 """Distinct places out of a belief over keyframes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,14 +12,32 @@ from vpr_ros.recognition.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A local maximum of the belief: its best row, and the posterior summed over the keyframes within the radius."""
+    """A local maximum of the belief, at `row`."""
 
     row: int
-    posterior: float
+    posterior: float  # of the keyframes within the radius
+    vicinity: float  # of those within twice the radius: what cannot be told from the place as another one
+    before: float  # the same a priori, when nothing is known yet
+    evidence: float  # what this frame alone says for it: log-likelihood ratio against being off the map
+    shortfall: float = 0.0  # of the last frames' evidence, against the drive's yardstick
+    fall: float = 0.0  # of the best place's belief, against the last frames'
 
 
-def distinct_places(belief: TopologicalFilter, max_places: int = 10, ignore_below: float = 1e-5) -> list[Place]:
-    """Places, largest posterior first.
+class FrameEvidence(NamedTuple):
+    """What one frame says, whatever was before: log-likelihood ratios against being off the map."""
+
+    log_ratios: Mapping[int, float]  # of the retrieved rows
+    floor: float  # of every other keyframe
+
+    def of(self, rows: np.ndarray) -> float:
+        """Of the best of some keyframes (M,)."""
+        return max((self.log_ratios.get(row, self.floor) for row in rows.tolist()), default=self.floor)
+
+
+def distinct_places(
+    belief: TopologicalFilter, frame: FrameEvidence, max_places: int = 10, ignore_below: float = 1e-5
+) -> list[Place]:
+    """Places, largest posterior first, and what the last frame says for each.
 
     Greedy from the highest keyframe down: its place sums all keyframes within the radius, and no other maximum within
     twice the radius is taken. So the summed discs never overlap, the sum over places is at most 1, and a neighbour of
@@ -33,9 +53,12 @@ def distinct_places(belief: TopologicalFilter, max_places: int = 10, ignore_belo
             break
         if row in blocked:
             continue
-        posterior = float(belief.belief(top.near(row, top.radius)).sum())
-        blocked.update(top.near(row, 2 * top.radius).tolist())
-        places.append(Place(row, posterior))
+        vicinity = top.near(row, 2 * top.radius)
+        disc = np.linalg.norm(top.positions[vicinity] - top.positions[row], axis=1) <= top.radius
+        beliefs = belief.belief(vicinity)
+        before = (1 - belief.config.prior_off_map) * len(vicinity) / top.n
+        blocked.update(vicinity.tolist())
+        places.append(Place(row, float(beliefs[disc].sum()), float(beliefs.sum()), before, frame.of(vicinity[disc])))
     return sorted(places, key=lambda place: -place.posterior)
 
 

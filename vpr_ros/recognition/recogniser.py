@@ -1,8 +1,7 @@
 """Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,10 +14,12 @@ from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.drive_mean import Centring, DriveMean
-from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, kinds_of_evidence
+from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, Yardstick, kinds_of_evidence
 from vpr_ros.recognition.filter import TopologicalFilter
+from vpr_ros.recognition.monotone import logit
 from vpr_ros.recognition.motion import Motion, MotionTracker
-from vpr_ros.recognition.places import Place, distinct_places, supports
+from vpr_ros.recognition.places import FrameEvidence, Place, distinct_places, supports
+from vpr_ros.recognition.recent import RecentKeyframe, RecentKeyframes
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
 
@@ -78,15 +79,15 @@ class Recogniser:
             else:
                 index = PartedIndex.of_map(cached_in, keyframes, ":centred" if memory_frames else "")
         self.searched = Searched(index)
-        self._drive: list[_Waiting] = []  # keyframes that this drive has added to the end of the index
+        self._drive: list[RecentKeyframe] = []  # keyframes that this drive has added to the end of the index
         self._centred_at = 0  # their number when they were last centred
         self.filter = TopologicalFilter(self.topology, fc)
         self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
-        self._novelty = Novelty()
+        self._novelty, self._yardstick = Novelty(), Yardstick()
+        self.places: list[Place] = []  # by the last step of the filter, largest posterior first
         self._decision = Decision(self.config.decision)
         self.set_decision(self.config.decision)
-        # The current drive's keyframes that are too recent to be searched, oldest first.
-        self._waiting: deque[_Waiting] = deque()
+        self._recent = RecentKeyframes(self.config)
         self._travelled_m = 0.0
         self.fresh = True  # the filter has no past at the last observed query
         self.reset("")
@@ -128,6 +129,7 @@ class Recogniser:
         self._decision.reset()
         self._last_ns: int | None = None
         self._novelty.reset()
+        self._yardstick.reset()
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
@@ -136,6 +138,7 @@ class Recogniser:
         """As `reset`, and the mean of the drive so far is forgotten too: of the next, nothing is known yet."""
         self.reset(reason)
         self._centring.new_drive()
+        self._yardstick.new_drive()
 
     def set_decision(self, config: DecisionConfig) -> None:
         """Other rules of acceptance from the next frame on; what the filter believes stays.
@@ -156,13 +159,13 @@ class Recogniser:
         retrieval, motion, note = self.observe(stamp_ns, descriptor, T_odom_base)
         stamp_ns = int(stamp_ns)
         if retrieval is None:
-            reason = "too_recent" if self._waiting else "no_map"
+            reason = "too_recent" if self._recent else "no_map"
             return Recognition(stamp_ns, (), 1.0, "unknown", reason, REASONS[reason], (), note)
         tuning = self.calibration.tuning(motion.step_m is not None)
         self.advance(retrieval, motion, self.calibration.evidence, tuning.temper)
-        places = distinct_places(self.filter, self.config.max_places)
-        p = tuning.probability(np.array([place.posterior for place in places])) if places else np.empty(0)
-        return self._answer(stamp_ns, retrieval, places, p, motion, note)
+        p = tuning.probability(self.places)
+        order = np.argsort(-p, kind="stable")
+        return self._answer(stamp_ns, retrieval, [self.places[i] for i in order], p[order], motion, note)
 
     def observe(
         self, stamp_ns: int, descriptor: np.ndarray, T_odom_base: np.ndarray | None = None
@@ -183,7 +186,8 @@ class Recogniser:
         self._travelled_m += motion.step_m or 0.0
         note = "; ".join(filter(None, (self._note, motion.note)))
         self._note = ""
-        self._admit(stamp_ns, motion.step_m is not None)
+        for keyframe in self._recent.left_behind(stamp_ns, None if motion.step_m is None else self._travelled_m):
+            self._add(keyframe)
         self.fresh = self._last_ns is None
         self._query, self._last_ns = self._centring.now(query), stamp_ns
         found = None
@@ -210,7 +214,7 @@ class Recogniser:
         self._centring.learn(query, content)
 
     def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
-        """One step of the filter: prediction by the motion, update by the retrieval."""
+        """One step of the filter: prediction by the motion, update by the retrieval; `places` are what comes of it."""
         share, spacing_m = retrieval.novelty, min(self.config.evidence_spacing_m, self.topology.radius)
         if motion.step_m is not None and spacing_m > 0:
             # A look-alike facade fills several frames, each of them a new view of it: the way driven says how much of
@@ -220,6 +224,13 @@ class Recogniser:
         ratios, floor = evidence.log_ratios(retrieval.features, self.topology.n)
         strength = min(1.0, temper * share)  # no frame counts for more than itself
         self.filter.update(retrieval.rows, strength * ratios, strength * floor)
+        frame = FrameEvidence(dict(zip(retrieval.rows.tolist(), ratios.tolist(), strict=True)), floor)
+        places = distinct_places(self.filter, frame, self.config.max_places)
+        if places:
+            belief = float(logit(np.array(places[0].vicinity)))
+            short, fall = self._yardstick.update(places[0].evidence, belief, share)
+            places = [replace(place, shortfall=short, fall=fall) for place in places]
+        self.places = places
 
     def insert(
         self,
@@ -236,15 +247,15 @@ class Recogniser:
         `content` in [0, 1] is how much of the frame is new: its weight in the session's mean.
         """
         vector = self._checked(descriptor).astype(np.float16)
-        self._waiting.append(
-            _Waiting(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
+        self._recent.append(
+            RecentKeyframe(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
         )
         self._centring.insert(session, vector, content)
 
     def end_session(self) -> None:
         """The current drive is over: all its keyframes are searched from now on."""
-        while self._waiting:
-            self._add(self._waiting.popleft())
+        for keyframe in self._recent.all():
+            self._add(keyframe)
         # From here on nothing tells this map from one that was loaded whole.
         if self.topology.n:
             self.topology.update_spacing()
@@ -252,17 +263,7 @@ class Recogniser:
         self._drive, self._centred_at = [], 0
         self.new_drive("a new drive begins")
 
-    def _admit(self, stamp_ns: int, with_odometry: bool) -> None:
-        c = self.config
-        while self._waiting:
-            first = self._waiting[0]
-            if stamp_ns - first.stamp_ns < c.loop_min_gap_s * 1e9:
-                return
-            if with_odometry and self._travelled_m - first.travelled_m < c.loop_min_travel_m:
-                return
-            self._add(self._waiting.popleft())
-
-    def _add(self, new: "_Waiting") -> None:
+    def _add(self, new: RecentKeyframe) -> None:
         row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
         assert row == len(self.searched)
         self.searched.add(self._centring.session(new.session, new.descriptor))
@@ -294,9 +295,7 @@ class Recogniser:
         if stamp_ns < self._last_ns:
             back_s = (self._last_ns - stamp_ns) * 1e-9
             self.new_drive(f"the clock went back by {back_s:.3f} s, the filter starts anew")
-            # Keyframes of a drive whose time has been turned back can no longer be told by their age.
-            for keyframe in self._waiting:
-                keyframe.stamp_ns = min(keyframe.stamp_ns, stamp_ns)
+            self._recent.clock_went_back(stamp_ns)
 
     def _continues(self, row: int, motion: Motion) -> bool:
         """The best place lies within a place of where the last one has moved to, along its drive or beside it."""
@@ -333,16 +332,3 @@ class Recogniser:
         ranked = zip(top.ids[retrieval.rows[logged]].tolist(), retrieval.similarities[logged].tolist(), strict=True)
         unknown = max(0.0, 1.0 - float(p.sum()))
         return Recognition(stamp_ns, hypotheses, unknown, status, reason, message, tuple(ranked), note)
-
-
-@dataclass
-class _Waiting:
-    """A keyframe of the current drive, first not searched yet."""
-
-    keyframe_id: int
-    session: int
-    stamp_ns: int
-    descriptor: np.ndarray
-    T_odom_base: np.ndarray | None
-    T_map_base: np.ndarray | None
-    travelled_m: float

@@ -13,7 +13,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.student import read_checkpoint
 from vpr_ros.training.common.run_folder import open_run_folder, without_folders
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
-from vpr_ros.training.export.runtime_checkpoint import labelled_drives
+from vpr_ros.training.export import validation_drives
+from vpr_ros.training.export.validation_drives import labelled_drives
 from vpr_ros.training.student.config import TrainConfig, check, read_config
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import build_student
@@ -117,41 +118,84 @@ def test_the_checkpoint_carries_projection_calibration_and_provenance(folder, tm
     assert (tmp_path / "run" / "log.csv").read_text().startswith("epoch,loss")
 
 
-def test_labelled_drives_end_off_the_map(folder):
+def test_labelled_drives_leave_the_map(folder):
     table = TrainingSetSamples(folder)
     descriptors = np.eye(len(table), 32, dtype=np.float32)
-    sequences = labelled_drives(descriptors, table)
-    assert len(sequences) == 4
-    assert [len(sequence.truth) for sequence in sequences] == [60, 50, 60, 50], "every other robot turns off early"
+    sequences = [sequence for sequence in labelled_drives(descriptors, table) if sequence.radius == 10.0]
+    assert len(sequences) == 4 and all(len(sequence.truth) == 60 for sequence in sequences)
+    assert [len(sequence.keyframes) for sequence in sequences] == [30, 20, 30, 20], "every other map ends early"
     for sequence in sequences:
         on = [len(rows) > 0 for rows in sequence.truth]
-        assert sum(on) in (30, 20) and on == [True] * sum(on) + [False] * 30
+        assert sum(on) == 30 or 20 <= sum(on) < 28
+        assert on == [True] * sum(on) + [False] * (60 - sum(on))
         stamps, way = np.diff(sequence.stamps_ns), np.diff(sequence.T_odom_base[:, :3, 3], axis=0)
         assert (stamps > 0).all()
         steps = np.linalg.norm(way, axis=1)
-        last = sum(on) - 1
-        assert 9.9 < steps[last] < 14, "no picture of another city may lie within a place of the map"
-        assert np.delete(steps, last).max() < 9
+        assert 9.9 < steps[29] < 14, "no picture of another city may lie within a place of the map"
+        assert np.delete(steps, 29).max() < 9
         speeds = steps / stamps
         assert speeds.max() < 1.05 * speeds.min(), "the odometry must not jump into the other city"
+        assert sequence.known[:30].all()
+        unknown = np.flatnonzero(~sequence.known)
+        way_m = np.r_[0.0, np.cumsum(steps)] - np.cumsum(np.r_[0.0, steps])[sum(on) - 1]
+        assert (way_m[unknown] <= 30.0).all() and (way_m[30:][sequence.known[30:]] > 30.0).all()
 
 
-def test_labelled_drives_search_a_map_of_several_cities(folder, tmp_path):
+def test_labelled_drives_search_maps_of_one_to_several_cities(folder, tmp_path):
     for number, (first, second) in enumerate(("ab", "cd", "ef", "gh")):
         shutil.copytree(folder, tmp_path / str(number))
         frames = tmp_path / str(number) / "frames.csv"
         frames.write_text(frames.read_text().replace(",a", f",{first}").replace(",b", f",{second}"))
     table = TrainingSetSamples(*(tmp_path / str(number) for number in range(4)))
     descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
-    sequences = labelled_drives(descriptors, table)
+    sequences = [sequence for sequence in labelled_drives(descriptors, table) if sequence.radius == 10.0]
     assert len(sequences) == 16
+    cities = [len(set(sequence.keyframes.sessions)) for sequence in sequences]
+    assert cities == [n for n in (1, 2, 3, 4, 1, 2, 3, 4) for _ in range(2)]
     for sequence in sequences:
         frames = sequence.keyframes
-        assert len(frames) == 4 * 30 and set(frames.sessions) == {1, 2, 3, 4}
-        apart = np.linalg.norm(frames.T_map_base[::30, :3, 3][:, None] - frames.T_map_base[::30, :3, 3][None], axis=2)
-        assert apart[~np.eye(4, dtype=bool)].min() > 1e4, "cities of one map must not overlap"
-        assert [len(rows) > 0 for rows in sequence.truth][-90:] == [False] * 90 and len(sequence.truth) in (120, 110)
+        starts = np.unique(frames.sessions, return_index=True)[1]
+        apart = np.linalg.norm(
+            frames.T_map_base[starts, :3, 3][:, None] - frames.T_map_base[starts, :3, 3][None], axis=2
+        )
+        assert (apart + 1e9 * np.eye(len(starts))).min() > 1e4, "cities of one map must not overlap"
+        assert [len(rows) > 0 for rows in sequence.truth][-90:] == [False] * 90 and len(sequence.truth) == 120
         assert all((frames.sessions[rows] == 1).all() for rows in sequence.truth)
+
+
+def test_drives_without_poses_have_the_same_places(folder):
+    table = TrainingSetSamples(folder)
+    descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
+    posed = next(sequence for sequence in labelled_drives(descriptors, table) if sequence.radius == 10.0)
+    for every in (1, 2):
+        drive = validation_drives.without_poses(posed, every)
+        assert drive.T_odom_base is None and not np.isfinite(drive.keyframes.T_map_base).any()
+        np.testing.assert_array_equal(drive.keyframes.ids, posed.keyframes.ids[::every])
+        np.testing.assert_array_equal(drive.descriptors, posed.descriptors[::every])
+        for q, rows in enumerate(drive.truth):
+            before = set(posed.keyframes.ids[posed.truth[q * every]])
+            found = drive.keyframes.ids[rows]
+            assert bool(len(rows)) == bool(before & set(drive.keyframes.ids.tolist()))
+            assert not len(rows) or (len(rows) <= 5 and (np.diff(found) == every).all() and before & set(found))
+
+
+def test_more_drives_than_a_fit_takes_are_left_out_by_lot(folder, monkeypatch):
+    table = TrainingSetSamples(folder)
+    descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
+    every = labelled_drives(descriptors, table)
+    monkeypatch.setattr(validation_drives, "MOST_QUERIES", 150)
+    some = labelled_drives(descriptors, table)
+    assert 0 < sum(len(one.truth) for one in some) <= 150 and len(some) < len(every)
+
+
+def test_places_of_rendered_corridors_are_smaller(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "corridor")
+    frames = tmp_path / "corridor" / "frames.csv"
+    frames.write_text(frames.read_text().replace(",a", ",301000").replace(",b", ",301001"))
+    table = TrainingSetSamples(tmp_path / "corridor", folder)
+    descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
+    radii = {sequence.radius for sequence in labelled_drives(descriptors, table)}
+    assert radii == {10.0, 1.0, validation_drives.PLACE_RADIUS_FRAMES}
 
 
 def test_a_folder_of_another_run_is_refused(folder, tmp_path):

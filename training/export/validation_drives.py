@@ -1,0 +1,188 @@
+"""Validation drives as what calibration is fitted on: maps of several worlds, drives that leave them, maps without
+poses."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vpr_ros.calibration import LabelledSequence, label_by_pose
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import planar_transform
+from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.synthetic.kinds import KIND_STRIDE, KINDS, scale_of
+
+PLACE_RADIUS_M = 10.0  # in a street
+PLACE_RADIUS_FRAMES = 2.0  # in maps without poses
+MAP_CITIES = 4  # of the largest map that is calibrated on: a larger one has more that looks alike
+OFF_MAP_CITIES = 3  # that a drive goes on through
+CITY_SPACING_M = 1e5  # in that map
+# Of the way after a drive has left its map nothing is asked, in place radii: another city begins there within one
+# frame. No street does that, and a filter that needs two frames to notice would be taken for one that errs.
+LEAVING_RADII = 3.0
+MAX_HEADING_DEG = 60.0
+MOST_QUERIES = 45_000  # of all drives; whole drives beyond it are left out by lot, so that a fit takes minutes
+
+
+def labelled_drives(
+    descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
+) -> list[LabelledSequence]:
+    """Every drive of a city but its first one as queries, against a map of the first drives of it and the next cities.
+
+    Maps have one to MAP_CITIES of them, at most half of all. A robot that leaves its map stays away for long, and the
+    longer it does, the likelier it meets a street that looks like a mapped one for a while: each sequence also goes
+    through up to OFF_MAP_CITIES cities that are not in the map, odometry running on. Some come through one of them
+    first, and for every second one the map ends before its street does. Of three drives one is asked once more of a map
+    without poses, and one of such a map of every second picture. Worlds of another scale (rendered corridors) have maps
+    of their own, with places as much smaller. At most MOST_QUERIES are asked. `parts` are the lengths of the
+    descriptors' parts (None: one part).
+    """
+    sequences: list[LabelledSequence] = []
+    areas = [str(area) for area in np.unique(samples.areas)]
+    for scale in sorted({_scale(area) for area in areas}, reverse=True):
+        cities = [area for area in areas if _scale(area) == scale]
+        for drive in _of_cities(descriptors, samples, cities, PLACE_RADIUS_M * scale, parts):
+            sequences.append(drive)
+            if len(sequences) % 3 < 2:
+                sequences.append(without_poses(drive, 1 + len(sequences) % 3))
+    order = np.random.default_rng(0).permutation(len(sequences))
+    asked = np.cumsum([len(sequences[i].truth) for i in order])
+    return [sequences[i] for i in np.sort(order[: max(1, int((asked <= MOST_QUERIES).sum()))])]
+
+
+def _scale(area: str) -> float:
+    """Lengths in an area against those in a street: that of a rendered world is named by its seed."""
+    return scale_of(int(area)) if area.isdigit() and int(area) < KIND_STRIDE * len(KINDS) else 1.0
+
+
+def _of_cities(
+    descriptors: np.ndarray, samples: SampleSet, cities: Sequence[str], radius_m: float, parts: tuple[int, ...] | None
+) -> list[LabelledSequence]:
+    drives_of = {
+        city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
+        for city in cities
+    }
+    sequences: list[LabelledSequence] = []
+    for position in range(len(cities)):
+        mapped = 1 + position % min(MAP_CITIES, max(1, len(cities) // 2))
+        ordered = [cities[(position + i) % len(cities)] for i in range(len(cities))]
+        keyframes = _keyframes(descriptors, samples, [drives_of[city][0] for city in ordered[:mapped]])
+        ends = np.zeros(len(keyframes), dtype=bool)
+        first = len(drives_of[ordered[0]][0])
+        ends[2 * first // 3 : first] = True
+        following = [drives_of[city] for city in ordered[mapped : mapped + OFF_MAP_CITIES]]
+        for number, on_map in enumerate(drives_of[ordered[0]][1:]):
+            if len(on_map) < 2:
+                continue  # no interval between frames to continue with
+            away = [drives[(number + 1) % len(drives)] for drives in following]
+            come_from = number // 2 % 2  # every second pair of robots comes from off the map
+            before, after = away[:come_from], away[come_from:]
+            # The map of every second robot ends before the street does: views that change bit by bit tell apart what
+            # is 10 m behind the last keyframe and what is 20.
+            mapped_part = keyframes.select(~ends) if number % 2 else keyframes
+            sequences.append(_sequence(descriptors, samples, mapped_part, before, on_map, after, radius_m, parts))
+    return sequences
+
+
+def _sequence(
+    descriptors: np.ndarray,
+    samples: SampleSet,
+    keyframes: Keyframes,
+    before: Sequence[np.ndarray],
+    on_map: np.ndarray,
+    after: Sequence[np.ndarray],
+    radius_m: float,
+    parts: tuple[int, ...] | None,
+) -> LabelledSequence:
+    """A drive on the map that comes from other ones and goes on through others, of these rows of the samples."""
+    T_on_map = _poses(samples, on_map)
+    step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
+    step_m = float(np.median(np.linalg.norm(np.diff(T_on_map[:, :3, 3], axis=0), axis=1)))
+    # Between two cities lies a stretch without images as long as a place reaches: odometry that stood still while the
+    # view changed altogether would teach that a robot off the map is mostly believed to be on it.
+    unseen = math.ceil(radius_m / max(step_m, 0.01 * radius_m))
+    T_gap = planar_transform(unseen * step_m, 0.0, 0.0)
+    pieces = [*before, on_map, *after]
+    T_odom, steps = _poses(samples, pieces[0]), np.arange(len(pieces[0]))
+    for piece in pieces[1:]:
+        T_piece = _poses(samples, piece)
+        T_odom = np.concatenate([T_odom, T_odom[-1] @ T_gap @ np.linalg.inv(T_piece[0]) @ T_piece])
+        steps = np.concatenate([steps, steps[-1] + unseen + np.arange(len(piece))])
+    rows, first = np.concatenate(pieces), sum(len(piece) for piece in before)
+    left = first + len(on_map)
+    truth = [np.empty(0, dtype=np.int64)] * len(rows)
+    truth[first:left] = label_by_pose(keyframes, T_on_map, radius_m, max_heading_deg=MAX_HEADING_DEG)
+    way_m = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(T_odom[:, :3, 3], axis=0), axis=1))]
+    last = max((q for q in range(first, left) if len(truth[q])), default=first)
+    leaving = (np.arange(len(rows)) >= left) & (way_m - way_m[last] <= LEAVING_RADII * radius_m)
+    return LabelledSequence(
+        keyframes,
+        descriptors[rows].astype(np.float16),
+        samples.stamps_ns[on_map[0]] + step_ns * steps,
+        T_odom,
+        truth,
+        parts=parts,
+        known=~leaving,
+        radius=radius_m,
+    )
+
+
+def without_poses(sequence: LabelledSequence, every: int) -> LabelledSequence:
+    """The same drive without odometry, against a map without poses, both of every `every`-th picture.
+
+    True are the middle one of those keyframes that are true with poses and PLACE_RADIUS_FRAMES pictures before and
+    behind.
+    """
+    frames = sequence.keyframes
+    kept = np.concatenate([np.flatnonzero(frames.sessions == s)[::every] for s in np.unique(frames.sessions)])
+    sessions, positions = frames.sessions[kept], frames.T_map_base[kept, :3, 3]
+    asked = np.arange(0, len(sequence.truth), every)
+    truth: list[np.ndarray] = []
+    for q in asked.tolist():
+        near = np.flatnonzero(np.isin(kept, sequence.truth[q]))
+        if len(near):
+            middle = np.median(positions[near], axis=0)
+            nearest = int(near[np.argmin(np.linalg.norm(positions[near] - middle, axis=1))])
+            beside = np.abs(np.arange(len(kept)) - nearest) <= PLACE_RADIUS_FRAMES
+            near = np.flatnonzero(beside & (sessions == sessions[nearest]))
+        truth.append(near)
+    unposed = frames.select(kept)
+    none = np.full_like(unposed.T_map_base, np.nan)
+    return replace(
+        sequence,
+        keyframes=replace(unposed, T_map_base=none, T_odom_base=none),
+        descriptors=sequence.descriptors[asked],
+        stamps_ns=sequence.stamps_ns[asked],
+        T_odom_base=None,
+        truth=truth,
+        known=None if sequence.known is None else sequence.known[asked],
+        radius=PLACE_RADIUS_FRAMES,
+    )
+
+
+def _keyframes(descriptors: np.ndarray, samples: SampleSet, drives: Sequence[np.ndarray]) -> Keyframes:
+    """Frames of drives through different cities as the sessions of one map; their true poses serve as odometry."""
+    rows = np.concatenate(drives)
+    poses = np.concatenate([_apart(number) @ _poses(samples, drive) for number, drive in enumerate(drives)])
+    return Keyframes(
+        ids=np.arange(1, len(rows) + 1),
+        sessions=np.repeat(np.arange(1, len(drives) + 1), [len(drive) for drive in drives]),
+        stamps_ns=samples.stamps_ns[rows],
+        T_map_base=poses,
+        T_odom_base=poses,
+        descriptors=descriptors[rows].astype(np.float16),
+    )
+
+
+def _apart(number: int) -> np.ndarray:
+    """Where the city of this number lies in the map: none touches another."""
+    return planar_transform(number * CITY_SPACING_M, 0.0, 0.0)
+
+
+def _poses(samples: SampleSet, rows: np.ndarray) -> np.ndarray:
+    if samples.headings_rad is None:
+        raise VprError(f"the drives of {samples.name} have no headings")
+    planar = np.column_stack([samples.positions_m, samples.headings_rad])
+    return np.array([planar_transform(*pose) for pose in planar[rows].tolist()])
