@@ -100,8 +100,11 @@ def track(items: Iterable, label: str, total: int | None = None) -> Iterator:
             progress(done)
 
 
-def table(title: str, columns: list[str], rows: Iterable[Iterable]) -> None:
-    """Print rows as a table; all columns but the first are aligned right when they hold numbers."""
+def table(title: str, columns: list[str], rows: Iterable[Iterable], unbroken: bool = False) -> None:
+    """Print rows as a table; all columns but the first are aligned right when they hold numbers.
+
+    `unbroken`: the first column holds names to copy, which keep their line on a narrow terminal.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
@@ -117,7 +120,7 @@ def table(title: str, columns: list[str], rows: Iterable[Iterable]) -> None:
     rows = [[value if isinstance(value, str) else _text(value) for value in row] for row in rows]
     for i, name in enumerate(columns):
         numeric = i > 0 and all(_is_number(row[i]) for row in rows)
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=unbroken and i == 0)
     for row in rows:
         grid.add_row(*(escape(value) for value in row))
     console().print(grid)

@@ -93,5 +93,6 @@ def parameters(
             )
             for p in rows
         ],
+        unbroken=True,
     )
     say("Give them by --set NAME=VALUE or in a file by --config; an option of the command's own wins over both.")
