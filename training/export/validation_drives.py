@@ -43,10 +43,10 @@ def labelled_drives(
     areas = [str(area) for area in np.unique(samples.areas)]
     for scale in sorted({_scale(area) for area in areas}, reverse=True):
         cities = [area for area in areas if _scale(area) == scale]
-        for drive in _of_cities(descriptors, samples, cities, PLACE_RADIUS_M * scale, parts):
+        for number, drive in enumerate(_of_cities(descriptors, samples, cities, PLACE_RADIUS_M * scale, parts)):
             sequences.append(drive)
-            if len(sequences) % 3 < 2:
-                sequences.append(without_poses(drive, 1 + len(sequences) % 3))
+            if number % 3 < 2:
+                sequences.append(without_poses(drive, 1 + number % 3))
     order = np.random.default_rng(0).permutation(len(sequences))
     asked = np.cumsum([len(sequences[i].truth) for i in order])
     return [sequences[i] for i in np.sort(order[: max(1, int((asked <= MOST_QUERIES).sum()))])]

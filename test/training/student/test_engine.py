@@ -179,6 +179,14 @@ def test_drives_without_poses_have_the_same_places(folder):
             assert not len(rows) or (len(rows) <= 5 and (np.diff(found) == every).all() and before & set(found))
 
 
+def test_of_three_drives_two_are_asked_of_a_map_without_poses_too(folder):
+    table = TrainingSetSamples(folder)
+    sequences = labelled_drives(np.eye(len(table), 32, dtype=np.float32), table)
+    unposed = [sequence.T_odom_base is None for sequence in sequences]
+    assert unposed == [False, True, False, True, False, False, True]
+    assert [len(s.truth) for s in sequences] == [60, 60, 60, 30, 60, 60, 60], "the second has every second picture"
+
+
 def test_more_drives_than_a_fit_takes_are_left_out_by_lot(folder, monkeypatch):
     table = TrainingSetSamples(folder)
     descriptors = np.random.default_rng(0).normal(size=(len(table), 32)).astype(np.float32)
