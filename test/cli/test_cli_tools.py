@@ -266,7 +266,7 @@ def test_packaged_weights_are_listed_and_say_what_to_install(vpr, tmp_path, monk
 def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr, tmp_path):
     size = ("--split", "validation", "--drives", 2, "--frames", 10, "--height", 24, "--width", 32, "--workers", 1)
     cities = {}
-    for name, more in (("fixed", ()), ("varied", ("--varied",))):
+    for name, more in (("fixed", ()), ("varied", ("--camera", "varied"))):
         result = vpr("render", tmp_path / name, *size, "--first-city", 3, "--cities", 1, *more)
         assert result.exit_code == 0, result.output
         with (tmp_path / name / "frames.csv").open() as stream:
@@ -274,7 +274,7 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
         assert len(rows) == 20 and {row["city"] for row in rows} == {"1003"}
         cities[name] = {row["condition"] for row in rows}
     assert cities["fixed"] != cities["varied"]
-    mixed = ("--world", "corridor", "--world", "sparse", "--varied")
+    mixed = ("--world", "corridor", "--world", "sparse", "--camera", "own")
     result = vpr("render", tmp_path / "mixed", *size, "--first-city", 3, "--cities", 1, *mixed)
     assert result.exit_code == 0 and "2 cities" in result.output
     with (tmp_path / "mixed" / "frames.csv").open() as stream:
@@ -283,6 +283,8 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
     assert result.exit_code == 2 and "choose city, repetitive, sparse, corridor" in " ".join(result.output.split())
     result = vpr("render", tmp_path / "none", *size, "--first-city", 99, "--cities", 2)
     assert result.exit_code == 2 and "--first-city 99 leaves 1" in result.output and not (tmp_path / "none").exists()
+    result = vpr("render", tmp_path / "none", *size, "--camera", "another")
+    assert result.exit_code == 2 and "choose fixed, own or varied" in " ".join(result.output.split())
     (tmp_path / "empty").mkdir()
     result = vpr("render", tmp_path / "none", *size, "--cities", 1, "--surfaces", tmp_path / "empty")
     assert result.exit_code == 2 and "no pictures to cut surfaces from" in " ".join(result.output.split())

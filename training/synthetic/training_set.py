@@ -94,8 +94,9 @@ class TrainingSetConfig:
     with_lidar: bool = False
     spacing_m: float = 5.0  # this and the scatter are for streets; a corridor's are scaled (`kinds.SCALE`)
     supersample: int = 1
-    # "random": another camera per drive; "varied": with pictures of another size, too; "fixed": one ordinary camera
-    camera: Literal["random", "varied", "fixed"] = "random"
+    # "random": another camera per drive; "varied": with pictures of another size, too; "own": another one per city,
+    # which all its drives keep; "fixed": one ordinary camera
+    camera: Literal["random", "varied", "own", "fixed"] = "random"
     along_jitter_m: float = 1.5
     across_jitter_m: float = 1.0
     yaw_jitter_deg: float = 4.0
@@ -128,9 +129,10 @@ def training_drive(config: TrainingSetConfig, city_seed: int, number: int) -> Dr
     height, width = config.image_size
     camera = CameraConfig(width=width, height=height, supersample=config.supersample)
     if config.camera != "fixed":
-        camera = random_camera(rng, width, height, config.supersample)
-    if config.camera == "varied":
-        camera = resized_camera(camera, rng)
+        lenses = np.random.default_rng([city_seed, 117]) if config.camera == "own" else rng
+        camera = random_camera(lenses, width, height, config.supersample)
+        if config.camera != "random":
+            camera = resized_camera(camera, lenses)
     if kind_of(city_seed) == "corridor":
         camera = indoor_camera(camera)
     lidar = None

@@ -40,7 +40,9 @@ def render(
     ] = None,
     cities: Annotated[int, typer.Option(min=1, help="How many cities of the split, of each kind of world.")] = 26,
     first_city: Annotated[int, typer.Option(min=0, help="Number of the first of them within the split.")] = 0,
-    varied: Annotated[bool, typer.Option(help="Another camera and look in each validation drive.")] = False,
+    camera: Annotated[
+        str, typer.Option(help="Of validation drives: fixed, own (one per city) or varied (one per drive).")
+    ] = "fixed",
     drives: Annotated[int, typer.Option(min=1, help="Drives per city.")] = 6,
     frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 100,
     places: Annotated[int, typer.Option(min=1, help="Cardboard places, six views each.")] = 3000,
@@ -54,8 +56,9 @@ def render(
 
     Train cities vary season, light, weather and camera from drive to drive.
     Validation cities are driven as a robot drives; their first drive is the
-    map, by day. They have one camera and few conditions unless they are
-    `--varied`. `--world` chooses other worlds than cities: `repetitive` streets
+    map, by day. They have one ordinary camera and few conditions; with
+    `--camera own` every city has a camera of its own and with `varied` every
+    drive, of another picture size too, and all conditions. `--world` chooses other worlds than cities: `repetitive` streets
     of equal houses, `sparse` country roads, a `corridor` indoors. Cardboard
     places are thousands of small painted scenes, none like another.
 
@@ -79,13 +82,15 @@ def render(
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
+    if camera not in ("fixed", "own", "varied"):
+        raise VprError(f"--camera is '{camera}': choose fixed, own or varied.")
     chosen = list(seeds)[first_city : first_city + cities]
     if len(chosen) < cities:
         raise VprError(f"the {split} split has {len(seeds)} cities: --first-city {first_city} leaves {len(chosen)}.")
     chosen = [world_seed(kind, number) for kind in world or ("city",) for number in chosen]  # type: ignore[arg-type]
     driven = {} if split == "train" else dict(VALIDATION_OPTIONS)
     if split == "validation":
-        driven |= {"camera": "varied"} if varied else {"conditions": VALIDATION_CONDITIONS}
+        driven |= {"conditions": VALIDATION_CONDITIONS} if camera == "fixed" else {"camera": camera}
     covered = {} if surfaces is None else {"surfaces": str(surfaces)}
     with Progress("drives", drives * len(chosen)) as progress:
         render_training_set(

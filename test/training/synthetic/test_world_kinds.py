@@ -171,6 +171,13 @@ def test_indoors_there_is_no_weather_and_lengths_are_a_tenth():
     assert city.along_m[-1] == pytest.approx(19 * 3.0) and (city.camera.width, city.camera.height) != (0, 0)
 
 
+def test_the_drives_of_a_city_may_share_its_own_camera():
+    config = TrainingSetConfig((7, 8), 4, 20, (48, 64), **{**VALIDATION_OPTIONS, "camera": "own"})
+    cameras = [[training_drive(config, city, number).camera for number in range(4)] for city in (7, 8)]
+    assert len(set(cameras[0])) == len(set(cameras[1])) == 1 and cameras[0][0] != cameras[1][0]
+    assert len({training_drive(config, 7, number).conditions.label for number in range(4)}) > 2
+
+
 def test_a_drive_stays_in_one_kind_of_world():
     with pytest.raises(VprError, match="of different kinds"):
         plan_drive(7, length_m=60, offmap_seed=CORRIDOR, offmap_length_m=30)
