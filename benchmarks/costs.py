@@ -4,6 +4,8 @@
 of the bare timm ViT-S/14 at 224x224, measured in turns as in benchmarks/student.py. Memory and first answer are of new
 processes, the students in turns: resident memory after the checkpoint and a map of one place are loaded, and after 100
 answers; seconds from the start of the process to the first answer, imports included, by the wall clock and of CPU time.
+`answer_us`: what a recogniser needs for a described frame of a drive with odometry along a map of ROUTE keyframes,
+search, filter and probability together, the students in turns at every frame.
 Keyframes: bytes of the map file (descriptor and both poses), and resident bytes of a localizer over many against one
 over one. Medians.
 
@@ -31,6 +33,7 @@ import numpy as np
 FRAME = (480, 640, 3)
 ANSWERS = 100
 KEYFRAMES, SPACING_M = 50_000, 2.0
+ROUTE, FRAMES = 2000, 400
 
 
 def resident() -> int:
@@ -88,6 +91,29 @@ def write_map(path: Path, extractor, count: int) -> Path:
     return path
 
 
+def answers_us(maps: dict[str, Path]) -> dict[str, np.ndarray]:
+    """Microseconds (FRAMES,) of each student's answers."""
+    from vpr_ros.configuration import RecognitionConfig
+    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.recognition import Recogniser, choose_calibration
+    from vpr_ros.student import DescriptorExtractor
+
+    drives = {}
+    for name, path in maps.items():
+        with PlaceMap.open(path) as place_map:
+            calibration = choose_calibration(None, DescriptorExtractor.from_checkpoint(name).calibration, 10.0)
+            known = place_map.keyframes()
+            drives[name] = Recogniser.of_map(place_map, calibration, RecognitionConfig()), known
+    rng, taken = np.random.default_rng(2), {name: np.empty(FRAMES) for name in maps}
+    for i in range(FRAMES):
+        for name, (recogniser, known) in drives.items():
+            view = known.descriptors[i].astype(np.float32) + rng.normal(0, 0.5 / known.descriptors.shape[1] ** 0.5)
+            started = time.perf_counter()
+            recogniser.recognise(10**12 + i * 10**8, view / np.linalg.norm(view), known.T_odom_base[i])
+            taken[name][i] = 1e6 * (time.perf_counter() - started)
+    return taken
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoints", nargs="+", default=["nano"])
@@ -120,6 +146,8 @@ def main() -> None:
             name: [write_map(Path(folder) / f"{n}_{count}.vpr", one, count) for count in (1, KEYFRAMES)]
             for n, (name, one) in enumerate(students.items())
         }
+        routes = {name: Path(folder) / f"{n}_route.vpr" for n, name in enumerate(students)}
+        answers = answers_us({name: write_map(path, students[name], ROUTE) for name, path in routes.items()})
         runs: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {name: [] for name in students}
         for _ in range(options.processes):
             for name, (one, many) in maps.items():
@@ -134,6 +162,7 @@ def main() -> None:
                 "file_mb": round(resolve(name).stat().st_size / 1e6, 2),
                 "loaded_mb": round(middle["loaded"] / 1e6),
                 f"after_{ANSWERS}_mb": round(middle["after"] / 1e6),
+                "answer_us": "{1:.0f} [{0:.0f}-{2:.0f}]".format(*np.percentile(answers[name], (25, 50, 75))),
                 "first_answer_s": round(middle["first_answer_s"], 2),
                 "of_cpu_s": round(middle["cpu_s"], 2),
                 "file_bytes_a_keyframe": round(maps[name][1].stat().st_size / KEYFRAMES),

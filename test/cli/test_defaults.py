@@ -119,6 +119,7 @@ OWN = {
     ("eval submaps", "split"),
     ("export", "pose"),
     ("render", "split"),
+    ("render", "camera"),
     ("render", "cities"),
     ("render", "frames"),
     ("render", "places"),

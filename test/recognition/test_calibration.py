@@ -10,8 +10,9 @@ from vpr_ros.errors import VprError
 from vpr_ros.place_map import PartedIndex
 from vpr_ros.recognition import Calibration, Recogniser, choose_calibration
 from vpr_ros.recognition.calibration import MAX_LOG_RARITY, EvidenceModel
-from vpr_ros.recognition.evidence import Background, Novelty, Yardstick, retrieval_features
+from vpr_ros.recognition.evidence import Background, Novelty, retrieval_features
 from vpr_ros.recognition.monotone import MonotoneMap, sigmoid
+from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
 
 POSTERIORS = np.r_[1e-9, np.linspace(0.001, 0.999, 40), 1 - 1e-9]
 
@@ -260,6 +261,24 @@ def test_a_belief_that_falls_is_told_and_one_that_rises_is_not():
     assert falls[:4] == [0.0] * 4 and falls[4] < -3.0 and falls[4] < falls[5] < 0.0
     yardstick.reset()
     assert yardstick.update(9.0, -4.0, 1.0)[1] == 0.0, "a filter that starts anew has not fallen"
+
+
+def test_the_way_off_the_map_bounds_the_probability_at_any_frame_rate(calibration):
+    for frames in (5, 50):
+        odds = UntemperedOdds()
+        on_map = [odds.update(9.0, 5 / frames, 0.99 ** (5 / frames)) for _ in range(4 * frames)]
+        assert on_map[-1] == on_map[-2] > 4
+        seen = [odds.update(9.0, 5 / frames, 0.05 ** (1 / frames)) for _ in range(frames)]
+        assert seen[-1] > 3, "what is still seen is on the map"
+        lost = [odds.update(0.5, 5 / frames, 0.05 ** (1 / frames)) for _ in range(frames)]
+        assert (np.diff(lost) < 0).all() and -3 <= lost[-1] < 0.5
+        again = [odds.update(9.0, 5 / frames, 1.0) for _ in range(frames)]
+        assert again[-1] > 4, "a robot that returns is believed"
+        odds.reset()
+        assert odds.update(9.0, 0.0, 1.0) == 0.0
+    place = believed(0.999)
+    assert calibration.odometry.probability([place])[0] > 0.6
+    assert calibration.odometry.probability([replace(place, untempered=lost[-1])])[0] <= sigmoid(np.array(lost[-1]))
 
 
 def test_calibrations_of_before_are_read_as_they_were(calibration):

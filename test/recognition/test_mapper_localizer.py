@@ -10,8 +10,8 @@ from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import GateConfig, PlaceMap
+from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Calibration, Localizer, Mapper, MapperConfig, RecognitionConfig
-from vpr_ros.recognition.describing import described
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from vpr_ros.evaluation.matches import MatchRecord
 from vpr_ros.geometry import invert, make_transform, planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import MountedCamera, PlaceMap, merge
+from vpr_ros.recognition import Calibration
 from vpr_ros.runtime.answer import place_covariance
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts
@@ -179,6 +180,10 @@ def test_thresholds_change_while_running(town):
     assert all(a.recognition.reason in ("accepted", "unsupported") for a in answers)
     assert any(a.recognition.match for a in answers)
     before = pipeline.config.recognition.decision
+    pipeline.set_decision(DecisionConfig(accept_precision=0.99))
+    assert all(0.9 < p < 1 for p in pipeline.recogniser.accept_probabilities), "the checkpoint's own thresholds"
+    pipeline.set_decision(before)
+    pipeline.recogniser.calibration = Calibration.default()
     with pytest.raises(VprError, match="vpr_ros calibrate"):  # nothing is known of any precision here
         pipeline.set_decision(DecisionConfig(accept_precision=0.99))
     assert pipeline.config.recognition.decision == before and pipeline.recogniser.accept_probabilities == (0.0, 0.0)

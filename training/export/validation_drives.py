@@ -23,7 +23,7 @@ CITY_SPACING_M = 1e5  # in that map
 # frame. No street does that, and a filter that needs two frames to notice would be taken for one that errs.
 LEAVING_RADII = 3.0
 MAX_HEADING_DEG = 60.0
-MOST_QUERIES = 45_000  # of all drives; whole drives beyond it are left out by lot, so that a fit takes minutes
+MOST_QUERIES = 100_000  # of all drives; whole drives beyond it are left out by lot, so that a fit takes minutes
 
 
 def labelled_drives(

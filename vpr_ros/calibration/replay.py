@@ -63,7 +63,7 @@ class Outcomes:
     """What the filter made of queries whose truth is known, before calibration. Best is the most probable place."""
 
     places: Sequence[Sequence[Place]]  # (Q,) distinct places, most probable first
-    readings: np.ndarray  # (Q, 8) of the best place, see `readings_of`
+    readings: np.ndarray  # (Q, 9) of the best place, see `readings_of`
     near: np.ndarray  # (Q,) bool: a true place lies in its vicinity
     right: np.ndarray  # (Q,) bool: it is a true one
     supported: np.ndarray  # (Q,) bool: the query's own retrieval contains it

@@ -58,9 +58,10 @@ def render(
     Validation cities are driven as a robot drives; their first drive is the
     map, by day. They have one ordinary camera and few conditions; with
     `--camera own` every city has a camera of its own and with `varied` every
-    drive, of another picture size too, and all conditions. `--world` chooses other worlds than cities: `repetitive` streets
-    of equal houses, `sparse` country roads, a `corridor` indoors. Cardboard
-    places are thousands of small painted scenes, none like another.
+    drive, of another picture size too, and all conditions. `--world` chooses
+    other worlds than cities: `repetitive` streets of equal houses, `sparse`
+    country roads, a `corridor` indoors. Cardboard places are thousands of
+    small painted scenes, none like another.
 
     \b
     Example:

@@ -15,8 +15,8 @@ from vpr_ros.evaluation.truth import Truth, frame_tolerance, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
+from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Calibration, choose_calibration
-from vpr_ros.recognition.describing import described
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.config import Rotate
 

@@ -10,7 +10,7 @@ from vpr_ros.errors import FrameError
 from vpr_ros.observation import Rotation
 from vpr_ros.offline.reporting import bag_images
 from vpr_ros.place_map import Describer, PlaceMap
-from vpr_ros.recognition.describing import require_same_model
+from vpr_ros.place_map.describer import require_same_model
 from vpr_ros.sensors.bags.doctor import DoctorReport
 from vpr_ros.sensors.bags.stages import OK, WARN, StageVerdict
 from vpr_ros.sensors.upright import ROTATIONS, turned

@@ -46,20 +46,21 @@ class EvidenceModel:
 
 
 def readings_of(places: Sequence[Place]) -> np.ndarray:
-    """What probabilities of a frame's places are read from (M, 8).
+    """What probabilities of a frame's places are read from (M, 9).
 
     The logit of the vicinity's posterior, how far it lies above what it was a priori, what the frame alone says, the
     shortfall of the last ones, the fall of the belief, the logarithm of how many times as probable the place is as the
-    best other one, the share of the vicinity's posterior that lies within the radius, and the logit of the posterior
-    there.
+    best other one, the share of the vicinity's posterior that lies within the radius, the logit of the posterior there,
+    and the untempered log-odds.
     """
-    columns = [(p.vicinity, p.before, p.evidence, p.shortfall, p.fall, p.posterior) for p in places]
-    vicinity, before, evidence, shortfall, fall, posterior = np.array(columns).reshape(-1, 6).T
+    columns = [(p.vicinity, p.before, p.evidence, p.shortfall, p.fall, p.posterior, p.untempered) for p in places]
+    vicinity, before, evidence, shortfall, fall, posterior, untempered = np.array(columns).reshape(-1, 7).T
     gain = logit(vicinity) - logit(before)
     share = posterior / np.maximum(vicinity, 1e-12)
     rivals = np.array([max(np.delete(posterior, i), default=0.0) for i in range(len(posterior))])
     lead = np.log(np.maximum(posterior, LEAST_RIVAL) / np.maximum(rivals, LEAST_RIVAL))
-    return np.column_stack([logit(vicinity), gain, evidence, shortfall, fall, lead, share, logit(posterior)])
+    readings = logit(vicinity), gain, evidence, shortfall, fall, lead, share, logit(posterior), untempered
+    return np.column_stack(readings)
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ class Tuning:
     logit of the filter's posterior for the vicinity; how much that is above its prior, since in a small map any place
     is likely; what the frame itself says, since a filter that takes neighbouring frames for dependent is slow to notice
     where a drive leaves the map; how far the last frames fall short of what this drive's frames say on the map; how far
-    the belief has just fallen; and the lead over the best other place, which also bounds the whole. `within` gives
-    those of the second from the share of the vicinity's posterior that lies within the radius. Without `within`,
-    `posterior` gives the whole from the logit of the posterior within the radius. `cap` maps log-odds to log-odds; the
-    smaller probability counts, so that it can only lower. `thresholds` is what the drives that it was fitted on say
-    about accepting from some probability on; None where nothing is known.
+    the belief has just fallen; and the lead over the best other place. `within` gives those of the second from the
+    share of the vicinity's posterior that lies within the radius. The lead also bounds the whole, and so do the
+    untempered log-odds: where the way leads off the end of the map, what frames have said before counts no more.
+    Without `within`, `posterior` gives the whole from the logit of the posterior within the radius. `cap` maps log-odds
+    to log-odds; the smaller probability counts, so that it can only lower. `thresholds` is what the drives that it was
+    fitted on say about accepting from some probability on; None where nothing is known.
     """
 
     temper: float  # exponent on every likelihood ratio: neighbouring frames err together
@@ -98,11 +100,12 @@ class Tuning:
         return p / max(1.0, float(p.sum()))
 
     def uncapped(self, readings: np.ndarray) -> np.ndarray:
-        """Probabilities (M,) of single places by their readings (M, 8), by `posterior` and `within` alone."""
+        """Probabilities (M,) of single places by their readings (M, 9), by `posterior` and `within` alone."""
         if self.within is None:
-            return sigmoid(self.posterior(readings[:, 7:]))
-        p = sigmoid(self.posterior(readings)) * sigmoid(self.within(readings[:, 6:]))
-        return np.minimum(p, sigmoid(readings[:, 5] / self.temper))  # what the frames say without any temper
+            return sigmoid(self.posterior(readings[:, 7:8]))
+        p = sigmoid(self.posterior(readings)) * sigmoid(self.within(readings[:, 6:7]))
+        # Neither is more certain than without any temper: which place it is, and that the robot has not left the map.
+        return np.minimum(p, sigmoid(np.minimum(readings[:, 5] / self.temper, readings[:, 8])))
 
     def threshold(self, precision: float) -> Threshold:
         """From which probability on to accept places, so that `precision` of what is accepted is right.

@@ -6,8 +6,8 @@ from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import Describer, PlaceMap
+from vpr_ros.place_map.describer import require_same_model
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
-from vpr_ros.recognition.describing import require_same_model
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition
 

@@ -11,9 +11,9 @@ from vpr_ros.errors import FrameError
 from vpr_ros.observation import Observation
 from vpr_ros.pictures import encode
 from vpr_ros.place_map import Describer, DriveStatistics, KeyframeGate, PlaceMap
+from vpr_ros.place_map.describer import require_same_model
 from vpr_ros.place_map.gating import GateReason
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
-from vpr_ros.recognition.describing import require_same_model
 from vpr_ros.recognition.evidence import Novelty
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition

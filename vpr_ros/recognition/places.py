@@ -1,5 +1,6 @@
 """Distinct places out of a belief over keyframes."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,7 @@ class Place:
     evidence: float  # what this frame alone says for it: log-likelihood ratio against being off the map
     shortfall: float = 0.0  # of the last frames' evidence, against the drive's yardstick
     fall: float = 0.0  # of the best place's belief, against the last frames'
+    untempered: float = math.inf  # log-odds of being on the map still: by the way, and by frames that count in full
 
 
 class FrameEvidence(NamedTuple):

@@ -14,7 +14,7 @@ from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.drive_mean import Centring, DriveMean
-from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, Yardstick, kinds_of_evidence
+from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, kinds_of_evidence
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.monotone import logit
 from vpr_ros.recognition.motion import Motion, MotionTracker
@@ -22,6 +22,7 @@ from vpr_ros.recognition.places import FrameEvidence, Place, distinct_places, su
 from vpr_ros.recognition.recent import RecentKeyframe, RecentKeyframes
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
+from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
 
 DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
 
@@ -83,7 +84,7 @@ class Recogniser:
         self._centred_at = 0  # their number when they were last centred
         self.filter = TopologicalFilter(self.topology, fc)
         self._motion = MotionTracker(fc.motion, fc.turn_weight_m)
-        self._novelty, self._yardstick = Novelty(), Yardstick()
+        self._novelty, self._yardstick, self._untempered = Novelty(), Yardstick(), UntemperedOdds()
         self.places: list[Place] = []  # by the last step of the filter, largest posterior first
         self._decision = Decision(self.config.decision)
         self.set_decision(self.config.decision)
@@ -130,6 +131,7 @@ class Recogniser:
         self._last_ns: int | None = None
         self._novelty.reset()
         self._yardstick.reset()
+        self._untempered.reset()
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
@@ -220,7 +222,9 @@ class Recogniser:
             # A look-alike facade fills several frames, each of them a new view of it: the way driven says how much of
             # the evidence is new, where it is known.
             share = min(1.0, motion.step_m / spacing_m)
+        on_map = 1.0 - self.filter.off
         self.filter.predict(motion, retrieval.novelty)
+        stayed = (1.0 - self.filter.off) / max(on_map, 1e-9)
         ratios, floor = evidence.log_ratios(retrieval.features, self.topology.n)
         strength = min(1.0, temper * share)  # no frame counts for more than itself
         self.filter.update(retrieval.rows, strength * ratios, strength * floor)
@@ -229,7 +233,8 @@ class Recogniser:
         if places:
             belief = float(logit(np.array(places[0].vicinity)))
             short, fall = self._yardstick.update(places[0].evidence, belief, share)
-            places = [replace(place, shortfall=short, fall=fall) for place in places]
+            odds = self._untempered.update(places[0].evidence, share, stayed)
+            places = [replace(place, shortfall=short, fall=fall, untempered=odds) for place in places]
         self.places = places
 
     def insert(

@@ -11,9 +11,9 @@ from vpr_ros.configuration import DecisionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation, Rotation
 from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
+from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
 from vpr_ros.recognition.calibration import Source
-from vpr_ros.recognition.describing import described
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
