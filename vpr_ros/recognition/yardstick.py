@@ -4,7 +4,7 @@ import math
 
 YARDSTICK_FRAMES = 100.0  # of new content, whose evidence is what the others are measured by
 RECENT_FRAMES = 3.0  # of new content, that are measured
-LEAST_FRAMES = 2.0  # of new content, without which nothing is
+LEAST_FRAMES = 1.0  # of new content and believed, without which nothing is
 MOST_EVIDENCE = 14.0
 TOLERANCE = 2.0  # a shortfall by which a frame counts e times less for the yardstick
 LEAST_ODDS, MOST_ODDS = -3.0, 8.0
@@ -16,8 +16,8 @@ class Yardstick:
     Season, light and camera decide how alike two pictures of one place are in this drive, and that is what a street
     off the map that looks like a mapped one is to be measured by: in good light a likeness is suspicious that would be
     all there is at night. Both are means of the evidence of frames, by how much of them was new, over about
-    YARDSTICK_FRAMES of the frames that were believed on the map, and over the last RECENT_FRAMES. What falls short
-    hardly counts for the yardstick, else it would be taken for ordinary before long.
+    YARDSTICK_FRAMES of the frames, each as far as it was believed on the map, and over the last RECENT_FRAMES. What
+    falls short hardly counts for the yardstick, else it would be taken for ordinary before long.
 
     It also tells how far the belief has just fallen: where odometry leads off the end of the map it falls within a
     frame or two, long before the view has changed.
@@ -50,10 +50,11 @@ class Yardstick:
         short = 0.0
         if self._frames > LEAST_FRAMES:
             short = min(0.0, self._last / self._last_frames - self._on_map / self._frames)
-        if belief > 0:
-            kept, weight = math.exp(-share / YARDSTICK_FRAMES), share * math.exp(short / TOLERANCE)
-            self._on_map = kept * self._on_map + weight * evidence
-            self._frames = kept * self._frames + weight
+        # By degrees, not from some belief on: a strongly tempered filter may never be sure of a drive in bad light.
+        believed = 1.0 / (1.0 + math.exp(-belief))
+        kept, weight = math.exp(-share * believed / YARDSTICK_FRAMES), share * believed * math.exp(short / TOLERANCE)
+        self._on_map = kept * self._on_map + weight * evidence
+        self._frames = kept * self._frames + weight
         return short, min(0.0, belief - before)
 
 
