@@ -74,7 +74,8 @@ def numbered(names: list[str], folder: Path, out: Path) -> None:
 
 def stamps_of(bag: Path) -> list[int]:
     with Bag(bag) as opened:
-        return [stamp_ns(message) for _, _, message in opened.messages([t.name for t in opened.topics])]
+        images = [t.name for t in opened.topics if t.msgtype.endswith("Image")]
+        return [stamp_ns(message) for _, _, message in opened.messages(images)]
 
 
 def by_pictures(describer: ImageDescriber, reference: Path, query: Path, tolerance: int) -> dict[str, float]:

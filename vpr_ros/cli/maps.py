@@ -86,6 +86,8 @@ def info(
             for s in facts["sessions"]
         ],
     )
+    for sentence in facts["limits"]:
+        say(sentence, style="yellow")
 
 
 def _draw(place_map, output: Path, force: bool) -> None:

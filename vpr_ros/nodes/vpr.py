@@ -15,7 +15,7 @@ from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
 from vpr_ros.nodes.outputs.outputs import Outputs
-from vpr_ros.place_map.mounting import MountedCamera
+from vpr_ros.place_map import MountedCamera, limits
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 from vpr_ros.runtime.parameters.values import DECISION, decision_config, pipeline_config
@@ -68,6 +68,9 @@ class VprNode(WorkerNode):
             f"mode {self.pipeline.mode}, map {place_map.path} ({len(place_map)} keyframes, id {place_map.map_id}), "
             f"model {self.pipeline.extractor.name} on {self.pipeline.extractor.device}"
         )
+        if not mapping:
+            for sentence in limits(place_map.keyframes()):
+                self.warn(sentence)
         return inputs
 
     def start_outputs(self) -> None:

@@ -18,6 +18,7 @@ from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.loops import LoopFiles, LoopFrame, loop_frame, write_loops
 from vpr_ros.offline.orientation import orientation_advice, orientation_of_bag
 from vpr_ros.offline.verifying import loop_closures
+from vpr_ros.place_map import PlaceMap, limits
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import Extractor
@@ -182,8 +183,10 @@ def localize_bag(
     if similar is not None:
         write_similarities(out / SIMILARITIES, similar)
     write_run(out / "run.json", run)
+    with PlaceMap.open(map_path) as place_map:
+        cannot = limits(place_map.keyframes())
     turn = "" if interrupted else _turn(bag, map_path, extractor, result, drive.topics.image, records)
-    return replace(result, hints=(turn,) if turn else tuple(advice(records, run)))
+    return replace(result, hints=(turn,) if turn else (*cannot, *advice(records, run)))
 
 
 def _turn(

@@ -12,7 +12,7 @@ from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap, Session
-from vpr_ros.place_map.summary import info
+from vpr_ros.place_map.summary import info, limits
 
 __all__ = [
     "Describer",
@@ -28,6 +28,7 @@ __all__ = [
     "export_csv",
     "export_tum",
     "info",
+    "limits",
     "map_index",
     "merge",
     "prune",

@@ -9,9 +9,49 @@ from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import PAYLOAD_TABLES
 from vpr_ros.place_map.store import PlaceMap
 
+FEWEST_KEYFRAMES = 20  # fewer do not show what similarity is ordinary between places
+FAR = 5  # keyframes of one session that are at least so many apart show different places, as a rule
+LIKE_A_NEIGHBOUR = 0.95  # of the similarities to far keyframes, that one to a neighbour exceeds where drives overlap
+LEAST_ALIKE = 0.25  # share of keyframes with such a neighbour; of unordered pictures it is a tenth
+COMPARED = 500  # keyframes at most
+
+
+def limits(keyframes: Keyframes) -> list[str]:
+    """What a map cannot tell, for people: a sentence each; empty for an ordinary one."""
+    count = len(keyframes)
+    if 0 < count < FEWEST_KEYFRAMES:
+        return [
+            f"The map has only {count} keyframes, too few to tell what is ordinary for it: probabilities are careful "
+            "and few places are accepted. Map a longer drive, or one with more keyframes."
+        ]
+    if count and _alike(keyframes) < LEAST_ALIKE:
+        return [
+            "Neighbouring keyframes of the map do not look alike, as if it had one picture of each place: the order of "
+            "frames says nothing in it, and probabilities rest on single pictures. Map a drive with more pictures of "
+            "each place, or expect few to be accepted."
+        ]
+    return []
+
+
+def _alike(keyframes: Keyframes) -> float:
+    """The share of keyframes that look like the one before or behind them, more than like those far from them."""
+    asked = np.unique(np.linspace(0, len(keyframes) - 1, COMPARED).astype(np.int64))
+    rows: np.ndarray = np.arange(len(keyframes))
+    alike: list[bool] = []
+    for row in asked.tolist():
+        same = keyframes.sessions == keyframes.sessions[row]
+        away = np.abs(rows - row)
+        near, far = np.flatnonzero(same & (away == 1)), np.flatnonzero(same & (away >= FAR))
+        if len(near) and len(far) >= FEWEST_KEYFRAMES // 2:
+            similarities = keyframes.descriptors[np.r_[near, far]].astype(np.float32) @ keyframes.descriptors[
+                row
+            ].astype(np.float32)
+            alike.append(similarities[: len(near)].max() > np.quantile(similarities[len(near) :], LIKE_A_NEIGHBOUR))
+    return float(np.mean(alike)) if alike else 1.0
+
 
 def info(place_map: PlaceMap) -> dict[str, Any]:
-    """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model and calibration of a map.
+    """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model, calibration and limits of a map.
 
     A session's `rotation` is the turn (degrees clockwise) that made its pictures upright.
     """
@@ -48,6 +88,7 @@ def info(place_map: PlaceMap) -> dict[str, Any]:
         "keyframes_with_pose": int(keyframes.has_pose.sum()),
         "length_m": float(sum(session["length_m"] for session in sessions)),
         "extent_m": _extent(keyframes),
+        "limits": limits(keyframes),
         "sessions": sessions,
         **_sizes(place_map, len(keyframes)),
     }
