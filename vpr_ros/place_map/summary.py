@@ -13,7 +13,7 @@ FEWEST_KEYFRAMES = 20  # fewer do not show what similarity is ordinary between p
 FAR = 5  # keyframes of one session that are at least so many apart show different places, as a rule
 LIKE_A_NEIGHBOUR = 0.95  # of the similarities to far keyframes, that one to a neighbour exceeds where drives overlap
 LEAST_ALIKE = 0.25  # share of keyframes with such a neighbour; of unordered pictures it is a tenth
-COMPARED = 500  # keyframes at most
+COMPARED = 500  # keyframes at most, with each other
 
 
 def limits(keyframes: Keyframes) -> list[str]:
@@ -35,18 +35,16 @@ def limits(keyframes: Keyframes) -> list[str]:
 
 def _alike(keyframes: Keyframes) -> float:
     """The share of keyframes that look like the one before or behind them, more than like those far from them."""
-    asked = np.unique(np.linspace(0, len(keyframes) - 1, COMPARED).astype(np.int64))
-    rows: np.ndarray = np.arange(len(keyframes))
+    compared = np.unique(np.linspace(0, len(keyframes) - 1, COMPARED).astype(np.int64))
+    others = keyframes.descriptors[compared].astype(np.float32)
     alike: list[bool] = []
-    for row in asked.tolist():
-        same = keyframes.sessions == keyframes.sessions[row]
-        away = np.abs(rows - row)
-        near, far = np.flatnonzero(same & (away == 1)), np.flatnonzero(same & (away >= FAR))
-        if len(near) and len(far) >= FEWEST_KEYFRAMES // 2:
-            similarities = keyframes.descriptors[np.r_[near, far]].astype(np.float32) @ keyframes.descriptors[
-                row
-            ].astype(np.float32)
-            alike.append(similarities[: len(near)].max() > np.quantile(similarities[len(near) :], LIKE_A_NEIGHBOUR))
+    for row in compared.tolist():
+        session, view = keyframes.sessions[row], keyframes.descriptors[row].astype(np.float32)
+        near = [i for i in (row - 1, row + 1) if 0 <= i < len(keyframes) and keyframes.sessions[i] == session]
+        far = (keyframes.sessions[compared] == session) & (np.abs(compared - row) >= FAR)
+        if near and far.sum() >= FEWEST_KEYFRAMES // 2:
+            nearest = float((keyframes.descriptors[near].astype(np.float32) @ view).max())
+            alike.append(nearest > float(np.quantile(others[far] @ view, LIKE_A_NEIGHBOUR)))
     return float(np.mean(alike)) if alike else 1.0
 
 
