@@ -22,6 +22,7 @@ from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.topology import FRAMES, Topology
 
 REACH = 4.0  # a Gaussian is cut at this many standard deviations
+COUNTED = 30  # rows between the first and the last target, for each target
 
 
 class TopologicalFilter:
@@ -154,8 +155,14 @@ class TopologicalFilter:
     def _gather(self, targets: np.ndarray, masses: np.ndarray) -> None:
         """Adds up the moved mass per row; what did not arrive anywhere has left the map."""
         before = self.excess.sum()
-        self.rows, inverse = np.unique(targets, return_inverse=True)
-        self.excess = np.bincount(inverse, masses, minlength=len(self.rows))
+        first = int(targets.min(initial=self.topology.n))
+        if int(targets.max(initial=0)) - first < COUNTED * len(targets):  # counting is ten times as fast as sorting
+            at = targets - first
+            arrived = np.flatnonzero(np.bincount(at))
+            self.rows, self.excess = arrived + first, np.bincount(at, masses)[arrived]
+        else:
+            self.rows, inverse = np.unique(targets, return_inverse=True)
+            self.excess = np.bincount(inverse, masses, minlength=len(self.rows))
         self.off += max(0.0, before - self.excess.sum())
 
     def _tidy(self) -> None:
