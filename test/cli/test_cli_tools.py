@@ -285,6 +285,8 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
     assert result.exit_code == 2 and "--first-city 99 leaves 1" in result.output and not (tmp_path / "none").exists()
     result = vpr("render", tmp_path / "none", *size, "--camera", "another")
     assert result.exit_code == 2 and "choose fixed, own or varied" in " ".join(result.output.split())
+    result = vpr("render", tmp_path / "none", "--split", "train", "--camera", "own")
+    assert result.exit_code == 2 and "is for --split validation" in " ".join(result.output.split())
     (tmp_path / "empty").mkdir()
     result = vpr("render", tmp_path / "none", *size, "--cities", 1, "--surfaces", tmp_path / "empty")
     assert result.exit_code == 2 and "no pictures to cut surfaces from" in " ".join(result.output.split())

@@ -9,8 +9,9 @@ from recognition_worlds import World, drive, keyframes, run
 from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PlaceMap
+from vpr_ros.place_map.summary import FEWEST_KEYFRAMES
 from vpr_ros.recognition import Calibration, Localizer, Recogniser, RecognitionConfig
-from vpr_ros.recognition.evidence import FEW_KEYFRAMES, MIN_SPREAD, WIDE_SPREAD
+from vpr_ros.recognition.evidence import MIN_SPREAD, WIDE_SPREAD
 
 PARTS, WEIGHTS = (64, 64), (0.8, 0.2)
 RAW = RecognitionConfig(drive_mean_frames=0)
@@ -94,7 +95,7 @@ def test_features_against_a_plain_loop(frames, queries):
 
 
 def test_a_small_map_is_cautious_in_each_part(frames, queries):
-    few = frames.select(np.arange(FEW_KEYFRAMES - 1))
+    few = frames.select(np.arange(FEWEST_KEYFRAMES - 1))
     found = Recogniser(few, config=RAW, parts=PARTS).observe(1, queries[0].descriptors[0])[0]
     z_most = 1.0 / WIDE_SPREAD
     assert np.abs(found.features[:, 3:]).max() <= 2 * z_most + 1e-6

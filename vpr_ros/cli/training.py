@@ -85,6 +85,8 @@ def render(
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
     if camera not in ("fixed", "own", "varied"):
         raise VprError(f"--camera is '{camera}': choose fixed, own or varied.")
+    if camera != "fixed" and split != "validation":
+        raise VprError(f"--camera {camera} is for --split validation: every {split} drive has a camera of its own.")
     chosen = list(seeds)[first_city : first_city + cities]
     if len(chosen) < cities:
         raise VprError(f"the {split} split has {len(seeds)} cities: --first-city {first_city} leaves {len(chosen)}.")

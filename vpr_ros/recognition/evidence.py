@@ -7,13 +7,13 @@ import numpy as np
 
 from vpr_ros.place_map.parted import PartedIndex, part_similarities
 from vpr_ros.place_map.statistics import slices
+from vpr_ros.place_map.summary import FEWEST_KEYFRAMES
 from vpr_ros.recognition.topology import Topology
 
 BACKGROUND_ROWS = 1024
 MIN_SPREAD = 0.01  # a background narrower than this is no measure of anything
 ANCHOR_AT = 0.5  # novelty from which on a view is what the next ones are compared with
-FEW_KEYFRAMES = 20  # below, the background's spread cannot be estimated: taken to be wide, the careful side
-WIDE_SPREAD = 0.15
+WIDE_SPREAD = 0.15  # taken where too few keyframes tell it: the careful side
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Background:
 def _level(similarities: np.ndarray, share: float) -> tuple[float, float]:
     """Median and robust standard deviation of similarities that are at most `share`."""
     middle = float(np.median(similarities))
-    least = share * (WIDE_SPREAD if len(similarities) < FEW_KEYFRAMES else MIN_SPREAD)
+    least = share * (WIDE_SPREAD if len(similarities) < FEWEST_KEYFRAMES else MIN_SPREAD)
     return middle, max(least, 1.4826 * float(np.median(np.abs(similarities - middle))))
 
 
