@@ -21,8 +21,8 @@ def limits(keyframes: Keyframes) -> list[str]:
     count = len(keyframes)
     if 0 < count < FEWEST_KEYFRAMES:
         return [
-            f"The map has only {count} keyframes, too few to tell what is ordinary for it: probabilities are careful "
-            "and few places are accepted. Map a longer drive, or one with more keyframes."
+            f"The map has only {count} keyframes, too few to tell what is ordinary for it: only what looks very "
+            "much alike is accepted. Map a longer drive, or one with more keyframes."
         ]
     if count and _alike(keyframes) < LEAST_ALIKE:
         return [
