@@ -133,7 +133,7 @@ def main() -> None:
     from student import randomised, ratios
 
     from vpr_ros.student import DescriptorExtractor
-    from vpr_ros.student.checkpoints import resolve
+    from vpr_ros.student.catalogue.names import resolve
 
     torch.set_num_threads(1)
     bare = randomised(timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=224))

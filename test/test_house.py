@@ -22,7 +22,7 @@ MOST_MODULES = 16  # in one folder, without __init__.py
 # Rooms from the ground up: a room imports only rooms that stand before it. Rooms joined in one line do not import one
 # another.
 LAYERS = (
-    ("errors", "observation", "configuration", "colours", "idle_threads"),
+    ("errors", "observation", "configuration", "colours", "idle_threads", "lazy"),
     ("geometry", "atomic", "pictures"),
     ("tensor_files",),
     ("sensors", "student"),

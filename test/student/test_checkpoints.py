@@ -20,7 +20,7 @@ from vpr_ros.student import (
     read_checkpoint,
     save_checkpoint,
 )
-from vpr_ros.student.catalogue import import_file
+from vpr_ros.student.catalogue.fetching import import_file
 from vpr_ros.student.published import from_d2vpr
 from vpr_ros.tensor_files import fill
 

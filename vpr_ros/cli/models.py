@@ -38,7 +38,7 @@ def show(context: typer.Context):
 
 def list_models():
     """List the weights that vpr_ros can use."""
-    from vpr_ros.student.catalogue import CATALOGUE
+    from vpr_ros.student.catalogue.entries import CATALOGUE
 
     for entry in CATALOGUE.values():
         say(entry.name, style="bold")
@@ -57,7 +57,8 @@ def download(
     folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to put the file into.")] = Path("weights"),
 ):
     """Fetch published weights; a broken download is continued, and the file is checked."""
-    from vpr_ros.student.catalogue import fetch, find
+    from vpr_ros.student.catalogue.entries import find
+    from vpr_ros.student.catalogue.fetching import fetch
 
     entry = find(name)
     with Progress(entry.filename, None) as progress:
@@ -92,8 +93,9 @@ def import_(
       vpr_ros models import finetune_no_encoder.pth -o d2vpr.safetensors
       vpr_ros models import efficientnet-lite0 -o lite0.safetensors
     """
-    from vpr_ros.student.catalogue import CATALOGUE, import_file
-    from vpr_ros.student.trunks.weights import TIMM
+    from vpr_ros.student.catalogue.entries import CATALOGUE
+    from vpr_ros.student.catalogue.fetching import import_file
+    from vpr_ros.student.catalogue.names import TIMM
 
     if source not in CATALOGUE and not source.startswith(TIMM):
         require_file(Path(source), "weights file")
@@ -175,8 +177,8 @@ def project(
 def show_checkpoint(source: str, as_json: bool) -> None:
     """Say what is in a checkpoint: network, descriptor, where its weights come from and under which licence."""
     from vpr_ros.student import read_checkpoint
-    from vpr_ros.student.catalogue import CATALOGUE
-    from vpr_ros.student.checkpoints import resolve
+    from vpr_ros.student.catalogue.entries import CATALOGUE
+    from vpr_ros.student.catalogue.names import resolve
     from vpr_ros.student.parts import lengths_of
 
     found = read_checkpoint(source)
@@ -225,8 +227,7 @@ def show_checkpoint(source: str, as_json: bool) -> None:
 
 def is_checkpoint(source: str) -> bool:
     """Whether `vpr_ros info` takes its argument for a checkpoint: by its ending, or a name where no file is."""
-    from vpr_ros.student.checkpoints import WEIGHTS_DIR
-    from vpr_ros.student.trunks.weights import PACKAGED
+    from vpr_ros.student.catalogue.names import PACKAGED, WEIGHTS_DIR
 
     path = Path(source)
     if path.suffix.lower() in WEIGHTS_ENDINGS:

@@ -1,12 +1,20 @@
-"""The student network and everything that turns images into descriptors."""
+"""The student network and everything that turns images into descriptors.
 
-from vpr_ros.student.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
-from vpr_ros.student.config import CONFIGS, LITE0, NANO, SMALL, StudentConfig
-from vpr_ros.student.d2vpr import D2VPR
-from vpr_ros.student.extractor import DescriptorExtractor
-from vpr_ros.student.parts import AnyProjection, Part, PartedProjection, ReductionConfig, fit_parts
-from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocessing_of, resize
-from vpr_ros.student.projection import Projection, fit_projection
+Names are imported lazily, so that `vpr_ros.student.catalogue.names` needs no PyTorch.
+"""
+
+from typing import TYPE_CHECKING
+
+from vpr_ros.lazy import lazily
+
+if TYPE_CHECKING:
+    from vpr_ros.student.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
+    from vpr_ros.student.config import CONFIGS, LITE0, NANO, SMALL, StudentConfig
+    from vpr_ros.student.d2vpr import D2VPR
+    from vpr_ros.student.extractor import DescriptorExtractor
+    from vpr_ros.student.parts import AnyProjection, Part, PartedProjection, ReductionConfig, fit_parts
+    from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocessing_of, resize
+    from vpr_ros.student.projection import Projection, fit_projection
 
 __all__ = [
     "AnyProjection",
@@ -33,3 +41,42 @@ __all__ = [
     "resize",
     "save_checkpoint",
 ]
+
+__getattr__ = lazily(
+    "vpr_ros.student",
+    {
+        "checkpoints": (
+            "Checkpoint",
+            "load_checkpoint",
+            "read_checkpoint",
+            "save_checkpoint",
+        ),
+        "config": (
+            "CONFIGS",
+            "LITE0",
+            "NANO",
+            "SMALL",
+            "StudentConfig",
+        ),
+        "d2vpr": ("D2VPR",),
+        "extractor": ("DescriptorExtractor",),
+        "parts": (
+            "AnyProjection",
+            "Part",
+            "PartedProjection",
+            "ReductionConfig",
+            "fit_parts",
+        ),
+        "preprocessing": (
+            "IMAGENET_MEAN",
+            "IMAGENET_STD",
+            "normalise",
+            "preprocessing_of",
+            "resize",
+        ),
+        "projection": (
+            "Projection",
+            "fit_projection",
+        ),
+    },
+)

