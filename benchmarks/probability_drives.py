@@ -13,13 +13,13 @@ from vpr_ros.atomic import whole_file
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.matches import MatchRecord
-from vpr_ros.evaluation.protocols.folders import list_images
 from vpr_ros.geometry import planar_transform
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
+from vpr_ros.sensors.picture_files import list_pictures
 from vpr_ros.student import DescriptorExtractor
 from vpr_ros.training.synthetic.drive import OFFMAP_SHIFT_M, Drive
 
@@ -71,7 +71,7 @@ def keep(folder: Path, drive: Drive, scale: float) -> StoredDrive:
 def folder_drive(folders: Sequence[Path], names: Sequence[str] | None = None) -> StoredDrive:
     """Pictures without poses, one after the other: all of the folders in the order of their names, or those named."""
     images = [
-        path for folder in folders for path in (list_images(folder) if names is None else map(folder.joinpath, names))
+        path for folder in folders for path in (list_pictures(folder) if names is None else map(folder.joinpath, names))
     ]
     stamps = (np.arange(len(images)) * 1e9 / RATE_HZ).astype(np.int64) + 10**9
     return StoredDrive(tuple(images), stamps)

@@ -27,12 +27,12 @@ from vpr_ros.evaluation.protocols.folders import (
     ImageDescriber,
     PixelBaseline,
     describe_files,
-    list_images,
 )
 from vpr_ros.offline.baselines import untrained_copy
 from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.sensors import Bag, stamp_ns
+from vpr_ros.sensors.picture_files import list_pictures
 from vpr_ros.student import DescriptorExtractor
 
 RATE_HZ = 5.0
@@ -80,7 +80,7 @@ def stamps_of(bag: Path) -> list[int]:
 
 def by_pictures(describer: ImageDescriber, reference: Path, query: Path, tolerance: int) -> dict[str, float]:
     """Recall@1 and the share of queries with a right place among 20 candidates, without drives' means and with them."""
-    mapped, asked = [describe_files(describer, list_images(folder)).descriptors for folder in (reference, query)]
+    mapped, asked = [describe_files(describer, list_pictures(folder)).descriptors for folder in (reference, query)]
     compared = {
         "": centred_traverses(mapped, asked, describer.parts, DRIVE_MEAN_FRAMES),
         ", no mean": (mapped, asked),

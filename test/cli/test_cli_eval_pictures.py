@@ -71,3 +71,28 @@ def test_a_map_is_calibrated_on_a_drive_by_the_same_truth(walk, checkpoint, vpr,
     call = ("calibrate", town, "-c", checkpoint, "--bag", walk / "second_bag", "--truth")
     assert_sentence(vpr(*call, "frame:2"), "frame:2", "names")
     assert_sentence(vpr(*call, "frames:1"), "12 queries")  # the truth is there, but for too few pictures
+
+
+def test_folders_need_no_bags(walk, checkpoint, vpr, tmp_path):
+    """Mapped and localised directly they give the map, the answers and the figures of their bags."""
+    options = ("-c", checkpoint)
+    made = vpr("map", walk / "first", "-o", tmp_path / "map.vpr", "--keyframe-every", 1, *options)
+    assert made.exit_code == 0 and f"{COUNT} keyframes" in made.output, made.output
+    made = vpr("localize", walk / "second", "--map", tmp_path / "map.vpr", "-o", tmp_path / "run", *options)
+    assert made.exit_code == 0, made.output
+    answers = [
+        [json.loads(line) for line in (folder / "run" / "matches.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, walk)
+    ]
+    assert answers[0] == answers[1] and len(answers[0]) == COUNT
+    assert "data:image" in (tmp_path / "run" / "report.html").read_text()  # its pictures were found, too
+    for truth in ("frames:0", "names"):
+        for folder in (tmp_path, walk):
+            result = vpr("eval", "run", folder / "run", "--truth", truth)
+            assert result.exit_code == 0, result.output
+        assert figures(tmp_path) == figures(walk)
+    (tmp_path / "robot").mkdir()
+    shutil.copytree(walk / "first", tmp_path / "robot" / "front")
+    for command in (("map", tmp_path / "robot", "-o", tmp_path / "no.vpr"), ("doctor", tmp_path / "robot")):
+        assert_sentence(vpr(*command), "robot holds no pictures itself", "front")
+    assert vpr("doctor", walk / "first").exit_code in (0, 1)

@@ -289,5 +289,5 @@ def test_validation_cities_are_rendered_from_any_number_and_driven_as_asked(vpr,
     assert result.exit_code == 2 and "is for --split validation" in " ".join(result.output.split())
     (tmp_path / "empty").mkdir()
     result = vpr("render", tmp_path / "none", *size, "--cities", 1, "--surfaces", tmp_path / "empty")
-    assert result.exit_code == 2 and "no pictures to cut surfaces from" in " ".join(result.output.split())
+    assert result.exit_code == 2 and "empty holds no pictures (.jpg" in " ".join(result.output.split())
     assert not (tmp_path / "none").exists()

@@ -8,9 +8,9 @@ from vpr_ros.evaluation.protocols.folders import (
     HogBaseline,
     PixelBaseline,
     evaluate_folders,
-    list_images,
     rank_by_similarity,
 )
+from vpr_ros.sensors.picture_files import list_pictures
 
 
 def scene(seed, gain=1.0, offset=0.0):
@@ -103,10 +103,10 @@ def test_a_dark_image_takes_its_pair_with_it(folders):
 
 def test_folders_that_do_not_fit_are_sentences(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VprError, match="no images"):
-        list_images(tmp_path / "empty")
+    with pytest.raises(VprError, match="holds no pictures"):
+        list_pictures(tmp_path / "empty")
     with pytest.raises(VprError, match="not a folder"):
-        list_images(tmp_path / "none")
+        list_pictures(tmp_path / "none")
     fill(tmp_path / "other", range(50, 53))
     with pytest.raises(VprError, match="belong together"):
         evaluate_folders(PixelBaseline(), folders / "day", tmp_path / "other")

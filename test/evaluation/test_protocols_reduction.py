@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import FolderConfig, describe_files, evaluate_folders, list_images
+from vpr_ros.evaluation.protocols.folders import FolderConfig, describe_files, evaluate_folders
 from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
 from vpr_ros.evaluation.protocols.reduction import TrainingDescriptors, content_keys, fit_reduction, sample_files
+from vpr_ros.sensors.picture_files import list_pictures
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, fit_projection, save_checkpoint
 
 
@@ -55,7 +56,7 @@ def folders(tmp_path_factory):
 
 def test_the_fit_sees_training_images_only_and_tells_which(student, folders):
     got = fit_on_folder(student, folders / "train", 6, evaluated=(folders / "database", folders / "queries"))
-    raw = student.describe_raw([pictures.read(p) for p in list_images(folders / "train")], project=False)
+    raw = student.describe_raw([pictures.read(p) for p in list_pictures(folders / "train")], project=False)
     expected = fit_projection(raw, 6)
     np.testing.assert_allclose(got.projection.matrix, expected.matrix, atol=1e-5)
     assert got.fitted_on == str(folders / "train") and len(got.seen) == 40
@@ -127,20 +128,20 @@ def test_paper_protocol_is_plain_scores_and_euclidean_distance(student, folders)
     result = evaluate_folders(extractor, folders / "database", folders / "queries", config)
     described = {}
     for folder in ("train", "database", "queries"):
-        images = [pictures.read(p) for p in list_images(folders / folder)]
+        images = [pictures.read(p) for p in list_pictures(folders / folder)]
         described[folder] = student.describe_raw(images, project=False).astype(np.float64)
     mean = described["train"].mean(axis=0)
     directions = np.linalg.svd(described["train"] - mean, full_matrices=False)[2][:6]
     scores = {k: (v - mean) @ directions.T for k, v in described.items()}
     gaps = np.array([[np.linalg.norm(q - d) for d in scores["database"]] for q in scores["queries"]])
     database, queries = (
-        describe_files(extractor, list_images(folders / f)).descriptors for f in ("database", "queries")
+        describe_files(extractor, list_pictures(folders / f)).descriptors for f in ("database", "queries")
     )
     np.testing.assert_allclose(np.linalg.norm(queries[:, None] - database, axis=2), gaps, rtol=1e-3)
     ranks = 1 + (gaps < np.diag(gaps)[:, None]).sum(axis=1)  # query i shows the place of image i
     assert result.recall == {n: np.mean(ranks <= n) for n in config.ns} and config.measure == "euclidean"
     robot = ImageProtocol("pitts30k")
-    unit = robot.descriptors(student, reduction).describe([pictures.read(list_images(folders / "queries")[0])])
+    unit = robot.descriptors(student, reduction).describe([pictures.read(list_pictures(folders / "queries")[0])])
     assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-5)
     assert robot.descriptors(student, None) is student
 

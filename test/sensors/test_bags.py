@@ -394,7 +394,7 @@ def test_photo_folder_becomes_a_bag_bit_by_bit(tmp_path, storage):
 
 def test_photo_folders_that_cannot_become_a_bag(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VprError, match="holds no .jpg"):
+    with pytest.raises(VprError, match="holds no pictures"):
         folder_to_bag(tmp_path / "empty", tmp_path / "bag")
     with pytest.raises(VprError, match="is not a folder"):
         folder_to_bag(tmp_path / "nowhere", tmp_path / "bag")

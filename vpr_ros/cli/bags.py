@@ -8,7 +8,6 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, fresh, require_file, say, table
-from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.config import rotate_of
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
@@ -23,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
 def from_pictures(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of JPEG or PNG files, in the order of their names.", show_default=False)
+        Path,
+        typer.Argument(help="Folder of pictures, in the order of their names (9 before 10).", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bag folder to write.", show_default=False)],
     rate_hz: Annotated[float, typer.Option("--rate-hz", help="Frames per second.")] = 10.0,
@@ -32,14 +32,17 @@ def from_pictures(
 ):
     """Write a folder of pictures as a ROS 2 bag (topic /camera/image/compressed).
 
+    The other commands read such a folder directly, as the bag that this one
+    makes of it.
+
     \b
     Example:
       vpr_ros bag walk/images -o walk_bag --rate-hz 5
     """
     from vpr_ros.sensors import folder_to_bag
+    from vpr_ros.sensors.picture_files import drive_pictures
 
-    if not folder.is_dir():
-        raise VprError(f"'{folder}' is not a folder of pictures.")
+    drive_pictures(folder)
     with fresh(output, force) as path, Progress("pictures", None) as progress:
         count = folder_to_bag(folder, path, rate_hz, storage, progress=lambda done, _total: progress(done))
     say(f"{output}: {count} pictures at {rate_hz:g} Hz ({storage})")

@@ -25,7 +25,7 @@ def calibrate(
     map_file: options.MapArgument,
     drive: Annotated[
         Path | None,
-        typer.Option("--drive", "--bag", help="A second drive whose places are known: a bag.", show_default=False),
+        typer.Option("--drive", "--bag", help="A second drive whose places are known.", show_default=False),
     ] = None,
     map_bag: Annotated[
         list[Path] | None,
@@ -69,7 +69,7 @@ def calibrate(
     \b
     Examples:
       vpr_ros calibrate town.vpr --drive second.mcap --map-bag first.mcap
-      vpr_ros calibrate walk.vpr --drive walk2_bag --truth frames:2
+      vpr_ros calibrate walk.vpr --drive walk2 --truth frames:2
       vpr_ros calibrate town.vpr
     From which probability on are 99 of 100 accepted places right?
       vpr_ros calibrate town.vpr --drive second.mcap --precision 0.99

@@ -14,7 +14,11 @@ ROTATE = DriveConfig.rotate  # default of every option `Rotate`
 
 BagArgument = Annotated[
     Path,
-    typer.Argument(help="A ROS 2 bag folder, an .mcap or .db3 file of one, or a ROS 1 .bag file.", show_default=False),
+    typer.Argument(
+        help="A ROS 2 bag folder, an .mcap or .db3 file of one, a ROS 1 .bag file, or a folder of pictures "
+        "(in the order of their names, 10 a second).",
+        show_default=False,
+    ),
 ]
 MapArgument = Annotated[Path, typer.Argument(help="Map file.", show_default=False)]
 Checkpoint = Annotated[

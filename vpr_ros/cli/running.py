@@ -102,8 +102,8 @@ def map_(
       vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
     Add another drive to it:
       vpr_ros map tuesday.mcap -o town.vpr --session tuesday
-    Without any poses:
-      vpr_ros map walk_bag -o walk.vpr --keyframe-every 1
+    Without any poses, from a folder of pictures:
+      vpr_ros map walk -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
     from vpr_ros.runtime.opening import load_extractor

@@ -16,7 +16,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation.pairs import read_pairs, truth_from_pairs
 from vpr_ros.evaluation.truth import Truth, frame_tolerance
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.sensors.bags.drive_frames import NAME_TOPIC, DriveFrames
+from vpr_ros.sensors.bags.drive_frames import DriveFrames
+from vpr_ros.sensors.bags.picture_reader import NAME_TOPIC
 
 ANY_DRIVE = -1
 OFF_MAP = -1

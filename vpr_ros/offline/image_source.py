@@ -8,12 +8,11 @@ import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import SUFFIXES, list_images
 from vpr_ros.offline.map_images import map_images
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import Drive, DriveTopics
-
-BAG_SUFFIXES = (".bag", ".mcap", ".db3")
+from vpr_ros.sensors.bags.kinds import kind_of
+from vpr_ros.sensors.picture_files import is_picture_name, list_pictures
 
 
 def images_of(path: str | Path, at_most: int, image_topic: str | None = None) -> Iterator[np.ndarray]:
@@ -24,17 +23,17 @@ def images_of(path: str | Path, at_most: int, image_topic: str | None = None) ->
     path = Path(path)
     if not path.exists():
         raise VprError(f"'{path}' does not exist: give a folder of images, a bag or a map.")
-    if path.suffix in BAG_SUFFIXES or (path / "metadata.yaml").exists():
+    if kind_of(path) == "bag":
         with Drive(path, DriveTopics(image=image_topic, odom="none", pose="none")) as drive:
             step = -(-len(drive) // at_most)
             yield from (observation.image for observation in islice(drive, 0, None, step))
     elif path.is_dir():
-        files = list_images(path)
+        files = list_pictures(path)
         for file in files[:: -(-len(files) // at_most)]:
             image = pictures.read(file)
             if image is not None:
                 yield image
-    elif path.suffix.lower() in SUFFIXES:
+    elif is_picture_name(path):
         raise VprError(f"'{path}' is a single image: give the folder that holds it.")
     else:
         with PlaceMap.open(path) as place_map:

@@ -7,19 +7,16 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.pictures import read
+from vpr_ros.sensors.picture_files import list_pictures
 
 PHOTO_TILES = 64  # of a city
 PHOTO_SIZE_M = 8.0  # covered by one repetition of a tile
 CUT = (0.3, 0.8)  # side of a tile as a share of the photograph's shorter side
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def photographs_in(folder: str | Path) -> list[Path]:
-    """Paths of the pictures below a folder, sorted; VprError where there are none."""
-    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise VprError(f"{folder} holds no pictures to cut surfaces from: name a folder of JPEG or PNG files.")
-    return found
+    """Paths of the pictures below a folder, sorted as text, which a seed draws from; VprError where there are none."""
+    return sorted(list_pictures(folder))
 
 
 def photo_tiles(folder: str | Path, size: int, seed: int) -> np.ndarray:

@@ -60,26 +60,26 @@ def evaluate_image_folders(
         HogBaseline,
         PixelBaseline,
         evaluate_folders,
-        list_images,
     )
     from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
     from vpr_ros.evaluation.protocols.image_sets import size_remark
     from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
     from vpr_ros.offline.baselines import untrained_copy
+    from vpr_ros.sensors.picture_files import list_pictures
     from vpr_ros.student import DescriptorExtractor
 
     chosen = ImageProtocol.named(protocol or [])
     if chosen.set_name and truth is not None:
         raise VprError(f"--truth and --protocol {chosen.set_name} are two rules: give one of them.")
     config = chosen.config(FolderConfig(truth=truth or "names", min_grey=min_grey, drive_mean_frames=drive_mean_frames))
-    sizes = len(list_images(queries)), len(list_images(database))
+    sizes = len(list_pictures(queries)), len(list_pictures(database))
     students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
     students += [untrained_copy(students[0])] if baselines else []
     compared = []
     for student in students:
         reduction = None
         if pca_from is not None:
-            with _counting(f"PCA of {student.name}", min(len(list_images(pca_from)), MOST_SAMPLES)) as advance:
+            with _counting(f"PCA of {student.name}", min(len(list_pictures(pca_from)), MOST_SAMPLES)) as advance:
                 tested = (database, queries)
                 reduction = fit_on_folder(student, pca_from, pca_dim, evaluated=tested, progress=advance)
         compared.append((chosen.descriptors(student, reduction), chosen.statement(student, reduction)))

@@ -51,7 +51,7 @@ def evaluate_run_folder(
     \b
     Bags with true poses (the topic is found by its name):
       vpr_ros eval run OUT --map-bag first.mcap --query-bag second.mcap
-    Two walks in step, as bags that `vpr_ros bag` made of pictures:
+    Two walks in step, folders of pictures:
       vpr_ros eval run OUT --truth frames:2
     From a table: query and reference stamp, or header query_name,reference_name
     or query_frame,reference_frame, and tolerance:

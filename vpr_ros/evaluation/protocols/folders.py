@@ -16,8 +16,8 @@ from vpr_ros.evaluation.protocols import image_sets
 from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
 from vpr_ros.evaluation.truth import Truth, truth_for_folders
 from vpr_ros.recognition.drive_mean import centred_traverses
+from vpr_ros.sensors.picture_files import list_pictures
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 ImageMeasure = Literal["cosine", "euclidean"]
 CHUNK = 512
 TIE = 1e-6  # similarities of single-precision descriptors that differ by less, relative to their lengths, are ties
@@ -137,17 +137,6 @@ class FolderResult:
     skipped: dict[str, int]
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """Image files of a folder and below, sorted by path. Raises VprError if there are none."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise VprError(f"{folder} is not a folder; name a folder of images")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not files:
-        raise VprError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return files
-
-
 @dataclass(frozen=True)
 class DescribedFiles:
     """Descriptors (M, dim) float32 of the readable files; `rows` (M,) are their places in `files`."""
@@ -237,7 +226,7 @@ def evaluate_folders(
     an extractor whose `reduction` was fitted on any of these images.
     """
     config = config or FolderConfig()
-    database_files, query_files = list_images(database_dir), list_images(query_dir)
+    database_files, query_files = list_pictures(database_dir), list_pictures(query_dir)
     names = [p.name for p in query_files], [p.name for p in database_files]
     truth = (
         image_sets.truth_of_set(config.image_set, *names)

@@ -40,6 +40,8 @@ def bag_topics(path: str, names: dict[str, str], needed: tuple[str, ...] = ("ima
             f"'rosbags-convert --src {path} --dst {folder} --dst-version 8' and pass bag:={folder}"
         )
     with Bag(path) as bag:
+        if bag.pictures:
+            raise VprError(f"{path} holds pictures, and ROS 2 plays bags: make one with 'vpr_ros bag {path} -o BAG'")
         play, storage = _playable(Path(path))
         topics: dict[str, list[str] | None] = {}
         for role, name in names.items():

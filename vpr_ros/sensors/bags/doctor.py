@@ -33,7 +33,7 @@ class DoctorReport:
     """Everything `vpr_ros doctor` prints."""
 
     path: str
-    kind: Literal["ROS 1", "ROS 2"]
+    kind: Literal["ROS 1", "ROS 2", "pictures"]
     duration_s: float
     message_count: int
     topics: list[TopicScan] = field(default_factory=list)
@@ -114,7 +114,7 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
         stages.append(mounting_stage(mounting))
     return DoctorReport(
         str(Path(path)),
-        "ROS 2" if bag.ros2 else "ROS 1",
+        "pictures" if bag.pictures else "ROS 2" if bag.ros2 else "ROS 1",
         bag.duration_s,
         bag.message_count,
         list(scans.values()),

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.picture_reader import NAME_TOPIC
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import choose_topic
 from vpr_ros.sensors.payload import stamp_ns
 
-# std_msgs/String in the bags that are made of folders: the file that the picture of the same receive time came from.
-NAME_TOPIC = "/camera/image/file_name"
 SAME_NS = 1000  # stamps that went through a float64 of seconds are off by up to a few hundred nanoseconds
 
 

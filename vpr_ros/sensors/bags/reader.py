@@ -13,6 +13,9 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.sensors.bags.kinds import kind_of
+from vpr_ros.sensors.bags.picture_reader import PictureReader
+from vpr_ros.sensors.picture_files import is_picture_name, lack_of_pictures
 
 _STORAGE_FILES = (".mcap", ".db3")
 
@@ -34,6 +37,7 @@ def _standard(ros2: bool):
 class Bag:
     """An opened bag: a ROS 1 `.bag` file, a ROS 2 bag folder, or one `.mcap` or `.db3` file of such a folder.
 
+    A folder of pictures is read as the bag that `folder_to_bag` makes of it.
     Message types nobody knows are listed among the topics; only topics that are asked for are decoded.
     A folder without metadata.yaml is read from its storage files. Raises VprError when nothing can be read.
     """
@@ -42,10 +46,12 @@ class Bag:
         self.path = Path(path)
         self._readers: list = []
         self._stores: dict = {}
-        files, self.ros2 = _storage_files(self.path)
+        self.pictures = kind_of(self.path) == "pictures"
+        files, self.ros2 = ([self.path], True) if self.pictures else _storage_files(self.path)
+        open_reader = PictureReader if self.pictures else Reader2 if self.ros2 else Reader1
         try:
             for file in files:
-                reader = Reader2(file) if self.ros2 else Reader1(file)
+                reader = open_reader(file)
                 reader.open()
                 self._readers.append(reader)
         except Exception as error:  # rosbags lets struct, assertion and YAML errors of damaged files through
@@ -110,7 +116,7 @@ class Bag:
             for item in reader.messages(connections=connections):
                 read += 1
                 yield item
-        except GeneratorExit:
+        except (GeneratorExit, VprError):
             raise
         except Exception as error:
             raise VprError(
@@ -188,6 +194,8 @@ def _storage_files(path: Path) -> tuple[list[Path], bool]:
             return [path], False
         if path.suffix in _STORAGE_FILES:
             return [path], True
+        if is_picture_name(path):
+            raise VprError(f"{path} is a single picture; give the folder that holds it")
         raise VprError(f"{path} is not a bag; give a ROS 1 .bag file, a ROS 2 bag folder, or an .mcap or .db3 file")
     if (path / "metadata.yaml").exists():
         return [path], True
@@ -201,8 +209,8 @@ def _storage_files(path: Path) -> tuple[list[Path], bool]:
             f"them with 'zstd -d' and run 'ros2 bag reindex {path}'"
         )
     raise VprError(
-        f"folder {path} is not a bag: it has neither metadata.yaml nor an .mcap or .db3 file; give the "
-        "folder that ros2 bag record wrote"
+        f"folder {path} is not a bag, since it has neither metadata.yaml nor an .mcap or .db3 file; and "
+        f"{lack_of_pictures(path)}"
     )
 
 

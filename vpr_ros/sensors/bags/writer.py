@@ -1,6 +1,5 @@
 """ROS 2 bags written without ROS."""
 
-import re
 import shutil
 import sqlite3
 from contextlib import suppress
@@ -11,8 +10,16 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from vpr_ros.errors import VprError
-from vpr_ros.sensors.bags.drive_frames import NAME_TOPIC
-from vpr_ros.sensors.bags.messages import compressed_image_msg, make, typestore
+from vpr_ros.sensors.bags.messages import typestore
+from vpr_ros.sensors.bags.picture_reader import (
+    IMAGE_TOPIC,
+    NAME_TOPIC,
+    RATE_HZ,
+    START_NS,
+    picture_messages,
+    picture_stamp,
+)
+from vpr_ros.sensors.picture_files import drive_pictures
 
 _STORAGE = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(9223372036, 854775807)
@@ -103,44 +110,30 @@ class BagWriter:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _natural(file: Path) -> list:
-    # Digits compare as numbers, so that photo 10 follows photo 9 without leading zeros.
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
 def folder_to_bag(
     folder,
     bag,
-    rate_hz: float = 10.0,
+    rate_hz: float = RATE_HZ,
     storage: str = "mcap",
-    topic: str = "/camera/image/compressed",
-    start_ns: int = 1_000_000_000,
+    topic: str = IMAGE_TOPIC,
+    start_ns: int = START_NS,
     progress=None,
 ) -> int:
-    """Write a folder's JPEG and PNG files as CompressedImage, in the order of their names (9 before 10).
+    """Write a folder's pictures as CompressedImage, in the natural order of their names (9 before 10).
 
     Returns how many. The files' bytes go in unchanged, their names to the topic `NAME_TOPIC`. Stamps are
     start_ns + i / rate_hz, for image and bag time alike.
     `progress(done, total)` is called after each file. Raises VprError for a folder without pictures.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise VprError(f"{folder} is not a folder; give the folder that holds the JPEG or PNG files")
     if not rate_hz > 0:
         raise VprError(f"the rate must be above 0 Hz, got {rate_hz}")
-    kinds = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
-    files = sorted((f for f in folder.iterdir() if f.suffix.lower() in kinds and f.is_file()), key=_natural)
-    if not files:
-        raise VprError(f"{folder} holds no .jpg, .jpeg or .png file; convert the pictures or give another folder")
+    files = drive_pictures(folder)
     with BagWriter(bag, storage) as writer:
         for i, file in enumerate(files):
-            stamp_ns = start_ns + round(i * 1e9 / rate_hz)
-            try:
-                data = file.read_bytes()
-            except OSError as error:
-                raise VprError(f"{file} cannot be read ({error.strerror}); check its rights") from None
-            writer.write(topic, compressed_image_msg(data, stamp_ns, format=kinds[file.suffix.lower()]), stamp_ns)
-            writer.write(NAME_TOPIC, make("std_msgs/msg/String", data=file.name), stamp_ns)
+            stamp_ns = picture_stamp(i, rate_hz, start_ns)
+            image, name = picture_messages(file, stamp_ns)
+            writer.write(topic, image, stamp_ns)
+            writer.write(NAME_TOPIC, name, stamp_ns)
             if progress:
                 progress(i + 1, len(files))
     return len(files)

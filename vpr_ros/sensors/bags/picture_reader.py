@@ -1,0 +1,72 @@
+"""A folder of pictures read as the bag that `folder_to_bag` would make of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.messages import compressed_image_msg, make, typestore
+from vpr_ros.sensors.picture_files import FORMATS, drive_pictures
+
+IMAGE_TOPIC = "/camera/image/compressed"
+# std_msgs/String: the file that the picture of the same receive time came from.
+NAME_TOPIC = "/camera/image/file_name"
+START_NS = 1_000_000_000
+RATE_HZ = 10.0
+
+
+def picture_stamp(number: int, rate_hz: float = RATE_HZ, start_ns: int = START_NS) -> int:
+    """Stamp in nanoseconds of a folder's picture of this number, from 0."""
+    return start_ns + round(number * 1e9 / rate_hz)
+
+
+def picture_messages(file: Path, stamp_ns: int) -> tuple:
+    """CompressedImage with the file's bytes as they are, and String with its name. VprError where it cannot be read."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise VprError(f"{file} cannot be read ({error.strerror}); check its rights") from None
+    image = compressed_image_msg(data, stamp_ns, format=FORMATS[file.suffix.lower()])
+    return image, make("std_msgs/msg/String", data=file.name)
+
+
+@dataclass(frozen=True)
+class PictureConnection:
+    """One of the two topics that a folder of pictures has as a bag."""
+
+    topic: str
+    msgtype: str
+    msgcount: int
+
+
+class PictureReader:
+    """The pictures of a folder with the interface of a rosbags reader: connections, and messages in CDR.
+
+    Pictures are stamped as `folder_to_bag` does. Raises VprError for a folder without pictures.
+    """
+
+    def __init__(self, folder: Path):
+        self.files = drive_pictures(folder)
+        count = len(self.files)
+        self.connections = [
+            PictureConnection(IMAGE_TOPIC, "sensor_msgs/msg/CompressedImage", count),
+            PictureConnection(NAME_TOPIC, "std_msgs/msg/String", count),
+        ]
+        self.message_count = 2 * count
+        self.start_time = START_NS
+        self.end_time = picture_stamp(count - 1) + 1  # as in rosbags: after the last message
+
+    def open(self) -> None:
+        """Nothing is held open."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def messages(self, connections: Iterable[PictureConnection]) -> Iterator[tuple[PictureConnection, int, bytes]]:
+        """(connection, receive time in ns, CDR bytes) of these connections, in order."""
+        wanted = set(connections)
+        for number, file in enumerate(self.files):
+            stamp = picture_stamp(number)
+            for connection, message in zip(self.connections, picture_messages(file, stamp), strict=True):
+                if connection in wanted:
+                    yield connection, stamp, bytes(typestore().serialize_cdr(message, connection.msgtype))
