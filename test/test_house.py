@@ -45,7 +45,7 @@ LAYERS = (
 # Only the named module may call these.
 ONE_HOME = {
     "vpr_ros/atomic.py": r"\bos\.(replace|rename|link)\(",
-    "vpr_ros/pictures.py": r"\bcv2\.(imdecode|imencode|imread|imwrite)\b",
+    "vpr_ros/pictures/codecs.py": r"\bcv2\.(imdecode|imencode|imread|imwrite)\b",
 }
 
 

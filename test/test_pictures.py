@@ -1,5 +1,7 @@
 """Pictures in memory and in files: RGB order, depth, what is torn, and what cannot be written."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -91,16 +93,25 @@ def test_other_formats_count_as_whole():
     assert pictures.is_whole(b"BM and so on") and pictures.is_whole(b"")
 
 
-def test_png_files_of_data_sets(tmp_path):
+def test_files_are_read_or_the_reason_is_told(tmp_path):
     data = pictures.encode(scene(), "png")
     (tmp_path / "a.png").write_bytes(data)
-    assert np.array_equal(pictures.read_png(tmp_path / "a.png"), scene())
-    for torn in (data[:-40], b"", b"nothing"):
+    assert np.array_equal(pictures.load(tmp_path / "a.png"), scene())
+    for torn, words in ((data[:-40], "is cut short"), (b"", "has zero bytes"), (b"nothing", "is no readable JPEG")):
         (tmp_path / "a.png").write_bytes(torn)
-        with pytest.raises(FrameError, match=r"a\.png is torn or no PNG; fetch it again"):
-            pictures.read_png(tmp_path / "a.png")
-    with pytest.raises(FrameError, match=r"b\.png cannot be read \(No such file"):
-        pictures.read_png(tmp_path / "b.png")
+        with pytest.raises(FrameError, match=rf"a\.png .*{words}|a\.png {words}"):
+            pictures.load(tmp_path / "a.png")
+    with pytest.raises(FrameError, match=r"b\.png does not exist"):
+        pictures.load(tmp_path / "b.png")
+
+
+def test_pipes_devices_and_folders_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "pipe.png", tmp_path / "folder.png", "/dev/zero"):
+        assert pictures.read(path) is None
+        with pytest.raises(FrameError, match="is no regular file"):
+            pictures.load(path)
 
 
 def test_what_cannot_be_written_is_a_sentence():

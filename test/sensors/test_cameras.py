@@ -9,6 +9,7 @@ from vpr_ros.errors import FrameError
 from vpr_ros.sensors import Camera, camera_info_msg
 
 K = np.array([[200.0, 0, 80], [0, 210, 60], [0, 0, 1]])
+RNG = np.random.default_rng(9)
 POINTS = np.array([[0, 0, 5.0], [1, -0.5, 4], [-1, 0.4, 10], [0, 0, -5], [100, 0, 1], [0, 0, 0]])
 
 
@@ -57,3 +58,82 @@ def test_ros1_spelling_and_uncalibrated_cameras():
     assert np.array_equal(Camera.from_message(old).K, K)
     with pytest.raises(FrameError, match="never calibrated"):
         Camera.from_message(camera_info_msg(np.zeros((3, 3)), 160, 120, 1))
+
+
+def info(model, coefficients, size=(160, 120)):
+    return SimpleNamespace(k=K.reshape(9), d=coefficients, width=size[0], height=size[1], distortion_model=model)
+
+
+@pytest.mark.parametrize(
+    "model", ["kannala_brandt4", "fov", "double_sphere", "inverse_brown_conrady", "omni", "pinhole"]
+)
+@pytest.mark.parametrize("coefficients", [[], [0.0] * 5, [0.9], [0.1, 0.2, 0.3, 0.4]])
+def test_models_that_are_not_computed_are_refused_by_name(model, coefficients):
+    with pytest.raises(
+        FrameError, match=rf"distortion model '{model}', which is not computed here; known are plumb_bob"
+    ):
+        Camera.from_message(info(model, coefficients))
+
+
+@pytest.mark.parametrize(
+    "model,coefficients,counts",
+    [
+        ("plumb_bob", [0.1, 0.01, 0, 0, 0, 0.2], "4 or 5"),
+        ("plumb_bob", [0.1], "4 or 5"),
+        ("plumb_bob", [0.1, 0.01, 0, 0, 0, 0, 0, 0.2], "4 or 5"),
+        ("rational_polynomial", [0.1, 0.01, 0, 0, 0], "8 or 12 or 14"),
+        ("rational_polynomial", [0.1] * 15, "8 or 12 or 14"),
+        ("equidistant", [0.1, 0.01], "4"),
+        ("equidistant", [0.1, 0.01, 0, 0, 0.2], "4"),
+        ("fisheye", [0.1] * 5, "4"),
+    ],
+)
+def test_a_wrong_number_of_coefficients_is_refused(model, coefficients, counts):
+    words = f"CameraInfo has {len(coefficients)} distortion coefficients, but {model} has {counts}; calibrate"
+    with pytest.raises(FrameError, match=words):
+        Camera.from_message(info(model, coefficients))
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize(
+    "model,coefficients",
+    [
+        ("", []),
+        ("plumb_bob", [0.0] * 5),
+        ("plumb_bob", [-0.2, 0.05, 0.001, -0.002]),
+        ("plumb_bob", [-0.2, 0.05, 0.001, -0.002, 0.01]),
+        ("plumb_bob", [-0.2, 0.05, 0.001, -0.002, 0.01, 0.0, 0.0, 0.0]),
+        ("Plumb_Bob ", [-0.2, 0.05, 0.001, -0.002, 0.01]),
+        ("rational_polynomial", [0.1, 0.02, 0.001, -0.001, 0.01, 0.1, 0.01, 0.01]),
+        ("rational_polynomial", [0.1, 0.02, 0.001, -0.001, 0.01, 0.1, 0.01, 0.01] + [0.001] * 4),
+        ("rational_polynomial", [0.1, 0.02, 0.001, -0.001, 0.01, 0.1, 0.01, 0.01] + [0.0] * 6),
+        ("equidistant", []),
+        ("equidistant", [0.1, 0.01, 0.001, 0.0]),
+        ("equidistant", [0.1, 0.01, 0.001, 0.0, 0.0]),
+    ],
+)
+def test_every_model_that_is_taken_can_be_computed(model, coefficients, rotation):
+    camera = Camera.from_message(info(model, coefficients)).turned(rotation)
+    pixels, seen = camera.project(POINTS)
+    assert np.isfinite(pixels[seen]).all() and seen[0]
+    assert camera.undistort(np.zeros((camera.height, camera.width, 3), np.uint8)).shape[:2] == (
+        camera.height,
+        camera.width,
+    )
+    assert 0 < camera.hfov_deg < 180
+
+
+def test_a_fisheye_without_coefficients_is_still_one():
+    camera = Camera.from_message(info("equidistant", [0.0] * 4, (400, 400)))
+    assert np.allclose(camera.project(np.array([[1.0, 0, 1]]))[0][0], [200 * np.pi / 4 + 80, 60])
+    image = RNG.integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    straight = camera.undistort(image)
+    # A pinhole's pixel at the tangent of an angle shows what the fisheye has at the angle itself.
+    angle = np.arctan(250 / 200)
+    assert np.abs(straight[60, 80 + 250].astype(int) - image[60, 80 + round(200 * angle)]).max() < 80
+    assert not np.array_equal(straight, image)
+
+
+def test_calibrations_of_pictures_without_a_size_are_refused():
+    with pytest.raises(FrameError, match="0x120 pixels; the camera was never calibrated"):
+        Camera.from_message(info("plumb_bob", [], (0, 120)))

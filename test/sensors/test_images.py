@@ -9,7 +9,8 @@ import pytest
 
 from vpr_ros.errors import FrameError
 from vpr_ros.sensors import compressed_image_msg, decode_image, image_msg, stamp_ns
-from vpr_ros.sensors.images import ENCODINGS, to_uint8
+from vpr_ros.sensors.encodings import ENCODINGS, NUMBERS, PLANAR_ENCODINGS
+from vpr_ros.sensors.images import to_uint8
 
 RNG = np.random.default_rng(3)
 
@@ -133,6 +134,45 @@ def test_yuv_four_two_two_pixel_by_pixel(encoding, place):
                 assert np.abs(image[y, pair * 2 + k] - expected).max() <= 1.5
 
 
+def bt601(luma, u, v):
+    base = 1.164 * (luma - 16)
+    return np.clip(
+        [base + 1.596 * (v - 128), base - 0.813 * (v - 128) - 0.391 * (u - 128), base + 2.018 * (u - 128)], 0, 255
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("encoding", ["nv12", "NV21", "nv24"])
+def test_planes_of_luma_and_colour_pixel_by_pixel(encoding, padding):
+    height, width = 4, 6
+    shared = 1 if encoding == "nv24" else 2  # pixels on a side that share a pair of colours
+    luma = RNG.integers(16, 236, (height, width), dtype=np.uint8)
+    pairs = RNG.integers(16, 241, (height // shared, width // shared, 2), dtype=np.uint8)
+    colours = padded(pairs.reshape(len(pairs), -1).tolist(), 2 * padding if encoding == "nv24" else padding)
+    data = padded(luma.tolist(), padding) + colours
+    image = decode_image(raw(data, height, width, encoding, step=width + padding)).astype(float)
+    assert image.shape == (height, width, 3)
+    for y in range(height):
+        for x in range(width):
+            pair = pairs[y // shared, x // shared].astype(float)
+            u, v = pair if encoding != "NV21" else pair[::-1]
+            assert np.abs(image[y, x] - bt601(float(luma[y, x]), u, v)).max() <= 1.5
+
+
+def test_planes_without_padding_are_read_whatever_the_step_says():
+    data = RNG.integers(0, 256, 6 * 4 * 3 // 2, dtype=np.uint8).tobytes()
+    expected = decode_image(raw(data, 4, 6, "nv21", step=6))
+    for step in (0, 9, 12):  # bytes per row of both planes, or sensor_msgs' two channels
+        assert np.array_equal(decode_image(raw(data, 4, 6, "nv21", step=step)), expected)
+
+
+@pytest.mark.parametrize("encoding,channels,order", [("16UC3", 3, (2, 1, 0)), ("16UC4", 4, (2, 1, 0))])
+def test_deep_generic_encodings_are_in_opencv_order(encoding, channels, order):
+    values = RNG.integers(0, 65536, (3, 5, channels), dtype=np.uint16)
+    image = decode_image(raw(values.astype(">u2").tobytes(), 3, 5, encoding, big=1))
+    assert np.array_equal(image, to_uint8(values[..., list(order)]))
+
+
 @pytest.mark.parametrize(
     "wrap", [bytes, bytearray, memoryview, list, lambda b: array("B", b), lambda b: np.frombuffer(b, np.uint8)]
 )
@@ -157,14 +197,22 @@ def test_decoded_image_owns_writable_memory():
 @pytest.mark.parametrize(
     "msg,words",
     [
-        (raw(bytes(12), 2, 2, "32FC1", step=8), "encoding '32FC1'"),
+        (raw(bytes(16), 2, 2, "32FC1", step=8), "encoding '32FC1' holds numbers .* choose the colour camera's topic"),
+        (raw(bytes(8), 2, 2, "8SC2", step=4), "encoding '8SC2' holds numbers"),
+        (raw(bytes(8), 2, 2, "8UC2", step=4), "encoding '8UC2' holds numbers"),
+        (raw(bytes(12), 2, 2, "mono12", step=8), "encoding 'mono12' is not a picture .* supported are rgb8.*nv24"),
+        (raw(bytes(12), 3, 2, "nv12", step=2), "nv12 image of 2x3 pixels has an odd side"),
+        (raw(bytes(11), 4, 2, "nv12", step=2), "colour plane of the nv12 image of 2x4 pixels carries 3 bytes"),
+        (raw(bytes(7), 4, 2, "nv21", step=2), "nv21 image of 2x4 pixels carries 7 bytes"),
+        (raw(bytes(12), 10_000, 20_000, "mono8", step=20_000), "20000x10000 pixels, more than the 64 megapixels"),
+        (raw(bytes(12), 20_000, 20_000, "nv12", step=20_000), "more than the 64 megapixels"),
         (raw(bytes(12), 2, 2, "", step=8), "encoding ''"),
         (raw(bytes(12), 2, 2, "rgb8", step=5), "step of 5 bytes but a row needs 6"),
         (raw(bytes(12), 2, 2, "rgb8", step=0), "step of 0"),
         (raw(bytes(11), 2, 2, "rgb8", step=6), "11 bytes"),
         (raw(b"", 2, 2, "rgb8", step=6), "0 bytes"),
         (raw(b"", 0, 4, "rgb8", step=12), "4x0"),
-        (raw(bytes(12), 2**31, 2**31, "rgb8", step=6), "no camera has"),
+        (raw(bytes(12), 2**31, 2**31, "rgb8", step=6), "more than the 64 megapixels"),
         (raw(bytes(12), 2, 3, "yuv422", step=6), "even width"),
     ],
 )
@@ -211,7 +259,8 @@ def broken_files():
         ("jpeg", b"", "zero bytes"),
         ("jpeg", b"\xff\xd8\xff", "cut short"),
         ("jpeg", whole[: len(whole) // 2], "cut short"),
-        ("png", png[:20], "no readable"),
+        ("png", png[:20], "cut short"),
+        ("webp", cv2.imencode(".webp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()[:20], "no readable"),
         ("jpeg", b"hello, I am no picture", "no readable"),
         ("16UC1; compressedDepth png", b"\0" * 12 + png, "distances"),
     ]
@@ -235,7 +284,13 @@ def test_stamps_of_both_ros_generations():
     assert stamp_ns(ros2) == stamp_ns(ros1) == 5_000_000_007
 
 
-def test_table_of_encodings_is_complete():
-    asked = {"rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2", "yuyv"}
-    asked |= {f"bayer_{p}8" for p in ("rggb", "bggr", "gbrg", "grbg")}
-    assert asked <= set(ENCODINGS)
+def test_every_encoding_of_sensor_msgs_is_read_or_named():
+    asked = {f"{order}{depth}" for order in ("rgb", "bgr", "rgba", "bgra", "mono") for depth in (8, 16)}
+    asked |= {f"bayer_{p}{depth}" for p in ("rggb", "bggr", "gbrg", "grbg") for depth in (8, 16)}
+    asked |= {"yuv422", "yuv422_yuy2", "yuyv", "uyvy", "nv12", "nv21", "nv24"}
+    read = {*ENCODINGS, *PLANAR_ENCODINGS}
+    assert asked <= read
+    generic = {
+        f"{b}{t}c{n}" for b, ts in ((8, "us"), (16, "us"), (32, "sf"), (64, "f")) for t in ts for n in range(1, 5)
+    }
+    assert generic == (generic & read) | set(NUMBERS) and not read & set(NUMBERS)

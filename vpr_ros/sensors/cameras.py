@@ -10,6 +10,13 @@ from vpr_ros.observation import Rotation
 from vpr_ros.sensors.upright import R_camera_upright
 
 _FISHEYE = ("equidistant", "fisheye")
+# Models that are computed here, as sensor_msgs and OpenCV define them, with the numbers of coefficients that they have.
+_COEFFICIENTS: dict[str, tuple[int, ...]] = {
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),  # alone, with a thin prism, with a tilted sensor
+    "equidistant": (4,),
+    "fisheye": (4,),
+}
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,20 @@ class Camera:
 
     @classmethod
     def from_message(cls, msg) -> "Camera":
-        """Camera of a CameraInfo (ROS 1 spells K and D in capitals). FrameError when it was never calibrated."""
+        """Camera of a CameraInfo (ROS 1 spells K and D in capitals).
+
+        FrameError when it was never calibrated, and for a distortion that is not computed here: a model by another
+        name, or a number of coefficients that the named model has not.
+        """
         K = np.asarray(msg.k if hasattr(msg, "k") else msg.K, np.float64).reshape(3, 3)
         d = np.asarray(msg.d if hasattr(msg, "d") else msg.D, np.float64).reshape(-1)
         if not np.isfinite(K).all() or not np.isfinite(d).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
             raise FrameError("CameraInfo has no focal length; the camera was never calibrated")
-        return cls(K, int(msg.width), int(msg.height), d, str(msg.distortion_model) or "plumb_bob")
+        width, height = int(msg.width), int(msg.height)
+        if width <= 0 or height <= 0:
+            raise FrameError(f"CameraInfo is of pictures of {width}x{height} pixels; the camera was never calibrated")
+        model = str(msg.distortion_model).strip().lower() or "plumb_bob"
+        return cls(K, width, height, _coefficients(model, d), model)
 
     @property
     def hfov_deg(self) -> float:
@@ -77,11 +92,29 @@ class Camera:
 
     def undistort(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W, 3) as a pinhole camera with the same K would have seen it."""
-        if not self.distortion.any():
-            return image
-        if self.model in _FISHEYE:
+        if self.model in _FISHEYE:  # bent even where all its coefficients are zero
             return cv2.fisheye.undistortImage(image, self.K, self._fisheye(), Knew=self.K)
-        return cv2.undistort(image, self.K, self.distortion)
+        return cv2.undistort(image, self.K, self.distortion) if self.distortion.any() else image
 
     def _fisheye(self) -> np.ndarray:
-        return np.resize(np.pad(self.distortion, (0, max(0, 4 - len(self.distortion)))), 4)
+        return self.distortion if len(self.distortion) else np.zeros(4)
+
+
+def _coefficients(model: str, d: np.ndarray) -> np.ndarray:
+    """The coefficients (n,) of a model, none where all are zero; zeros behind the last one are left out."""
+    if model not in _COEFFICIENTS:
+        raise FrameError(
+            f"CameraInfo has the distortion model '{model}', which is not computed here; known are "
+            f"{', '.join(_COEFFICIENTS)}"
+        )
+    if not d.any():
+        return np.zeros(0)
+    counts = _COEFFICIENTS[model]
+    if len(d) not in counts and not d[counts[-1] :].any():
+        d = d[: counts[-1]]
+    if len(d) not in counts:
+        raise FrameError(
+            f"CameraInfo has {len(d)} distortion coefficients, but {model} has {' or '.join(map(str, counts))}; "
+            "calibrate the camera again or correct distortion_model"
+        )
+    return d

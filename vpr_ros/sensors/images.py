@@ -1,58 +1,30 @@
 """Image and CompressedImage messages to RGB pixels, without cv_bridge (its binary breaks under numpy 2)."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.errors import FrameError
+from vpr_ros.sensors.encodings import (
+    ENCODINGS,
+    NUMBERS,
+    PLANAR_ENCODINGS,
+    PlanarEncoding,
+    demosaiced,
+    planar_to_rgb,
+)
 from vpr_ros.sensors.payload import payload, rows_of
 
-MAX_PIXELS = 1 << 28  # a header may claim any size; more than 268 megapixels is a broken header, not a camera
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How one `sensor_msgs/Image.encoding` stores a pixel and which conversion makes it RGB."""
-
-    channels: int
-    depth: int  # bytes per channel
-    to_rgb: int | None  # OpenCV conversion code; None when the channels are RGB already
-    even_width: bool = False  # 4:2:2 shares colour between two pixels
-
-
-_GRAY, _BGR, _RGBA, _BGRA = cv2.COLOR_GRAY2RGB, cv2.COLOR_BGR2RGB, cv2.COLOR_RGBA2RGB, cv2.COLOR_BGRA2RGB
-_UYVY = Encoding(2, 1, cv2.COLOR_YUV2RGB_UYVY, even_width=True)
-_YUYV = Encoding(2, 1, cv2.COLOR_YUV2RGB_YUYV, even_width=True)
-
-ENCODINGS: dict[str, Encoding] = {
-    "rgb8": Encoding(3, 1, None),
-    "bgr8": Encoding(3, 1, _BGR),
-    "rgba8": Encoding(4, 1, _RGBA),
-    "bgra8": Encoding(4, 1, _BGRA),
-    "rgb16": Encoding(3, 2, None),
-    "bgr16": Encoding(3, 2, _BGR),
-    "rgba16": Encoding(4, 2, _RGBA),
-    "bgra16": Encoding(4, 2, _BGRA),
-    "mono8": Encoding(1, 1, _GRAY),
-    "8uc1": Encoding(1, 1, _GRAY),
-    "mono16": Encoding(1, 2, _GRAY),
-    "16uc1": Encoding(1, 2, _GRAY),
-    # Generic names carry no colour order; OpenCV's own order (BGR) is what their publishers use.
-    "8uc3": Encoding(3, 1, _BGR),
-    "8uc4": Encoding(4, 1, _BGRA),
-    "yuv422": _UYVY,
-    "uyvy": _UYVY,
-    "yuv422_yuy2": _YUYV,
-    "yuyv": _YUYV,
-    "yuy2": _YUYV,
-    **{
-        f"bayer_{pattern.lower()}{8 * depth}": Encoding(1, depth, getattr(cv2, f"COLOR_Bayer{pattern}2RGB"))
-        for pattern in ("RGGB", "BGGR", "GBRG", "GRBG")
-        for depth in (1, 2)
-    },
+_VIDEO = {
+    "h264": "H.264",
+    "avc": "H.264",
+    "hevc": "H.265",
+    "h265": "H.265",
+    "av1": "AV1",
+    "vp8": "VP8",
+    "vp9": "VP9",
 }
+_ANNEX_B = (b"\0\0\0\1", b"\0\0\1")  # how H.264 and H.265 units begin
 
 
 def decode_image(msg) -> np.ndarray:
@@ -75,6 +47,16 @@ def image_size(msg) -> tuple[int, int] | None:
     return (int(msg.width), int(msg.height)) if hasattr(msg, "encoding") else None
 
 
+def source_encoding(format: str) -> str:
+    """What `CompressedImage.format` says was compressed, in lower case: `bayer_rggb8` of `bayer_rggb8; png compressed`.
+
+    A text without `;` that is an encoding counts as one; "" where none is named.
+    """
+    before, separator, _ = format.lower().partition(";")
+    name = before.strip()
+    return name if separator or name in ENCODINGS else ""
+
+
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
     """uint16 0..65535 to uint8 0..255, rounded to nearest; uint8 passes unchanged."""
     if pixels.dtype == np.uint8:
@@ -84,21 +66,28 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def _decode_raw(msg) -> np.ndarray:
     name = str(msg.encoding).strip()
-    encoding = ENCODINGS.get(name.lower())
+    encoding = ENCODINGS.get(name.lower()) or PLANAR_ENCODINGS.get(name.lower())
+    if name.lower() in NUMBERS:
+        raise FrameError(
+            f"image encoding '{name}' holds numbers (distances, labels, flow), not a picture; choose the colour "
+            "camera's topic"
+        )
     if encoding is None:
         raise FrameError(
-            f"image encoding '{name}' is not a picture this package reads; supported are {', '.join(ENCODINGS)}"
+            f"image encoding '{name}' is not a picture this package reads; supported are "
+            f"{', '.join((*ENCODINGS, *PLANAR_ENCODINGS))}"
         )
     height, width = int(msg.height), int(msg.width)
     if height <= 0 or width <= 0:
         raise FrameError(f"image of {width}x{height} pixels is empty; check the camera driver")
-    if height * width > MAX_PIXELS:
-        raise FrameError(f"image claims {width}x{height} pixels, which no camera has; the message is damaged")
+    pictures.refuse_large(width, height)
+    what = f"{name} image of {width}x{height} pixels"
+    data, step = payload(msg.data), int(msg.step)
+    if isinstance(encoding, PlanarEncoding):
+        return _decode_planes(data, height, width, step, encoding, what)
     if encoding.even_width and width % 2:
         raise FrameError(f"image encoding '{name}' needs an even width but the image is {width} pixels wide")
-    row_bytes = width * encoding.channels * encoding.depth
-    rows = rows_of(payload(msg.data), height, row_bytes, int(msg.step), f"{name} image of {width}x{height} pixels")
-    rows = np.ascontiguousarray(rows)
+    rows = np.ascontiguousarray(rows_of(data, height, width * encoding.channels * encoding.depth, step, what))
     if encoding.depth == 2:
         rows = to_uint8(rows.view(">u2" if msg.is_bigendian else "<u2"))
     pixels = rows.reshape(height, width, encoding.channels)
@@ -106,25 +95,57 @@ def _decode_raw(msg) -> np.ndarray:
     return pixels.copy() if encoding.to_rgb is None else cv2.cvtColor(pixels, encoding.to_rgb)
 
 
-def decode_compressed(data: np.ndarray, format: str = "") -> np.ndarray:
-    """Pixels (H, W, 3) uint8 RGB of a JPEG or PNG file in memory.
+def _decode_planes(
+    data: np.ndarray, height: int, width: int, step: int, encoding: PlanarEncoding, what: str
+) -> np.ndarray:
+    if encoding.halved and (width % 2 or height % 2):
+        raise FrameError(f"{what} has an odd side, but its colours are shared by 2x2 pixels; check the driver")
+    rows, columns = (height // 2, width // 2) if encoding.halved else (height, width)
+    if data.size == height * width + 2 * rows * columns:
+        step = width  # without padding, whatever drivers take for the step of two planes
+    luma = rows_of(data, height, width, step, what)
+    pair_step = step if encoding.halved else 2 * step
+    pairs = rows_of(data[step * height :], rows, 2 * columns, pair_step, f"colour plane of the {what}")
+    return planar_to_rgb(np.ascontiguousarray(luma), np.ascontiguousarray(pairs).reshape(rows, columns, 2), encoding)
 
-    `format` is CompressedImage.format; the bytes decide between JPEG and PNG, the text only tells a depth
-    image and the colour order that the publisher fed its encoder. Raises FrameError.
+
+def decode_compressed(data: np.ndarray, format: str = "") -> np.ndarray:
+    """Pixels (H, W, 3) uint8 RGB of a picture file in memory, as `pictures.pixels_of`.
+
+    `format` is CompressedImage.format; the bytes decide between JPEG, PNG and the others. The text behind `compressed`
+    names what the publisher fed its encoder, and where there is none, the text before `;` does: of a Bayer camera
+    image_transport compresses the mosaic itself, which is interpolated here. Raises FrameError.
     """
-    if "compresseddepth" in format.lower():
+    lowered = format.lower()
+    if "compresseddepth" in lowered:
         raise FrameError("compressedDepth carries distances, not a picture; choose the colour camera's topic")
     if data.size == 0:
         raise FrameError("compressed image has zero bytes; the camera driver sent an empty message")
-    if data.size > 2 and data[0] == 0xFF and data[1] == 0xD8 and not pictures.is_whole(data):
-        raise FrameError(f"JPEG of {data.size} bytes is cut short; its lower part is missing")
-    pixels = pictures.decode(data, "deep_rgb")
-    if pixels is None:
-        raise FrameError(f"compressed image of {data.size} bytes (format '{format}') is no readable JPEG or PNG")
+    _refuse_video(data, lowered)
+    fed = lowered.partition("compressed")[2].strip()
+    encoding = ENCODINGS.get(fed or source_encoding(format))
+    mosaic = encoding if encoding is not None and encoding.is_mosaic else None
+    what = f"compressed image (format '{format}')"
+    pixels = pictures.pixels_of(data, what, "stored" if mosaic else "deep_rgb")
     pixels = to_uint8(pixels) if pixels.dtype == np.uint16 else pixels
     if pixels.dtype != np.uint8:
         raise FrameError(f"compressed image holds {pixels.dtype} pixels; only 8 and 16 bits are pictures")
+    if pixels.ndim == 2:
+        return demosaiced(pixels, mosaic) if mosaic else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     # "rgb8; jpeg compressed rgb8": the publisher gave RGB to an encoder that takes BGR, so red and blue are swapped
     # in the file and have to be swapped back.
-    fed = format.lower().partition("compressed")[2].strip()
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if fed.startswith("rgb") else pixels
+    pixels = pixels[..., :3]
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if fed.startswith("rgb") else np.ascontiguousarray(pixels)
+
+
+def _refuse_video(data: np.ndarray, lowered: str) -> None:
+    """FrameError for a stream's packet: one alone shows nothing, since it tells what changed from the ones before."""
+    named = next((name for key, name in _VIDEO.items() if key in lowered), None)
+    if named is None and bytes(data[:4]).startswith(_ANNEX_B):
+        named = "H.264 or H.265"
+    if named is not None and pictures.header_of(data) is None:
+        raise FrameError(
+            f"CompressedImage (format '{lowered}') carries {named} video, not single pictures; have it decoded to "
+            "Image or JPEG before recording (image_transport's republish), or make pictures with ffmpeg and "
+            "'vpr_ros bag FOLDER'"
+        )

@@ -289,7 +289,7 @@ def test_torn_files_are_named(folder):
     picture = sorted((folder / "camera").iterdir())[0]
     picture.write_bytes(picture.read_bytes()[:-200])
     sequence = BoreasSequence(folder)
-    with pytest.raises(FrameError, match="is torn or no PNG"):
+    with pytest.raises(FrameError, match="is cut short: its lower part is missing"):
         sequence.image(int(picture.stem) * 1000)
 
 

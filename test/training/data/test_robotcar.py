@@ -358,7 +358,10 @@ DAMAGES = {
         lambda f: [cv2.imwrite(str(p), np.zeros((120, 160, 3), np.uint8)) for p in f.glob(PNG)],
         ["no picture of stereo/centre can be read", "Bayer"],
     ),
-    "torn pictures": (lambda f: [overwrite(p, p.read_bytes()[:900]) for p in f.glob(PNG)], ["torn or no PNG"]),
+    "torn pictures": (
+        lambda f: [overwrite(p, p.read_bytes()[:900]) for p in f.glob(PNG)],
+        ["is cut short: its lower part is missing"],
+    ),
     "no models": (
         lambda f: (f.parent / "models").rename(f.parent / "moved"),
         ["stereo_narrow_left.txt is missing", "models/"],

@@ -16,9 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert
-from vpr_ros.pictures import read_png
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training.data.datasets.boreas.calibration import Calibration, Positions, read_calibration
 from vpr_ros.training.data.datasets.boreas.readings import (
@@ -123,8 +123,8 @@ class BoreasSequence:
         return of_sensor - np.cross(turning, invert(T_sensor_base)[:3, 3]), turning
 
     def image(self, stamp_ns: int, reduce: int = 1) -> np.ndarray:
-        """Picture (H, W, 3) uint8 RGB of a stamp, both sides divided by `reduce`; FrameError as `read_png`."""
-        image = read_png(self._path("camera", stamp_ns))
+        """Picture (H, W, 3) uint8 RGB of a stamp, both sides divided by `reduce`; FrameError as `pictures.load`."""
+        image = pictures.load(self._path("camera", stamp_ns))
         if reduce == 1:
             return image
         height, width = image.shape[:2]

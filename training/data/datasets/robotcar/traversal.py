@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros import pictures
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.pictures import read_png
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training.data.datasets.robotcar.models import (
     CAMERAS,
@@ -170,7 +170,7 @@ def _model(camera: str, folder: Path, size: tuple[int, int], _changed_ns: tuple[
 
 
 def _read_bayer(path: Path) -> np.ndarray:
-    image = read_png(path, "stored")
+    image = pictures.load(path, "stored")
     if image.ndim != 2 or image.dtype != np.uint8:
         raise FrameError(
             f"picture {path} is no 8-bit Bayer image (one channel) but has shape {image.shape} and type "
