@@ -210,7 +210,7 @@ def test_a_begun_conversion_goes_on_only_with_the_same_folder_and_options(raw, t
 
 
 BAD = {
-    "nothing there": (lambda f: f / "nowhere", [], "is not a folder"),
+    "nothing there": (lambda f: f / "nowhere", [], "does not exist"),
     "the folder above": (lambda f: f.parent, [], "holds 1 traversals; give one of them"),
     "no camera": (lambda f: (f / "stereo.timestamps").unlink(), [], "stereo.timestamps is missing"),
     "no models": (
@@ -242,7 +242,7 @@ BAD = {
     ),
     "unknown laser": (lambda f: None, ["--lidar", "lms_side"], "no laser 'lms_side'"),
     "unknown camera": (lambda f: None, ["--camera", "stereo/middle"], "no camera 'stereo/middle'"),
-    "missing truth": (lambda f: None, ["--rtk", "nowhere.csv"], "nowhere.csv is missing"),
+    "missing truth": (lambda f: None, ["--rtk", "nowhere.csv"], "'nowhere.csv' (--rtk) does not exist"),
 }
 
 

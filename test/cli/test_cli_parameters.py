@@ -112,7 +112,7 @@ def test_bad_parameters_are_one_sentence_and_nothing_is_written(bags, first_map,
     out = tmp_path / "run"
     call = ("localize", bags["second"], "--map", first_map, "-o", out)
     assert_sentence(vpr(*call, "--config", file), file, "top_k", "'many'", "integer", "1 to 10000")
-    assert_sentence(vpr(*call, "--config", tmp_path / "none.yaml"), "none.yaml", "cannot be read")
+    assert_sentence(vpr(*call, "--config", tmp_path / "none.yaml"), "none.yaml", "does not exist")
     assert_sentence(vpr(*call, "--set", "min_margins=0.1"), "--set", "is min_margin meant?")
     assert_sentence(vpr(*call, "--accept-probability", 1.2), "--accept-probability", "1.2", "0 to 1")
     assert_sentence(vpr(*call, "--accept-probability", 0.1), "min_margin 0.2")

@@ -98,7 +98,7 @@ def test_another_angle_is_one_sentence(vpr, bags, upright_map, command, tmp_path
     result = vpr(command, bags["upright"], *more, "--rotate", "45")
     assert result.exit_code == 2 and "Traceback" not in result.output
     text = result.stderr.strip()
-    assert "\n" not in text and "auto, 0, 90, 180, 270" in text and "45" in text
+    assert "\n" not in text and "auto, 0, 90, 180 or 270" in text and "45" in text
     assert not list(tmp_path.iterdir())
 
 

@@ -1,9 +1,10 @@
 """The typer application: all commands are registered here, and errors of users are reported here."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
-from typer.core import TyperGroup
 
 from vpr_ros import __version__
 from vpr_ros.cli import (
@@ -21,30 +22,50 @@ from vpr_ros.cli import (
     training,
 )
 from vpr_ros.cli.console import say_error
+from vpr_ros.cli.inputs import PlainGroup, prepare
 from vpr_ros.errors import VprError
 from vpr_ros.idle_threads import let_idle_threads_sleep
 
+UsageError = typer.BadParameter.__bases__[0]  # typer hides the class that all its complaints about a call have
 
-class SentenceGroup(TyperGroup):
+
+class SentenceGroup(PlainGroup):
     """Bad input is one red sentence and exit code 2, an interrupt is exit code 130; neither shows a traceback."""
 
+    def parse_args(self, ctx, args):
+        with told_in_a_sentence(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx):
-        try:
+        with told_in_a_sentence(ctx):
             return super().invoke(ctx)
-        except VprError as error:
-            say_error(str(error))
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            say_error("interrupted")
-            raise typer.Exit(130) from None
-        except BrokenPipeError:  # whoever read our output, such as `head`, has closed the pipe
-            raise typer.Exit(0) from None
+
+
+@contextmanager
+def told_in_a_sentence(ctx) -> Iterator[None]:
+    """Errors that users can mend end the program with a sentence on stderr."""
+    try:
+        yield
+    except VprError as error:
+        say_error(str(error))
+        raise typer.Exit(2) from None
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # it prints the help
+            raise
+        called = getattr(error, "ctx", None) or ctx
+        said = " ".join(error.format_message().split())
+        say_error(f"{said}{'' if said[-1] in '.?' else '.'} See `{called.command_path} --help`.")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        say_error("interrupted")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read our output, such as `head`, has closed the pipe
+        raise typer.Exit(0) from None
 
 
 app = typer.Typer(
     cls=SentenceGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -79,6 +100,7 @@ for group in (running, parameters, evaluating, calibrating, maps, models, bags, 
     group.register(app)
 for group in (training, exporting, converting, frames):
     group.register(app)
+prepare(app)
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ def from_pictures(
         typer.Argument(help="Folder of pictures, in the order of their names (9 before 10).", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bag folder to write.", show_default=False)],
-    rate_hz: Annotated[float, typer.Option("--rate-hz", help="Frames per second.")] = 10.0,
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
+    rate_hz: Annotated[float, typer.Option("--rate-hz", min=0.001, max=10_000, help="Frames per second.")] = 10.0,
+    storage: Annotated[str, typer.Option(metavar="mcap|sqlite3", help="Kind of bag.")] = "mcap",
     force: options.Force = False,
 ):
     """Write a folder of pictures as a ROS 2 bag (topic /camera/image/compressed).
@@ -54,7 +54,7 @@ def align(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="TUM file: poses of BAG2 in the frame of BAG1.", show_default=False)
     ],
-    method: Annotated[str, typer.Option(help="auto, gnss or lidar.")] = "auto",
+    method: Annotated[str, typer.Option(metavar="auto|gnss|lidar", help="What brings them together.")] = "auto",
     force: options.Force = False,
 ):
     """Bring two drives into one frame, through satellite fixes or by registering their LiDAR clouds.

@@ -103,7 +103,9 @@ def submaps(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Root of the benchmark's folders.", show_default=False)
     ],
-    images: Annotated[Path | None, typer.Option(help="Folder for MinkLoc++'s pictures and their index.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Folder for MinkLoc++'s pictures and their index.")
+    ] = None,
     poses: Annotated[str, typer.Option(help="ins or rtk.")] = "ins",
 ):
     """Build PointNetVLAD submaps from raw Oxford RobotCar traversals: training and test clouds and their tables.

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for bags, map, run and report.")] = Path("demo_out"),
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Folder for bags, map, run and report.")] = Path("demo_out"),
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
     workers: Annotated[int, typer.Option(min=1, help="Rendering processes.")] = 2,

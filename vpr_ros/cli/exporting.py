@@ -32,7 +32,9 @@ def export(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="last or best (by validation) of a run (default: as the run's `keep`).", rich_help_panel=OF_A_NETWORK
+            metavar="last|best",
+            help="Epoch of a run: last, or best by validation (default: as the run's `keep`).",
+            rich_help_panel=OF_A_NETWORK,
         ),
     ] = None,
     data: Annotated[
@@ -66,12 +68,15 @@ def export(
     projection: Annotated[
         str,
         typer.Option(
+            metavar="fitted|trained|kept",
             help="fitted; trained: some hundred steps more on pairs of frames, both are compared; or kept: the "
             "checkpoint's own, which is only calibrated.",
             rich_help_panel=OF_A_NETWORK,
         ),
     ] = "fitted",
-    pose: Annotated[str, typer.Option(help="Poses of a .tum file: map or odom.", rich_help_panel=OF_A_MAP)] = "map",
+    pose: Annotated[
+        str, typer.Option(metavar="map|odom", help="Poses of a .tum file.", rich_help_panel=OF_A_MAP)
+    ] = "map",
     session: Annotated[int | None, typer.Option(help="Only this session (.tum).", rich_help_panel=OF_A_MAP)] = None,
     force: options.Force = False,
 ):
@@ -106,8 +111,6 @@ def _is_map(path: Path) -> bool:
 
 
 def _export_network(source, output, weights, data, validation, dim, whiten, projection, force) -> None:
-    if weights not in (None, "last", "best"):
-        raise VprError(f"--weights is '{weights}': choose last or best.")
     from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
     from vpr_ros.training.data.disjoint import check_disjoint
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, export_student

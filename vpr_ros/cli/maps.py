@@ -20,7 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def info(
     map_file: Annotated[
-        Path, typer.Argument(help="Map file; or a checkpoint, by its file or name.", show_default=False)
+        Path,
+        typer.Argument(metavar="NAME", help="Map file; or a checkpoint, by its file or name.", show_default=False),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     pictures: Annotated[

@@ -54,7 +54,9 @@ def list_models():
 
 def download(
     name: Annotated[str, typer.Argument(help="Name in the list.", show_default=False)],
-    folder: Annotated[Path, typer.Option("--output", "-o", help="Folder to put the file into.")] = Path("weights"),
+    folder: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder to put the file into.")] = Path(
+        "weights"
+    ),
 ):
     """Fetch published weights; a broken download is continued, and the file is checked."""
     from vpr_ros.student.catalogue.entries import find

@@ -1,12 +1,13 @@
 """Options that several commands share, with one help text each."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.sensors.bags.config import DriveConfig
+from vpr_ros.sensors.bags.config import Rotate as Turn
 
 CHECKPOINT = str(PipelineConfig.checkpoint)  # default of every option `Checkpoint`
 DEVICE = PipelineConfig.device  # default of every option `Device`
@@ -52,6 +53,7 @@ PointsTopic = Annotated[
 Rotate = Annotated[
     str,
     typer.Option(
+        metavar="|".join(get_args(Turn)),
         help="Degrees clockwise that make the pictures upright: 0; 90 for a camera whose top points to the right, seen "
         "from behind; 180 for one upside down; 270. auto: by its roll in TF (/tf_static), else 0.",
     ),

@@ -33,7 +33,9 @@ def render(
     output: Annotated[
         Path, typer.Argument(help="Folder of the training set; an interrupted run resumes.", show_default=False)
     ],
-    split: Annotated[str, typer.Option(help="train or validation cities, or cardboard places.")] = "train",
+    split: Annotated[
+        str, typer.Option(metavar="train|validation|cardboard", help="Cities, or cardboard places.")
+    ] = "train",
     world: Annotated[
         list[str] | None,
         typer.Option(help="city, repetitive, sparse or corridor; repeat to mix them (default: city)."),
@@ -41,7 +43,10 @@ def render(
     cities: Annotated[int, typer.Option(min=1, help="How many cities of the split, of each kind of world.")] = 26,
     first_city: Annotated[int, typer.Option(min=0, help="Number of the first of them within the split.")] = 0,
     camera: Annotated[
-        str, typer.Option(help="Of validation drives: fixed, own (one per city) or varied (one per drive).")
+        str,
+        typer.Option(
+            metavar="fixed|own|varied", help="Of validation drives: fixed, own (one per city), varied (one per drive)."
+        ),
     ] = "fixed",
     drives: Annotated[int, typer.Option(min=1, help="Drives per city.")] = 6,
     frames: Annotated[int, typer.Option(min=5, help="Frames per drive.")] = 100,
@@ -76,15 +81,11 @@ def render(
         render_cardboard_set(output, seed=1, places=places, views=6, size=size, workers=workers)
         say(f"{output}: {places} places, six views each")
         return
-    seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}.get(split)
-    if seeds is None:
-        raise VprError(f"--split is '{split}': choose train, validation or cardboard.")
+    seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}[split]
     try:
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         raise VprError(f"rendering needs Open3D, which does not load ({error}): see `make`.") from None
-    if camera not in ("fixed", "own", "varied"):
-        raise VprError(f"--camera is '{camera}': choose fixed, own or varied.")
     if camera != "fixed" and split != "validation":
         raise VprError(f"--camera {camera} is for --split validation: every {split} drive has a camera of its own.")
     chosen = list(seeds)[first_city : first_city + cities]
@@ -111,7 +112,7 @@ def train_teacher(
     validation: Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option()] = None,
-    accelerator: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
+    accelerator: Annotated[str | None, typer.Option(metavar="auto|cpu|gpu", help="What it runs on.")] = None,
     resume: Annotated[bool, typer.Option(help="Resume from the folder's last complete epoch.")] = True,
 ):
     """Train a teacher on images, clouds or both; the result is OUT/teacher.safetensors.

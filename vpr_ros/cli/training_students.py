@@ -15,10 +15,10 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.
 Data = Annotated[list[Path] | None, typer.Option("--train", help="Training-set folder; repeat for several.")]
 Validation = Annotated[list[Path] | None, typer.Option(help="Folder of other places; repeat for several.")]
 StudentName = Annotated[str | None, typer.Option("--student", help="nano or small.")]
-Task = Annotated[str | None, typer.Option("--loss", help="Task: contrastive, multi_similarity, triplet or none.")]
+Task = Annotated[str | None, typer.Option("--loss", metavar="contrastive|multi_similarity|triplet|none", help="Task.")]
 Epochs = Annotated[int | None, typer.Option(min=1)]
 Seed = Annotated[int | None, typer.Option()]
-Accelerator = Annotated[str | None, typer.Option(help="auto, cpu or gpu.")]
+Accelerator = Annotated[str | None, typer.Option(metavar="auto|cpu|gpu", help="What it runs on.")]
 Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
 Resume = Annotated[bool, typer.Option(help="Resume from the folder's last complete epoch.")]
 PATHS = {  # of the options' settings in a run's configuration

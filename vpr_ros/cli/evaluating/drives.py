@@ -17,7 +17,11 @@ Teacher = Annotated[
     str | None, typer.Option(help="Evaluate this teacher instead of the student; --checkpoint is its file.")
 ]
 MeasureName = Annotated[
-    str, typer.Option(help="Distance between descriptors: euclidean or l1, both unscaled, or cosine.")
+    str,
+    typer.Option(
+        metavar="euclidean|l1|cosine",
+        help="Distance between descriptors: euclidean or l1, both unscaled, or cosine.",
+    ),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for tables, JSON and a picture.")]
 
@@ -81,7 +85,9 @@ def evaluate_submaps(
         Path,
         typer.Argument(help="Point clouds and splits of the PointNetVLAD benchmark.", show_default=False),
     ],
-    split: Annotated[str, typer.Option(help="Part to test: oxford, university, residential or business.")] = "oxford",
+    split: Annotated[
+        str, typer.Option(metavar="oxford|university|residential|business", help="Part to test.")
+    ] = "oxford",
     images: Annotated[Path | None, typer.Option(help="Folder with the pictures that belong to the submaps.")] = None,
     teacher: Teacher = None,
     measure: MeasureName = "euclidean",

@@ -1,9 +1,9 @@
 """The group `vpr_ros eval`; a call without a command gets an error that names the command to use."""
 
 import typer
-from typer.core import TyperGroup
 
 from vpr_ros.cli.evaluating import drives, folders, run
+from vpr_ros.cli.inputs import PlainGroup
 from vpr_ros.errors import VprError
 
 HELP = """Measure how good recognition is: of a run, of two image folders, or of drives in several conditions.
@@ -25,7 +25,7 @@ FORMER_OPTIONS = {
 }
 
 
-class EvalGroup(TyperGroup):
+class EvalGroup(PlainGroup):
     """A group whose error for a call without a command names the command that the options belong to."""
 
     def parse_args(self, ctx, args):
