@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import typer
 
@@ -26,7 +27,8 @@ from vpr_ros.cli.inputs import PlainGroup, prepare
 from vpr_ros.errors import VprError
 from vpr_ros.idle_threads import let_idle_threads_sleep
 
-UsageError = typer.BadParameter.__bases__[0]  # typer hides the class that all its complaints about a call have
+# typer hides the class that all its complaints about a call have
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class SentenceGroup(PlainGroup):
@@ -53,7 +55,7 @@ def told_in_a_sentence(ctx) -> Iterator[None]:
         if type(error).__name__ == "NoArgsIsHelpError":  # it prints the help
             raise
         called = getattr(error, "ctx", None) or ctx
-        said = " ".join(error.format_message().split())
+        said = " ".join(cast(Any, error).format_message().split())
         say_error(f"{said}{'' if said[-1] in '.?' else '.'} See `{called.command_path} --help`.")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
