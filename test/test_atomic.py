@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from vpr_ros.atomic import is_draft, move_whole, whole_file, whole_text, write_whole
+from vpr_ros.atomic import (
+    held,
+    in_use,
+    is_draft,
+    lasting_lines,
+    move_whole,
+    whole_entry,
+    whole_file,
+    whole_text,
+    write_whole,
+)
 from vpr_ros.errors import VprError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,3 +182,90 @@ def test_a_finished_file_is_moved_to_its_name(tmp_path):
     (tmp_path / "work" / "a").write_text("done")
     move_whole(tmp_path / "work" / "a", tmp_path / "a")
     assert (tmp_path / "a").read_text() == "done" and names(tmp_path / "work") == []
+
+
+# Lines that stay, and outputs under their own name
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_lines_stay_whatever_happens_after_them(tmp_path, error):
+    path = tmp_path / "new" / "lines.jsonl"
+    with pytest.raises(error), lasting_lines(path) as append:
+        append("one")
+        assert path.read_text() == "one\n"
+        append("zwölf")
+        raise error
+    assert path.read_text() == "one\nzwölf\n"
+
+
+LINES = """
+import os, resource, signal, sys
+from vpr_ros.atomic import lasting_lines
+from vpr_ros.errors import VprError
+if sys.argv[2] == "full":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with lasting_lines(sys.argv[1]) as append:
+        for number in range(40):
+            append(f"{number:04d} " + "x" * 54)
+            if sys.argv[2] == "killed" and number == 9:
+                os.kill(os.getpid(), signal.SIGKILL)
+except VprError as error:
+    print(error)
+"""
+
+
+def test_lines_stay_when_the_process_is_killed_and_when_the_disk_is_full(tmp_path):
+    path = tmp_path / "lines.txt"
+    killed = subprocess.run([sys.executable, "-c", LINES, str(path), "killed"], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL and len(path.read_text().splitlines()) == 10
+    command = [sys.executable, "-c", LINES, str(path), "full"]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert full.stdout == f"cannot write {path}: File too large; choose another output folder\n", full.stderr
+    # 16 lines of 60 bytes are whole; of the seventeenth the disk took 40 bytes, which are gone again
+    assert [line[:4] for line in path.read_text().splitlines()] == [f"{number:04d}" for number in range(16)]
+
+
+def test_an_output_under_its_own_name_replaces_the_former_one_at_the_end(tmp_path):
+    path = tmp_path / "deep" / "bag"
+    for content in ("first", "second"):
+        with whole_entry(path) as draft:
+            assert draft.name == "bag" and path.exists() == (content == "second")
+            draft.mkdir()
+            (draft / "a.txt").write_text(content)
+        assert (path / "a.txt").read_text() == content and names(path.parent) == ["bag"]
+    with whole_entry(path) as draft:  # a file for a folder, and the reverse
+        draft.write_text("file")
+    assert path.read_text() == "file"
+    with pytest.raises(RuntimeError), whole_entry(path) as draft:
+        draft.mkdir()
+        raise RuntimeError
+    assert path.read_text() == "file" and names(path.parent) == ["bag"]
+    with pytest.raises(FileNotFoundError), whole_entry(path):
+        pass
+    assert path.read_text() == "file" and names(path.parent) == ["bag"]
+
+
+KILLED_ENTRY = """
+import os, signal, sys
+from pathlib import Path
+from vpr_ros.atomic import whole_entry
+with whole_entry(Path(sys.argv[1])) as draft:
+    draft.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_but_not_what_a_living_one_writes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("before")
+    run = subprocess.run([sys.executable, "-c", KILLED_ENTRY, str(path)], cwd=ROOT)
+    assert run.returncode == -signal.SIGKILL and path.read_text() == "before" and len(names(tmp_path)) == 2
+    other = tmp_path / ".a.csv.7.part"
+    other.mkdir()
+    with held(other):
+        assert in_use(other)
+        with whole_entry(path) as draft:
+            assert sorted(names(tmp_path)) == sorted([".a.csv.7.part", draft.parent.name, "a.csv"])
+            draft.write_text("after")
+    assert not in_use(other) and path.read_text() == "after" and names(tmp_path) == [".a.csv.7.part", "a.csv"]

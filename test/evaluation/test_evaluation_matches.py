@@ -102,13 +102,14 @@ def test_missing_file_and_unwritable_folder_are_sentences(tmp_path):
         write_matches(tmp_path / "file" / "matches.jsonl", records())
 
 
-def test_an_interrupted_writer_leaves_the_former_file(tmp_path):
+def test_every_record_stays_as_soon_as_it_is_written(tmp_path):
     path = tmp_path / "matches.jsonl"
-    write_matches(path, records()[:1])
     with pytest.raises(KeyboardInterrupt), match_writer(path) as writer:
-        writer.write(records()[1])
+        for count, record in enumerate(records(), 1):
+            writer.write(record)
+            assert read_matches(path) == records()[:count]
         raise KeyboardInterrupt
-    assert read_matches(path) == records()[:1]
+    assert read_matches(path) == records()
     assert os.listdir(tmp_path) == ["matches.jsonl"]
 
 

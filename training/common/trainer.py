@@ -1,6 +1,8 @@
 """Lightning's trainer with the settings of every run."""
 
 import logging
+import signal
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -50,8 +52,25 @@ def epoch_checkpoint(out: Path, name: str, **settings: Any) -> ModelCheckpoint:
 
 
 def fit(trainer: L.Trainer, module: L.LightningModule, out: Path, resume: bool, loader: Any = None) -> None:
-    """Train, with `resume` from the folder's last complete epoch; KeyboardInterrupt where the run was interrupted."""
-    last = out / LAST
-    trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
+    """Train, with `resume` from the folder's last complete epoch.
+
+    KeyboardInterrupt, which says what is kept, where a signal ended the run.
+    """
+    last, on_interrupt = out / LAST, signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, loader, ckpt_path=str(last) if resume and last.exists() else None)
+    except SystemExit:  # Lightning's answer to SIGINT and SIGTERM, without a word
+        if not trainer.interrupted:
+            raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)  # Lightning ignores it from then on
     if trainer.interrupted:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(_kept(last, trainer.current_epoch, trainer.max_epochs))
+
+
+def _kept(last: Path, complete: int, epochs: int | None) -> str:
+    """What an interrupt leaves, and how to go on."""
+    if not complete or not last.exists():
+        return "no epoch was complete, so nothing is kept; the same command begins again"
+    return f"{complete} of {epochs} epochs are kept in {last}; the same command goes on from there"

@@ -8,7 +8,6 @@ about 3 ms a view.
 import csv
 import json
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.pictures import encode
+from vpr_ros.training.synthetic.workers import rendering_pool
 from vpr_ros.training_set.format import COLUMNS, META, TABLE
 
 PLACES_PER_CITY = 200  # places of a "city": one batch draws its negatives from it
@@ -216,7 +216,7 @@ def render_cardboard_set(
     out = Path(out)
     (out / "images").mkdir(parents=True, exist_ok=True)
     jobs = [(out, seed, place, views, size) for place in range(places)]
-    with ProcessPoolExecutor(workers) as pool:
+    with rendering_pool(workers) as pool:
         list(pool.map(_render_place, jobs, chunksize=32))
     with whole_text(out / TABLE) as stream:
         writer = csv.writer(stream)

@@ -2,9 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -12,6 +10,7 @@ import numpy as np
 
 from vpr_ros.training.synthetic.conditions import CameraConfig, DriveConditions, named_conditions, remounted_camera
 from vpr_ros.training.synthetic.drive import Drive, plan_drive
+from vpr_ros.training.synthetic.workers import rendering_pool
 from vpr_ros.training.synthetic.world.city import DEMO_CITY_SEED, DEMO_OFFMAP_SEED
 
 CONDITIONS = ("day", "dusk", "night", "winter")
@@ -75,7 +74,7 @@ class ConditionImages:
 def render_conditions(config: DemoConfig, progress: Callable[[int], None] | None = None) -> list[ConditionImages]:
     """Render all conditions, each in a process of its own; the cameras of one condition share its scene."""
     results: list[ConditionImages] = []
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+    with rendering_pool(config.workers) as pool:
         for images in pool.map(_render_condition, [(config, condition) for condition in CONDITIONS]):
             results += images
             if progress:

@@ -1,10 +1,8 @@
 """A drive: poses and stamps at once, pictures and clouds on demand, the same bytes in any number of processes."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from multiprocessing import get_context
 
 import numpy as np
 
@@ -16,6 +14,7 @@ from vpr_ros.training.synthetic.odometry import drifting_odometry, steps
 from vpr_ros.training.synthetic.rendering.camera import camera_extrinsics, render_image
 from vpr_ros.training.synthetic.rendering.lidar import lidar_extrinsics, render_scan
 from vpr_ros.training.synthetic.rendering.light import indoor_light, make_light
+from vpr_ros.training.synthetic.workers import rendering_pool
 from vpr_ros.training.synthetic.world.route import Route, plan_route
 from vpr_ros.training.synthetic.world.scene import Scene, build_scene
 
@@ -96,7 +95,7 @@ class Drive:
             yield from (self.frame(i, with_clouds) for i in range(len(self)))
             return
         chunks = [range(i, min(i + chunk, len(self))) for i in range(0, len(self), chunk)]
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        with rendering_pool(workers) as pool:
             for frames in pool.map(_render_chunk, ((self, c, with_clouds) for c in chunks)):
                 yield from frames
 
@@ -104,12 +103,6 @@ class Drive:
 @lru_cache(maxsize=2)
 def _scene(city_seed: int, conditions: DriveConditions, line: bytes, shape: tuple, surfaces: str) -> Scene:
     return build_scene(city_seed, conditions, np.frombuffer(line).reshape(shape), surfaces=surfaces)
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
 
 
 def _render_chunk(job) -> list[Frame]:

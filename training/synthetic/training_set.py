@@ -3,16 +3,14 @@
 import csv
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from vpr_ros.atomic import whole_text
+from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.pictures import encode
 from vpr_ros.training.synthetic.conditions import (
@@ -27,6 +25,7 @@ from vpr_ros.training.synthetic.conditions import (
 )
 from vpr_ros.training.synthetic.drive import START_NS, Drive, plan_drive
 from vpr_ros.training.synthetic.kinds import kind_of, scale_of
+from vpr_ros.training.synthetic.workers import rendering_pool
 from vpr_ros.training.synthetic.world.city import WORLD_VERSION
 from vpr_ros.training.synthetic.world.photo_tiles import photographs_in
 from vpr_ros.training_set.format import COLUMNS, FORMAT, META, TABLE, VERSION, encode_cloud, table_row
@@ -255,7 +254,7 @@ def render_training_set(
         if (out / META).exists():
             _require_same(out, meta)
         else:
-            (out / META).write_text(json.dumps(meta, indent=1))
+            write_whole(out / META, json.dumps(meta, indent=1))
     except (OSError, ValueError) as error:
         raise VprError(f"{out} cannot hold a training set ({error}); choose another folder") from None
     numbers = range(config.first_drive, config.first_drive + drives_per_city)
@@ -282,5 +281,5 @@ def _run(jobs, workers: int):
     if workers <= 1 or len(jobs) <= 1:
         yield from map(_render_city, jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with rendering_pool(workers) as pool:
         yield from pool.map(_render_city, jobs)

@@ -1,6 +1,5 @@
 """The typer application: all commands are registered here, and errors of users are reported here."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -24,6 +23,7 @@ from vpr_ros.cli import (
 )
 from vpr_ros.cli.console import say_error
 from vpr_ros.cli.inputs import PlainGroup, prepare
+from vpr_ros.cli.outcome.interrupts import exit_code, take_signals
 from vpr_ros.errors import VprError
 from vpr_ros.idle_threads import let_idle_threads_sleep
 
@@ -32,7 +32,8 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 class SentenceGroup(PlainGroup):
-    """Bad input is one red sentence and exit code 2, an interrupt is exit code 130; neither shows a traceback."""
+    """Bad input is one red sentence and exit code 2; an interrupt says what is kept and is 128 and its signal (130 for
+    Ctrl-C). Neither shows a traceback."""
 
     def parse_args(self, ctx, args):
         with told_in_a_sentence(ctx):
@@ -58,9 +59,9 @@ def told_in_a_sentence(ctx) -> Iterator[None]:
         said = " ".join(cast(Any, error).format_message().split())
         say_error(f"{said}{'' if said[-1] in '.?' else '.'} See `{called.command_path} --help`.")
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        say_error("interrupted")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as interrupt:
+        say_error(f"interrupted: {interrupt}" if str(interrupt) else "interrupted")
+        raise typer.Exit(exit_code()) from None
     except BrokenPipeError:  # whoever read our output, such as `head`, has closed the pipe
         raise typer.Exit(0) from None
 
@@ -108,5 +109,5 @@ prepare(app)
 def main() -> None:
     """Entry point of the `vpr_ros` script."""
     let_idle_threads_sleep()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` keeps what was saved, as Ctrl-C does
+    take_signals()
     app()

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, fresh, require_file, say, table
+from vpr_ros.cli.console import Progress, require_file, say, table
+from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.sensors.bags.config import rotate_of
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}

@@ -7,6 +7,7 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.config import rotate_of
 
@@ -92,13 +93,15 @@ def calibrate(
     from vpr_ros.student import DescriptorExtractor
 
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    unchanged = interrupts_say(f"{map_file} has its former calibration")
     if drive is None:
-        calibration = calibrate_from_map(map_file, extractor)
+        with unchanged:
+            calibration = calibrate_from_map(map_file, extractor)
     else:
         require_file(drive, "bag")
         topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
-        with Progress("frames", None) as progress:
+        with unchanged, Progress("frames", None) as progress:
             fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress, rotate_of(rotate))
         calibration = fitted.calibration
         if pictures is not None:

@@ -1,14 +1,12 @@
-"""Output of the commands: errors, lines, progress bars, tables, and output paths that are not overwritten unasked.
+"""What the commands print: errors, lines, progress bars and tables.
 
 rich is imported inside the functions, which keeps `import vpr_ros.cli` short.
 """
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +15,6 @@ from vpr_ros.errors import VprError
 if TYPE_CHECKING:
     from rich.console import Console
 
-OUTPUT_FILES = (
-    "run.json",
-    "demo.json",
-    "eval.json",
-    "metadata.yaml",
-    "meta.json",
-)  # each folder that we write has one of them
 PLAIN_WIDTH = 160  # of tables in a log or a pipe
 LINE_EVERY_S = 10.0  # without a terminal, a line of progress at most this often
 
@@ -131,58 +122,6 @@ def require_file(path: Path, what: str) -> Path:
     if not path.exists():
         raise VprError(f"{what} '{path}' does not exist.")
     return path
-
-
-@contextmanager
-def fresh(path: Path, force: bool, folder: bool = False) -> Iterator[Path]:
-    """A free path for an output; with `folder`, an empty folder.
-
-    An existing output is an error unless `force` is set; it is then replaced, and restored if the new one fails.
-    Raises VprError where the output cannot be written.
-    """
-    try:
-        old = _set_aside(path, force)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            path.mkdir(exist_ok=True)
-        try:
-            yield path
-        except BaseException:
-            _remove(path)
-            if old is not None:
-                old.rename(path)
-            raise
-        if old is not None:
-            _remove(old)
-    except OSError as error:
-        raise VprError(f"cannot write '{error.filename or path}': {error.strerror or error}.") from None
-
-
-def _set_aside(path: Path, force: bool) -> Path | None:
-    """Move what is at the path out of the way; returns where to, None when the path was free."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return None
-    if not force:
-        raise VprError(f"'{path}' exists already: choose another name, or add --force to replace it.")
-    # A mistake such as `-o ~ --force` must not delete a folder that vpr_ros did not write.
-    if path.is_dir() and not _is_output(path):
-        raise VprError(f"'{path}' was not written by vpr_ros, so --force leaves it alone: choose another name.")
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    path.rename(old)
-    return old
-
-
-def _is_output(folder: Path) -> bool:
-    """Whether a folder holds an output of vpr_ros, or only the drafts of a killed run."""
-    names = [entry.name for entry in folder.iterdir()]
-    return any(name in OUTPUT_FILES for name in names) or all(n.startswith(".") and n.endswith(".part") for n in names)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _text(value) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli.console import Progress, say
+from vpr_ros.cli.outcome.interrupts import interrupts_say
 
 Folder = Annotated[Path, typer.Argument(help="The data set's folder.", show_default=False)]
 Output = Annotated[
@@ -47,7 +48,7 @@ def robotcar(
     """
     from vpr_ros.training.data.convert.robotcar import convert_robotcar
 
-    with Progress("readings", None) as progress:
+    with interrupts_say(_kept(output)), Progress("readings", None) as progress:
         result = convert_robotcar(
             folder,
             output,
@@ -84,7 +85,7 @@ def boreas(
     """
     from vpr_ros.training.data.convert.boreas import convert_boreas
 
-    with Progress("readings", None) as progress:
+    with interrupts_say(_kept(output)), Progress("readings", None) as progress:
         result = convert_boreas(
             folder,
             output,
@@ -131,6 +132,10 @@ def submaps(
                 count = write_pictures(traversal, stamps, images, progress=counted(progress))
             written += f", {count} pictures in {images}"
         say(written)
+
+
+def _kept(output: Path) -> str:
+    return f"finished parts are kept in {output}; the same command goes on from there"
 
 
 def counted(progress: Progress):

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, fresh, say, table
+from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.cli.evaluating.run import show
+from vpr_ros.cli.outcome.outputs import growing
 from vpr_ros.errors import VprError
 
 TRUTH_TOPIC = "/ground_truth/pose"
@@ -41,15 +42,17 @@ def demo(
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
         raise VprError(f"the demo renders with Open3D, which does not load ({error}): see `make`.") from None
+    from vpr_ros.atomic import write_whole
     from vpr_ros.student import DescriptorExtractor
     from vpr_ros.training.synthetic.demo import DemoConfig
 
     started = time.monotonic()
     config = DemoConfig(length_m=length_m, offmap_length_m=offmap_m, workers=workers)
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
-    with fresh(out, force, folder=True) as folder:
+    with growing(out, force, "town.vpr") as folder:
         evaluated, result, offmap = _main_job(folder, config, extractor)
         rows = _by_condition(folder, config, extractor) if conditions else []
+        show(evaluated, "second drive against the map of the first")
         report = _write_report(folder, evaluated, rows)
         e = evaluated.evaluation
         figures = {
@@ -63,8 +66,7 @@ def demo(
         seconds = time.monotonic() - started
         facts = {**figures, **counts, "seconds": seconds, "checkpoint": extractor.name}
         facts |= {"margins": evaluated.margins.to_dict(), "conditions": rows}
-        (folder / "demo.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    show(evaluated, "second drive against the map of the first")
+        write_whole(folder / "demo.json", json.dumps(facts, indent=2))
     for row in rows:
         say(
             f"condition={row['condition']} camera={row['camera']} recall@1={row['recall@1']:.3f} "

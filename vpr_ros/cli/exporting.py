@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from vpr_ros.cli import maps, options
-from vpr_ros.cli.console import fresh, require_file, say, table
+from vpr_ros.cli.console import require_file, say, table
+from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
 
 OF_A_NETWORK, OF_A_MAP = "Of a network", "Of a map"

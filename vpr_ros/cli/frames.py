@@ -7,6 +7,7 @@ import typer
 
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.outcome.interrupts import exit_code
 from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.bags.config import rotate_of
 
@@ -93,4 +94,4 @@ def frames(
     for reason, count in result.skipped.items():
         say(f"skipped {count}: {reason} (first: {result.first_errors.get(reason, reason)})", style="yellow")
     if result.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code())

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import calibrating, models, options
-from vpr_ros.cli.console import Progress, fresh, require_file, say, table
+from vpr_ros.cli.console import Progress, require_file, say, table
+from vpr_ros.cli.outcome.interrupts import interrupts_say
+from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
 
 
@@ -93,11 +95,12 @@ def info(
 
 def _draw(place_map, output: Path, force: bool) -> None:
     """The contact sheet of a map as a file."""
+    from vpr_ros.atomic import write_whole
     from vpr_ros.offline.contact_sheet import contact_sheet, require_picture_name, sheet_bytes
 
     require_picture_name(output)
     with fresh(output, force) as path:
-        path.write_bytes(sheet_bytes(contact_sheet(place_map), output))
+        write_whole(path, sheet_bytes(contact_sheet(place_map), output))
 
 
 def merge(
@@ -208,7 +211,12 @@ def redescribe(
 
     require_file(map_file, "map")
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
-    with PlaceMap.open(map_file, writable=True) as place_map, Progress("keyframes", len(place_map)) as progress:
+    unchanged = interrupts_say(f"{map_file} has its former descriptors")
+    with (
+        unchanged,
+        PlaceMap.open(map_file, writable=True) as place_map,
+        Progress("keyframes", len(place_map)) as progress,
+    ):
         facts = rebuild(place_map, extractor, lambda done, _total: progress(done), drop_missing)
     say(f"{map_file}: {facts['described']} keyframes described with {extractor.name}, {facts['dropped']} dropped")
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from vpr_ros.cli import calibrating, options
-from vpr_ros.cli.console import Progress, fresh, require_file, say, table, track
+from vpr_ros.cli.console import Progress, require_file, say, table, track
+from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
 
 WEIGHTS_ENDINGS = (".safetensors", ".pth", ".pt", ".whl")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vpr_ros.cli import options, parameters
-from vpr_ros.cli.console import Progress, fresh, require_file, say
+from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.outcome.interrupts import exit_code, interrupts_say
+from vpr_ros.cli.outcome.outputs import growing
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.settings import PLACE_RADIUS_M
@@ -14,6 +16,7 @@ from vpr_ros.runtime.settings import PLACE_RADIUS_M
 if TYPE_CHECKING:
     from vpr_ros.sensors.upright import Mounting
 
+MATCHES = "matches.jsonl"
 # The parameter that each option of a command sets.
 _OF_BOTH = {"checkpoint": "checkpoint", "device": "device", "rotate": "rotate"}
 MAP_OPTIONS = _OF_BOTH | {
@@ -37,6 +40,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("map")(map_)
     app.command()(localize)
+    app.command("report")(report_)
 
 
 def map_(
@@ -124,6 +128,8 @@ def map_(
         batch_size=batch,
         drive=drive_config(values),
     )
+    if output.exists():
+        _say_what_is_there(output, bag)
     extractor = load_extractor(core)
     with Progress(f"mapping {bag.name}", None) as progress:
         result = map_bag(bag, output, extractor, config, progress)
@@ -135,7 +141,7 @@ def map_(
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
     if result.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code())
 
 
 def localize(
@@ -222,12 +228,11 @@ def localize(
         drive=drive_config(values),
     )
     extractor = load_extractor(core)
-    with fresh(output, force, folder=True) as out, Progress(f"localising {bag.name}", None) as progress:
+    with (
+        growing(output, force, MATCHES, _shown_by(output)) as out,
+        Progress(f"localising {bag.name}", None) as progress,
+    ):
         result = localize_bag(bag, map_file, out, extractor, config, progress)
-        if report:
-            from vpr_ros.offline.reporting import write_run_report
-
-            write_run_report(out, map_file)
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     state = "interrupted: " if result.interrupted else ""
     say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
@@ -238,11 +243,75 @@ def localize(
     for hint in result.hints:
         say(hint, style="yellow")
     if result.closures is not None:
-        say(f"LiDAR: {result.closures[0]} of {result.closures[1]} registrations agree")
+        say(_verified(*result.closures, result.counts["accepted"]))
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
+    if report:
+        _write_report(output, map_file)
     if result.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(exit_code())
+
+
+def _say_what_is_there(map_file: Path, bag: Path) -> None:
+    """A line where a map has keyframes of this very bag, as of a drive that was killed."""
+    from vpr_ros.place_map import PlaceMap
+
+    with PlaceMap.open(map_file) as place_map:
+        keyframes = place_map.poses()
+        for session in place_map.sessions():
+            if session.source == str(bag.absolute()):
+                count = int((keyframes.sessions == session.id).sum())
+                say(
+                    f"{map_file} has {count} keyframes of this bag already, in session {session.id} '{session.name}'. "
+                    "They stay beside the new ones: "
+                    f"`vpr_ros prune {map_file} --drop-session {session.id}` removes them.",
+                    style="yellow",
+                )
+
+
+def report_(
+    out: Annotated[Path, typer.Argument(help="Folder that `vpr_ros localize` wrote.", show_default=False)],
+    map_file: Annotated[
+        Path | None, typer.Option("--map", "-m", help="Map file, if it is not where run.json says.")
+    ] = None,
+):
+    """Write matches.csv and report.html of a run anew, of one that was killed or met a full disk as well.
+
+    The report is the one without truth; `vpr_ros eval run` writes it with the truth.
+
+    \b
+    Example:
+      vpr_ros report run
+    """
+    from vpr_ros.evaluation.matches import read_matches, write_csv
+
+    records = read_matches(out / MATCHES)
+    write_csv(out / "matches.csv", records)
+    _write_report(out, map_file)
+    say(f"{out}: {len(records)} frames in matches.csv and report.html")
+
+
+def _write_report(out: Path, map_file: Path | None) -> None:
+    from vpr_ros.offline.reporting import write_run_report
+
+    kept = f"the answers are kept in '{out}'; {_shown_by(out)}"
+    try:
+        with interrupts_say(kept):
+            write_run_report(out, map_file)
+    except VprError as error:
+        raise VprError(f"{str(error).rstrip('.')}; {kept}.") from error
+
+
+def _shown_by(out: Path) -> str:
+    return f"`vpr_ros report {out}` shows its answers"
+
+
+def _verified(agreed: int, tried: int, accepted: int) -> str:
+    if tried:
+        return f"LiDAR: {agreed} of {tried} registrations agree"
+    if not accepted:
+        return "LiDAR: nothing was accepted, so nothing was verified"
+    return f"LiDAR: none of the {accepted} accepted matches has a cloud on both sides, so nothing was verified"
 
 
 def _say_mounting(mounting: "Mounting") -> None:

@@ -7,6 +7,7 @@ import typer
 
 from vpr_ros.cli import training_students
 from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.cli.training_students import require_training_extra
 from vpr_ros.errors import VprError
 
@@ -78,7 +79,8 @@ def render(
 
     size = (height, width)
     if split == "cardboard":
-        render_cardboard_set(output, seed=1, places=places, views=6, size=size, workers=workers)
+        with interrupts_say(f"{output} is not complete; the same command begins again"):
+            render_cardboard_set(output, seed=1, places=places, views=6, size=size, workers=workers)
         say(f"{output}: {places} places, six views each")
         return
     seeds = {"train": TRAIN_SEEDS, "validation": VALIDATION_SEEDS}[split]
@@ -96,7 +98,8 @@ def render(
     if split == "validation":
         driven |= {"conditions": VALIDATION_CONDITIONS} if camera == "fixed" else {"camera": camera}
     covered = {} if surfaces is None else {"surfaces": str(surfaces)}
-    with Progress("drives", drives * len(chosen)) as progress:
+    kept = f"finished drives are kept in {output}; the same command renders the rest"
+    with interrupts_say(kept), Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
             *(output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done)),
             **driven,
@@ -138,5 +141,6 @@ def train_teacher(
             "hardware.accelerator": accelerator,
         },
     )
-    path = run(settings, output, resume=resume)
+    with interrupts_say("the same command goes on"):
+        path = run(settings, output, resume=resume)
     say(f"{path}: a teacher '{settings.model.teacher}'")

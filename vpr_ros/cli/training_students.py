@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli.console import require_file, say
+from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
 
 Config = Annotated[Path, typer.Argument(help="YAML file of the run.", show_default=False)]
@@ -187,7 +188,8 @@ def _settings(config: Path | None, data, validation, **overrides):
 def _run(settings, output: Path, resume: bool) -> None:
     from vpr_ros.training.student.train import train
 
-    path = train(settings, output, resume=resume)
+    with interrupts_say("the same command goes on"):
+        path = train(settings, output, resume=resume)
     if int(os.environ.get("LOCAL_RANK", 0)):
         return  # Lightning started this process for another device; only the first process prints
     from vpr_ros.student import CONFIGS

@@ -3,13 +3,13 @@
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
-from vpr_ros.atomic import whole_text
+from vpr_ros.atomic import lasting_lines, whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition, ScoredKeyframe, Status
 
@@ -135,20 +135,20 @@ def _checked(record: MatchRecord) -> MatchRecord:
 class MatchWriter:
     """Writes records one at a time; made by `match_writer`."""
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    def __init__(self, append: Callable[[str], None]):
+        self._append = append
         self.count = 0
 
     def write(self, record: MatchRecord) -> None:
-        self._stream.write(json.dumps(record.to_dict(), allow_nan=False, separators=(",", ":")) + "\n")
+        self._append(json.dumps(record.to_dict(), allow_nan=False, separators=(",", ":")))
         self.count += 1
 
 
 @contextmanager
 def match_writer(path: str | Path) -> Iterator[MatchWriter]:
-    """Stream records to a matches.jsonl that appears whole when the block ends, or not at all."""
-    with whole_text(path) as stream:
-        yield MatchWriter(stream)
+    """Stream records to a new matches.jsonl; each stays as soon as it is written, as in `lasting_lines`."""
+    with lasting_lines(path) as append:
+        yield MatchWriter(append)
 
 
 def read_matches(path: str | Path) -> list[MatchRecord]:

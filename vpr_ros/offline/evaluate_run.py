@@ -66,11 +66,7 @@ def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | No
     if not records:
         raise VprError(f"the run in {out} answered no frame: there is nothing to evaluate.")
     with PlaceMap.open(map_path or map_of(run, out)) as place_map:
-        if run.map_id and place_map.map_id != run.map_id:
-            raise VprError(
-                f"the run in {out} used map {run.map_id}, and {place_map.path} is map {place_map.map_id}: "
-                "name the right file with --map."
-            )
+        require_map_of(run, place_map, out)
         keyframes = place_map.keyframes()
         sources = {session.id: session.source for session in place_map.sessions()}
     if config.truth is not None and config.query_bag is None:
@@ -88,6 +84,15 @@ def map_of(run: RunInfo, out: Path) -> Path:
         if run.map and path.exists():
             return path
     raise VprError(f"the map of the run in {out} ('{run.map}') is not there: name it with --map.")
+
+
+def require_map_of(run: RunInfo, place_map: PlaceMap, out: Path) -> None:
+    """VprError where a map is another one than the run's."""
+    if run.map_id and place_map.map_id != run.map_id:
+        raise VprError(
+            f"the run in {out} used map {run.map_id}, and {place_map.path} is map {place_map.map_id}: "
+            "name the right file with --map."
+        )
 
 
 def find_truth(stamps_ns: np.ndarray, keyframes: Keyframes, sources: dict[int, str], config: TruthConfig) -> Truth:

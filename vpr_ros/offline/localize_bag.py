@@ -97,11 +97,13 @@ def localize_bag(
 ) -> LocalizeBagResult:
     """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
 
-    For the report, similarities.npz has how similar an even sample of the frames was to the map's keyframes. With
-    `verify`, accepted matches are also registered by LiDAR and written to loop_closures.jsonl; with `loops` they are
-    written as `write_loops` does. Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the run
-    early and keeps the answers given (`interrupted`). Raises VprError for a map of another model, a bag without usable
-    images, and where nothing can be written.
+    Each answer stands in matches.jsonl as soon as it is given, and run.json says `interrupted` until the bag is read to
+    its end: what a killed run leaves is read as any other. For the report, similarities.npz has how similar an even
+    sample of the frames was to the map's keyframes. With `verify`, accepted matches are also registered by LiDAR and
+    written to loop_closures.jsonl; with `loops` they are written as `write_loops` does. Frames that cannot be used are
+    counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`). Raises
+    VprError for a map of another model, a bag without usable images, a verification without clouds, and where nothing
+    can be written.
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
@@ -114,6 +116,25 @@ def localize_bag(
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
         drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=config.verify)))
+        if config.verify:
+            _require_clouds(pipeline.place_map, bag, drive)
+        run = RunInfo(
+            map=str(Path(map_path).absolute()),
+            map_id=pipeline.place_map.map_id,
+            bag=str(Path(bag).absolute()),
+            checkpoint=extractor.name,
+            fingerprint=extractor.fingerprint,
+            config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
+            extra={
+                "parameters": changed(pipeline_config, config.drive),
+                "network": _network(extractor),
+                "calibration": pipeline.calibration,
+                "accepted_from": _accepted_from(pipeline),
+                "rotation": drive.mounting.rotation,
+                "interrupted": True,
+            },
+        )
+        write_run(out / "run.json", run)
         started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
         with match_writer(out / "matches.jsonl") as writer, loop_closures(out, config.verify) as closures:
             try:
@@ -155,22 +176,13 @@ def localize_bag(
             drive.mounting,
             files,
         )
-        run = RunInfo(
-            map=str(Path(map_path).absolute()),
-            map_id=pipeline.place_map.map_id,
-            bag=str(Path(bag).absolute()),
-            checkpoint=extractor.name,
-            fingerprint=extractor.fingerprint,
-            config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
+        run = replace(
+            run,
             counts=result.counts,
             skipped=result.skipped,
             fps=result.fps,
             extra={
-                "parameters": changed(pipeline_config, config.drive),
-                "network": _network(extractor),
-                "rotation": drive.mounting.rotation,
-                "calibration": result.calibration,
-                "accepted_from": _accepted_from(pipeline),
+                **run.extra,
                 "drive_mean": _drive_mean(pipeline),
                 **({"loops": files.to_dict()} if files else {}),
                 "notes": result.notes,
@@ -179,14 +191,27 @@ def localize_bag(
         )
     if config.only_stamps is not None and not records and not interrupted:
         raise VprError(f"bag {bag} has none of the {len(config.only_stamps)} stamps asked for.")
+    write_run(out / "run.json", run)
     write_csv(out / "matches.csv", records)
     if similar is not None:
         write_similarities(out / SIMILARITIES, similar)
-    write_run(out / "run.json", run)
     with PlaceMap.open(map_path) as place_map:
         cannot = limits(place_map.keyframes())
     turn = "" if interrupted else _turn(bag, map_path, extractor, result, drive.topics.image, records)
     return replace(result, hints=(turn,) if turn else (*cannot, *advice(records, run)))
+
+
+def _require_clouds(place_map: PlaceMap, bag: str | Path, drive: Drive) -> None:
+    if drive.topics.points is None:
+        raise VprError(
+            f"there is nothing to verify with: bag {bag} has no LiDAR topic; leave verification out, or name the "
+            "topic with --points-topic."
+        )
+    if not place_map.has_clouds:
+        raise VprError(
+            f"there is nothing to verify against: map {place_map.path} keeps no LiDAR clouds; leave verification out, "
+            "or map the drive again with --clouds."
+        )
 
 
 def _turn(

@@ -13,24 +13,28 @@ from vpr_ros.evaluation.matches import RunInfo, read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
 from vpr_ros.evaluation.report.shots import ImageLike, small_jpeg
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read_similarities
-from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of
+from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of, require_map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
 from vpr_ros.sensors.upright import rotation_of, turned
 
 
-def write_run_report(out: str | Path, map_path: str | Path) -> Path:
-    """report.html of a run that has no ground truth; returns its path."""
+def write_run_report(out: str | Path, map_path: str | Path | None = None) -> Path:
+    """report.html of a run that has no ground truth; returns its path.
+
+    `map_path` stands in for the map that run.json names.
+    """
     out = Path(out)
     run = read_run(out / "run.json")
-    with PlaceMap.open(map_path) as place_map:
+    with PlaceMap.open(map_path or map_of(run, out)) as place_map:
+        require_map_of(run, place_map, out)
         keyframes = place_map.keyframes()
         report = ReportInput(
             records=read_matches(out / "matches.jsonl"),
             run=run,
             keyframe_ids=keyframes.ids,
             keyframe_xy=positions(keyframes),
-            query_images=bag_images(run.bag, _image_topic(run.config), _shown(run)),
+            query_images=bag_images(bag_of(run, out), _image_topic(run.config), _shown(run)),
             keyframe_image=place_map.thumbnail,
             similarities=_similarities(out, keyframes),
         )

@@ -1,12 +1,12 @@
 """What LiDAR says of accepted matches, as a file: those that agree have a relative pose and a covariance."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from vpr_ros.atomic import whole_text
+from vpr_ros.atomic import lasting_lines
 from vpr_ros.geometry import matrix_to_quaternion
 from vpr_ros.runtime.answer import Answer
 
@@ -16,8 +16,8 @@ FILE = "loop_closures.jsonl"
 class LoopClosures:
     """Writes registrations, those that agree and those that do not, one line each."""
 
-    def __init__(self, stream: TextIO):
-        self._stream = stream
+    def __init__(self, append: Callable[[str], None]):
+        self._append = append
         self.tried = self.agreed = 0
 
     def write(self, answer: Answer) -> None:
@@ -38,7 +38,7 @@ class LoopClosures:
             T = verified.T_keyframe_query
             line["T_keyframe_query"] = [*T[:3, 3].tolist(), *matrix_to_quaternion(T[:3, :3]).tolist()]
             line["covariance"] = verified.covariance.reshape(-1).tolist()
-        self._stream.write(json.dumps(line) + "\n")
+        self._append(json.dumps(line))
 
 
 @contextmanager
@@ -51,5 +51,5 @@ def loop_closures(out: Path, wanted: bool) -> Iterator[LoopClosures | None]:
     if not wanted:
         yield None
         return
-    with whole_text(out / FILE) as stream:
-        yield LoopClosures(stream)
+    with lasting_lines(out / FILE) as append:
+        yield LoopClosures(append)

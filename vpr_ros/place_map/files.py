@@ -89,8 +89,9 @@ def open_readonly(path: Path) -> sqlite3.Connection:
     _check_file(path)
     try:
         directory_writable = os.access(path.parent, os.W_OK)
-        left_open = any(_size(beside(path, suffix)) for suffix in ("-wal", "-journal"))
-        if left_open and directory_writable and os.access(path, os.W_OK):
+        companions = [beside(path, suffix) for suffix in ("-wal", "-journal")]
+        left_open = any(map(_size, companions))
+        if directory_writable and os.access(path, os.W_OK) and any(file.exists() for file in companions):
             _recover(path)
         # Without write permission SQLite cannot make the -shm file that a WAL header asks for; immutable=1 does
         # without, but would also ignore a write-ahead log, so only where there is none.

@@ -120,6 +120,11 @@ class PlaceMap(MapFile):
         """Whether any keyframe has T_map_base."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM keyframes WHERE map_x IS NOT NULL)"))
 
+    @property
+    def has_clouds(self) -> bool:
+        """Whether any keyframe has a LiDAR cloud."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM clouds)"))
+
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM keyframes")
 

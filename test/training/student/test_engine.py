@@ -1,14 +1,20 @@
 """The training run: it learns, resumes to the same weights, ends in a runtime checkpoint, and refuses bad settings."""
 
+import csv
 import dataclasses
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 import torch
+import yaml
+from command_line import run
 from run_settings import changed
 
+from vpr_ros.cli.outcome.interrupts import take_signals
 from vpr_ros.errors import VprError
 from vpr_ros.student import read_checkpoint
 from vpr_ros.training.common.run_folder import open_run_folder, without_folders
@@ -68,6 +74,49 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(folder, tmp_path, mon
     assert all(torch.equal(a[name], b[name]) for name in a)
     starts = [p.name for p in (tmp_path / "parts" / "steps").iterdir()]
     assert sorted(starts) == ["version_0", "version_1"], "the first start's figures must not be overwritten"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_says_what_is_kept_and_the_same_command_goes_on(folder, tmp_path, monkeypatch, number):
+    step, handlers = MetricLearning.training_step, {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    stop_at = 1
+
+    def stopped(self, batch, index):
+        if self.global_step == stop_at:
+            os.kill(os.getpid(), number)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MetricLearning, "training_step", stopped)
+    monkeypatch.setattr("vpr_ros.cli.outcome.interrupts._last", signal.SIGINT)
+    arguments = ("train", "student", tmp_path / "run.yaml", "-o", tmp_path / "run")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(dataclasses.asdict(settings(folder))))
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        take_signals()
+        result = run(*arguments)
+        assert result.exit_code == 128 + number
+        assert result.stderr.endswith(
+            "interrupted: no epoch was complete, so nothing is kept; the same command begins again\n"
+        )
+        stop_at = 4
+        result = run(*arguments)
+        assert result.exit_code == 128 + number
+        kept = tmp_path / "run" / "last.ckpt"
+        assert result.stderr.endswith(
+            f"interrupted: 1 of 2 epochs are kept in {kept}; the same command goes on from there\n"
+        )
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a second Ctrl-C must be heard"
+        stop_at = -1
+        result = run(*arguments)
+        assert result.exit_code == 0 and [row["epoch"] for row in rows_of(tmp_path / "run")] == ["1", "2"]
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def rows_of(out):
+    return list(csv.DictReader((out / "log.csv").read_text().splitlines()))
 
 
 def test_every_epoch_draws_new_batches(folder, tmp_path, monkeypatch):

@@ -73,11 +73,12 @@ def evaluate_run_folder(
         tolerance_frames=tolerance,
     )
     evaluated = evaluate_run(out, config, map_file)
-    report = write_evaluation(out, evaluated, map_file, query_bag)
-    show(evaluated)
+    show(evaluated)  # first: a disk that takes no report does not take the figures away
+    if evaluated.run.extra.get("interrupted"):
+        say(f"The run did not come to the bag's end: these are its first {len(evaluated.records)} frames.", "yellow")
     for hint in advice(evaluated.records, evaluated.run, evaluated.truth):
         say(hint, style="yellow")
-    say(f"report: {report}")
+    say(f"report: {write_evaluation(out, evaluated, map_file, query_bag)}")
 
 
 def show(evaluated, title: str = "evaluation") -> None:

@@ -1,0 +1,1 @@
+"""How a command ends: what stands at its output path, and what an interrupt leaves."""
