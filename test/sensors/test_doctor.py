@@ -25,12 +25,13 @@ from vpr_ros.sensors import (
 SECOND = 10**9
 TENTH = SECOND // 10
 STAMPS = [SECOND + i * TENTH for i in range(20)]
+PICTURE = np.repeat(np.linspace(0, 255, 32).astype(np.uint8)[None, :, None], 24, 0).repeat(3, 2)
 K = np.array([[100.0, 0, 16], [0, 100, 12], [0, 0, 1]])
 
 
 def images(stamps=STAMPS, receive=None):
     return [
-        ("/camera/image/compressed", compressed_image_msg(np.full((24, 32, 3), 90, np.uint8), t), r)
+        ("/camera/image/compressed", compressed_image_msg(PICTURE, t), r)
         for t, r in zip(stamps, receive or STAMPS, strict=False)
     ]
 
@@ -97,7 +98,7 @@ def test_unusable_images_some_and_all(examine, make_bag):
     bad = [("/camera", compressed_image_msg(b"", t), t) for t in STAMPS]
     report = examine(bad)
     assert report.stage("image").verdict == "ERROR" and "zero bytes" in report.stage("image").sentence
-    mixed = [("/camera", image_msg(np.zeros((4, 4, 3), np.uint8), t), t) for t in STAMPS[:12]]
+    mixed = [("/camera", image_msg(PICTURE, t), t) for t in STAMPS[:12]]
     mixed[3][1].encoding = "32FC1"
     report = doctor(make_bag(mixed, name="mixed"))
     assert report.stage("image").verdict == "WARN"
@@ -112,8 +113,8 @@ def test_zero_stamps(examine):
 
 def test_ambiguous_topics_name_the_option(examine, make_bag):
     two = [
-        ("/left", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 1),
-        ("/right", image_msg(np.zeros((4, 4, 3), np.uint8), 1), 2),
+        ("/left", image_msg(PICTURE, 1), 1),
+        ("/right", image_msg(PICTURE, 1), 2),
     ]
     report = examine(two)
     assert report.stage("image").verdict == "ERROR" and "--image-topic NAME" in report.stage("image").sentence

@@ -13,6 +13,7 @@ from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.clouds import decode_cloud
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
+from vpr_ros.sensors.picture_doubts import Doubt, doubt_of, encoding_of
 
 _STAMPED = (IMAGE, COMPRESSED, POINTS, ODOMETRY, POSE, POSE_COVARIANCE, NAVSAT, CAMERA_INFO)
 _SAMPLES = 12  # messages per topic that are decoded in full
@@ -37,6 +38,7 @@ class TopicScan:
     sampled: int = 0
     unusable: int = 0  # of the sampled messages
     first_error: str = ""
+    doubts: dict[Doubt, int] = field(default_factory=dict)  # sampled pictures that can be read and show nothing
     stamps_ns: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
     bag_times_ns: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64), repr=False)
 
@@ -103,7 +105,10 @@ def _look(scan: TopicScan, looks: Counter, msg) -> None:
     scan.frame_id = scan.frame_id or frame_of(msg)
     try:
         if scan.msgtype in (IMAGE, COMPRESSED):
-            height, width = decode_image(msg).shape[:2]
+            image = decode_image(msg)
+            height, width = image.shape[:2]
+            if (doubt := doubt_of(image, encoding_of(msg))) is not None:
+                scan.doubts[doubt] = scan.doubts.get(doubt, 0) + 1
             looks[f"{msg.encoding if scan.msgtype == IMAGE else msg.format} {width}x{height}"] += 1
         elif scan.msgtype == POINTS:
             points = decode_cloud(msg)

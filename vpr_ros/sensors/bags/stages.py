@@ -11,6 +11,7 @@ from vpr_ros.sensors.bags.pose_sources import PoseSources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.scan import TopicScan
 from vpr_ros.sensors.bags.topics import TF_TYPES, candidates
+from vpr_ros.sensors.picture_doubts import doubt_sentences
 from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.stamps import nearest
 from vpr_ros.sensors.upright import Mounting
@@ -53,6 +54,8 @@ def image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
                 f"{image.unusable} of {image.sampled} sampled images are unusable: {image.first_error}",
             )
         )
+    for useless, sentence in doubt_sentences(image.doubts, image.sampled, image.unusable):
+        problems.append((ERROR if useless else WARN, sentence))
     if image.order == "all zero":
         problems.append((WARN, "header stamps are all zero, receive times stand in; let the camera driver set them"))
     elif image.order != "in order":
