@@ -1,15 +1,20 @@
 """Arguments of the launch files, and what becomes of them: no ROS here."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
+from vpr_ros.nodes.launching.arguments import NodeLaunch
 from vpr_ros.nodes.launching.bag_topics import bag_topics, camera_info_beside
-from vpr_ros.nodes.launching.settings import launch_settings, topics_of_bag
+from vpr_ros.nodes.launching.command_line import check_arguments
+from vpr_ros.nodes.launching.life import ending
+from vpr_ros.nodes.launching.settings import launch_settings, parameters_in, topics_of_bag
 from vpr_ros.nodes.launching.values import log_arguments, truth_value
 from vpr_ros.runtime.parameters import documents
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
@@ -330,3 +335,62 @@ def test_launch_files_need_no_numpy():
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=CONFIG.parent)
     assert run.returncode == 0, run.stderr
+
+
+LOCALIZE = NodeLaunch("vpr_node", "vpr", "vpr.yaml", ("map", "checkpoint", "device", "verify"))
+
+
+def checked(monkeypatch, tmp_path, typed, command=("vpr_ros", "localize.launch.py"), configurations=()):
+    """What localize.launch.py says to a command line, and to configurations that a parent file has set."""
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", *command, *typed])
+    context = SimpleNamespace(
+        locals=SimpleNamespace(current_launch_file_path=str(tmp_path / "localize.launch.py")),
+        argv=list(typed),
+        launch_configurations=dict.fromkeys(configurations, ""),
+    )
+    return check_arguments(context, LOCALIZE, parameters_in(CONFIG / "vpr.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("bagg:=x", "localize.launch.py has no argument 'bagg': is bag meant?"),
+        ("imagetopic:=/camera", "'imagetopic': is image_topic meant?"),
+        ("use_simtime:=true", "'use_simtime': is use_sim_time meant?"),
+        ("output:=folder", "'output': other launch files of vpr_ros have it"),
+        ("mode:=slam", "'mode': other launch files of vpr_ros have it"),
+        ("min_margin:=0.1", "'min_margin': it is a parameter of the node vpr: write it into a file"),
+        ("zzz:=1", "'zzz': --show-args lists those that it has"),
+    ],
+)
+def test_unknown_arguments_are_refused_with_what_may_be_meant(tmp_path, monkeypatch, typed, sentence):
+    with pytest.raises(VprError, match=re.escape(sentence)):
+        checked(monkeypatch, tmp_path, ["map:=town.vpr", typed])
+
+
+def test_known_arguments_pass_and_those_of_launch_itself(tmp_path, monkeypatch):
+    assert checked(monkeypatch, tmp_path, ["map:=a", "verify:=1", "respawn:=true", "launch-prefix:=nice"]) == []
+
+
+def test_a_file_that_is_named_by_its_path_is_checked_too(tmp_path, monkeypatch):
+    path = tmp_path / "localize.launch.py"
+    path.touch()
+    with pytest.raises(VprError, match="is bag meant"):
+        checked(monkeypatch, tmp_path, ["bagg:=x"], [str(path)])
+
+
+def test_the_arguments_of_a_launch_file_that_includes_this_one_are_its_own(tmp_path, monkeypatch):
+    """`robot.launch.py speed:=2` is none of our business; neither is a file of the same name in another package."""
+    for command in (["my_robot", "robot.launch.py"], ["my_robot", "localize.launch.py"]):
+        own = ["speed", "map", "use_respawn", "ros_namespace"]
+        assert checked(monkeypatch, tmp_path, ["speed:=2"], command, own) == []
+        (note,) = checked(monkeypatch, tmp_path, ["speed:=2"], command, [*own, "image_topics"])
+        assert note == "localize.launch.py has no argument 'image_topics': is image_topic meant?"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "words"),
+    [(1, "ended with exit code 1"), (-9, "(SIGKILL, exit code -9)"), (-11, "(SIGSEGV, "), (-99, "(signal 99, ")],
+)
+def test_the_end_of_a_process_in_words(returncode, words):
+    assert words in ending(returncode)

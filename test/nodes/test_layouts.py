@@ -54,3 +54,18 @@ def test_every_foxglove_panel_has_its_place(foxglove):
         return {node} if isinstance(node, str) else panels(node["first"]) | panels(node["second"])
 
     assert panels(foxglove["layout"]) == set(foxglove["configById"])
+
+
+def test_what_the_layouts_publish_is_what_ros_2_listens_to(foxglove, rviz):
+    """nav2's names; ROS 1 had /move_base_simple/goal."""
+    said = foxglove["configById"]["3D!vprmap"]["publish"]
+    topics = {name: said[name] for name in ("poseTopic", "pointTopic", "poseEstimateTopic")}
+    assert topics == {
+        "poseTopic": "/goal_pose",
+        "pointTopic": "/clicked_point",
+        "poseEstimateTopic": "/initialpose",
+    }
+    tools = {tool["Class"].rpartition("/")[2]: tool for tool in rviz["Tools"] if "Topic" in tool}
+    assert {name: tool["Topic"]["Value"] for name, tool in tools.items()} == {"SetInitialPose": "/initialpose"}
+    shipped = [path for folder in ("config", "launch", "docs") for path in (ROOT / folder).rglob("*.*")]
+    assert not [path for path in shipped if b"move_base" in path.read_bytes()]

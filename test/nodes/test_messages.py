@@ -74,7 +74,14 @@ def test_a_loop_candidate_is_two_times():
     message = messages.loop_candidate(STAMP_NS, 1_789_999_000_500_000_000)
     assert isinstance(message.data, array)
     assert list(message.data) == [1790000000.1234567, 1789999000.5]
-    assert not message.layout.dim
+    (dimension,) = message.layout.dim
+    assert (dimension.label, dimension.size, dimension.stride) == ("t_query,t_keyframe", 2, 2)
+
+
+def test_what_holds_at_any_time_has_no_stamp():
+    info = messages.vision_info(method="", location="", version=0, frame_id="map")
+    path = messages.KeyframePath("abc", "map").message
+    assert info.header.stamp == path.header.stamp == messages.time_of(0)
 
 
 def test_vision_info():

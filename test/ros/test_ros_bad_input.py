@@ -134,3 +134,25 @@ def test_values_that_make_no_sense_are_refused_with_the_reason(start, first_map)
     assert all(reasons), reasons
     assert "accept_probability" in reasons[2] and "localize, map, slam" in reasons[1]
     assert node.up().state == "active"
+
+
+def test_parameters_that_the_node_does_not_have_are_named(start, first_map):
+    node = start(
+        map_path=first_map,
+        image_reliabilty="reliable",
+        no_such_parameter=3,
+        use_sim_time=False,
+        threads=1,
+        diagnostic=1,
+    )
+    health = node.until_health("parameters", lambda h: h.level == 1)
+    assert "'image_reliabilty' is none of this node's and has no effect: is image_reliability meant?" in health.message
+    assert "'no_such_parameter' is none of this node's and has no effect: `ros2 param list /vpr`" in health.message
+    assert "use_sim_time" not in health.message and "threads" not in health.message
+    node.up()
+    assert node.log.count("is image_reliability meant?") == 1
+
+
+def test_a_node_whose_parameters_are_all_known_says_so(start, first_map):
+    node = start(map_path=first_map, top_k=9)
+    node.until_health("parameters", lambda h: h.level == 0 and h.message == "all that were given are known")

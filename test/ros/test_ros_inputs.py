@@ -396,6 +396,42 @@ def test_problems_name_what_is_wrong_and_what_to_change(hear, robot):
     assert weak is not None
 
 
+def broken(**changes):
+    """A link odom to base_link with other frames or numbers."""
+    link = ros_robot.transform(START, "odom", "base_link", np.eye(4))
+    for name, value in changes.items():
+        *path, last = name.split("__")
+        part = link
+        for attribute in path:
+            part = getattr(part, attribute)
+        setattr(part, last, value)
+    return link
+
+
+@pytest.mark.parametrize("topic", ["/tf", "/tf_static"])
+def test_links_that_tf2_refuses_are_named_once_and_do_not_flood_the_log(hear, robot, capfd, topic):
+    hearer = hear(mount=True)
+    tf = robot.until_heard(robot.publisher(topic, TFMessage, STATIC if topic == "/tf_static" else qos(100)))
+    faults = {
+        "a frame that is its own parent": broken(child_frame_id="/odom"),
+        "an empty frame name": broken(child_frame_id=""),
+        "numbers that are not finite": broken(transform__translation__x=float("nan")),
+        "a quaternion that is no rotation": broken(transform__rotation__w=0.5),
+    }
+    good = ros_robot.transform(START, "base_link", "camera_optical_frame", LEVER)
+    for _ in range(10):
+        tf.publish(TFMessage(transforms=[*faults.values(), good]))
+    wait_until(lambda: all(hearer.counts().get(f"TF link with {fault}") == 10 for fault in faults))
+    sentences = hearer.health.newest("input", 1e9)
+    for fault in faults:
+        assert sentences.count(f"is left out: {fault}") == 1
+    assert "TF 'odom' to '/odom' is left out: a frame that is its own parent; mend its publisher" in sentences
+    assert np.allclose(hearer.inputs.T_base_camera(raw_image(START, IMAGE)), LEVER)  # the good one is heard
+    captured = capfd.readouterr()
+    log = captured.out + captured.err
+    assert "TF_" not in log and log.count("is left out") == len(faults)
+
+
 def test_mount_and_intrinsics(hear, robot):
     hearer = hear(compressed=False, mount=True)
     tf = robot.publisher("/tf_static", TFMessage, STATIC)

@@ -8,17 +8,20 @@ import rclpy
 from answers import ACCEPTED, REJECTED, STAMP_NS, recognition
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMessage
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_robot import qos, wait_until
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Float64MultiArray
 from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
+from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.nodes.outputs import outputs as outputs_module
 from vpr_ros.nodes.outputs.messages import time_of
 from vpr_ros.nodes.outputs.outputs import Outputs
-from vpr_ros.nodes.outputs.publishers import TOPICS
+from vpr_ros.nodes.outputs.publishers import TOPICS, Publishers
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.runtime.answer import Answer
@@ -105,6 +108,7 @@ def test_an_accepted_and_verified_match_reaches_everybody(robot, bench):
     assert list(pose.pose.covariance[::7]) == [1, 2, 3, 4, 5, 6]
     assert initial == pose
     assert list(candidate.data) == [STAMP_NS / 1e9, 1000 / 1e9]
+    assert [dimension.label for dimension in candidate.layout.dim] == ["t_query,t_keyframe"]
     assert closure.header.frame_id == f"{map_id}/100" and closure.pose.pose.position.x == 0.5
     assert closure.pose.covariance[0] == 0.01
     assert info.method == "nano ffffffffffff" and info.database_location.endswith("yard.vpr")
@@ -187,6 +191,23 @@ def test_keyframes_are_latched_durable_and_sent_when_they_change(robot, bench):
     assert len(late) == 2
 
 
+def test_the_latched_info_follows_the_maps_version(robot, bench):
+    bench.outputs.start()
+    place_map = bench.pipeline.place_map
+    late = listeners(robot, bench, ("vision_info",))["vision_info"]
+    for _ in range(2):
+        bench.outputs.publish_vision_info()
+    place_map.set_place_radius(9.0)  # any edit
+    place_map.flush()
+    for _ in range(2):
+        bench.outputs.publish_vision_info()
+    first, second = late.wait(2)
+    assert first.database_version < second.database_version == place_map.version
+    assert first.header.stamp == second.header.stamp == time_of(0)
+    newcomer = listeners(robot, bench, ("vision_info",))["vision_info"]
+    assert newcomer.wait()[0] == second and len(late) == 2
+
+
 def test_outside_of_start_and_stop_nothing_is_sent_and_nothing_breaks(bench):
     def everything():
         bench.outputs.publish(answer(ACCEPTED), POSE, initial=True)
@@ -202,6 +223,50 @@ def test_outside_of_start_and_stop_nothing_is_sent_and_nothing_breaks(bench):
     bench.outputs.stop()
     own = [topic for topic, _ in bench.node.get_publisher_names_and_types_by_node("vpr", "/") if "/vpr/" in topic]
     assert own == []
+
+
+@pytest.fixture
+def node_with():
+    """Makes a node `vpr` whose user has set parameters; `node_with({name: value})`."""
+    contexts = []
+
+    def make(overrides):
+        contexts.append(rclpy.Context())
+        rclpy.init(context=contexts[-1])
+        parameters = [Parameter(name, value=value) for name, value in overrides.items()]
+        return rclpy.create_node("vpr", context=contexts[-1], parameter_overrides=parameters)
+
+    yield make
+    for context in contexts:
+        context.try_shutdown()
+
+
+def test_users_set_the_qos_of_each_output(node_with):
+    set_by_user = (
+        "qos_overrides./vpr/matches.publisher.reliability",
+        "qos_overrides./vpr/keyframes.publisher.durability",
+    )
+    node = node_with(dict(zip(set_by_user, ("best_effort", "volatile"), strict=True)))
+    publishers = Publishers(node)
+    for _ in range(2):  # again after a deactivate
+        publishers.start()
+        found = {name: node.get_publishers_info_by_topic(f"/vpr/{name}")[0].qos_profile for name in TOPICS}
+        assert found["matches"].reliability == ReliabilityPolicy.BEST_EFFORT
+        assert found["keyframes"].durability == DurabilityPolicy.VOLATILE
+        assert found["pose"].reliability == ReliabilityPolicy.RELIABLE
+        assert found["vision_info"].durability == DurabilityPolicy.TRANSIENT_LOCAL
+        publishers.stop()
+    declared = [name for name in node.get_parameters_by_prefix("qos_overrides")]
+    assert sorted(f"qos_overrides.{name}" for name in declared) == sorted(set_by_user)
+    assert TOPICS["matches"][1].reliability == ReliabilityPolicy.RELIABLE  # the next node has the default
+
+
+@pytest.mark.parametrize(("policy", "value"), [("reliability", "best"), ("depth", "many"), ("depth", -1)])
+def test_a_qos_that_does_not_exist_is_one_sentence(node_with, policy, value):
+    publishers = Publishers(node_with({f"qos_overrides./vpr/pose.publisher.{policy}": value}))
+    with pytest.raises(VprError, match="qos_overrides./vpr/pose.* is no QoS"):
+        publishers.start()
+    publishers.stop()
 
 
 def test_publishing_after_a_shutdown_is_silent_with_a_reason(bench):

@@ -1,13 +1,16 @@
 """What the node is asked for: services, and outputs for those who listen."""
 
+import shutil
 import threading
 import time
+from urllib.parse import quote
 
 import cv2
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry, Path
+from nav_msgs.srv import LoadMap
 from ros_drives import FRAMES, IMAGE, ODOM, POINTS, first_drive, images_of
 from ros_process import play
 from ros_robot import compressed, keyframe_of, odometry, qos, stamp_of, until_answered, wait_until
@@ -80,9 +83,16 @@ def test_relocalize_gives_one_initial_pose(start, robot, first_map, jpegs):
     assert answer.header.frame_id == "map" and min(np.diag(np.reshape(answer.pose.covariance, (6, 6)))) > 0
 
 
+def test_a_mapper_does_not_relocalize(start, robot, tmp_path):
+    node = start(mode="map", map_path=tmp_path / "new.vpr").up()
+    success, reason = ask(robot, node, "relocalize")
+    assert not success and "map" in reason
+
+
 def test_services_of_a_mapper(start, robot, jpegs, tmp_path):
     path = tmp_path / "new.vpr"
-    node = start(mode="map", map_path=path, compressed=True, session="drive").up()
+    node = start(mode="slam", map_path=path, compressed=True, session="drive").up()
+    info = robot.listen(node.topic("~/vision_info"), VisionInfo, qos(10, latched=True))
 
     def keyframes():
         return int(node.health("map").number("keyframes"))
@@ -101,13 +111,67 @@ def test_services_of_a_mapper(start, robot, jpegs, tmp_path):
         node.until_health("map", lambda h: h.number("keyframes") > paused)
         assert ask(robot, node, "clear_session")[0]
         before = keyframes()
-        node.until_health("map", lambda h: h.number("keyframes") > before + 2)
-        success, reason = ask(robot, node, "relocalize")
-        assert not success and "map" in reason
+        version = node.until_health("map", lambda h: h.number("keyframes") > before + 2).number("version")
+        wait_until(lambda: info.messages[-1].database_version >= version > 0, what="the map's version in vision_info")
     assert node.deactivate() and node.cleanup()
     with PlaceMap.open(path) as place_map:
         names = [session.name for session in place_map.sessions()]
         assert len(names) == 2 and len(set(names)) == 2 and all(name.startswith("drive") for name in names)
+
+
+def load(robot, node, url):
+    return robot.call(LoadMap, f"{node.name}/load_map", LoadMap.Request(map_url=str(url)), 60.0)
+
+
+def test_one_call_changes_the_map(start, robot, first_map, jpegs, tmp_path):
+    """What cannot be loaded leaves the old map in use; what can answers the next image. The network stays loaded."""
+    copy, empty, torn = tmp_path / "another town.vpr", tmp_path / "empty.vpr", tmp_path / "torn.vpr"
+    shutil.copy(first_map, copy)
+    torn.write_bytes(b"no map")
+    with PlaceMap.open(first_map) as old:
+        settings = dict(fingerprint=old.fingerprint, dim=old.dim, preprocessing={}, place_radius_m=10.0)
+        PlaceMap.create(empty, model_name=old.model_name, **settings).close()
+    node = start(map_path=first_map, compressed=True)
+    assert load(robot, node, copy).result == LoadMap.Response.RESULT_UNDEFINED_FAILURE  # not configured
+    node.up()
+    info = robot.listen(node.topic("~/vision_info"), VisionInfo, qos(5, latched=True))
+    refusals = {
+        tmp_path / "missing.vpr": (LoadMap.Response.RESULT_MAP_DOES_NOT_EXIST, "missing.vpr does not exist"),
+        torn: (LoadMap.Response.RESULT_INVALID_MAP_DATA, "torn.vpr"),
+        empty: (LoadMap.Response.RESULT_INVALID_MAP_DATA, "has no keyframes"),
+        "https://maps.example.org/town.vpr": (LoadMap.Response.RESULT_UNDEFINED_FAILURE, "no file of this machine"),
+        "": (LoadMap.Response.RESULT_UNDEFINED_FAILURE, "map_url is empty"),
+    }
+    for url, (result, words) in refusals.items():
+        assert load(robot, node, url).result == result
+        assert words in [line for line in node.log.splitlines() if "load_map refused" in line][-1]
+        assert node.state == "active"
+    assert info.wait()[-1].database_location == str(first_map)
+    node.until_health("map", lambda h: h.level == 2 and "map_url is empty" in h.message)
+    answer = load(robot, node, f"file://{quote(str(copy))}")
+    assert answer.result == LoadMap.Response.RESULT_SUCCESS and answer.map.header.frame_id == "map"
+    assert node.state == "active"
+    wait_until(lambda: info.messages[-1].database_location == str(copy), what="the other map in vision_info")
+    matches = robot.listen(node.topic("~/matches"), Detection3D)
+    camera = robot.publisher(node.topic("image/compressed"), CompressedImage)
+    until_answered(camera, matches, lambda stamp: compressed(stamp, jpegs[20]))
+    assert node.deactivate() and load(robot, node, first_map).result == LoadMap.Response.RESULT_SUCCESS
+    assert node.state == "inactive"  # as it was found
+    assert "Traceback" not in node.log
+
+
+def test_a_map_that_fails_late_leaves_the_old_one(start, robot, first_map, tmp_path):
+    """It reads well, but another mapper writes to it."""
+    own, other = tmp_path / "own.vpr", tmp_path / "other.vpr"
+    for path in (own, other):
+        shutil.copy(first_map, path)
+    node = start(mode="slam", map_path=own, compressed=True).up()
+    with PlaceMap.open(other, writable=True):
+        assert load(robot, node, other).result == LoadMap.Response.RESULT_UNDEFINED_FAILURE
+        assert "other.vpr" in [line for line in node.log.splitlines() if "load_map refused" in line][-1]
+    assert node.state == "active"
+    assert node.until_health("map", lambda h: h.values.get("path")).values["path"] == str(own)
+    assert load(robot, node, other).result == LoadMap.Response.RESULT_SUCCESS and node.state == "active"
 
 
 def test_pictures_for_those_who_look(start, robot, first_map, jpegs):

@@ -8,7 +8,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.parameters.declaration import declare, values_of
+from vpr_ros.nodes.parameters.declaration import declare, undeclared, values_of
 from vpr_ros.runtime.health import Health, Task
 from vpr_ros.runtime.parameters.checks import unusable
 from vpr_ros.runtime.parameters.parameter import Parameter
@@ -77,6 +77,8 @@ class WorkerNode(LifecycleNode):
     def on_configure(self, state) -> TransitionCallbackReturn:
         """Open what the parameters name; fails with the reason in the log and in /diagnostics."""
         values = values_of(self, self.table)
+        for sentence in undeclared(self):
+            self.get_logger().warning(sentence)
         self.health.clear()
         self.last_error = ""
         try:

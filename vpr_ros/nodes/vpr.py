@@ -14,6 +14,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
+from vpr_ros.nodes.map_change import MapChange
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.place_map import MountedCamera, limits
 from vpr_ros.runtime.input_settings import InputSettings
@@ -21,6 +22,7 @@ from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 from vpr_ros.runtime.parameters.values import DECISION, decision_config, pipeline_config
 
 if TYPE_CHECKING:
+    from vpr_ros.runtime.opening import Extractor
     from vpr_ros.runtime.pipeline import Pipeline
 
 KEYFRAMES_PERIOD_S = 5.0
@@ -47,6 +49,8 @@ class VprNode(WorkerNode):
         self.create_service(Trigger, "~/save_map", self._save_map)
         self.create_service(Trigger, "~/clear_session", self._clear_session)
         self.create_service(SetBool, "~/set_mapping", self._set_mapping)
+        self.spare_extractor: Extractor | None = None  # a network that the next configure takes over
+        self._map_change = MapChange(self)
         self._diagnostics = VprDiagnostics(self, self.health)
 
     # Lifecycle
@@ -58,7 +62,7 @@ class VprNode(WorkerNode):
         mapping = values["mode"] != "localize"
         if values["stamps_log"]:
             self._stamps = _opened(values["stamps_log"])
-        self.pipeline = Pipeline.open(pipeline_config(values), self.health)
+        self.pipeline = Pipeline.open(pipeline_config(values), self.health, self.spare_extractor)
         self.pipeline.warm_up()
         clouds = values["verify"] or values["keep_clouds"]
         inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
@@ -130,6 +134,7 @@ class VprNode(WorkerNode):
             self.health.count("map", "write failed", str(error))
         if self.active and time.monotonic() >= self._next_keyframes:
             started = time.monotonic()
+            outputs.publish_vision_info()
             outputs.publish_keyframes()
             # A large table takes long to build: never more than a twentieth of the time goes there.
             self._next_keyframes = time.monotonic() + max(KEYFRAMES_PERIOD_S, 20 * (time.monotonic() - started))

@@ -7,6 +7,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import Updater
 from rclpy.clock import Clock, ClockType
 
+from vpr_ros.nodes.parameters.declaration import undeclared
 from vpr_ros.runtime.health import Health, Stream, Task
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -30,7 +31,12 @@ class Diagnostics:
 
     def tasks(self) -> dict[str, Callable[[Any], Any]]:
         """What fills the status of each stage, in the order in which they are shown."""
-        return {"input": self._input}
+        return {"input": self._input, "parameters": self._parameters}
+
+    def _parameters(self, status):
+        sentences = undeclared(self._node)
+        status.summary(WARN if sentences else OK, "; ".join(sentences) or "all that were given are known")
+        return status
 
     def _input(self, status):
         node, health = self._node, self._health

@@ -41,7 +41,7 @@ class Inputs:
         self.settings, self._node, self._health = settings, node, health
         self._mailbox, self._arrivals, self._order = Mailbox(), Arrivals(), StampOrder()
         odom_qos = _qos(settings.odom_reliability, _ODOM_DEPTH)
-        self._tf = TransformInput(node, self._arrivals)
+        self._tf = TransformInput(node, self._arrivals, health)
         self._poses = Poses(node, settings, health, self._tf, self._arrivals, odom_qos)
         self._mounting = CameraMounting(node, settings, health, self._tf, self._arrivals)
         self._clouds: CloudTopic | None = None

@@ -1,6 +1,9 @@
 """TF for the nodes: tf2 computes the poses, Links keeps when each link was measured."""
 
+import math
 import threading
+from copy import copy
+from typing import Any
 
 import numpy as np
 import tf2_ros
@@ -8,23 +11,48 @@ from rclpy.duration import Duration
 from rclpy.time import Time
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.runtime.health import Health
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.poses.link_times import Links
 from vpr_ros.sensors.poses.trajectory import rigid
 
 _KEPT_S = 30
+_NORM_TOLERANCE = 0.01  # of a quaternion's squared length, tf2's own
 
 
 class _Listener(tf2_ros.TransformListener):
-    """Feeds the buffer as its base does, and adds every link to `links` afterwards."""
+    """Feeds the buffer as its base does, and adds every link to `links` afterwards.
 
-    def __init__(self, buffer, node, links: Links):
-        self._links = links
+    Links that tf2 refuses are left out: it would log an error for each, as often as they come. Here they are counted,
+    and the first one of a pair of frames is named.
+    """
+
+    def __init__(self, buffer, node, links: Links, health: Health):
+        self._links, self._health = links, health
+        self._named: set[tuple[str, str, str]] = set()
         self.fixed_messages = 0
         super().__init__(buffer, node, spin_thread=False)
 
+    def _usable(self, data: Any) -> Any:
+        """The message without the links that tf2 refuses."""
+        faults = [_fault(link) for link in data.transforms]
+        if not any(faults):
+            return data
+        for link, fault in zip(data.transforms, faults, strict=True):
+            if fault:
+                named = frame_of(link), str(link.child_frame_id), fault
+                sentence = f"TF '{named[0]}' to '{named[1]}' is left out: {fault}; mend its publisher"
+                self._health.count("input", f"TF link with {fault}", "" if named in self._named else sentence)
+                if named not in self._named:
+                    self._named.add(named)
+                    self.node.get_logger().warning(sentence)
+        usable = copy(data)
+        usable.transforms = [link for link, fault in zip(data.transforms, faults, strict=True) if not fault]
+        return usable
+
     def callback(self, data) -> None:
+        data = self._usable(data)
         moving = [(frame_of(t), str(t.child_frame_id).lstrip("/"), stamp_ns(t)) for t in data.transforms]
         if any(self._links.jumps_back(child, stamp) for _, child, stamp in moving):
             self.buffer.clear()  # fixed links survive it
@@ -34,10 +62,27 @@ class _Listener(tf2_ros.TransformListener):
             self._links.add(parent, child, stamp, static=False)
 
     def static_callback(self, data) -> None:
+        data = self._usable(data)
         super().static_callback(data)
         for t in data.transforms:
             self._links.add(frame_of(t), str(t.child_frame_id).lstrip("/"), 0, static=True)
         self.fixed_messages += 1
+
+
+def _fault(link: Any) -> str:
+    """Why tf2 refuses a link, "" where it does not."""
+    parent, child = frame_of(link), str(link.child_frame_id).lstrip("/")
+    t, q = link.transform.translation, link.transform.rotation
+    numbers = t.x, t.y, t.z, q.x, q.y, q.z, q.w
+    if not parent or not child:
+        return "an empty frame name"
+    if parent == child:
+        return "a frame that is its own parent"
+    if not all(map(math.isfinite, numbers)):
+        return "numbers that are not finite"
+    if abs(sum(n * n for n in numbers[3:]) - 1.0) >= _NORM_TOLERANCE:
+        return "a quaternion that is no rotation"
+    return ""
 
 
 class TransformInput:
@@ -46,8 +91,8 @@ class TransformInput:
     Nothing here waits: what TF does not know now is answered by None or a VprError.
     """
 
-    def __init__(self, node, arrivals: Arrivals):
-        self._node, self._arrivals = node, arrivals
+    def __init__(self, node, arrivals: Arrivals, health: Health):
+        self._node, self._arrivals, self._health = node, arrivals, health
         self._lock = threading.Lock()
         self._open = False
         self._listener: _Listener | None = None
@@ -77,7 +122,7 @@ class TransformInput:
         """Subscribe TF; no effect when that was done or when closed."""
         with self._lock:
             if self._open and self._listener is None:
-                self._listener = _Listener(self._buffer, self._node, self.links)
+                self._listener = _Listener(self._buffer, self._node, self.links, self._health)
 
     def close(self) -> None:
         """Destroy the subscriptions and forget everything."""

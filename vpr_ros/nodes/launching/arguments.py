@@ -1,5 +1,7 @@
-"""The arguments of the launch files: names, defaults, meanings, and which file has which."""
+"""The arguments of the launch files: names, defaults, meanings, which file has which, and what is none of them."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
@@ -31,8 +33,10 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "bag": ("", "Play this bag with simulated time, and end with it."),
     "rate": ("1.0", "Speed of the bag."),
     "autostart": ("true", "Configure and activate the node; false leaves it unconfigured."),
+    "respawn": ("false", "Start the node again, and configure and activate it, when it has died; not with a bag."),
     "log_level": ("", "debug, info, warn, error or fatal, for this node."),
 }
+_OF_LAUNCH = ("launch-prefix", "launch-prefix-filter")  # `ros2 launch` itself reads them
 COMMON = (
     "namespace",
     "use_sim_time",
@@ -47,6 +51,7 @@ COMMON = (
     "bag",
     "rate",
     "autostart",
+    "respawn",
     "log_level",
 )
 
@@ -65,6 +70,25 @@ class NodeLaunch:
 def argument_names(node: NodeLaunch) -> list[str]:
     """The arguments of a launch file, in the order in which they are shown."""
     return [name for name in ARGUMENTS if name in node.arguments + COMMON]
+
+
+def unknown_argument(name: str, file: str, node: NodeLaunch, parameters: Iterable[str]) -> str:
+    """A sentence about an argument that a launch file does not have; "" for one that it has.
+
+    `file` is the launch file's name, `parameters` the names of its node's parameters.
+    """
+    names = argument_names(node)
+    if name in names or name in _OF_LAUNCH:
+        return ""
+    if name in ARGUMENTS:
+        hint = "other launch files of vpr_ros have it; leave it out here"
+    elif name in parameters:
+        hint = f"it is a parameter of the node {node.name}: write it into a file and pass params_file:=FILE"
+    elif near := difflib.get_close_matches(name, names, 1):
+        hint = f"is {near[0]} meant?"
+    else:
+        hint = "--show-args lists those that it has"
+    return f"{file} has no argument '{name}': {hint}"
 
 
 def markdown(nodes: dict[str, NodeLaunch]) -> str:

@@ -163,7 +163,7 @@ def _qos(depth: int, durability: str = "volatile") -> dict[str, str | int]:
 def _changed_parameters(path: str, config: Path) -> dict[str, Any]:
     """What a file sets to another value than the shipped files: a copy of one of them changes nothing."""
     try:
-        found = _parameters(Path(path))
+        found = parameters_in(Path(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise VprError(f"params_file {path} cannot be read: {' '.join(str(error).split())}") from None
     if not found:
@@ -171,11 +171,11 @@ def _changed_parameters(path: str, config: Path) -> dict[str, Any]:
             f"params_file {path} sets nothing: it needs a node's name or '/**:', below it "
             "'ros__parameters:', and below that the parameters"
         )
-    shipped = {name: value for file in sorted(config.glob("*.yaml")) for name, value in _parameters(file).items()}
+    shipped = {name: value for file in sorted(config.glob("*.yaml")) for name, value in parameters_in(file).items()}
     return {name: value for name, value in found.items() if value != shipped.get(name)}
 
 
-def _parameters(path: Path) -> dict[str, Any]:
+def parameters_in(path: Path) -> dict[str, Any]:
     """The parameters of all nodes in a parameter file."""
     waiting = [yaml.safe_load(path.read_text(encoding="utf-8"))]
     found: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, PoseWithCovariance, PoseWithCovarianceStamped
 from nav_msgs.msg import Path
 from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension, MultiArrayLayout
 from vision_msgs.msg import Detection3D, ObjectHypothesisWithPose, VisionInfo
 
 from vpr_ros.geometry import matrix_to_quaternion
@@ -99,13 +99,16 @@ def _result(hypothesis: Hypothesis, map_id: str, covariance: np.ndarray) -> Obje
 def loop_candidate(query_ns: int, keyframe_ns: int) -> Float64MultiArray:
     """`[t_query, t_keyframe]` in seconds, as the LIO-SAM family takes loops from outside.
 
-    A float64 second is up to 0.12 us off the stamp (see `loop_stamps`): join within 1 us, not by equality.
+    A float64 second is up to 0.12 us off the stamp (see `loop_stamps`): join within 1 us, not by equality. The label of
+    the one dimension names the two; the message has no header.
     """
-    return Float64MultiArray(data=array("d", (seconds_of(query_ns), seconds_of(keyframe_ns))))
+    dimension = MultiArrayDimension(label="t_query,t_keyframe", size=2, stride=2)
+    layout = MultiArrayLayout(dim=[dimension], data_offset=0)
+    return Float64MultiArray(layout=layout, data=array("d", (seconds_of(query_ns), seconds_of(keyframe_ns))))
 
 
 def vision_info(*, method: str, location: str, version: int, frame_id: str) -> VisionInfo:
-    """Which model answers from which map: the map's version counts its edits."""
+    """Which model answers from which map: the map's version counts its edits. It holds at any time: no stamp."""
     message = VisionInfo(method=method, database_location=location, database_version=min(int(version), INT32_MAX))
     message.header.frame_id = frame_id
     return message

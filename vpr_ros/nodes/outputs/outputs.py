@@ -33,12 +33,13 @@ class Outputs:
         self._map_id, self._frame_id = place_map.map_id, place_map.frame_id
         self._path = messages.KeyframePath(self._map_id, self._frame_id)
         self._path_is_out = False
+        self._version_out: int | None = None  # of the map, as last told
 
     def start(self) -> None:
         """Create the publishers; no effect while they exist."""
         with self.publishers.lock:
             self.publishers.start()
-            self._path_is_out = False
+            self._path_is_out, self._version_out = False, None
 
     def stop(self) -> None:
         """Destroy the publishers. Whatever was latched is gone with them."""
@@ -68,19 +69,16 @@ class Outputs:
                 self._path_is_out = self.publishers.send("keyframes", self._path.message)
 
     def publish_vision_info(self) -> None:
-        """Send which model answers from which map."""
+        """Send which model answers from which map, if its version has changed or it was not sent since `start`."""
         place_map = self._pipeline.place_map
         method = f"{place_map.model_name or 'model'} {place_map.fingerprint[:12]}"
         with self.publishers.lock:
-            self.publishers.send(
-                "vision_info",
-                messages.vision_info(
-                    method=method,
-                    location=str(place_map.path),
-                    version=place_map.version,
-                    frame_id=self._frame_id,
-                ),
+            version = place_map.version
+            message = messages.vision_info(
+                method=method, location=str(place_map.path), version=version, frame_id=self._frame_id
             )
+            if version != self._version_out and self.publishers.send("vision_info", message):
+                self._version_out = version
 
     def _publish_recognition(
         self, answer: Answer, recognition: Recognition, T_map_query: PoseInMap | None, initial: bool

@@ -12,6 +12,8 @@ from std_msgs.msg import Float64MultiArray
 from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
+from vpr_ros.nodes.qos import create_publisher
+
 
 def _reliable(depth: int, latched: bool = False) -> QoSProfile:
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
@@ -48,12 +50,12 @@ class Publishers:
         return name in self._publishers
 
     def start(self) -> None:
-        """Create the publishers; no effect while they exist."""
+        """Create the publishers; no effect while they exist. VprError for a QoS of the user's that does not exist."""
         with self.lock:
             # Plain publishers: they exist in the active state only, so lifecycle publishers would add nothing.
             for name, (kind, qos) in TOPICS.items():
                 if name not in self._publishers:
-                    self._publishers[name] = self._node.create_publisher(kind, f"~/{name}", qos)
+                    self._publishers[name] = create_publisher(self._node, kind, f"~/{name}", qos)
             self.silence = ""
 
     def stop(self) -> None:

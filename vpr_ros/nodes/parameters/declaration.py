@@ -1,5 +1,6 @@
 """Declares the parameters of a table on a node, checks them, and reads them."""
 
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,3 +65,20 @@ def values_of(node: Any, table: Iterable[Parameter]) -> dict[str, Any]:
     """What a node's parameters are now; a choice is text, whatever it came as."""
     now = {p.name: node.get_parameter(p.name).value for p in table}
     return {p.name: str(now[p.name]) if p.choices else now[p.name] for p in table}
+
+
+def undeclared(node: Any) -> list[str]:
+    """A sentence about each parameter that was given at start, in a file or on the command line, and that the node does
+    not have. ROS passes over them in silence.
+
+    `qos_overrides` are declared as their topics are used: of an active node.
+    """
+    known = [p.name for p in node.table]
+    sentences = []
+    for name in sorted(node._parameter_overrides):  # rclpy has no other way to them
+        if node.has_parameter(name) or (name.startswith("qos_overrides.") and not node.active):
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"is {near[0]} meant?" if near else f"`ros2 param list {node.get_fully_qualified_name()}` lists its own"
+        sentences.append(f"parameter '{name}' is none of this node's and has no effect: {hint}")
+    return sentences
