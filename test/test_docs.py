@@ -145,7 +145,7 @@ def test_parameters_and_launch_arguments_of_running_text_exist():
     known = {one.name for one in (*VPR_PARAMETERS, *RECORDER_PARAMETERS)} | set(ARGUMENTS)
     page = PAGES["docs/ros.md"]
     known |= {"max_std_m", "frames"}  # of the two examples
-    known |= {"success"}  # of a service's answer
+    known |= {"success", "bond_timeout"}  # of a service's answer, of nav2
     given = {name for span in spans(page) for name in re.findall(r"^(?:-p )?([a-z_]+): ?=? ?\S", span)}
     assert given <= known
 

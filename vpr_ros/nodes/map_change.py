@@ -25,9 +25,9 @@ class MapChange:
 
     def __init__(self, node: "VprNode"):
         self._node = node
-        node.create_service(LoadMap, "~/load_map", self._load)
 
-    def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+    def load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        """The answer of the service; the node is in the state in which it was found."""
         node = self._node
         response.result = LoadMap.Response.RESULT_UNDEFINED_FAILURE
         try:

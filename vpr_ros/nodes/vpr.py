@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from nav_msgs.srv import LoadMap
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
@@ -49,8 +50,8 @@ class VprNode(WorkerNode):
         self.create_service(Trigger, "~/save_map", self._save_map)
         self.create_service(Trigger, "~/clear_session", self._clear_session)
         self.create_service(SetBool, "~/set_mapping", self._set_mapping)
+        self.create_service(LoadMap, "~/load_map", MapChange(self).load_map)
         self.spare_extractor: Extractor | None = None  # a network that the next configure takes over
-        self._map_change = MapChange(self)
         self._diagnostics = VprDiagnostics(self, self.health)
 
     # Lifecycle

@@ -156,7 +156,10 @@ def ending(returncode: int) -> str:
     """How a process has ended, as the end of a sentence about it."""
     if returncode >= 0:
         return f"ended with exit code {returncode}"
-    name = Signals(-returncode).name if -returncode in iter(Signals) else f"signal {-returncode}"
+    try:
+        name = Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
     return f"was ended from outside or has crashed ({name}, exit code {returncode})"
 
 
