@@ -189,7 +189,7 @@ def test_a_bad_assignment_is_one_sentence(assignment, words):
         ("- 1\n- 2\n", ("sets nothing",)),
         ("just words", ("sets nothing",)),
         ("a: [1, 2", ("cannot be read",)),
-        ("a: &a {b: *a}", ("nested",)),
+        ("a: &a {b: *a}", ("alias", "*a")),
         ("accept_probability:\n", ("accept_probability", "no value")),
         ("accept_probability: [0.9]\n", ("accept_probability", "[0.9]", "double")),
         ("accept_probability: true\n", ("accept_probability", "True", "double")),

@@ -7,6 +7,7 @@ from typing import Any
 
 from vpr_ros.atomic import is_draft, write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.training.common.yaml_config import RunConfig, read_stored
 
 CONFIG_FILE = "config.json"
@@ -52,7 +53,7 @@ def _plain(config: Any) -> dict:
 def _read_plain(path: Path, cls: type[RunConfig]) -> dict | None:
     """The configuration of a folder as plain values; None where the file is not a configuration of this kind."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
         return _plain(read_stored(cls, raw, str(path))) if raw else None
     except (OSError, ValueError, VprError):
         return None

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-import yaml
-
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_yaml
 from vpr_ros.training.common.former_keys import advice, regrouped
 
 Config = TypeVar("Config")
@@ -28,13 +27,13 @@ class RunConfig:
 def read_dataclass(cls: type[Config], path: str | Path, overrides: Mapping[str, Any]) -> Config:
     """A `RunConfig` from a YAML file, with `overrides` by path (those not None) on top."""
     try:
-        raw = yaml.safe_load(Path(path).read_text()) or {}
+        raw = parse_yaml(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise VprError(f"cannot read the training configuration {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise VprError(f"{path} is no text: the YAML file of a training is needed") from None
-    except yaml.YAMLError as error:
-        raise VprError(f"{path} is not valid YAML: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise VprError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise VprError(f"{path} must hold `key: value` lines of a training run")
     return with_settings(build(cls, raw, str(path)), overrides, str(path))

@@ -6,6 +6,7 @@ import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import load_arrays
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -22,10 +23,12 @@ def read_npy_cloud(path: Path) -> np.ndarray:
     Raises VprError for a file that is missing, torn or holds something else.
     """
     try:
-        points = np.load(path, allow_pickle=False)
+        points = load_arrays(path)
+        if not isinstance(points, np.ndarray):
+            raise ValueError("an archive of arrays")
         if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
             raise ValueError(f"an array of shape {points.shape} and type {points.dtype}")
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise VprError(
             f"cannot read the cloud {path} ({reason}): an .npy array (N, 3) is needed; fetch or convert it again"

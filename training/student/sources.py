@@ -1,13 +1,13 @@
 """The sources of `vpr_ros export`: a run's folder, interrupted or finished, or a file of weights."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
 from vpr_ros.student.catalogue.names import WEIGHTS_DIR
 from vpr_ros.student.parts import ReductionConfig
@@ -102,7 +102,7 @@ def _run_config(folder: Path) -> TrainConfig:
     if not path.is_file():
         raise VprError(f"'{folder}' is no run: it has no {CONFIG_FILE}, which 'vpr_ros train' writes first.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VprError(f"{path} cannot be read ({error}): start the run again in another folder.") from None
     model = config.get("model", config) if isinstance(config, dict) else {}  # runs without groups have no model

@@ -10,6 +10,7 @@ import torch
 
 from vpr_ros.atomic import whole_file, write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import load_arrays
 from vpr_ros.training.common.loading import SampleLoader
 from vpr_ros.training.data.augment.variation import Variation
 from vpr_ros.training.data.sample import SampleSet
@@ -124,8 +125,8 @@ def cached_embeddings(
 def _read_array(path: Path) -> np.ndarray | None:
     """The array of an .npy file; None where it is missing or damaged, since it can be computed again."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return load_arrays(path)
+    except (OSError, ValueError):
         return None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.pictures import encode
+from vpr_ros.plain_files import parse_json
 from vpr_ros.training.synthetic.conditions import (
     CameraConfig,
     DriveConditions,
@@ -178,7 +179,7 @@ def _require_same(out: Path, meta: dict) -> None:
 
     One that does not name its clouds' frame has them in base_link where they lack the ground, else in lidar_link.
     """
-    found = json.loads((out / META).read_text())
+    found = parse_json((out / META).read_text(encoding="utf-8"))
     found = json.loads(json.dumps(asdict(TrainingSetConfig(tuple(meta["seeds"]))))) | found
     if found["with_lidar"]:
         found.setdefault("cloud_frame", CLOUD_FRAME if found["above_ground_m"] > 0 else "lidar_link")

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.tensor_files import check_entries, fill, read_tensors, strip_module, write_tensors
 from vpr_ros.training.teachers.published_layouts import Layout
 from vpr_ros.training.teachers.teacher import Teacher
@@ -51,7 +52,7 @@ def read_teacher(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | 
             raise VprError(
                 f"the checkpoint {path} is of a newer vpr_ros (schema {metadata['schema']}): update to read it."
             )
-        ours = {key: json.loads(metadata[key]) for key in ("options", "provenance")}
+        ours = {key: parse_json(metadata[key]) for key in ("options", "provenance")}
         ours["teacher"] = metadata["teacher"]
     except (KeyError, ValueError) as error:
         raise VprError(f"the checkpoint {path} lacks or garbles part of its description ({error}).") from error

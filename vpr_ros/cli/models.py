@@ -239,11 +239,11 @@ def is_checkpoint(source: str) -> bool:
 
 
 def _options(path: Path) -> dict[str, Any]:
-    import yaml
+    from vpr_ros.plain_files import parse_yaml
 
     try:
-        found = yaml.safe_load(require_file(path, "options file").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = parse_yaml(require_file(path, "options file").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise VprError(f"'{path}' cannot be read as YAML: {error}.") from None
     if not isinstance(found, dict):
         raise VprError(f"'{path}' is no set of options: lines such as `regions: [4, 6]` are needed.")

@@ -11,9 +11,11 @@ from typing import Any, get_args
 
 from vpr_ros.atomic import lasting_lines, whole_text
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition, ScoredKeyframe, Status
 
 STATUSES: tuple[Status, ...] = get_args(Status)
+MOST = 2**63 - 1  # of a stamp and of a keyframe's number
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class MatchRecord:
             )
         except KeyError as error:
             raise VprError(f"a match record lacks the field {error}") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise VprError(f"a match record holds a value of the wrong kind ({error})") from error
 
 
@@ -125,6 +127,10 @@ def _checked(record: MatchRecord) -> MatchRecord:
         raise VprError(f"status {record.status!r} of frame {record.stamp_ns} is none of {', '.join(STATUSES)}")
     if record.accepted and record.keyframe_id is None:
         raise VprError(f"frame {record.stamp_ns} is accepted but names no keyframe")
+    whole = [record.stamp_ns, record.keyframe_id or 0]
+    whole += [h.keyframe_id for h in record.hypotheses] + [k for k, _ in record.retrieval]
+    if not all(0 <= number <= MOST for number in whole):
+        raise VprError("a stamp or keyframe number is no whole number of 64 bits from 0 on")
     numbers = [record.p_unknown, record.probability or 0.0]
     numbers += [x for h in record.hypotheses for x in (h.probability, h.similarity)] + [s for _, s in record.retrieval]
     if not all(map(math.isfinite, numbers)):
@@ -168,7 +174,7 @@ def read_matches(path: str | Path) -> list[MatchRecord]:
         if not line.strip():
             continue
         try:
-            data = json.loads(line)
+            data = parse_json(line)
             if not isinstance(data, dict):
                 raise VprError("a match record is a JSON object")
             records.append(MatchRecord.from_dict(data))
@@ -238,7 +244,7 @@ def write_run(path: str | Path, run: RunInfo) -> None:
 def read_run(path: str | Path) -> RunInfo:
     """Read run.json; unknown entries go to `extra`. Raises VprError for a missing or damaged file."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = parse_json(Path(path).read_text(encoding="utf-8"))
         known = {f.name for f in fields(RunInfo)} - {"extra"}
         return RunInfo(
             **{k: v for k, v in data.items() if k in known}, extra={k: v for k, v in data.items() if k not in known}

@@ -11,6 +11,7 @@ from vpr_ros.atomic import whole_text
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.truth import Truth
 
+MOST_NS = np.iinfo(np.int64).max
 JOIN_NS = 1000  # stamps that went through a float64 of seconds are off by up to a few hundred nanoseconds
 
 
@@ -58,9 +59,13 @@ def read_pairs(path: str | Path) -> list[Pair]:
 
 def _stamp(text: str) -> int:
     value = Decimal(text)
-    if not value.is_finite():
+    if not value.is_finite() or value.adjusted() > 20:  # before a number of a million digits is spelled out
         raise ValueError(text)
-    return int(value) if "." not in text and "e" not in text.lower() else int(value.scaleb(9).to_integral_value())
+    whole = "." not in text and "e" not in text.lower()
+    stamp = int(value if whole else value.scaleb(9).to_integral_value())
+    if not 0 <= stamp <= MOST_NS:
+        raise ValueError(text)
+    return stamp
 
 
 def write_pairs(path: str | Path, pairs: list[Pair]) -> None:

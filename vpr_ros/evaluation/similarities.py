@@ -1,5 +1,6 @@
 """How similar each query was to each keyframe: a matrix of bounded size, gathered while a drive is localised."""
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ import numpy as np
 
 from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import load_arrays
 
 SIMILARITIES = "similarities.npz"  # in the folder of a run
 LIMIT = 400  # rows, and columns, of a matrix
@@ -96,11 +98,11 @@ def write_similarities(path: str | Path, matrix: SimilarityMatrix) -> None:
 def read_similarities(path: str | Path) -> SimilarityMatrix | None:
     """The matrix of a run; None where it has none. Raises VprError for a damaged file; nothing in it is executed."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with load_arrays(path) as arrays:
             matrix = SimilarityMatrix(arrays["values"], arrays["frames"], int(arrays["keyframes"]), int(arrays["step"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error, MemoryError) as error:
         raise VprError(f"{path} is no matrix of similarities ({error}); run `vpr_ros localize` again.") from error
     columns = -(-matrix.keyframes // matrix.step) if matrix.step > 0 else -1
     if matrix.values.shape != (len(matrix.frames), columns) or max(matrix.values.shape) > 4 * LIMIT:

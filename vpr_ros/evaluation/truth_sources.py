@@ -16,6 +16,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation.pairs import read_pairs, truth_from_pairs
 from vpr_ros.evaluation.truth import Truth, frame_tolerance
 from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.plain_files import load_arrays
 from vpr_ros.sensors.bags.drive_frames import DriveFrames
 from vpr_ros.sensors.bags.picture_reader import NAME_TOPIC
 
@@ -243,8 +244,8 @@ def _number(text: str, path: Path, line: int) -> int:
 def _pairs_of_array(path: Path, asked: DriveFrames, drives: Mapping[int, DriveFrames]) -> list[NumberedPair]:
     """Of (Q,) integers, the reference of each picture; (P, 2) integers, pairs; or (Q, R) booleans, which is right."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = load_arrays(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
         reason = "it holds Python objects, which are never loaded" if "allow_pickle" in str(error) else str(error)
         raise VprError(f"the truth '{path}' cannot be read ({reason}): save integers or booleans.") from None
     if not isinstance(array, np.ndarray):

@@ -4,13 +4,13 @@ Camera, LiDAR and poses are read as `vpr_ros map` reads them, and the recorder's
 a set made here and one recorded live are the same kind of set and may be one folder.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
+from vpr_ros.plain_files import parse_json
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
 from vpr_ros.runtime.settings import RecordingConfig
@@ -135,7 +135,7 @@ def _not_there_yet(folder: Path, source: str) -> None:
     A folder of another kind is the writer's to refuse.
     """
     try:
-        drives = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["drives"]
+        drives = parse_json((folder / "meta.json").read_text(encoding="utf-8"))["drives"]
         name = next((entry["name"] for entry in drives if entry["source"] == source), None)
     except (OSError, ValueError, KeyError, TypeError):
         return

@@ -12,6 +12,7 @@ from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.store import PlaceMap
+from vpr_ros.plain_files import parse_json
 
 # Exact search reads every descriptor: 1 GB and about 10 ms of memory traffic per million 512-d fp16 rows. A graph only
 # pays above about two million, where a flat search no longer fits between two camera frames; below, exact similarities
@@ -132,7 +133,7 @@ class PlaceIndex:
                 stream.seek(size - 8)
                 length = int.from_bytes(stream.read(8), "little")
                 stream.seek(size - 8 - length)
-                trailer = json.loads(stream.read(length))
+                trailer = parse_json(stream.read(length))
             if trailer["key"] != key or trailer["dim"] != self.dim or trailer["crc"] != _crc(path, size - 8 - length):
                 return False
             self._index, self.kind = faiss.read_index(str(path)), trailer["kind"]

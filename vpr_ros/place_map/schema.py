@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from vpr_ros.plain_files import parse_json
+
 APPLICATION_ID = 0x5650524D  # "VPRM" in the SQLite header: tells a place map from any other SQLite file
 SCHEMA_VERSION = 3  # kept in PRAGMA user_version
 
@@ -92,7 +94,7 @@ def create_tables(db: sqlite3.Connection, meta: dict[str, Any]) -> None:
 
 
 def read_meta(db: sqlite3.Connection) -> dict[str, Any]:
-    return {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+    return {key: parse_json(value) for key, value in db.execute("SELECT key, value FROM meta")}
 
 
 def put_meta(db: sqlite3.Connection, key: str, value: Any) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.student import published
 from vpr_ros.student.catalogue.names import TIMM, resolve
 from vpr_ros.student.config import ADDED, SMALL, StudentConfig
@@ -148,7 +149,7 @@ def _read_ours(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -
                 f"the checkpoint {path} is of a newer vpr_ros (schema {metadata['schema']}): update to read it."
             )
         parsed: dict[str, Any] = {
-            key: json.loads(metadata[key])
+            key: parse_json(metadata[key])
             for key in ("config", "preprocessing", "projection", "calibration", "provenance")
         }
         config = StudentConfig.from_dict(parsed["config"])

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from vpr_ros.atomic import is_draft, write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.training_set.format import FORMAT, META, RECORDED, TABLE, VERSION
 
 PoseKind = Literal["map", "odometry"]  # poses in the map frame, or in the drive's own
@@ -74,7 +75,7 @@ def _is_unfinished(name: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = parse_json(path.read_text(encoding="utf-8"))
         recorded = meta["format"] == FORMAT and meta["kind"] == RECORDED
         if recorded and meta["version"] == VERSION and isinstance(meta["drives"], list):
             return meta

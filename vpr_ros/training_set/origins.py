@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.training_set.format import META, ORIGINS
 
 Datum = tuple[float, float, float]  # latitude, longitude in degrees, altitude in metres
@@ -23,7 +24,7 @@ class Origins:
         self._all: dict[str, Datum] = {}
         self._folder = folder
         try:
-            self._all = {str(k): _datum(v) for k, v in json.loads(self._path.read_text(encoding="utf-8")).items()}
+            self._all = {str(k): _datum(v) for k, v in parse_json(self._path.read_text(encoding="utf-8")).items()}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError, AttributeError):
@@ -65,7 +66,7 @@ class Origins:
     def _has_map_drives(self) -> bool:
         """Whether the city has drives with poses in the map frame."""
         try:
-            drives = json.loads((self._folder / META).read_text(encoding="utf-8"))["drives"]
+            drives = parse_json((self._folder / META).read_text(encoding="utf-8"))["drives"]
             return any(entry["city"] == self._city and entry["poses"] == "map" for entry in drives)
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -1,13 +1,13 @@
 """Reading training sets: the tables of one or several folders as aligned columns."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 from vpr_ros.training_set.format import COLUMNS, META, TABLE
 
 
@@ -57,15 +57,18 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
                 f"{folder} is no training set: it needs meta.json and frames.csv; make one with 'vpr_ros render'"
             )
         try:
-            json.loads((folder / META).read_text())
+            parse_json((folder / META).read_text(encoding="utf-8"))
         except ValueError as error:
             raise VprError(f"{folder}/meta.json is not valid JSON ({error}); convert or render the set again") from None
-        with table.open(newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [c for c in COLUMNS[1:] if c not in (reader.fieldnames or [])]
-            if missing:
-                raise VprError(f"{table} lacks the columns {', '.join(missing)}; convert or render the set again")
-            rows += [(folder, row) for row in reader]
+        try:
+            with table.open(newline="", encoding="utf-8") as stream:
+                reader = csv.DictReader(stream)
+                missing = [c for c in COLUMNS[1:] if c not in (reader.fieldnames or [])]
+                if missing:
+                    raise VprError(f"{table} lacks the columns {', '.join(missing)}; convert or render the set again")
+                rows += [(folder, row) for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise VprError(f"{table} is no table ({error}); convert or render the set again") from None
     if not rows:
         raise VprError(f"no frames in {', '.join(map(str, folders))}; the training sets are empty")
 
@@ -83,7 +86,7 @@ def read_frame_table(*folders: str | Path) -> FrameTable:
             np.array(column("heading_rad"), dtype=np.float64),
             np.array(column("stamp_ns"), dtype=np.int64),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise VprError(f"frames.csv of {', '.join(map(str, folders))} has a broken row: {error}") from None
     lost = ~(np.isfinite(table.positions_m).all(1) & np.isfinite(table.headings_rad))
     if lost.any():

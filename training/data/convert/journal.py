@@ -9,6 +9,7 @@ from typing import Any
 
 from vpr_ros.atomic import is_draft, move_whole, write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_json
 
 NAME, FORMAT, VERSION = "conversion.jsonl", "vpr_ros conversion", 1
 _WORK = ".part"  # folder of the part that is being written
@@ -109,7 +110,7 @@ class Journal:
         whole = data[: data.rfind(b"\n") + 1]
         os.ftruncate(self._file.fileno(), len(whole))
         try:
-            lines = [json.loads(line) for line in whole.splitlines()]
+            lines = [parse_json(line) for line in whole.splitlines()]
             known = not lines or (lines[0]["format"] == FORMAT and lines[0]["version"] == VERSION)
         except (ValueError, KeyError, TypeError):
             known, lines = False, []

@@ -153,7 +153,8 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
                 try:
                     place, year, month, north = (int(row[at[i]]) for i in range(4))
                     lat, lon, pano = float(row[at[4]]), float(row[at[5]]), row[at[6]]
-                    if not (0 <= place < CITY_STRIDE and 1 <= month <= 12 and abs(lat) <= 90 and pano):
+                    possible = 0 <= place < CITY_STRIDE and 1900 <= year < 2200 and abs(north) < 10_000
+                    if not (possible and abs(lat) <= 90 and abs(lon) <= 540 and pano):
                         raise ValueError
                     stamp = datetime(year, month, 1, tzinfo=timezone.utc).timestamp()
                 except (ValueError, IndexError):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from vpr_ros.errors import VprError
+from vpr_ros.plain_files import parse_yaml
 from vpr_ros.runtime.parameters.checks import problem
 from vpr_ros.runtime.parameters.parameter import Parameter
 from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
@@ -141,12 +142,10 @@ def _leaves(section: object, keys: tuple[str, ...], path: Path) -> Iterator[tupl
 
 
 def _read(path: Path) -> dict[Any, Any]:
-    import yaml
-
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        data = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise VprError(f"the parameters '{path}' cannot be read: {reason}") from None
     if not isinstance(data, dict) or not data:
         raise VprError(f"'{path}' sets nothing: it needs lines `name: value`, or a node's parameter file.")

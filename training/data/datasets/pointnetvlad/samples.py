@@ -61,7 +61,7 @@ def read_run(root: str | Path, run: str, part: Part, area: Area = "oxford") -> R
         positions = np.array([[float(row["northing"]), float(row["easting"])] for row in rows]).reshape(-1, 2)
     except OSError as error:
         raise VprError(f"{table} cannot be read ({error.strerror}): a run's submap positions belong there") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, csv.Error):
         raise VprError(f"{table} is torn or no table of timestamp,northing,easting; unpack it again") from None
     there = {e.name for e in os.scandir(folder / clouds)} if (folder / clouds).is_dir() else set()
     missing = [t for t in stamps if f"{t}.bin" not in there]
@@ -81,7 +81,8 @@ def read_submap(path: Path) -> np.ndarray:
         raise VprError(f"submap {path} cannot be read ({error.strerror}); unpack the archive again") from None
     if len(data) != POINTS * 24:
         raise VprError(f"submap {path} has {len(data)} bytes instead of {POINTS * 24}; it is torn, unpack it again")
-    return np.frombuffer(data, "<f8").reshape(-1, 3).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.frombuffer(data, "<f8").reshape(-1, 3).astype(np.float32)
 
 
 class PointNetVLAD(SampleSet):

@@ -164,7 +164,7 @@ def load_model(camera: str, folder: Path, size: tuple[int, int]) -> CameraModel:
         camera,
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]),
         G,
-        np.ascontiguousarray(np.moveaxis(lut, 0, -1).astype(np.float32)),
+        np.ascontiguousarray(np.moveaxis(lut, 0, -1).clip(-1e9, 1e9).astype(np.float32)),
     )
 
 

@@ -169,8 +169,9 @@ def read_scan(path: Path, sensor: str) -> np.ndarray:
         return np.ascontiguousarray(np.frombuffer(data, "<f4").reshape(4, -1).T)
     values = np.frombuffer(data, "<f8").reshape(-1, 3)
     points = np.zeros((len(values), 4), np.float32)
-    points[:, :2] = values[:, :2]
-    points[:, 2 if sensor == "ldmrs" else 3] = values[:, 2]
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no point
+        points[:, :2] = values[:, :2]
+        points[:, 2 if sensor == "ldmrs" else 3] = values[:, 2]
     return points
 
 
