@@ -23,7 +23,7 @@ MOST_MODULES = 16  # in one folder, without __init__.py
 # another.
 LAYERS = (
     ("errors", "observation", "configuration", "colours", "idle_threads", "lazy"),
-    ("geometry", "atomic", "pictures", "plain_files"),
+    ("geometry", "atomic", "pictures", "plain_files", "lfs"),
     ("tensor_files",),
     ("sensors", "student"),
     ("place_map",),

@@ -125,6 +125,7 @@ def test_ambiguous_topics_name_the_option(examine, make_bag):
 def test_without_odometry_pose_and_tf(examine):
     report = examine(images())
     assert verdicts(report) == {
+        "recording": "OK",
         "image": "OK",
         "odometry": "WARN",
         "pose": "WARN",

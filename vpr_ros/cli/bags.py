@@ -56,6 +56,7 @@ def align(
         Path, typer.Option("--output", "-o", help="TUM file: poses of BAG2 in the frame of BAG1.", show_default=False)
     ],
     method: Annotated[str, typer.Option(metavar="auto|gnss|lidar", help="What brings them together.")] = "auto",
+    strict: options.Strict = False,
     force: options.Force = False,
 ):
     """Bring two drives into one frame, through satellite fixes or by registering their LiDAR clouds.
@@ -84,6 +85,7 @@ def doctor(
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
     rotate: options.Rotate = options.ROTATE,
+    strict: options.Strict = False,
     map_file: Annotated[
         Path | None, typer.Option("--map", "-m", help="Compare some pictures with this map, turned all four ways.")
     ] = None,

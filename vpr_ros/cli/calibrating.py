@@ -54,6 +54,7 @@ def calibrate(
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     rotate: options.Rotate = options.ROTATE,
+    strict: options.Strict = False,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
     reset: Annotated[bool, typer.Option(help="Drop the map's calibration; the checkpoint's applies again.")] = False,

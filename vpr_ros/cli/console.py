@@ -40,6 +40,13 @@ def say_error(text: str) -> None:
     Console(file=sys.stderr, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
 
 
+def say_aside(text: str) -> None:
+    """One yellow sentence on stderr, which leaves stdout to the answer."""
+    from rich.console import Console
+
+    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(text, style="yellow", markup=False)
+
+
 class Progress:
     """Counts frames: a bar on a terminal, now and then a plain line in a log or a pipe."""
 

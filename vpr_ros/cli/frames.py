@@ -50,6 +50,7 @@ def frames(
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
     rotate: options.Rotate = options.ROTATE,
+    strict: options.Strict = False,
 ):
     """Put a bag's drive into a training set: image, cloud and pose every metre, as the recorder node does live.
 

@@ -139,6 +139,7 @@ def project(
     max_images: Annotated[int, typer.Option(min=8, help="Images to use, spread over the sources.")] = 6000,
     half: Annotated[bool, typer.Option(help="Store matrices in half precision.")] = False,
     image_topic: options.ImageTopic = None,
+    strict: options.Strict = False,
     device: options.Device = options.DEVICE,
     force: options.Force = False,
 ):

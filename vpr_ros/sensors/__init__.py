@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
     from vpr_ros.sensors.bags.doctor import DoctorReport, doctor
     from vpr_ros.sensors.bags.drive import Drive
+    from vpr_ros.sensors.bags.losses import reading_bags
     from vpr_ros.sensors.bags.messages import (
         camera_info_msg,
         cloud_msg,
@@ -59,6 +60,7 @@ __all__ = [
     "navsat_msg",
     "odometry_msg",
     "pose_msg",
+    "reading_bags",
     "stamp_ns",
     "tf_msg",
 ]
@@ -71,6 +73,7 @@ __getattr__ = lazily(
         "payload": ("stamp_ns",),
         "poses.trajectory": ("Trajectory",),
         "poses.tf": ("TransformTree",),
+        "bags.losses": ("reading_bags",),
         "bags.reader": ("Bag", "TopicInfo", "describe_topics"),
         "bags.writer": ("BagWriter", "folder_to_bag"),
         "bags.config": ("DriveTopics", "DriveConfig"),

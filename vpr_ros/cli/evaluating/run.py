@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vpr_ros.cli import options
 from vpr_ros.cli.console import say, table
 from vpr_ros.errors import VprError
 
@@ -45,6 +46,7 @@ def evaluate_run_folder(
         ),
     ] = 0,
     map_file: Annotated[Path | None, typer.Option("--map", help="Map file, if it is not where run.json says.")] = None,
+    strict: options.Strict = False,
 ):
     """Recall, precision, calibration and off-map false accepts of a run; writes OUT/eval.json and OUT/report.html.
 

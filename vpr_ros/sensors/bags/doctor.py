@@ -22,6 +22,7 @@ from vpr_ros.sensors.bags.stages import (
     image_stage,
     mounting_stage,
     points_stage,
+    recording_stage,
     tf_stage,
     track_stage,
 )
@@ -53,7 +54,7 @@ class DoctorReport:
         return self.verdict != ERROR
 
     def stage(self, name: str) -> StageVerdict:
-        """Verdict of one stage: image, odometry, pose, points, tf, camera_info or mounting."""
+        """Verdict of one stage: recording, image, odometry, pose, points, tf, camera_info or mounting."""
         return next(s for s in self.stages if s.stage == name)
 
     def lines(self) -> list[str]:
@@ -103,6 +104,7 @@ def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None =
     frame_id = image.frame_id if image is not None else ""
     mounting = mounting_of(config, sources, frame_id)
     stages = [
+        recording_stage(bag.losses),
         image_stage(image, failed.get("image")),
         track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),
         track_stage("pose", sources.pose, names.pose, failed.get("pose"), image, sources, config),

@@ -1,11 +1,11 @@
 """A folder of pictures read as the bag that `folder_to_bag` would make of it."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.messages import compressed_image_msg, make, typestore
+from vpr_ros.sensors.bags.storage.base import Connection, Raw
 from vpr_ros.sensors.picture_files import FORMATS, drive_pictures
 
 IMAGE_TOPIC = "/camera/image/compressed"
@@ -30,17 +30,8 @@ def picture_messages(file: Path, stamp_ns: int) -> tuple:
     return image, make("std_msgs/msg/String", data=file.name)
 
 
-@dataclass(frozen=True)
-class PictureConnection:
-    """One of the two topics that a folder of pictures has as a bag."""
-
-    topic: str
-    msgtype: str
-    msgcount: int
-
-
 class PictureReader:
-    """The pictures of a folder with the interface of a rosbags reader: connections, and messages in CDR.
+    """The pictures of a folder as the storage of a bag, with messages in CDR.
 
     Pictures are stamped as `folder_to_bag` does. Raises VprError for a folder without pictures.
     """
@@ -49,24 +40,18 @@ class PictureReader:
         self.files = drive_pictures(folder)
         count = len(self.files)
         self.connections = [
-            PictureConnection(IMAGE_TOPIC, "sensor_msgs/msg/CompressedImage", count),
-            PictureConnection(NAME_TOPIC, "std_msgs/msg/String", count),
+            Connection(0, IMAGE_TOPIC, "sensor_msgs/msg/CompressedImage", count=count),
+            Connection(1, NAME_TOPIC, "std_msgs/msg/String", count=count),
         ]
-        self.message_count = 2 * count
-        self.start_time = START_NS
-        self.end_time = picture_stamp(count - 1) + 1  # as in rosbags: after the last message
+        self.start_ns, self.end_ns = START_NS, picture_stamp(count - 1)
 
-    def open(self) -> None:
-        """Nothing is held open."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    def messages(self, connections: Iterable[PictureConnection]) -> Iterator[tuple[PictureConnection, int, bytes]]:
-        """(connection, receive time in ns, CDR bytes) of these connections, in order."""
-        wanted = set(connections)
+    def messages(self, wanted: set[int]) -> Iterator[Raw]:
+        """Raw messages of the connections with these ids by time."""
         for number, file in enumerate(self.files):
             stamp = picture_stamp(number)
             for connection, message in zip(self.connections, picture_messages(file, stamp), strict=True):
-                if connection in wanted:
-                    yield connection, stamp, bytes(typestore().serialize_cdr(message, connection.msgtype))
+                if connection.id in wanted:
+                    yield stamp, connection.id, bytes(typestore().serialize_cdr(message, connection.msgtype))
+
+    def close(self) -> None:
+        """Nothing is held open."""

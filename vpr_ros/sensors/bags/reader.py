@@ -1,23 +1,20 @@
-"""Reading ROS 1 and ROS 2 bags (.bag, sqlite3, mcap) through rosbags, message by message."""
+"""Reading ROS 1 and ROS 2 bags (.bag, sqlite3, mcap) message by message, as far as they are whole."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 
-from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.sensors.bags.kinds import kind_of
-from vpr_ros.sensors.bags.picture_reader import PictureReader
-from vpr_ros.sensors.picture_files import is_picture_name, lack_of_pictures
-
-_STORAGE_FILES = (".mcap", ".db3")
+from vpr_ros.sensors.bags.losses import Losses
+from vpr_ros.sensors.bags.storage.base import READABLE, Connection, StorageError
+from vpr_ros.sensors.bags.storage.compression import ZSTD_MAGIC, decompressed
+from vpr_ros.sensors.bags.storage.opening import BagStorages
 
 
 @dataclass(frozen=True)
@@ -27,41 +24,48 @@ class TopicInfo:
     name: str
     msgtype: str
     count: int
+    encoding: str = "cdr"  # or ros1; messages of any other, such as json or protobuf, are not read
+
+    @property
+    def readable(self) -> bool:
+        """Whether its messages can be decoded."""
+        return self.encoding in READABLE
 
 
 @lru_cache(maxsize=2)
-def _standard(ros2: bool):
-    return get_typestore(Stores.ROS2_HUMBLE if ros2 else Stores.ROS1_NOETIC)
+def _standard(encoding: str):
+    return get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_HUMBLE)
 
 
 class Bag:
-    """An opened bag: a ROS 1 `.bag` file, a ROS 2 bag folder, or one `.mcap` or `.db3` file of such a folder.
+    """An opened bag: a ROS 2 bag folder, one `.mcap` or `.db3` file, a ROS 1 `.bag`, or a folder of its split parts.
 
     A folder of pictures is read as the bag that `folder_to_bag` makes of it.
-    Message types nobody knows are listed among the topics; only topics that are asked for are decoded.
-    A folder without metadata.yaml is read from its storage files. Raises VprError when nothing can be read.
+    Message types and encodings nobody knows are listed among the topics; only topics that are asked for are decoded.
+    A folder without metadata.yaml is read from its storage files. A recording that was cut short, never closed or
+    damaged is read as far as it is whole; `losses` says what is missing, as far as it has been read, and
+    `losses.reading_bags` whether that is refused. Raises VprError when nothing can be read.
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        self._readers: list = []
+        self._losses = Losses()
         self._stores: dict = {}
-        self.pictures = kind_of(self.path) == "pictures"
-        files, self.ros2 = ([self.path], True) if self.pictures else _storage_files(self.path)
-        open_reader = PictureReader if self.pictures else Reader2 if self.ros2 else Reader1
-        try:
-            for file in files:
-                reader = open_reader(file)
-                reader.open()
-                self._readers.append(reader)
-        except Exception as error:  # rosbags lets struct, assertion and YAML errors of damaged files through
-            self.close()
-            raise _unreadable(self.path, file, error) from None
-        self.topics: list[TopicInfo] = _topics(self._readers)
-        stamped = [r for r in self._readers if r.message_count]
-        self.message_count: int = sum(r.message_count for r in stamped)
-        self.start_ns: int = min((r.start_time for r in stamped), default=0)
-        self.end_ns: int = max((r.end_time - 1 for r in stamped), default=0)
+        self._files = BagStorages(self.path, self._losses)
+        self.pictures: bool = self._files.pictures
+        connections = [c for storage in self._files.storages for c in storage.connections]
+        self.topics: list[TopicInfo] = _topics(connections)
+        # ROS 2 unless all that can be read is of ROS 1.
+        self.ros2: bool = not connections or any(c.encoding != "ros1" for c in connections if c.readable)
+        stamped = [s for s in self._files.storages if any(c.count for c in s.connections)]
+        self.message_count: int = sum(c.count for c in connections)
+        self.start_ns: int = min((s.start_ns for s in stamped), default=0)
+        self.end_ns: int = max((s.end_ns for s in stamped), default=0)
+
+    @property
+    def losses(self) -> list[str]:
+        """Sentences about what the recording lacks; complete once its messages have been read."""
+        return self._losses.sentences
 
     @property
     def duration_s(self) -> float:
@@ -81,17 +85,11 @@ class Bag:
         """(topic, receive time in ns, message) of the named topics, in the order they were received.
 
         A message whose bytes do not fit its type goes to `on_error(topic, error)` and is skipped; without
-        `on_error` the FrameError is raised. Raises VprError where the file itself is damaged.
+        `on_error` the FrameError is raised. Raises VprError where damage is refused (see `losses`).
         """
-        wanted = set(names)
-        for name in wanted:
+        for name in set(names):
             self.topic(name)
-        streams = []
-        for reader in self._readers:
-            connections = [c for c in reader.connections if c.topic in wanted]
-            if connections:
-                streams.append(self._raw(reader, connections))
-        for connection, time_ns, raw in merge(*streams, key=lambda item: item[1]):
+        for connection, time_ns, raw in self._raw(names):
             try:
                 message = self._decode(connection, raw)
             except FrameError as error:
@@ -103,62 +101,64 @@ class Bag:
 
     def receive_times(self, names) -> Iterator[tuple[str, int]]:
         """(topic, receive time in ns) without decoding; works for message types nobody knows."""
-        wanted = set(names)
-        for reader in self._readers:
-            connections = [c for c in reader.connections if c.topic in wanted]
-            if connections:
-                for connection, time_ns, _ in self._raw(reader, connections):
-                    yield connection.topic, time_ns
+        for connection, time_ns, _ in self._raw(names):
+            yield connection.topic, time_ns
 
-    def _raw(self, reader, connections):
-        read = 0
+    def _raw(self, names) -> Iterator[tuple[Connection, int, bytes]]:
+        """Serialised messages of the named topics by time; of a topic in several encodings those that can be read."""
+        readable = {t.name for t in self.topics if t.readable}
+        streams = []
+        for storage in self._files.storages:
+            wanted = {
+                c.id: c for c in storage.connections if c.topic in names and (c.readable or c.topic not in readable)
+            }
+            if wanted:
+                streams.append(_of(wanted, storage.messages(set(wanted))))
         try:
-            for item in reader.messages(connections=connections):
-                read += 1
-                yield item
-        except (GeneratorExit, VprError):
-            raise
-        except Exception as error:
-            raise VprError(
-                f"bag {self.path} is damaged after {read} messages of the topics asked for "
-                f"({_short(error)}); {_repair(self.path, self.ros2)}"
-            ) from None
+            yield from merge(*streams, key=itemgetter(1))
+        except (StorageError, OSError) as error:
+            raise VprError(f"bag {self.path} cannot be read on: {error}") from None
 
-    def _decode(self, connection, raw):
+    def _decode(self, connection: Connection, raw: bytes):
+        if not connection.readable:
+            raise FrameError(f"messages on {connection.topic} are encoded as {connection.encoding}, which is not read")
         store = self._store(connection)
         try:
-            if self.ros2:
-                return store.deserialize_cdr(raw, connection.msgtype)
-            return store.deserialize_ros1(raw, connection.msgtype)
+            if connection.encoding == "ros1":
+                return store.deserialize_ros1(raw, connection.msgtype)
+            if raw.startswith(ZSTD_MAGIC):  # compressed one by one; serialised messages begin with a zero
+                raw = decompressed(raw, "zstd")
+            return store.deserialize_cdr(raw, connection.msgtype)
         except Exception as error:  # rosbags raises many kinds for bytes that do not fit the type
             raise FrameError(
                 f"message on {connection.topic} does not fit its type {connection.msgtype} ({_short(error)})"
             ) from None
 
-    def _store(self, connection):
+    def _store(self, connection: Connection):
         msgtype = connection.msgtype
-        if msgtype in _standard(self.ros2).types:
-            return _standard(self.ros2)
-        if msgtype not in self._stores:
+        if msgtype in _standard(connection.encoding).types:
+            return _standard(connection.encoding)
+        key = (connection.encoding, msgtype)
+        if key not in self._stores:
             store = get_typestore(Stores.EMPTY)
             try:
-                if connection.msgdef.format == MessageDefinitionFormat.MSG:
-                    store.register(get_types_from_msg(connection.msgdef.data, msgtype))
-                elif connection.msgdef.format == MessageDefinitionFormat.IDL:
-                    store.register(get_types_from_idl(connection.msgdef.data))
+                definition = connection.definition
+                if definition is not None:
+                    is_msg = definition.language == "msg"
+                    store.register(
+                        get_types_from_msg(definition.text, msgtype) if is_msg else get_types_from_idl(definition.text)
+                    )
                 known = msgtype in store.types
             except Exception:  # a definition written by a broken recorder must not hide the other topics
                 known = False
-            self._stores[msgtype] = store if known else None
-        if self._stores[msgtype] is None:
+            self._stores[key] = store if known else None
+        if self._stores[key] is None:
             raise FrameError(f"message type {msgtype} on {connection.topic} is unknown and the bag does not define it")
-        return self._stores[msgtype]
+        return self._stores[key]
 
     def close(self) -> None:
         """Close the files; safe to call twice."""
-        readers, self._readers = self._readers, []
-        for reader in readers:
-            reader.close()
+        self._files.close()
 
     def __enter__(self) -> "Bag":
         return self
@@ -173,65 +173,26 @@ def describe_topics(topics: list[TopicInfo]) -> str:
     """Topics as a phrase: '/scan (sensor_msgs/msg/LaserScan, 75 messages), ...'."""
     if not topics:
         return "no topics at all"
-    return ", ".join(f"{t.name} ({t.msgtype}, {t.count} message{'' if t.count == 1 else 's'})" for t in topics)
-
-
-def _topics(readers) -> list[TopicInfo]:
-    counts: dict[tuple[str, str], int] = {}
-    for reader in readers:
-        for connection in reader.connections:
-            key = (connection.topic, connection.msgtype)
-            counts[key] = counts.get(key, 0) + connection.msgcount
-    return [TopicInfo(name, msgtype, count) for (name, msgtype), count in sorted(counts.items())]
-
-
-def _storage_files(path: Path) -> tuple[list[Path], bool]:
-    """Files to open and whether they are ROS 2's."""
-    if not path.exists():
-        raise VprError(f"bag {path} does not exist; check the path")
-    if path.is_file():
-        if path.suffix == ".bag":
-            return [path], False
-        if path.suffix in _STORAGE_FILES:
-            return [path], True
-        if is_picture_name(path):
-            raise VprError(f"{path} is a single picture; give the folder that holds it")
-        raise VprError(f"{path} is not a bag; give a ROS 1 .bag file, a ROS 2 bag folder, or an .mcap or .db3 file")
-    if (path / "metadata.yaml").exists():
-        return [path], True
-    files = sorted(f for f in path.iterdir() if f.suffix in _STORAGE_FILES)
-    if files:
-        return files, True
-    compressed = sorted(f.name for f in path.iterdir() if f.name.endswith((".mcap.zstd", ".db3.zstd")))
-    if compressed:
-        raise VprError(
-            f"bag {path} has no metadata.yaml and its files are compressed ({compressed[0]}); decompress "
-            f"them with 'zstd -d' and run 'ros2 bag reindex {path}'"
-        )
-    raise VprError(
-        f"folder {path} is not a bag, since it has neither metadata.yaml nor an .mcap or .db3 file; and "
-        f"{lack_of_pictures(path)}"
+    return ", ".join(
+        f"{t.name} ({t.msgtype or 'no type'}{'' if t.readable else f' as {t.encoding}, which is not read'}, {t.count} "
+        f"message{'' if t.count == 1 else 's'})"
+        for t in topics
     )
 
 
-def _unreadable(path: Path, file: Path, error: Exception) -> VprError:
-    if isinstance(error, PermissionError):
-        return VprError(f"bag {path} may not be read by this user; check its rights")
-    if file.is_file() and file.stat().st_size == 0:
-        return VprError(f"bag file {file} is empty; the recording wrote nothing")
-    return VprError(
-        f"bag {path} cannot be read, it is cut short or damaged ({_short(error)}); "
-        f"{_repair(path, path.suffix != '.bag')}"
-    )
+def _topics(connections: list[Connection]) -> list[TopicInfo]:
+    counts: dict[tuple[str, str, str], int] = {}
+    for connection in connections:
+        key = (connection.topic, connection.msgtype, connection.encoding)
+        counts[key] = counts.get(key, 0) + connection.count
+    # Of a topic in several encodings the one that is read comes first.
+    ordered = sorted(counts.items(), key=lambda item: (item[0][0], item[0][2] not in READABLE, item[0]))
+    return [TopicInfo(name, msgtype, count, encoding) for (name, msgtype, encoding), count in ordered]
 
 
-def _repair(path: Path, ros2: bool) -> str:
-    if not ros2:
-        return f"try 'rosbag reindex {path.name}'"
-    folder = path if path.is_dir() else path.parent
-    if path.suffix == ".mcap" or (path.is_dir() and any(path.glob("*.mcap"))):
-        return f"try 'mcap recover' on its .mcap file, then 'ros2 bag reindex {folder}'"
-    return f"try 'ros2 bag reindex {folder}', or SQLite's '.recover' on its .db3 file"
+def _of(connections: dict[int, Connection], messages) -> Iterator[tuple[Connection, int, bytes]]:
+    for time_ns, number, raw in messages:
+        yield connections[number], time_ns, raw
 
 
 def _short(error: Exception) -> str:

@@ -63,7 +63,9 @@ class TopicScan:
 
 def scan_topics(bag: Bag) -> list[TopicScan]:
     """Read a bag once per kind of topic and measure each; messages are streamed, only times are kept."""
-    scans = {t.name: TopicScan(t.name, t.msgtype, t.count, stamped=t.msgtype in _STAMPED) for t in bag.topics}
+    scans: dict[str, TopicScan] = {}
+    for t in bag.topics:  # of a topic in several encodings the one that is read comes first
+        scans.setdefault(t.name, TopicScan(t.name, t.msgtype, t.count, stamped=_decodes(t)))
     stamps = {name: array("q") for name in scans}
     times = {name: array("q") for name in scans}
     looks: dict[str, Counter] = {name: Counter() for name in scans}
@@ -79,7 +81,7 @@ def scan_topics(bag: Bag) -> list[TopicScan]:
             _look(scan, looks[name], msg)
         stamps[name].append(stamp_ns(msg))
         times[name].append(bag_time_ns)
-    for name, bag_time_ns in bag.receive_times([t.name for t in bag.topics if not _decodes(t)]):
+    for name, bag_time_ns in bag.receive_times([s.name for s in scans.values() if not s.stamped]):
         times[name].append(bag_time_ns)
     for name, scan in scans.items():
         scan.bag_times_ns = np.array(times[name], np.int64)
@@ -88,11 +90,14 @@ def scan_topics(bag: Bag) -> list[TopicScan]:
             ", ..." if len(looks[name]) > 3 else ""
         )
         _measure(scan)
+    for t in bag.topics:
+        if not t.readable and not scans[t.name].stamped:
+            scans[t.name].detail = f"{t.encoding}, which is not read"
     return list(scans.values())
 
 
 def _decodes(topic: TopicInfo) -> bool:
-    return topic.msgtype in _STAMPED
+    return topic.readable and topic.msgtype in _STAMPED
 
 
 def _fail(scan: TopicScan, error: FrameError) -> None:

@@ -41,6 +41,11 @@ def _worst(stage: str, topic: str | None, good: str, problems: list[Problem]) ->
     return StageVerdict(stage, problems[0][0], "; ".join(sentence for _, sentence in problems), topic)
 
 
+def recording_stage(losses: list[str]) -> StageVerdict:
+    """The files of the bag: whole, or read as far as they are."""
+    return _worst("recording", None, "the files are whole", [(WARN, loss) for loss in losses])
+
+
 def image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
     """Images: whether they decode, their stamps, their rate and their gaps."""
     if image is None:

@@ -39,7 +39,8 @@ def candidates(bag: Bag, role: str) -> list[TopicInfo]:
     Ground truth, goals and initial poses are never candidates, nor is compressedDepth. Of a raw image and its
     own `/compressed` twin only the twin counts: same pictures, fewer bytes to read.
     """
-    found = [t for t in bag.topics if t.msgtype in ROLE_TYPES[role] and t.count and not is_ground_truth(t.name)]
+    readable = [t for t in bag.topics if t.readable and t.count]
+    found = [t for t in readable if t.msgtype in ROLE_TYPES[role] and not is_ground_truth(t.name)]
     if role == "image":
         twins = {t.name for t in found if t.msgtype == COMPRESSED}
         found = [t for t in found if not t.name.endswith("/compressedDepth") and f"{t.name}/compressed" not in twins]
@@ -64,6 +65,10 @@ def choose_topic(bag: Bag, role: str, name: str | None = None) -> str | None:
         allowed = ROLE_TYPES[role] + _NAMED_TYPES.get(role, ())
         if info.msgtype not in allowed:
             raise VprError(f"topic {name} has type {info.msgtype}, but {option} needs {' or '.join(allowed)}")
+        if not info.readable:
+            raise VprError(
+                f"the messages on {name} are encoded as {info.encoding}, which is not read; record them as ROS messages"
+            )
         return name
     found = candidates(bag, role)
     if len(found) == 1:

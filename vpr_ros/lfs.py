@@ -1,0 +1,24 @@
+"""Git LFS pointers: the few lines that a clone holds in place of a large file that was not fetched."""
+
+from pathlib import Path
+
+from vpr_ros.errors import VprError
+
+_BEGINNING = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(path: str | Path, what: str) -> None:
+    """VprError where the file is a Git LFS pointer instead of a `what` ('map'); else, and for no file, nothing."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            pointer = file.read(len(_BEGINNING)) == _BEGINNING
+    except OSError:
+        return
+    if pointer:
+        raise VprError(
+            f"'{path}' is a Git LFS pointer, not the {what} itself: run 'git lfs pull' in its repository, or download "
+            "the file."
+        )
