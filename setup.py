@@ -62,6 +62,8 @@ setup(
         "faiss-cpu>=1.8",
         "opencv-python-headless>=4.8",
         "rosbags>=0.11",
+        "lz4",  # as rosbags itself, whose reader of MCAP is not used
+        "backports.zstd; python_version < '3.14'",
         "safetensors>=0.4",
         "typer>=0.12",
         "rich>=13",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vpr_ros.errors import VprError
 
+_LONGEST = 1024  # bytes; a larger file is not even opened: that would drop the locks that SQLite holds on a map
 _BEGINNING = b"version https://git-lfs.github.com/spec/"
 
 
@@ -11,7 +12,7 @@ def refuse_pointer(path: str | Path, what: str) -> None:
     """VprError where the file is a Git LFS pointer instead of a `what` ('map'); else, and for no file, nothing."""
     path = Path(path)
     try:
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size > _LONGEST:
             return
         with path.open("rb") as file:
             pointer = file.read(len(_BEGINNING)) == _BEGINNING

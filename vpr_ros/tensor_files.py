@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
+from vpr_ros.lfs import refuse_pointer
 
 MAX_NAMES = 6
 
@@ -29,6 +30,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Pickled objects are never executed. VprError in one sentence for a file that is missing, empty, damaged or foreign.
     """
     path = Path(path)
+    refuse_pointer(path, "checkpoint")
     try:
         with open(path, "rb") as file:
             head, size = file.read(9), os.fstat(file.fileno()).st_size

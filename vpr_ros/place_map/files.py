@@ -8,6 +8,7 @@ from typing import Any
 
 from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
+from vpr_ros.lfs import refuse_pointer
 from vpr_ros.place_map import schema
 
 REQUIRED_META = {"map_id", "version", "fingerprint", "dim", "preprocessing", "place_radius_m", "frame_id", "model_name"}
@@ -170,6 +171,7 @@ def _check_file(path: Path) -> None:
         raise VprError(f"map {path} may not be read: check its permissions")
     if path.stat().st_size == 0:
         raise VprError(f"map {path} is empty (zero bytes): restore a copy or map the drive again")
+    refuse_pointer(path, "map")
 
 
 def _verify(db: sqlite3.Connection, path: Path) -> None:

@@ -44,8 +44,8 @@ def bag_topics(path: str, names: dict[str, str], needed: tuple[str, ...] = ("ima
             raise VprError(f"{path} holds pictures, and ROS 2 plays bags: make one with 'vpr_ros bag {path} -o BAG'")
         if not bag.ros2:
             raise VprError(
-                f"{path} holds messages of ROS 1, and ROS 2 cannot play them: convert the .bag that it was made of with "
-                "'rosbags-convert --src X.bag --dst X --dst-version 8'"
+                f"{path} holds messages of ROS 1, and ROS 2 cannot play them: convert the .bag that it was made "
+                "of with 'rosbags-convert --src X.bag --dst X --dst-version 8'"
             )
         play, storage = _playable(Path(path))
         topics: dict[str, list[str] | None] = {}

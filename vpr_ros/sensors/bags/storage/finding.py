@@ -63,7 +63,7 @@ def files_of(path: Path) -> BagFiles:
     return found
 
 
-def signature_of(file: Path) -> Kind:
+def signature_of(file: Path) -> Signature:
     """What a file is by how it begins. Raises VprError for one that is empty, a Git LFS pointer or no file of a bag."""
     refuse_pointer(file, "bag")
     try:
