@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from vpr_ros.errors import VprError
 from vpr_ros.lfs import refuse_pointer
+from vpr_ros.plain_files import parse_yaml
 from vpr_ros.sensors.bags.storage.compression import ZSTD_MAGIC
 from vpr_ros.sensors.bags.storage.mcap_records import MAGIC as MCAP_MAGIC
 from vpr_ros.sensors.picture_files import is_picture_name, lack_of_pictures
@@ -92,10 +91,10 @@ def _by_metadata(path: Path) -> BagFiles:
     there = _without_packed_twins([f for f in _visible(path) if _ends(f, ROS2_ENDINGS + PACKED_ENDINGS)])
     try:
         text = (path / "metadata.yaml").read_text(encoding="utf-8")
-        names = [Path(n).name for n in yaml.safe_load(text)["rosbag2_bagfile_information"]["relative_file_paths"]]
+        names = [Path(n).name for n in parse_yaml(text)["rosbag2_bagfile_information"]["relative_file_paths"]]
     except PermissionError:
         raise VprError(f"bag {path} may not be read by this user; check its rights") from None
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError):
         if not there:
             raise VprError(
                 f"bag {path} cannot be read: its metadata.yaml is damaged, and no .mcap or .db3 is there"
