@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import io
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
+from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -20,10 +25,12 @@ from vpr_ros.errors import VprError
 from vpr_ros.lfs import refuse_pointer
 
 MAX_NAMES = 6
+WRAPPED = r"(?<![^.])_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\."
+STATE_KEYS = ("model_state_dict", "state_dict", "model", "net", "network", "weights")  # under which weights are saved
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name (of a PyTorch file also those under `model_state_dict` or `state_dict`), and the metadata.
+    """Tensors by name (of a PyTorch file also those under one of `STATE_KEYS`), and the metadata.
 
     A wheel that holds one PyTorch file is read as that file.
 
@@ -60,24 +67,58 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
+        # The open file, since torch.load reads a path that ends in .safetensors as such, whatever it holds.
+        with warnings.catch_warnings(), harmless_objects(), _inside_wheel(path) or open(path, "rb") as file:
             # the sentence below says it; PyTorch's note about pickle protocols would come before it
             warnings.simplefilter("ignore")
-            content = torch.load(_inside_wheel(path) or path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
+            found = re.search(r"GLOBAL ([\w.]+)", str(error))
+            named = f" ({found[1]})" if found else ""
             raise VprError(
-                f"{path} holds Python objects besides tensors, which are never executed: save its weights alone."
+                f"{path} holds Python objects besides tensors{named}, which are never executed: save its weights "
+                "alone, as torch.save(model.state_dict(), FILE) does."
             ) from error
         raise VprError(f"the checkpoint {path} is not a readable PyTorch file of tensors.") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise VprError(f"the checkpoint {path} is truncated or damaged: fetch it again.") from error
-    for key in ("model_state_dict", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise VprError(f"{path} holds no weights: a dictionary of tensors, or one under model_state_dict, is needed.")
-    return {str(key): value for key, value in content.items()}
+    weights = _weights_in(content)
+    if weights is None:
+        raise VprError(
+            f"{path} holds no weights: a dictionary of tensors, or one under {' or '.join(STATE_KEYS)}, is needed."
+        )
+    return weights
+
+
+def _weights_in(content: object) -> dict[str, Tensor] | None:
+    """The dictionary of tensors that a checkpoint is, or has under one of the usual names; None where there is none."""
+    for _ in range(len(STATE_KEYS)):
+        if not isinstance(content, dict) or not content:
+            return None
+        entries = cast(dict[Any, Any], content)
+        if all(isinstance(value, Tensor) for value in entries.values()):
+            return {str(key): value for key, value in entries.items()}
+        content = next((entries[key] for key in STATE_KEYS if isinstance(entries.get(key), dict)), None)
+    return None
+
+
+def harmless_objects() -> contextlib.AbstractContextManager[object]:
+    """Within it, `torch.load(weights_only=True)` also takes what trainers leave beside weights.
+
+    These are numbers of NumPy (scores, recalls), paths and the options of a command line. None of them runs code when
+    it is made.
+    """
+    core: Any = getattr(np, "_core", None) or np.core
+    dtypes = {type(np.dtype(code)) for code in "?bhilqBHILQefdFDSUMm"}
+    made = [(core.multiarray._reconstruct, "_reconstruct"), (core.multiarray.scalar, "scalar")]
+    # NumPy 1 and 2 call the same functions by different paths
+    functions = [(one, f"numpy.{room}.multiarray.{name}") for one, name in made for room in ("core", "_core")]
+    plain = [np.ndarray, np.dtype, *dtypes, argparse.Namespace, PurePosixPath, PosixPath, PureWindowsPath]
+    try:
+        return torch.serialization.safe_globals([*functions, *plain])
+    except (AttributeError, ValueError):  # PyTorch before 2.5 and 2.6: plain tensors only
+        return contextlib.nullcontext()
 
 
 def _inside_wheel(path: Path) -> io.BytesIO | None:
@@ -107,9 +148,20 @@ def _unwritable(path: str | Path, error: Exception) -> VprError:
     return VprError(f"cannot write the checkpoint {path}: {error}.")
 
 
-def strip_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the `module.` prefix that data-parallel training leaves."""
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def without_shared_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop what wrappers leave in names: `module.`, `model.` and any other word that all names begin with.
+
+    As often as all names share one, and never a name's last word. The words of `torch.compile` and its like are dropped
+    wherever they stand, since a part of a network may be wrapped, too.
+    """
+    entries = {re.sub(WRAPPED, "", key): value for key, value in state.items()}
+    while entries:
+        words = {key.partition(".")[0] for key in entries}
+        alone = len(entries) == 1 and words != {"module"}  # one name shares its words with nobody
+        if alone or len(words) != 1 or not all("." in key for key in entries):
+            break
+        entries = {key.partition(".")[2]: value for key, value in entries.items()}
+    return entries
 
 
 def check_entries(

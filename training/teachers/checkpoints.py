@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vpr_ros.errors import VprError
 from vpr_ros.plain_files import parse_json
-from vpr_ros.tensor_files import check_entries, fill, read_tensors, strip_module, write_tensors
+from vpr_ros.tensor_files import check_entries, fill, read_tensors, without_shared_prefix, write_tensors
 from vpr_ros.training.teachers.published_layouts import Layout
 from vpr_ros.training.teachers.teacher import Teacher
 
@@ -41,12 +41,12 @@ def save_teacher(path: str | Path, model: Teacher, provenance: dict[str, Any] | 
 
 
 def read_teacher(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Entries of a checkpoint without the prefix `module.`; for our format `teacher`, `options` and `provenance`."""
+    """Entries of a checkpoint without a prefix that all share; for our format `teacher`, `options` and `provenance`."""
     state, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         if "format" in metadata and "schema" in metadata:
             raise VprError(f"{path} is a {metadata['format']} checkpoint, not one of a teacher.")
-        return strip_module(state), None
+        return without_shared_prefix(state), None
     try:
         if int(metadata["schema"]) > SCHEMA:
             raise VprError(

@@ -16,7 +16,7 @@ from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.config import REGIONS, AdapterInit, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.published import from_dinov2
-from vpr_ros.tensor_files import fill, read_tensors, strip_module
+from vpr_ros.tensor_files import fill, read_tensors, without_shared_prefix
 from vpr_ros.training.teachers.inputs import TeacherInputs
 from vpr_ros.training.teachers.pooling import GEM_EPS, GEM_START
 from vpr_ros.training.teachers.teacher import Teacher, required
@@ -90,7 +90,7 @@ class CricaVPR(Teacher):
 
     def load_dinov2(self, path: str | Path) -> None:
         """Start from a DINOv2 file of the same width (its own or timm's names); VprError when it does not fit."""
-        state = strip_module(read_tensors(path)[0])
+        state = without_shared_prefix(read_tensors(path)[0])
         weights, _ = from_dinov2(state)
         weights |= {key: state[key] for key in ("norm.weight", "norm.bias") if key in state}
         started = nn.ModuleDict({"backbone": self.backbone, "norm": self.norm})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
-from vpr_ros.tensor_files import fill, read_tensors, strip_module
+from vpr_ros.tensor_files import fill, read_tensors, without_shared_prefix
 from vpr_ros.training.teachers.pooling import GeM
 
 BLOCKS = {18: (2, 2, 2), 34: (3, 4, 6)}
@@ -45,7 +45,7 @@ class ResNetTrunk(nn.Module):
         Its last stage and classifier are left out. VprError when the file is not such a classifier.
         """
         state, _ = read_tensors(path)
-        used = {key: value for key, value in strip_module(state).items() if not key.startswith(UNUSED)}
+        used = {key: value for key, value in without_shared_prefix(state).items() if not key.startswith(UNUSED)}
         fill(self, used, path, "ResNet trunk")
 
 

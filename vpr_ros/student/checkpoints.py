@@ -31,7 +31,7 @@ from vpr_ros.student.trunks.weights import (
     origin_of,
     trunk_config,
 )
-from vpr_ros.tensor_files import fill, names, read_tensors, strip_module, write_tensors
+from vpr_ros.tensor_files import fill, names, read_tensors, without_shared_prefix, write_tensors
 
 FORMAT = "vpr_ros.student"
 SCHEMA = 2  # since 2: timm backbones, other regions, projections by parts
@@ -129,7 +129,7 @@ def read_checkpoint(path_or_name: str | Path, config: StudentConfig | None = Non
         state, metadata = read_tensors(path)
         if metadata.get("format") == FORMAT:
             return _read_ours(path, state, metadata)
-        checkpoint = _read_published(path, strip_module(state), config)
+        checkpoint = _read_published(path, without_shared_prefix(state), config)
     checkpoint.metadata["fingerprint"] = fingerprint_of(checkpoint.model, None)
     for what in ("ignored", "fresh"):
         if checkpoint.metadata[what]:

