@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from vpr_ros.cli.app import app
+from vpr_ros.cli.options import READING
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.evaluation.protocols.folders import FolderConfig
 from vpr_ros.offline.align import align_bags
@@ -130,6 +131,7 @@ SHARED = {
     "checkpoint": (PipelineConfig, "checkpoint"),
     "device": (PipelineConfig, "device"),
     "rotate": (DriveConfig, "rotate"),
+    **{name: (DriveConfig, name) for name in READING},
 }
 
 

@@ -100,7 +100,7 @@ def test_jumps_back_and_the_horizon():
     assert links.at("odom", "base", 10 * SECOND + 50 * MILLI, 1.0) is None  # forgotten
     assert links.at("odom", "base", 19 * SECOND, 1.0) is not None
     links.add("map", "odom", 12 * SECOND, False)
-    assert links.jumps_back("base", SECOND) and not links.jumps_back("base", 19 * SECOND)
+    assert links.jumps_back("odom", "base", SECOND) and not links.jumps_back("odom", "base", 19 * SECOND)
     links.add("odom", "base", SECOND, False)
     assert links.newest_ns("odom", "base") == SECOND and links.newest_ns("map", "base") is None
     assert not links.forget_after(SECOND) and links.forget_after(SECOND - 1)

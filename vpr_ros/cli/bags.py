@@ -9,16 +9,15 @@ import typer
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say, table
 from vpr_ros.cli.outcome.outputs import fresh
-from vpr_ros.sensors.bags.config import rotate_of
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command()(doctor)
+    app.command()(options.reads_bag(doctor))
     app.command("bag")(from_pictures)
-    app.command()(align)
+    app.command()(options.reads_bag(align))
 
 
 def from_pictures(
@@ -50,6 +49,7 @@ def from_pictures(
 
 
 def align(
+    reading: options.Reading,
     bag1: options.BagArgument,
     bag2: options.BagArgument,
     output: Annotated[
@@ -72,12 +72,13 @@ def align(
     from vpr_ros.offline.align import align_bags
 
     with fresh(output, force) as path:
-        result = align_bags(bag1, bag2, method)
+        result = align_bags(bag1, bag2, method, topics=reading.topics(), config=reading.config)
         result.trajectory.to_tum(path)
     say(f"{output}: {len(result.trajectory)} poses; {result.summary}")
 
 
 def doctor(
+    reading: options.Reading,
     bag: options.BagArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     image_topic: options.ImageTopic = None,
@@ -103,13 +104,12 @@ def doctor(
       vpr_ros doctor first.mcap --image-topic /front/image_raw
       vpr_ros doctor second.mcap --map town.vpr
     """
-    from vpr_ros.sensors import DriveConfig, DriveTopics
     from vpr_ros.sensors import doctor as examine
 
-    names = DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic)
+    names = reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic)
     if map_file is not None:
         require_file(map_file, "map")
-    report = examine(bag, names, DriveConfig(rotate=rotate_of(rotate)))
+    report = examine(bag, names, reading.drive(rotate))
     if map_file is not None:
         from vpr_ros.offline.orientation import examine_orientation
         from vpr_ros.student import DescriptorExtractor

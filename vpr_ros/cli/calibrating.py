@@ -9,7 +9,6 @@ from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
-from vpr_ros.sensors.bags.config import rotate_of
 
 if TYPE_CHECKING:
     from vpr_ros.recognition import Calibration
@@ -19,10 +18,11 @@ SHOWN = (0.95, 0.99)  # precisions whose thresholds `vpr_ros info` shows
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(calibrate)
+    app.command()(options.reads_bag(calibrate))
 
 
 def calibrate(
+    reading: options.Reading,
     map_file: options.MapArgument,
     drive: Annotated[
         Path | None,
@@ -90,7 +90,6 @@ def calibrate(
         raise VprError(f"a precision of {precision:g} cannot be asked for: it lies between 0 and 1, as 0.99 does.")
     from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
     from vpr_ros.offline.evaluate_run import TruthConfig
-    from vpr_ros.sensors import DriveTopics
     from vpr_ros.student import DescriptorExtractor
 
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
@@ -100,10 +99,11 @@ def calibrate(
             calibration = calibrate_from_map(map_file, extractor)
     else:
         require_file(drive, "bag")
-        topics = DriveTopics(image=image_topic, odom=odom_topic, pose="none")
+        topics = reading.topics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
         with unchanged, Progress("frames", None) as progress:
-            fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress, rotate_of(rotate))
+            how = reading.drive(rotate)
+            fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress, how)
         calibration = fitted.calibration
         if pictures is not None:
             from vpr_ros.offline.calibration_pictures import write_pictures
@@ -111,11 +111,11 @@ def calibrate(
             say(f"{pictures}: {', '.join(write_pictures(pictures, fitted.judged))}")
     say(f"{map_file}: {phrase(calibration)}")
     if precision is not None:
-        for reading, tuning in _readings(calibration).items():
+        for robots, tuning in _readings(calibration).items():
             if tuning.thresholds is None:
                 say("a precision is shown by a labelled drive only (--drive), or by a checkpoint that has seen some.")
                 return
-            say(f"{reading}{tuning.threshold(precision).sentence}")
+            say(f"{robots}{tuning.threshold(precision).sentence}")
 
 
 def phrase(calibration: "Calibration") -> str:

@@ -9,15 +9,15 @@ from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.cli.outcome.interrupts import exit_code
 from vpr_ros.runtime.settings import RecordingConfig
-from vpr_ros.sensors.bags.config import rotate_of
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command()(frames)
+    app.command()(options.reads_bag(frames))
 
 
 def frames(
+    reading: options.Reading,
     bag: options.BagArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Training set; a drive is added when it exists.", show_default=False)
@@ -66,11 +66,10 @@ def frames(
     """
     from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
     from vpr_ros.runtime.recording import LACKS
-    from vpr_ros.sensors import DriveTopics
 
     require_file(bag, "bag")
     config = FramesConfig(
-        topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
+        topics=reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
         drive=drive,
         city=city,
         condition=condition,
@@ -80,7 +79,7 @@ def frames(
         jpeg_quality=jpeg_quality,
         max_width=max_width,
         trajectory="" if trajectory is None else str(trajectory),
-        rotate=rotate_of(rotate),
+        reading=reading.drive(rotate),
     )
     with Progress(f"frames of {bag.name}", None) as progress:
         result = bag_to_frames(bag, output, config, progress)

@@ -1,13 +1,17 @@
 """Options that several commands share, with one help text each."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from vpr_ros.cli.console import say_aside
 from vpr_ros.runtime.settings import PipelineConfig
-from vpr_ros.sensors.bags.config import DriveConfig
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics, rotate_of
 from vpr_ros.sensors.bags.config import Rotate as Turn
 from vpr_ros.sensors.bags.losses import reading_bags
 
@@ -84,3 +88,66 @@ Rotate = Annotated[
         "from behind; 180 for one upside down; 270. auto: by its roll in TF (/tf_static), else 0.",
     ),
 ]
+
+
+_FRAMES = "Frames, TF and clocks"
+
+
+def _of_reading(name: str, kind: Any, text: str, least: float | None = None) -> inspect.Parameter:
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=_FRAMES, min=least)
+    default = getattr(DriveConfig, name, None)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+_CLOCK = (
+    "Seconds added to the stamps of {}, where another clock sets them than the images'; `vpr_ros doctor` measures it."
+)
+_READING = (
+    _of_reading("base_frame", str, "The robot's frame; robot1/base_link is found by its last name."),
+    _of_reading("odom_frame", str, "Odometry's frame, for TF."),
+    _of_reading("map_frame", str, "The map's frame, for TF."),
+    _of_reading("tf_topic", str | None, "TF topic (default: /tf, or the one robot's own, such as /robot1/tf)."),
+    _of_reading(
+        "tf_static_topic", str | None, "Topic of the fixed TF links (default: /tf_static, or the robot's own)."
+    ),
+    _of_reading("max_gap_s", float, "Poses are interpolated between samples at most this far apart.", 0.001),
+    _of_reading("odom_offset_s", float, _CLOCK.format("odometry")),
+    _of_reading("pose_offset_s", float, _CLOCK.format("poses in the map frame and GNSS fixes")),
+    _of_reading("points_offset_s", float, _CLOCK.format("clouds")),
+)
+# The parameters of the node that these options set, too, by the same names.
+READING = {one.name: one.name for one in _READING if hasattr(DriveConfig, one.name)}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the options of `reads_bag` say: TF topics, and the fields of DriveConfig."""
+
+    tf: str | None
+    tf_static: str | None
+    config: DriveConfig
+
+    def drive(self, rotate: str) -> DriveConfig:
+        """How a bag is read, with pictures turned as `--rotate` says."""
+        return replace(self.config, rotate=rotate_of(rotate))
+
+    def topics(self, **roles: str | None) -> DriveTopics:
+        """The topics by role, with those of TF."""
+        return DriveTopics(**roles, tf=self.tf, tf_static=self.tf_static)
+
+
+def reads_bag(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options on frames, TF and clocks; its parameter `reading` gets what they say."""
+    signature = inspect.signature(command)
+    own = [one for one in signature.parameters.values() if one.name != "reading"]
+
+    @wraps(command)
+    def run(*args: Any, **given: Any) -> Any:
+        values = {one.name: given.pop(one.name) for one in _READING}
+        tf, tf_static = values.pop("tf_topic"), values.pop("tf_static_topic")
+        return command(*args, reading=Reading(tf, tf_static, DriveConfig(**values)), **given)
+
+    run.__signature__ = signature.replace(parameters=[*own, *_READING])  # pyright: ignore[reportAttributeAccessIssue]
+    annotations = {name: kind for name, kind in command.__annotations__.items() if name != "reading"}
+    run.__annotations__ = annotations | {one.name: one.annotation for one in _READING}
+    return run

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MATCHES = "matches.jsonl"
 # The parameter that each option of a command sets.
-_OF_BOTH = {"checkpoint": "checkpoint", "device": "device", "rotate": "rotate"}
+_OF_BOTH = {"checkpoint": "checkpoint", "device": "device", "rotate": "rotate"} | options.READING
 MAP_OPTIONS = _OF_BOTH | {
     "session": "session",
     "distance_m": "keyframe_distance_m",
@@ -38,13 +38,14 @@ LOCALIZE_OPTIONS = _OF_BOTH | {
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command("map")(map_)
-    app.command()(localize)
+    app.command("map")(options.reads_bag(map_))
+    app.command()(options.reads_bag(localize))
     app.command("report")(report_)
 
 
 def map_(
     ctx: typer.Context,
+    reading: options.Reading,
     bag: options.BagArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Map file; a session is added when it exists.", show_default=False)
@@ -113,7 +114,6 @@ def map_(
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
     from vpr_ros.runtime.opening import load_extractor
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
-    from vpr_ros.sensors import DriveTopics
 
     require_file(bag, "bag")
     if output.suffix.lower() in (".mcap", ".db3", ".bag", ".yaml"):
@@ -121,7 +121,7 @@ def map_(
     values = parameters.given(ctx, "map", config_file, assignments, MAP_OPTIONS)
     core = pipeline_config(values)
     config = MapBagConfig(
-        topics=DriveTopics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
+        topics=reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
         gate=core.gate,
         session=core.session or bag.stem,
         clouds=values.get("keep_clouds", MapBagConfig.clouds) or points_topic is not None,
@@ -147,6 +147,7 @@ def map_(
 
 def localize(
     ctx: typer.Context,
+    reading: options.Reading,
     bag: options.BagArgument,
     map_file: Annotated[Path, typer.Option("--map", "-m", help="Map file.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for matches and report.", show_default=False)],
@@ -214,14 +215,13 @@ def localize(
     from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag, read_stamps
     from vpr_ros.runtime.opening import load_extractor
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
-    from vpr_ros.sensors import DriveTopics
 
     require_file(bag, "bag")
     require_file(map_file, "map")
     values = parameters.given(ctx, "localize", config_file, assignments, LOCALIZE_OPTIONS)
     core = pipeline_config(values)
     config = LocalizeBagConfig(
-        topics=DriveTopics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
+        topics=reading.topics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
         recognition=core.recognition,
         verify=core.verify,
         loops=loops,

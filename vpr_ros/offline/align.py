@@ -33,24 +33,33 @@ class LidarAlignConfig:
     least_votes: int = 3
 
 
-def align_bags(first: str | Path, second: str | Path, method: str = "auto", extractor=None) -> Alignment:
+def align_bags(
+    first: str | Path,
+    second: str | Path,
+    method: str = "auto",
+    extractor=None,
+    topics: DriveTopics | None = None,
+    config: DriveConfig | None = None,
+) -> Alignment:
     """Trajectory of the bag `second` in the frame of the bag `first`.
 
     "gnss": east-north-up at the first fix of `first`. "lidar": the odometry frame of `first`; `extractor` (None: the
     shipped nano) proposes the places whose clouds are registered. "auto" takes fixes where both bags have them.
-    Raises VprError where the bags lack what the method needs, or the clouds do not agree.
+    `topics` and `config` say how both bags are read. Raises VprError where the bags lack what the method needs, or the
+    clouds do not agree.
     """
     if method not in METHODS:
         raise VprError(f"--method is '{method}': choose one of {', '.join(METHODS)}.")
+    topics, config = replace(topics or DriveTopics(), pose="none"), config or DriveConfig()
     if method == "lidar":
-        return _by_lidar(first, second, extractor, LidarAlignConfig())
+        return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config)
     first_topic, second_topic = _fix_topic(first), _fix_topic(second)
     if first_topic is not None and second_topic is not None:
-        return _by_fixes(first, second, first_topic, second_topic)
+        return _by_fixes((first, first_topic), (second, second_topic), topics, config)
     if method == "gnss":
         path = first if first_topic is None else second
         raise VprError(f"bag {path} has no single topic of satellite fixes: try --method lidar.")
-    return _by_lidar(first, second, extractor, LidarAlignConfig())
+    return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config)
 
 
 def _fix_topic(path) -> str | None:
@@ -59,29 +68,38 @@ def _fix_topic(path) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _by_fixes(first, second, first_topic: str, second_topic: str) -> Alignment:
-    datum = None
-    for path, topic in ((first, first_topic), (second, second_topic)):
+def _by_fixes(
+    first: tuple[str | Path, str], second: tuple[str | Path, str], topics: DriveTopics, config: DriveConfig
+) -> Alignment:
+    """From two bags, each with its topic of fixes."""
+    datum, left_out = None, ""
+    for path, topic in (first, second):
         with Bag(path) as bag:
-            sources = read_pose_sources(bag, DriveTopics(pose=topic), DriveConfig(datum=datum))
+            sources = read_pose_sources(bag, replace(topics, pose=topic), replace(config, datum=datum))
         datum = sources.datum
+        if count := sources.rejected.total():
+            left_out += f"; {count} messages of {path} left out ({'; '.join(sources.first_errors.values())})"
         if not len(sources.pose) or datum is None:
-            raise VprError(f"the fixes on {topic} of bag {path} give no pose: too few, or the robot stood still.")
+            raise VprError(
+                f"the fixes on {topic} of bag {path} give no pose: too few, or the robot stood still{left_out}."
+            )
     parts = sources.pose.trajectories
     trajectory = Trajectory(np.concatenate([t.stamps_ns for t in parts]), np.concatenate([t.T for t in parts]))
     latitude, longitude, altitude = datum
     origin = f"latitude {latitude:.7f}, longitude {longitude:.7f}, altitude {altitude:.2f} m"
-    return Alignment(trajectory, f"east-north-up at {origin}")
+    return Alignment(trajectory, f"east-north-up at {origin}{left_out}")
 
 
-def _by_lidar(first, second, extractor, config: LidarAlignConfig) -> Alignment:
+def _by_lidar(
+    first, second, extractor, config: LidarAlignConfig, topics: DriveTopics, reading: DriveConfig
+) -> Alignment:
     from vpr_ros.student import DescriptorExtractor
     from vpr_ros.verification import verify_clouds
 
     extractor = extractor or DescriptorExtractor.from_checkpoint("nano")
     frames, described = [], []
     for path in (first, second):
-        kept = _spaced_frames(path, config.spacing_m, extractor)
+        kept = _spaced_frames(path, config.spacing_m, extractor, topics, reading)
         frames.append(kept)
         described.append(np.asarray(extractor.describe([f.image for f in kept]), np.float32))
     votes = []
@@ -96,16 +114,16 @@ def _by_lidar(first, second, extractor, config: LidarAlignConfig) -> Alignment:
             f"the clouds of {first} and {second} do not agree on one frame ({agreeing} of {len(votes)} registrations): "
             "do the drives share a street?"
         )
-    with Drive(second, DriveTopics(pose="none")) as drive:
+    with Drive(second, topics, reading) as drive:
         poses = [(o.stamp_ns, T @ o.T_odom_base) for o in drive if o.T_odom_base is not None]
     trajectory = Trajectory(np.array([p[0] for p in poses]), np.array([p[1] for p in poses]))
     return Alignment(trajectory, f"{agreeing} of {len(votes)} cloud registrations agree; frame: odometry of {first}")
 
 
-def _spaced_frames(path, spacing_m: float, extractor):
+def _spaced_frames(path, spacing_m: float, extractor, topics: DriveTopics, reading: DriveConfig):
     """Observations of a bag with odometry and a cloud, `spacing_m` apart or more, images at the network's size."""
     kept, last = [], None
-    with Drive(path, DriveTopics(pose="none"), load_clouds=True) as drive:
+    with Drive(path, topics, reading, load_clouds=True) as drive:
         for observation in drive:
             T = observation.T_odom_base
             if T is None or observation.cloud is None:

@@ -18,7 +18,6 @@ from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Calibration, choose_calibration
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
-from vpr_ros.sensors.bags.config import Rotate
 
 
 def calibrate_from_drive(
@@ -28,21 +27,21 @@ def calibrate_from_drive(
     topics: DriveTopics,
     config: TruthConfig,
     progress: Callable[[int], None] | None = None,
-    rotate: Rotate = DriveConfig.rotate,
+    reading: DriveConfig | None = None,
 ) -> Fitted:
     """Fit a map's calibration on a labelled bag and store it in the map.
 
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
     the latter the map's own poses are taken for true. A probability is that of being within the place radius, so
-    pictures that a map without poses counts are right within it at least, unless a table says otherwise. `rotate` makes
-    the bag's pictures upright. Raises VprError for a map of another model, missing truth, and fewer queries than a
-    calibration needs.
+    pictures that a map without poses counts are right within it at least, unless a table says otherwise. `reading`:
+    how the bag is read. Raises VprError for a map of another model, missing truth, and fewer queries than a calibration
+    needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
         keyframes, radius = place_map.keyframes(), place_map.place_radius_m
         stamps, odometry, descriptors = [], [], []
-        with Drive(bag, topics, rotate=rotate) as drive:
+        with Drive(bag, topics, reading) as drive:
             pairs = (described(extractor, batch) for batch in batches(drive, batch_size_for(extractor)))
             for observation, descriptor in chain.from_iterable(pairs):
                 if isinstance(descriptor, FrameError):

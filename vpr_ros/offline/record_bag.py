@@ -14,7 +14,7 @@ from vpr_ros.plain_files import parse_json
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
 from vpr_ros.runtime.settings import RecordingConfig
-from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics, Rotate
+from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training_set.meta import PoseKind
@@ -29,7 +29,7 @@ class FramesConfig(RecordingConfig):
 
     topics: DriveTopics = field(default_factory=DriveTopics)
     trajectory: str = ""  # TUM file of the base's poses in the map frame, in place of the bag's
-    rotate: Rotate = DriveConfig.rotate  # degrees clockwise that make the pictures upright
+    reading: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def bag_to_frames(
     _not_there_yet(folder, source)
     origins, health, names = Origins(folder, config.city), Health(), []
     interrupted, frames, images = False, 0, 0
-    drive_config = DriveConfig(load_clouds=True, datum=origins.datum, rotate=config.rotate)
+    drive_config = replace(config.reading, load_clouds=True, datum=origins.datum)
     with Drive(bag, config.topics, drive_config) as drive:
         if config.require_cloud and drive.topics.points is None:
             raise VprError(

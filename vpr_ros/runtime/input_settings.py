@@ -29,6 +29,9 @@ class InputSettings:
     odom_frame: str = DriveConfig.odom_frame
     map_frame: str = DriveConfig.map_frame
     max_gap_s: float = DriveConfig.max_gap_s
+    odom_offset_s: float = DriveConfig.odom_offset_s
+    pose_offset_s: float = DriveConfig.pose_offset_s
+    points_offset_s: float = DriveConfig.points_offset_s
     pose_wait_s: float = 0.3
     max_cloud_gap_s: float = DriveConfig.max_cloud_gap_s
     cloud_wait_s: float = 0.15

@@ -105,6 +105,7 @@ class CloudTopic:
     def _on_message(self, msg) -> None:
         self._health.seen(self.name)
         stamp = stamp_ns(msg) or self._node.get_clock().now().nanoseconds  # as with a bag: better than no cloud
+        stamp += round(self._settings.points_offset_s * 1e9)
         self._received_at = time.monotonic()
         with self._arrivals:
             if self._clouds and stamp < self._clouds[-1].stamp_ns - JUMP_NS:

@@ -8,7 +8,7 @@ import numpy as np
 from vpr_ros.errors import FrameError
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.poses.buffer import PoseBuffer
 from vpr_ros.sensors.poses.trajectory import pose_of
 
@@ -16,10 +16,13 @@ _FLOWING_S = 2.0  # an input that was silent for longer is not waited for
 
 
 class PoseTopic:
-    """Poses of one topic, by header stamp."""
+    """Poses of one topic, by header stamp moved by `offset_s`; those in other frames than the first are left out."""
 
-    def __init__(self, node, name: Literal["odom", "pose"], msgtype, qos, health, arrivals: Arrivals):
+    def __init__(
+        self, node, name: Literal["odom", "pose"], msgtype, qos, health, arrivals: Arrivals, offset_s: float = 0.0
+    ):
         self.name: Literal["odom", "pose"] = name
+        self._offset_ns = round(offset_s * 1e9)
         self.msgtype, self.qos = msgtype, qos
         self._node, self._health, self._arrivals = node, health, arrivals
         self._subscription = None
@@ -27,8 +30,13 @@ class PoseTopic:
 
     def _forget(self) -> None:
         self.poses = PoseBuffer(arrivals=self._arrivals)
-        self.child = ""  # child_frame_id of the first message
+        self._frames: tuple[str, str] | None = None  # frame and child frame of the first message
         self._stamped, self._received_at = False, -np.inf
+
+    @property
+    def child(self) -> str:
+        """The child frame of the messages, '' before the first and where they have none."""
+        return self._frames[1] if self._frames else ""
 
     @property
     def subscribed(self) -> bool:
@@ -84,6 +92,12 @@ class PoseTopic:
         except FrameError as error:
             self._health.count("input", f"{self.name} unusable", f"{self.name}: {error}")
             return
+        frames = (frame_of(msg), str(getattr(msg, "child_frame_id", "")).lstrip("/"))
+        if self._frames not in (None, frames):
+            used, other = (" -> ".join(name or "no frame" for name in pair) for pair in (self._frames, frames))
+            sentence = f"{self.name} comes from two publishers: poses of {used} are used, those of {other} are not"
+            self._health.count("input", f"{self.name} in two frames", sentence)
+            return
         stamp = stamp_ns(msg)
         if stamp:
             self._stamped = True
@@ -93,17 +107,17 @@ class PoseTopic:
         else:  # a driver that never stamps: as with a bag, the time of receipt is the best there is
             stamp = self._node.get_clock().now().nanoseconds
             self._health.count("input", f"{self.name} without stamps")
-        self.child = self.child or str(getattr(msg, "child_frame_id", "")).lstrip("/")
-        self._received_at = time.monotonic()
-        if self.poses.add(stamp, T, covariance):
+        self._frames, self._received_at = frames, time.monotonic()
+        if self.poses.add(stamp + self._offset_ns, T, covariance):
             self._health.count("input", f"{self.name} clock jumped back")
 
 
 class TfPoses:
     """Poses of one frame in another by TF, with the interface of a PoseTopic."""
 
-    def __init__(self, tf: TransformInput, target: str, source: str):
-        self._tf, self._target, self._source = tf, target.strip("/"), source.strip("/")
+    def __init__(self, tf: TransformInput, target: str, source: str, health, offset_s: float = 0.0):
+        self._tf, self._target, self._source, self._health = tf, target.strip("/"), source.strip("/"), health
+        self._offset_ns = round(offset_s * 1e9)
         self.name = f"TF {self._target} <- {self._source}"
         self._newest, self._changed_at = None, -np.inf
 
@@ -117,15 +131,19 @@ class TfPoses:
 
     def newest_ns(self) -> int | None:
         """Stamp up to which all links are known."""
-        return self._tf.links.newest_ns(self._target, self._source)
+        newest = self._tf.links.newest_ns(self._target, self._source)
+        return None if newest is None else newest + self._offset_ns
 
     def reached(self, stamp: int) -> bool:
         """Whether waiting brings nothing more for a stamp."""
-        return self._tf.links.reached(self._target, self._source, stamp)
+        return self._tf.links.reached(self._target, self._source, stamp - self._offset_ns)
 
     def at(self, stamp: int, max_gap_s: float) -> np.ndarray | None:
-        """Pose (4, 4) at a stamp."""
-        return self._tf.at(self._target, self._source, stamp, max_gap_s)
+        """Pose (4, 4) at a stamp; none, and counted, where TF gives a frame two parents."""
+        T = self._tf.at(self._target, self._source, stamp - self._offset_ns, max_gap_s)
+        if T is None and (dispute := self._tf.links.dispute(self._target, self._source)) is not None:
+            self._health.count("input", "TF with two parents", dispute)
+        return T
 
     def covariance_at(self, stamp: int) -> None:
         """TF has none."""

@@ -22,13 +22,14 @@ class Poses:
 
     def __init__(self, node, settings, health, tf: TransformInput, arrivals: Arrivals, qos):
         self._node, self._settings, self._health, self._tf, self._arrivals = node, settings, health, tf, arrivals
-        self._odom = PoseTopic(node, "odom", Odometry, qos, health, arrivals)
-        self._odom_tf = TfPoses(tf, settings.odom_frame, settings.base_frame)
+        odom_s, pose_s = settings.odom_offset_s, settings.pose_offset_s
+        self._odom = PoseTopic(node, "odom", Odometry, qos, health, arrivals, odom_s)
+        self._odom_tf = TfPoses(tf, settings.odom_frame, settings.base_frame, health, odom_s)
         self._map: PoseTopic | TfPoses | None = None
         if settings.mapping and settings.pose_source == "tf":
-            self._map = TfPoses(tf, settings.map_frame, settings.base_frame)
+            self._map = TfPoses(tf, settings.map_frame, settings.base_frame, health, pose_s)
         elif settings.mapping and settings.pose_source != "none":
-            self._map = PoseTopic(node, "pose", POSE_TYPES[settings.pose_source], qos, health, arrivals)
+            self._map = PoseTopic(node, "pose", POSE_TYPES[settings.pose_source], qos, health, arrivals, pose_s)
         self._forget()
 
     def _forget(self) -> None:

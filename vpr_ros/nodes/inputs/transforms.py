@@ -54,7 +54,7 @@ class _Listener(tf2_ros.TransformListener):
     def callback(self, data) -> None:
         data = self._usable(data)
         moving = [(frame_of(t), str(t.child_frame_id).lstrip("/"), stamp_ns(t)) for t in data.transforms]
-        if any(self._links.jumps_back(child, stamp) for _, child, stamp in moving):
+        if any(self._links.jumps_back(*link) for link in moving):
             self.buffer.clear()  # fixed links survive it
             self._links.forget()
         super().callback(data)
@@ -151,6 +151,8 @@ class TransformInput:
         target, source = target.strip("/"), source.strip("/")
         if not target or not source:
             raise VprError("a message names no frame; let its driver set header.frame_id")
+        if (dispute := self.links.dispute(target, source)) is not None:
+            raise VprError(dispute)
         try:
             found = self._buffer.lookup_transform_core(target, source, Time(nanoseconds=stamp))
             return rigid(found.transform.translation, found.transform.rotation)

@@ -108,6 +108,17 @@ SENSOR_PARAMETERS = (
         0.001,
         3600.0,
     ),
+    *(
+        Parameter(
+            f"{name}_offset_s",
+            getattr(InputSettings, f"{name}_offset_s"),
+            f"Added to the stamps of {what}, in seconds, where another clock sets them than the images'; "
+            "`vpr_ros doctor` measures it.",
+            -LARGE,
+            LARGE,
+        )
+        for name, what in (("odom", "odometry"), ("pose", "poses in the map frame"), ("points", "clouds"))
+    ),
     Parameter(
         "pose_wait_s",
         InputSettings.pose_wait_s,

@@ -14,7 +14,17 @@ from vpr_ros.sensors.bags.config import DriveConfig
 _DECISION = "recognition.decision."
 DECISION = tuple(p.name for p in VPR_PARAMETERS if p.target.startswith(_DECISION))
 # Those by which a bag is read as a robot reads its topics; fields of DriveConfig by the same names.
-DRIVE = ("base_frame", "odom_frame", "map_frame", "max_gap_s", "max_cloud_gap_s", "rotate")
+DRIVE = (
+    "base_frame",
+    "odom_frame",
+    "map_frame",
+    "max_gap_s",
+    "max_cloud_gap_s",
+    "odom_offset_s",
+    "pose_offset_s",
+    "points_offset_s",
+    "rotate",
+)
 
 
 def pipeline_config(values: Mapping[str, Any], base: PipelineConfig | None = None) -> PipelineConfig:

@@ -10,14 +10,17 @@ Rotate = Literal["auto", "0", "90", "180", "270"]  # how many degrees clockwise 
 
 @dataclass(frozen=True)
 class DriveTopics:
-    """Topic names by role. None: found by type when there is one candidate. "none": the role stays empty."""
+    """Topic names by role. None: found by type when there is one candidate. "none": the role stays empty.
+
+    Of TF, None stands for /tf and /tf_static, or those of the one robot whose name stands before them.
+    """
 
     image: str | None = None
     points: str | None = None
     odom: str | None = None
     pose: str | None = None
-    tf: str = "/tf"
-    tf_static: str = "/tf_static"
+    tf: str | None = None
+    tf_static: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class DriveConfig:
     base_frame: str = "base_link"
     odom_frame: str = "odom"
     map_frame: str = "map"
+    odom_offset_s: float = 0.0  # added to the stamps of odometry, which another clock may set than the images'
+    pose_offset_s: float = 0.0  # added to those of poses in the map frame and of GNSS fixes
+    points_offset_s: float = 0.0  # added to those of clouds
     datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude of the map's origin
     rotate: Rotate = "auto"
 

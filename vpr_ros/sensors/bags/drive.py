@@ -1,5 +1,6 @@
 """A bag as a stream of observations: images in order of arrival, each with the poses and the cloud of its stamp."""
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,10 +11,12 @@ import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
+from vpr_ros.sensors.bags.clock_problems import clock_problems
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.pose_sources import PoseSources, mounting_of, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import resolve_topics
+from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
@@ -111,11 +114,14 @@ class Drive:
 
     def __iter__(self) -> Iterator[Observation]:
         self.skipped, self.first_errors = Counter(self.poses.rejected), dict(self.poses.first_errors)
-        self.notes, self.delivered = Counter(self.poses.notes), 0
+        self.notes, self.delivered = Counter(note.sentence for note in self.poses.notes), 0
+        times: tuple[array, array] = (array("q"), array("q"))  # of the images: stamps, receipt
         stream, rotation = self._messages(), self.mounting.rotation
         frames = self._with_clouds(stream) if self.topics.points else (f for f in stream if isinstance(f, _Frame))
         for frame in frames:
             self.delivered += 1
+            times[0].append(frame.stamp_ns)
+            times[1].append(frame.bag_time_ns)
             pose = self.poses.pose.segment(frame.bag_time_ns)
             T_map_base = pose.at(frame.stamp_ns, self.config.max_gap_s) if pose else None
             yield Observation(
@@ -129,6 +135,7 @@ class Drive:
             )
         if not self.delivered:
             self._no_images()
+        self.notes.update(clock_problems(self.poses, Clock.of(*times), self._image_topic))
 
     def _skip(self, reason: str, sentence) -> None:
         self.skipped[reason] += 1
@@ -145,7 +152,7 @@ class Drive:
         for topic, bag_time_ns, msg in messages:
             stamp = bag_time_ns if use_receive_times else stamp_ns(msg)
             if topic != self._image_topic:
-                yield _Cloud(bag_time_ns, stamp or bag_time_ns, msg)
+                yield _Cloud(bag_time_ns, (stamp or bag_time_ns) + round(self.config.points_offset_s * 1e9), msg)
                 continue
             refusal = order.refusal(stamp)
             if refusal is not None:

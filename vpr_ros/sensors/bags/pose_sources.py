@@ -2,18 +2,35 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.reader import Bag
-from vpr_ros.sensors.bags.topics import TF_TYPES
-from vpr_ros.sensors.payload import frame_of, stamp_ns
-from vpr_ros.sensors.poses.collectors import FixCollector, PoseCollector, PoseTrack
+from vpr_ros.sensors.bags.robot_names import Frames, TfTopics, prefixed_frames, tf_topics
+from vpr_ros.sensors.bags.topic_frames import PosesByFrame
+from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.poses.collectors import PoseTrack
+from vpr_ros.sensors.poses.fixes import FixCollector
+from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, two_parents
 from vpr_ros.sensors.poses.tf import TransformTree
 from vpr_ros.sensors.poses.trajectory import Trajectory, pose_of
 from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
+
+TrackStage = Literal["odometry", "pose"]
+PoseStage = TrackStage | Literal["tf"]
+_OF: dict[TrackStage, str] = {"odometry": "odometry", "pose": "poses"}
+
+
+@dataclass(frozen=True)
+class PoseNote:
+    """A sentence about the poses of a bag: on what was chosen, or (`wrong`) on what may be wrong with them."""
+
+    stage: PoseStage
+    sentence: str
+    wrong: bool = True
 
 
 @dataclass
@@ -21,19 +38,30 @@ class PoseSources:
     """Poses of the base in the odometry and in the map frame, ready to be asked at image stamps."""
 
     tree: TransformTree
+    tf: TfTopics
+    frames: Frames
     odom: PoseTrack = field(default_factory=PoseTrack)  # T_odom_child
     pose: PoseTrack = field(default_factory=PoseTrack)  # T_map_base
     datum: tuple[float, float, float] | None = None
-    base_frame: str = "base_link"
+    base_frame: str = "base_link"  # that the poses are about: `frames.base`, or what stands in for it
     T_child_base: np.ndarray = field(default_factory=lambda: np.eye(4))  # from odometry's child frame to the base
     rejected: Counter = field(default_factory=Counter)  # reason -> count
     first_errors: dict[str, str] = field(default_factory=dict)  # reason -> sentence
-    notes: list[str] = field(default_factory=list)
+    notes: list[PoseNote] = field(default_factory=list)
 
     def reject(self, reason: str, sentence, count: int = 1) -> None:
         """Count something that could not be used."""
         self.rejected[reason] += count
         self.first_errors.setdefault(reason, str(sentence))
+
+    def note(self, stage: PoseStage, sentence: str, wrong: bool = True) -> None:
+        """Tell something; nothing where the sentence is empty."""
+        if sentence:
+            self.notes.append(PoseNote(stage, sentence, wrong))
+
+    def sentences(self, stage: PoseStage, wrong: bool) -> list[str]:
+        """What is told of a stage, of the one kind or the other."""
+        return [note.sentence for note in self.notes if (note.stage, note.wrong) == (stage, wrong)]
 
     def T_odom_base(self, bag_time_ns: int, stamp: int, max_gap_s: float) -> np.ndarray | None:
         """Odometry pose (4, 4) of the base at a stamp, None where nothing covers it."""
@@ -50,58 +78,107 @@ class PoseSources:
 
 
 def mounting_of(config: DriveConfig, sources: PoseSources, camera_frame: str) -> Mounting:
-    """How the camera of a bag stands: as told, else by TF in the base frame of the configuration.
+    """How the camera of a bag stands: as told, else by TF in the robot's base frame.
 
     Never in odometry's own frame, which may stand in for the base: an IMU's axes point anywhere.
     """
-    base = config.base_frame.strip("/")
+    base = sources.frames.base
     return told(config.rotate) or mounting_by_tf(sources.fixed(base, camera_frame), base, camera_frame)
 
 
 def read_pose_sources(bag: Bag, topics: DriveTopics, config: DriveConfig) -> PoseSources:
     """Read the pose topics of a bag once. `topics` holds resolved names, None where there is no such topic.
 
-    TF stands in for a missing odometry or pose topic. Unusable messages are counted, never fatal.
+    TF stands in for a missing odometry or pose topic. Unusable messages are counted, never fatal. Raises VprError for
+    a TF topic that was asked for and is none.
     """
-    sources = PoseSources(TransformTree(config.max_gap_s), base_frame=config.base_frame)
-    odom, pose, fixes = PoseCollector(), PoseCollector(), FixCollector(config.datum)
+    tf = tf_topics(bag, topics)
+    tree = TransformTree(config.max_gap_s)
+    sources = PoseSources(tree, tf, Frames.found(config, ()))
+    odom, pose, fixes = PosesByFrame(), PosesByFrame(), FixCollector(config.datum)
     moving_tf = topics.odom is None or topics.pose is None or topics.points is not None
-    tf_names = {
-        t.name
-        for t in bag.topics
-        if t.msgtype in TF_TYPES and (t.name == topics.tf_static or (t.name == topics.tf and moving_tf))
-    }
+    tf_names = {n for n in (tf.static, tf.moving if moving_tf else None) if n}
     names = {n for n in (topics.odom, topics.pose) if n} | tf_names
-    frames: dict[str, tuple[str, str]] = {}
     for name, bag_time_ns, msg in bag.messages(names, lambda _, error: sources.reject("message unreadable", error)):
         try:
             if name in tf_names:
-                sources.tree.add(msg, static=name == topics.tf_static)
+                tree.add(msg, static=name == tf.static, received_ns=bag_time_ns)
             elif hasattr(msg, "latitude"):
                 fixes.add(bag_time_ns, msg)
             else:
                 T, covariance = pose_of(msg)
-                frames.setdefault(name, (frame_of(msg), str(getattr(msg, "child_frame_id", "")).lstrip("/")))
                 if name == topics.odom:
-                    odom.add(bag_time_ns, stamp_ns(msg), T, None)
+                    odom.add(msg, bag_time_ns, stamp_ns(msg), T, None)
                 if name == topics.pose:
-                    pose.add(bag_time_ns, stamp_ns(msg), T, covariance)
+                    pose.add(msg, bag_time_ns, stamp_ns(msg), T, covariance)
         except FrameError as error:
             sources.reject("pose unusable", error)
-    if sources.tree.rejected:
-        sources.reject(
-            "TF link unusable", "TF link holds NaN, a zero quaternion or names no frame", sources.tree.rejected
-        )
-    base = config.base_frame
-    sources.odom = odom.track() if topics.odom else tf_track(sources.tree, config.odom_frame, base)
-    sources.pose = pose.track() if topics.pose else tf_track(sources.tree, config.map_frame, base)
-    if not len(sources.pose):
-        sources.pose = fixes.track()
-        sources.datum = fixes.datum
-    _, child = frames.get(topics.odom or "", ("", ""))
-    if child and child != base:
-        _link_child(sources, child)
+    if tree.rejected:
+        sources.reject("TF link unusable", "TF link holds NaN, a zero quaternion or names no frame", tree.rejected)
+    sources.frames = frames = Frames.found(config, {*tree.frames, *odom.frames, *pose.frames})
+    sources.base_frame = frames.base
+    sources.note("tf", tf.note, wrong=False)
+    sources.note("tf", frames.note, wrong=False)
+    for child, parents in tree.disputed.items():
+        sources.note("tf", f"{two_parents(child, parents)}: each link is read by itself; let one of them be still")
+    _note_missing_base(sources, odom.frames)
+    sources.odom = _odometry(sources, odom, topics.odom).moved(config.odom_offset_s)
+    sources.pose = _map_poses(sources, pose, fixes, topics.pose).moved(config.pose_offset_s)
+    for stage, offset_s in _offsets(config).items():
+        sources.note(stage, f"the stamps of {_OF[stage]} are moved by {offset_s:+g} s" if offset_s else "", wrong=False)
     return sources
+
+
+def _offsets(config: DriveConfig) -> dict[TrackStage, float]:
+    return {"odometry": config.odom_offset_s, "pose": config.pose_offset_s}
+
+
+def _odometry(sources: PoseSources, poses: PosesByFrame, topic: str | None) -> PoseTrack:
+    if topic is None:
+        return _tf_poses(sources, "odometry", sources.frames.odom)
+    chosen = poses.choose(lambda frame, child: (child == sources.frames.base, frame == sources.frames.odom))
+    sources.note("odometry", poses.disagreement(topic))
+    if chosen is None:
+        return PoseTrack()
+    if chosen.child and chosen.child != sources.frames.base:
+        _link_child(sources, chosen.child)
+    return chosen.collector.track()
+
+
+def _map_poses(sources: PoseSources, poses: PosesByFrame, fixes: FixCollector, topic: str | None) -> PoseTrack:
+    track = PoseTrack() if topic else _tf_poses(sources, "pose", sources.frames.map)
+    odom, map_ = sources.frames.odom, sources.frames.map
+    if topic and (chosen := poses.choose(lambda frame, _: (frame == map_, frame != odom))) is not None:
+        sources.note("pose", poses.disagreement(topic))
+        if chosen.frame == odom != map_ and not chosen.child:  # an Odometry topic is a pose only where it was named
+            sources.reject(
+                "pose unusable",
+                f"poses on {topic} are in the odometry's frame {odom}, not in {map_}; if they are good for a map, say "
+                f"--map-frame {odom}",
+                chosen.count,
+            )
+        else:
+            track = chosen.collector.track()
+    if not len(track):
+        track = fixes.track()
+        sources.datum = fixes.datum
+        if fixes.implausible:
+            sources.reject("GNSS fix implausible", fixes.first_implausible, fixes.implausible)
+        if fixes.unknown_altitudes:
+            sources.note(
+                "pose",
+                f"{fixes.unknown_altitudes} GNSS fixes do not know their altitude: that of the others stands in",
+                wrong=False,
+            )
+    return track
+
+
+def _note_missing_base(sources: PoseSources, odometry_frames: set[str]) -> None:
+    """Several robots may have the frame that is wanted: then one has to be named."""
+    base = sources.frames.base
+    known = {*sources.tree.frames, *odometry_frames}
+    if base not in known and (robots := prefixed_frames(base, known)):
+        sources.note("tf", f"there is no frame {base}, but {', '.join(robots)}: name one with --base-frame")
 
 
 def _link_child(sources: PoseSources, child: str) -> None:
@@ -109,23 +186,37 @@ def _link_child(sources: PoseSources, child: str) -> None:
     try:
         sources.T_child_base = sources.tree.lookup(child, sources.base_frame)
     except VprError:
-        sources.notes.append(
-            f"odometry is about {child}, which TF does not link to {sources.base_frame}: {child} is taken as the base"
+        sources.note(
+            "odometry",
+            f"odometry is about {child}, which TF does not link to {sources.base_frame}: {child} is taken as the base",
         )
         sources.base_frame = child
 
 
-def tf_track(tree: TransformTree, target: str, source: str) -> PoseTrack:
-    """Trajectory of T_target_source at the fastest moving link's stamps; empty when TF does not know it."""
-    track = PoseTrack()
-    if not {target, source} <= set(tree.frames):
-        return track
+def _tf_poses(sources: PoseSources, stage: TrackStage, frame: str) -> PoseTrack:
+    """Poses of the base in a frame by TF, empty where it does not tell; a dispute over its frames is noted."""
     try:
-        stamps = tree.edge_stamps(target, source)
-        T, covered = tree.lookup_many(target, source, stamps)  # of several moving links, where all are known
+        return tf_track(sources.tree, frame, sources.frames.base)
+    except DisputedFramesError as error:
+        sources.note(stage, f"no {stage} from TF: {error}")
+        return PoseTrack()
+
+
+def tf_track(tree: TransformTree, target: str, source: str) -> PoseTrack:
+    """Trajectory of T_target_source at the fastest moving link's stamps; empty when TF does not know it.
+
+    Raises DisputedFramesError where TF connects the two in more than one way.
+    """
+    track = PoseTrack()
+    try:
+        clock = tree.clock(target, source)
+        T, covered = tree.lookup_many(target, source, clock.stamps_ns)  # of several moving links, where all are known
+    except DisputedFramesError:
+        raise
     except VprError:
         return track
     if covered.any():
-        track.trajectories.append(Trajectory(stamps[covered], T[covered]))
-        track.starts_ns.append(int(stamps[covered][0]))
+        track.trajectories.append(Trajectory(clock.stamps_ns[covered], T[covered]))
+        track.starts_ns.append(int(track.trajectories[0].stamps_ns[0]))
+        track.clock = clock
     return track

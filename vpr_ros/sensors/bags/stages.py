@@ -1,16 +1,19 @@
 """One verdict for every stage that a bag feeds: images, odometry, poses, clouds, TF and camera calibration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.clock_problems import clock_problems, points_clock
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
-from vpr_ros.sensors.bags.pose_sources import PoseSources
+from vpr_ros.sensors.bags.pose_sources import PoseSources, TrackStage
 from vpr_ros.sensors.bags.reader import Bag
+from vpr_ros.sensors.bags.robot_names import TF_TYPES
 from vpr_ros.sensors.bags.scan import TopicScan
-from vpr_ros.sensors.bags.topics import TF_TYPES, candidates
+from vpr_ros.sensors.bags.topics import candidates
+from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.picture_doubts import doubt_sentences
 from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.stamps import nearest
@@ -44,6 +47,11 @@ def _worst(stage: str, topic: str | None, good: str, problems: list[Problem]) ->
 def recording_stage(losses: list[str]) -> StageVerdict:
     """The files of the bag: whole, or read as far as they are."""
     return _worst("recording", None, "the files are whole", [(WARN, loss) for loss in losses])
+
+
+def _told(verdict: StageVerdict, notes: list[str]) -> StageVerdict:
+    """The verdict with what is to be told whether or not something is wrong."""
+    return replace(verdict, sentence="; ".join([verdict.sentence, *notes]))
 
 
 def image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
@@ -82,7 +90,7 @@ _WITHOUT = {
 
 
 def track_stage(
-    stage: str,
+    stage: TrackStage,
     track: PoseTrack,
     topic: str | None,
     failed: str | None,
@@ -96,7 +104,7 @@ def track_stage(
     where = topic or "TF"
     if not len(track):
         if topic is None:
-            return StageVerdict(stage, WARN, _WITHOUT[stage])
+            return StageVerdict(stage, WARN, "; ".join([*sources.sentences(stage, wrong=True), _WITHOUT[stage]]))
         reason = sources.first_errors.get("pose unusable", "it is empty, or its GNSS fixes never moved")
         return StageVerdict(stage, ERROR, f"no pose on {topic} is usable: {reason}", topic)
     problems: list[Problem] = []
@@ -105,12 +113,14 @@ def track_stage(
         problems.append((WARN, f"{unusable} poses are unusable ({sources.first_errors['pose unusable']})"))
     if len(track.trajectories) > 1:
         problems.append((WARN, f"its clock jumped back {len(track.trajectories) - 1} times (a looped bag?)"))
-    if stage == "odometry":
-        problems.extend((WARN, note) for note in sources.notes)
+    problems.extend((WARN, sentence) for sentence in sources.sentences(stage, wrong=True))
+    if implausible := sources.rejected["GNSS fix implausible"] if stage == "pose" else 0:
+        problems.append((WARN, f"{implausible} fixes are left out ({sources.first_errors['GNSS fix implausible']})"))
     good = f"{len(track)} poses on {where}"
     if image is not None and image.count:
         covered, offset_s = _coverage(track, image, config.max_gap_s)
         good += f" cover {covered:.0%} of the images"
+        problems.extend((WARN, sentence) for sentence in clock_problems(sources, _clock(image), image.name, stage))
         if covered == 0:
             problems.append(
                 (
@@ -120,8 +130,30 @@ def track_stage(
                 )
             )
         elif covered < 0.95:
-            problems.append((WARN, f"{where} covers only {covered:.0%} of the images; the others get no pose"))
-    return _worst(stage, topic, good, problems)
+            problems.append(
+                (
+                    WARN,
+                    f"{where} covers only {covered:.0%} of the images; the others get no pose"
+                    f"{_gaps(track, config.max_gap_s)}",
+                )
+            )
+    return _told(_worst(stage, topic, good, problems), sources.sentences(stage, wrong=False))
+
+
+def _clock(topic: TopicScan) -> Clock:
+    return Clock.of(topic.stamps_ns, topic.bag_times_ns)
+
+
+def _gaps(track: PoseTrack, max_gap_s: float) -> str:
+    """What poses further apart than are bridged have to do with missing ones; empty where there are none."""
+    gaps_s = np.concatenate([np.diff(t.stamps_ns) for t in track.trajectories] or [np.empty(0)]) * 1e-9
+    wide = gaps_s[gaps_s > max_gap_s]
+    if not len(wide):
+        return ""
+    return (
+        f" ({len(wide)} gaps between poses are longer than --max-gap-s {max_gap_s:g}: {np.median(wide):.2g} s, the "
+        f"longest {wide.max():.2g} s)"
+    )
 
 
 def _stamps(topic: TopicScan) -> np.ndarray:
@@ -168,7 +200,11 @@ def points_stage(
                 )
             )
     if image is not None and image.count and len(points.stamps_ns):
-        clouds, stamps = np.sort(_stamps(points)), _stamps(image)
+        offset_ns = round(config.points_offset_s * 1e9)
+        problems.extend(
+            (WARN, sentence) for sentence in points_clock(_clock(points).moved(offset_ns), points.name, _clock(image))
+        )
+        clouds, stamps = np.sort(_stamps(points)) + offset_ns, _stamps(image)
         gaps = np.abs(clouds[nearest(stamps, clouds)[:, 0]] - stamps)
         near = float((gaps <= config.max_cloud_gap_s * 1e9).mean())
         if near < 0.5:
@@ -198,19 +234,21 @@ def tf_stage(bag: Bag, requested: DriveTopics, sources: PoseSources) -> StageVer
             "/tf_static if they are to be used",
         )
     problems: list[Problem] = []
-    if not any(t.name == requested.tf_static for t in present):
+    if sources.tf.static is None:
         problems.append(
             (
                 WARN,
-                f"no messages on {requested.tf_static}: where the sensors sit is unknown; it is latched, so "
-                "record from before the drivers start or with transient_local QoS",
+                f"no messages on {requested.tf_static or '/tf_static'}: where the sensors sit is unknown; it is "
+                "latched, so record from before the drivers start or with transient_local QoS",
             )
         )
     unusable = sources.rejected["TF link unusable"]
     if unusable:
         problems.append((WARN, f"{unusable} TF links hold NaN, a zero quaternion or name no frame"))
+    problems.extend((WARN, sentence) for sentence in sources.sentences("tf", wrong=True))
     frames = ", ".join(sources.tree.frames[:12])
-    return _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
+    verdict = _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
+    return _told(verdict, sources.sentences("tf", wrong=False))
 
 
 def mounting_stage(mounting: Mounting) -> StageVerdict:

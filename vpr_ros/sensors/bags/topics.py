@@ -11,8 +11,6 @@ POINTS, ODOMETRY = "sensor_msgs/msg/PointCloud2", "nav_msgs/msg/Odometry"
 POSE, POSE_COVARIANCE = "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped"
 NAVSAT, CAMERA_INFO = "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/CameraInfo"
 
-TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-
 ROLE_TYPES: dict[str, tuple[str, ...]] = {
     "image": (IMAGE, COMPRESSED),
     "points": (POINTS,),

@@ -27,7 +27,7 @@ _FOREVER = QosTime(9223372036, 854775807)
 
 def _qos(topic: str) -> list[Qos]:
     # A late subscriber to /tf_static gets it only when the bag says that it was latched.
-    durability = QosDurability.TRANSIENT_LOCAL if topic == "/tf_static" else QosDurability.VOLATILE
+    durability = QosDurability.TRANSIENT_LOCAL if topic.endswith("/tf_static") else QosDurability.VOLATILE
     return [
         Qos(
             QosHistory.KEEP_LAST,

@@ -1,13 +1,11 @@
-"""Poses gathered in order of arrival: cut where the clock jumps back, and GNSS fixes turned into poses."""
+"""Poses gathered in order of arrival, cut where the clock jumps back."""
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vpr_ros.errors import FrameError
-from vpr_ros.geometry import geodetic_to_enu, planar_transform
-from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.sensors.stamps import JUMP_NS
 
@@ -18,6 +16,7 @@ class PoseTrack:
 
     trajectories: list[Trajectory] = field(default_factory=list)
     starts_ns: list[int] = field(default_factory=list)
+    clock: Clock = field(default_factory=lambda: Clock.of((), ()))  # of the messages that brought the poses
 
     def __len__(self) -> int:
         return sum(len(t) for t in self.trajectories)
@@ -27,6 +26,14 @@ class PoseTrack:
         if not self.trajectories:
             return None
         return self.trajectories[max(bisect_right(self.starts_ns, bag_time_ns) - 1, 0)]
+
+    def moved(self, offset_s: float) -> "PoseTrack":
+        """The same poses, stamped so many seconds later."""
+        if not offset_s:
+            return self
+        offset_ns = round(offset_s * 1e9)
+        later = [replace(t, stamps_ns=t.stamps_ns + offset_ns) for t in self.trajectories]
+        return PoseTrack(later, self.starts_ns, self.clock.moved(offset_ns))
 
 
 class PoseCollector:
@@ -53,64 +60,9 @@ class PoseCollector:
                 cuts.append(i)
                 highest = stamps[i]
             highest = max(highest, stamps[i])
-        track = PoseTrack()
+        track = PoseTrack(clock=Clock(stamps, bag_times))
         for begin, end in zip(cuts, [*cuts[1:], len(stamps)], strict=True):
             _, _, poses, covariances = zip(*self._rows[begin:end], strict=True)
             track.trajectories.append(Trajectory.from_samples(stamps[begin:end], poses, covariances))
             track.starts_ns.append(int(bag_times[begin]))
         return track
-
-
-class FixCollector:
-    """GNSS fixes as poses in an east-north-up frame; heading is the course over ground between fixes.
-
-    A fix says nothing about heading, so a pose exists only where two fixes at least `min_step_m` apart tell the
-    direction of travel; while standing the last course is kept. Driving backwards turns the heading around.
-    """
-
-    def __init__(self, datum=None, min_step_m: float = 1.0):
-        self.datum = datum
-        self.min_step_m = min_step_m
-        self._rows: list[tuple[int, int, np.ndarray, np.ndarray | None]] = []
-
-    def add(self, bag_time_ns: int, msg) -> None:
-        """Take one NavSatFix; FrameError when it holds no fix."""
-        position = (float(msg.latitude), float(msg.longitude), float(msg.altitude))
-        if int(msg.status.status) < 0:
-            raise FrameError("GNSS message without a fix")
-        if not np.isfinite(position[:2]).all() or abs(position[0]) > 90 or abs(position[1]) > 360:
-            raise FrameError("GNSS fix with NaN or an impossible latitude or longitude")
-        if not np.isfinite(position[2]):  # two-dimensional fixes carry NaN as altitude
-            position = (*position[:2], self.datum[2] if self.datum else 0.0)
-        if self.datum is None:
-            self.datum = position
-        covariance = None
-        if int(msg.position_covariance_type) > 0:
-            covariance = np.zeros((6, 6))
-            covariance[:3, :3] = np.asarray(msg.position_covariance, np.float64).reshape(3, 3)
-            # Roll and pitch are unknown, the course is good to about 18 degrees.
-            covariance[3:, 3:] = np.diag([np.pi**2, np.pi**2, 0.1])
-        self._rows.append((bag_time_ns, stamp_ns(msg), geodetic_to_enu(*position, self.datum), covariance))
-
-    def track(self) -> PoseTrack:
-        """Poses of the fixes; empty when the robot never moved `min_step_m`."""
-        collector = PoseCollector()
-        if not self._rows:
-            return PoseTrack()
-        positions = np.array([r[2] for r in self._rows])
-        anchor, headings = 0, np.full(len(positions), np.nan)
-        for i in range(1, len(positions)):
-            step = positions[i, :2] - positions[anchor, :2]
-            if np.hypot(*step) >= self.min_step_m:
-                headings[anchor : i + 1] = np.where(
-                    np.isnan(headings[anchor : i + 1]), np.arctan2(step[1], step[0]), headings[anchor : i + 1]
-                )
-                headings[i] = np.arctan2(step[1], step[0])
-                anchor = i
-        last = np.nan
-        for i, heading in enumerate(headings):
-            last = heading if np.isfinite(heading) else last
-            if np.isfinite(last):
-                bag_time_ns, stamp, p, covariance = self._rows[i]
-                collector.add(bag_time_ns, stamp, planar_transform(p[0], p[1], last, p[2]), covariance)
-        return collector.track()

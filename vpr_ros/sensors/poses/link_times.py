@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from vpr_ros.errors import VprError
 from vpr_ros.sensors.arrivals import Arrivals
+from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, FrameGraph, Link, two_parents
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.sensors.stamps import JUMP_NS
 
@@ -14,7 +16,8 @@ class Links:
     """Parents and stamps of the links of the last `horizon_s` seconds; poses through `lookup`.
 
     `lookup(target, source, stamp_ns)` gives T_target_source (4, 4), or None where tf2 does not know it. The answers
-    are those of TransformTree and tf_track for a bag of the same messages.
+    are those of TransformTree and tf_track for a bag of the same messages; but a link whose child has another parent,
+    too, is never asked for: tf2 mixes the two (`dispute`).
     """
 
     def __init__(
@@ -24,32 +27,43 @@ class Links:
         horizon_s: float = 30.0,
     ):
         self._lookup, self._arrivals, self._horizon_ns = lookup, arrivals or Arrivals(), int(horizon_s * 1e9)
-        self._parent: dict[str, str] = {}
-        self._stamps: dict[str, list[int]] = {}  # moving links only
+        self._graph = FrameGraph()
+        self._stamps: dict[Link, list[int]] = {}  # moving links only
 
-    def jumps_back(self, child: str, stamp_ns: int) -> bool:
+    def jumps_back(self, parent: str, child: str, stamp_ns: int) -> bool:
         """Whether a stamp of a moving link says that its clock was set back."""
         with self._arrivals:
-            stamps = self._stamps.get(child)
+            stamps = self._stamps.get((parent, child))
             return bool(stamps) and stamp_ns < stamps[-1] - JUMP_NS
 
     def add(self, parent: str, child: str, stamp_ns: int, static: bool) -> None:
         """Take one link; after a jump back the stamps of all links are forgotten."""
+        if not parent or not child or parent == child:  # tf2 refuses them, too
+            return
         with self._arrivals:
-            self._parent[child] = parent
+            self._graph.add(parent, child)
             if static:
-                self._stamps.pop(child, None)
+                self._stamps.pop((parent, child), None)
             else:
-                if self.jumps_back(child, stamp_ns):
+                if self.jumps_back(parent, child, stamp_ns):
                     self.forget()
-                stamps = self._stamps.setdefault(child, [])
+                stamps = self._stamps.setdefault((parent, child), [])
                 if not stamps or stamp_ns > stamps[-1]:
                     stamps.append(stamp_ns)
                 elif stamps[bisect_left(stamps, stamp_ns)] != stamp_ns:
                     insort(stamps, stamp_ns)
                 if stamps[-1] - stamps[0] > self._horizon_ns:
                     del stamps[: bisect_left(stamps, stamps[-1] - self._horizon_ns)]
+                self._drop_former_parents(parent, child, stamps[-1])
             self._arrivals.notify()
+
+    def _drop_former_parents(self, parent: str, child: str, newest_ns: int) -> None:
+        """A frame may be given to another parent: the links that fell silent are then those of the past."""
+        for other in self._graph.disputed.get(child, ()):
+            stamps = self._stamps.get((other, child))
+            if other != parent and stamps is not None and (not stamps or newest_ns - stamps[-1] > self._horizon_ns):
+                self._graph.remove(other, child)
+                del self._stamps[other, child]
 
     def forget(self) -> None:
         """Forget all stamps; fixed links stay."""
@@ -69,12 +83,27 @@ class Links:
         """Whether fixed links alone connect two frames."""
         with self._arrivals:
             between = self._between(target, source)
-            return between is not None and not any(child in self._stamps for child in between)
+            return between is not None and not any(link in self._stamps for link in between)
 
     def connected(self, target: str, source: str) -> bool:
         """Whether links connect two frames, at whatever time."""
         with self._arrivals:
             return self._between(target, source) is not None
+
+    def dispute(self, target: str, source: str) -> str | None:
+        """A sentence that names the frame with two parents, or the circle, that leaves two frames without an answer."""
+        with self._arrivals:
+            try:
+                steps = self._graph.path(target, source)
+            except DisputedFramesError as error:
+                return str(error)
+            except VprError:
+                return None
+            disputed = self._graph.disputed
+            found = [child for (_, child), _ in steps if child in disputed]
+            if not found:
+                return None
+            return f"{two_parents(found[0], disputed[found[0]])}, which tf2 mixes; let one of them be still"
 
     def newest_ns(self, target: str, source: str) -> int | None:
         """Stamp up to which all moving links between two frames are known; None where there are none."""
@@ -124,21 +153,19 @@ class Links:
     def _moving(self, target: str, source: str) -> list[list[int]]:
         """Stamps of the moving links between two frames; empty where a link is missing, has none or all are fixed."""
         between = self._between(target, source)
-        chains = [self._stamps[child] for child in between or () if child in self._stamps]
+        chains = [self._stamps[link] for link in between or () if link in self._stamps]
         return chains if all(chains) else []
 
-    def _between(self, target: str, source: str) -> list[str] | None:
-        """Children of the links between two frames, sorted; None where they are not connected."""
-        up_target, up_source = self._ancestors(target), self._ancestors(source)
-        if up_target[-1] != up_source[-1] or {target, source} - self._parent.keys() - set(self._parent.values()):
+    def _between(self, target: str, source: str) -> list[Link] | None:
+        """The links between two frames; None where they are unknown, not connected, or their links are disputed."""
+        if target not in self._graph:
             return None
-        return sorted(set(up_target) ^ set(up_source))
-
-    def _ancestors(self, frame: str) -> list[str]:
-        chain = [frame]
-        while (parent := self._parent.get(chain[-1])) is not None and parent not in chain:
-            chain.append(parent)
-        return chain
+        try:
+            links = [link for link, _ in self._graph.path(target, source)]
+        except VprError:
+            return None
+        disputed = self._graph.disputed
+        return None if any(child in disputed for _, child in links) else sorted(links)
 
 
 def _spacing(stamps: list[int]) -> float:
