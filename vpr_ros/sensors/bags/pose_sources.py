@@ -10,12 +10,12 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.robot_names import Frames, TfTopics, prefixed_frames, tf_topics
-from vpr_ros.sensors.bags.topic_frames import PosesByFrame
 from vpr_ros.sensors.payload import stamp_ns
 from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.poses.fixes import FixCollector
 from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, two_parents
 from vpr_ros.sensors.poses.tf import TransformTree
+from vpr_ros.sensors.poses.topic_frames import PosesByFrame
 from vpr_ros.sensors.poses.trajectory import Trajectory, pose_of
 from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
 
