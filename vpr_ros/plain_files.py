@@ -52,3 +52,35 @@ def load_arrays(path: str | Path, mmap_mode: Literal["r"] | None = None) -> Any:
         raise
     except Exception as error:
         raise ValueError(f"it is torn or no file of numpy ({type(error).__name__})") from error
+
+
+def load_object_rows(path: str | Path) -> list[Any] | None:
+    """The elements of an .npy file with an array of objects (N,), as plain values; None for any other file.
+
+    Such an array is a pickle, which is read without running it.
+    """
+    import numpy as np
+
+    from vpr_ros.plain_pickles import RefusedError, load_plain
+
+    try:
+        with Path(path).open("rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if stream.read(6) != b"\x93NUMPY":
+                return None
+            stream.seek(0)
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            if dtype != np.dtype(object):
+                return None
+            rows = load_plain(stream, object_arrays=True)
+    except OSError:
+        raise
+    except RefusedError as refused:
+        raise ValueError(f"it asks for {refused}, which plain values do not need, and was not read further") from None
+    except Exception as error:
+        raise ValueError(f"it is torn or no file of numpy ({type(error).__name__})") from error
+    if not isinstance(rows, list) or shape != (len(rows),):
+        raise ValueError(f"it is an array of objects of shape {shape}, not of one row each")
+    return rows

@@ -7,6 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from command_line import assert_sentence
 
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.sensors import Drive, Trajectory
@@ -136,6 +137,23 @@ def test_eval_of_folders_puts_baselines_beside_the_network(checkpoint, vpr, tmp_
     assert result.exit_code == 0, result.output
     assert all(name in result.output for name in ("tiny", "untrained", "pixels", "hog", "16 queries"))
     assert vpr("eval", "folders", "--database", tmp_path / "reference").exit_code == 2
+    (tmp_path / "query" / "._000.png").write_bytes(b"\0\5\x16\7")
+    np.save(tmp_path / "pairs.npy", np.arange(16))
+    for truth, out in (("frames:1", "a"), (tmp_path / "pairs.npy", "b")):
+        told = vpr("eval", "folders", *arguments, "--truth", truth, "-o", tmp_path / out)
+        assert told.exit_code == 0 and "queries.csv" in told.output, told.output
+        figures = json.loads((tmp_path / out / "eval.json").read_text())
+        assert list(figures["recall"]) == ["tiny", "tiny untrained", "pixels", "hog"]
+        lines = (tmp_path / out / "queries.csv").read_text().splitlines()
+        assert lines[0] == "query,tiny,tiny untrained,pixels,hog" and lines[1].startswith("000.png,")
+        ranks = np.array([line.split(",")[1:] for line in lines[1:]], int)
+        assert ranks.shape == (16, 4) and figures["counted_queries"] == 16
+        for column, shares in enumerate(figures["recall"].values()):
+            assert shares["1"] == pytest.approx((ranks[:, column] == 1).mean())
+    (tmp_path / "file").write_text("")
+    assert_sentence(vpr("eval", "folders", *arguments, "-o", tmp_path / "file"), "is a file")
+    (tmp_path / "query" / "016.png").write_bytes((tmp_path / "query" / "015.png").read_bytes())
+    assert_sentence(vpr("eval", "folders", *arguments, "--truth", "frames:1"), "17 query and 16 reference pictures")
 
 
 def test_doctor_speaks_of_every_stage_and_fails_where_one_starves(bags, vpr, tmp_path, street):

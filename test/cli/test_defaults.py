@@ -59,6 +59,7 @@ OWNERS = {
     ("localize", "precision"): (DecisionConfig, "accept_precision"),
     ("localize", "drive_mean_frames"): (RecognitionConfig, "drive_mean_frames"),
     ("eval folders", "drive_mean_frames"): (FolderConfig, "drive_mean_frames"),
+    ("eval folders", "tolerance"): (FolderConfig, "tolerance"),
     ("localize", "only_stamps"): (LocalizeBagConfig, "only_stamps"),
     ("prune", "spacing_m"): (prune, "min_spacing_m"),
     ("prune", "heading_deg"): (prune, "heading_deg"),

@@ -5,9 +5,8 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.pairs import Pair, read_pairs, truth_from_pairs, write_pairs
+from vpr_ros.evaluation.protocols.folder_truth import truth_for_folders
 from vpr_ros.evaluation.truth import (
-    frame_numbers,
-    truth_for_folders,
     truth_from_frames,
     truth_from_names,
     truth_from_poses,
@@ -70,8 +69,6 @@ def test_names_numbers_and_coordinates():
     truth = truth_from_names(["q/b.png", "q/x.png"], ["d/a.jpg", "d/b.jpg"])
     assert [p.tolist() for p in truth.positives] == [[1], []]
     assert truth.off_map.tolist() == [False, True]
-    assert frame_numbers(["cam2_007.png", "cam2_003.png"]).tolist() == [7, 3]
-    assert frame_numbers(["a1.png", "b1.png", "c.png"]).tolist() == [0, 1, 2]
     utm = truth_from_utm(["@0@0@.jpg"], ["@0@25@.jpg", "@0@25.5@.jpg", "@-3@4@x@.jpg"])
     assert utm.positives[0].tolist() == [0, 2]
     with pytest.raises(VprError, match="@easting@northing"):

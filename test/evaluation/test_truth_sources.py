@@ -212,7 +212,7 @@ def test_missing_files_and_bags_without_names_are_told(tmp_path):
     "content, words",
     [
         ("query_name,reference_name\nimg_002.jpg,img_004.jpg\nimg_900.jpg,img_004.jpg\n", "line 3.*second.*img_900"),
-        ("query_name,reference_name\nimg_002.jpg,img_904.jpg\n", "line 2.*no mapped bag.*img_904"),
+        ("query_name,reference_name\nimg_002.jpg,img_904.jpg\n", "line 2.*no mapped picture.*img_904"),
         ("query_name,reference_name,tolerance\nimg_002.jpg,img_004.jpg,some\n", "line 2.*tolerance 'some'"),
         ("query_name,reference_name,tolerance\nimg_002.jpg,img_004.jpg,-1\n", "line 2.*tolerance '-1'"),
         ("query_frame,reference_frame\n2,x\n", "line 2: 'x' is not the number"),
@@ -225,7 +225,7 @@ def test_missing_files_and_bags_without_names_are_told(tmp_path):
         (np.zeros((12, 9), bool), r"shape \(12, 9\).*\(12, 10\) booleans"),
         (np.full(12, 10), "mapped picture 10"),
         (np.array([[12, 0]]), "names picture 12"),
-        (np.array([[1, 2], [3]], dtype=object), "Python objects"),
+        (np.array([[1, 2], [3]], dtype=object), r"objects of shape \(2,\).*12 pictures"),
         (np.zeros((2, 2, 2), int), "shape"),
     ],
 )

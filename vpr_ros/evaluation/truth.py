@@ -155,15 +155,6 @@ def truth_from_utm(
     return truth_from_poses(poses(query_names), rows, poses(database_names), radius_m, max_heading_deg)
 
 
-def frame_numbers(names: Sequence[str]) -> np.ndarray:
-    """Frame numbers (N,): the last integer in each file name if every name has one and they differ, else 0, 1, 2, …"""
-    found = [re.findall(r"\d+", PurePath(name).stem) for name in names]
-    numbers = [int(f[-1]) for f in found if f]
-    if len(numbers) != len(names) or len(set(numbers)) != len(numbers) or max(numbers, default=0) >= 2**62:
-        return np.arange(len(names), dtype=np.int64)
-    return np.array(numbers, dtype=np.int64)
-
-
 def frame_tolerance(spec: str) -> int | None:
     """K of `frames:K`, 0 or more; None for text of another kind. Raises VprError for another K."""
     kind, _, value = spec.partition(":")
@@ -172,21 +163,3 @@ def frame_tolerance(spec: str) -> int | None:
     if not re.fullmatch(r"[0-9]{1,9}", value):
         raise VprError(f"--truth {spec!r} is not understood: K of frames:K is a whole number from 0 on, as in frames:2")
     return int(value)
-
-
-def truth_for_folders(spec: str, query_names: Sequence[str], database_names: Sequence[str]) -> Truth:
-    """Truth of two image folders: `names`, `frames:K` (±K) or `utm[:RADIUS_M]`. Raises VprError for anything else."""
-    kind, _, value = spec.partition(":")
-    tolerance = frame_tolerance(spec)
-    try:
-        if kind == "names" and not value:
-            return truth_from_names(query_names, database_names)
-        if tolerance is not None:
-            rows = np.arange(len(database_names))
-            queries, references = frame_numbers(query_names), frame_numbers(database_names)
-            return truth_from_frames(queries, rows, references, tolerance)
-        if kind == "utm":
-            return truth_from_utm(query_names, database_names, float(value) if value else 25.0)
-    except ValueError:
-        pass
-    raise VprError(f"--truth {spec!r} is not understood: use names, frames:K (for example frames:2) or utm:RADIUS_M")

@@ -17,8 +17,13 @@ def evaluate_image_folders(
     database: Annotated[Path, typer.Option(help="Folder of reference images.", show_default=False)],
     queries: Annotated[Path, typer.Option(help="Folder of query images.", show_default=False)],
     truth: Annotated[
-        str | None, typer.Option(help="Which references are right: names (the default), frames:K or utm:RADIUS_M.")
+        str | None,
+        typer.Option(
+            help="Which references are right: names (the default); frames:K, two walks in step; utm:RADIUS_M; or a CSV "
+            "or an .npy that says so."
+        ),
     ] = None,
+    tolerance: Annotated[int, typer.Option(min=0, help="Of a CSV without one and of an .npy: in pictures.")] = 0,
     min_grey: Annotated[float | None, typer.Option(help="Leave out images at most this bright (0-255).")] = None,
     protocol: Annotated[
         list[str] | None,
@@ -45,34 +50,53 @@ def evaluate_image_folders(
     baselines: Annotated[bool, typer.Option(help="Also measure pixels, HOG and an untrained copy.")] = True,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder for eval.json and queries.csv (each query's rank).", show_default=False
+        ),
+    ] = None,
 ):
     """Recall@N when every query image is searched among the reference images.
 
     \b
     Examples:
       vpr_ros eval folders --database summer --queries winter --truth names
+    From a table, or from the array of a training repository:
+      vpr_ros eval folders --database ref --queries query --truth Nordland_gt.npy
     As in the papers, a PCA fitted on training images:
       vpr_ros eval folders --database test/database --queries test/queries
         --protocol pitts30k --protocol paper --pca-from train/database --pca-dim 4096
     """
+    from vpr_ros.evaluation.protocols.folder_writing import write_folder_results
     from vpr_ros.evaluation.protocols.folders import (
         FolderConfig,
         HogBaseline,
         PixelBaseline,
         evaluate_folders,
+        truth_of_folders,
     )
     from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
     from vpr_ros.evaluation.protocols.image_sets import size_remark
     from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
-    from vpr_ros.offline.baselines import untrained_copy
     from vpr_ros.sensors.picture_files import list_pictures
-    from vpr_ros.student import DescriptorExtractor
 
     chosen = ImageProtocol.named(protocol or [])
     if chosen.set_name and truth is not None:
         raise VprError(f"--truth and --protocol {chosen.set_name} are two rules: give one of them.")
-    config = chosen.config(FolderConfig(truth=truth or "names", min_grey=min_grey, drive_mean_frames=drive_mean_frames))
-    sizes = len(list_pictures(queries)), len(list_pictures(database))
+    config = chosen.config(
+        FolderConfig(
+            truth=truth or "names", tolerance=tolerance, min_grey=min_grey, drive_mean_frames=drive_mean_frames
+        )
+    )
+    if output is not None and output.exists() and not output.is_dir():
+        raise VprError(f"the output '{output}' is a file: name a folder.")
+    asked, searched = list_pictures(queries), list_pictures(database)
+    truth_of_folders(config, asked, searched)  # what cannot be judged is refused before the network is loaded
+    from vpr_ros.offline.baselines import untrained_copy
+    from vpr_ros.student import DescriptorExtractor
+
+    sizes = len(asked), len(searched)
     students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
     students += [untrained_copy(students[0])] if baselines else []
     compared = []
@@ -100,6 +124,9 @@ def evaluate_image_folders(
     skipped = {reason: count for reason, count in results[0].skipped.items() if count}
     if skipped:
         say("left out: " + json.dumps(skipped))
+    if output is not None:
+        written = write_folder_results(output, database, queries, config, results)
+        say("written: " + ", ".join(str(path) for path in written))
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from vpr_ros import pictures
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols import image_sets
+from vpr_ros.evaluation.protocols.folder_truth import truth_for_folders
 from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
-from vpr_ros.evaluation.truth import Truth, truth_for_folders
+from vpr_ros.evaluation.truth import Truth
 from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.sensors.picture_files import list_pictures
 
@@ -105,7 +106,8 @@ class HogBaseline:
 
 @dataclass(frozen=True)
 class FolderConfig:
-    truth: str = "names"  # names | frames:K | utm[:RADIUS_M]
+    truth: str = "names"  # names | frames:K | utm[:RADIUS_M] | a .csv or .npy file
+    tolerance: int = 0  # in pictures, of the rows of such a file without one
     ns: tuple[int, ...] = (1, 5, 10, 25)
     mode: metrics.RecallMode = "skip"  # queries without a right answer: "skip" or "miss"
     batch_size: int = 16
@@ -135,6 +137,8 @@ class FolderResult:
     rule: str
     images_per_second: float
     skipped: dict[str, int]
+    query_files: tuple[Path, ...] = ()  # that were searched for
+    ranks: tuple[int, ...] = ()  # of the most similar right reference of each, from 1; 0 where the truth has none
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,13 @@ def rank_by_similarity(
     return ranks
 
 
+def truth_of_folders(config: FolderConfig, query_files: Sequence[Path], database_files: Sequence[Path]) -> Truth:
+    """Truth by the configured rule; ids are rows of `database_files`. VprError where it does not fit the files."""
+    if config.image_set:
+        return image_sets.truth_of_set(config.image_set, query_files, database_files)
+    return truth_for_folders(config.truth, query_files, database_files, config.tolerance)
+
+
 def evaluate_folders(
     extractor: ImageDescriber,
     database_dir: str | Path,
@@ -227,12 +238,7 @@ def evaluate_folders(
     """
     config = config or FolderConfig()
     database_files, query_files = list_pictures(database_dir), list_pictures(query_dir)
-    names = [p.name for p in query_files], [p.name for p in database_files]
-    truth = (
-        image_sets.truth_of_set(config.image_set, *names)
-        if config.image_set
-        else truth_for_folders(config.truth, *names)
-    )
+    truth = truth_of_folders(config, query_files, database_files)
     reduction = extractor.reduction if isinstance(extractor, ReducedExtractor) else None
     if reduction is not None:
         for folder, files in ((database_dir, database_files), (query_dir, query_files)):
@@ -269,6 +275,8 @@ def evaluate_folders(
         rule=truth.rule,
         images_per_second=(len(database.rows) + len(queries.rows)) / seconds if seconds > 0 else float("nan"),
         skipped={reason: count for reason, count in skipped.items() if count},
+        query_files=tuple(query_files[row] for row in q_rows),
+        ranks=tuple(ranks.tolist()),
     )
 
 

@@ -8,13 +8,12 @@ frame number.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
-
-import numpy as np
+from pathlib import Path, PurePath
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.metrics import RecallMode
-from vpr_ros.evaluation.truth import Truth, frame_numbers, truth_from_frames, truth_from_names, truth_from_utm
+from vpr_ros.evaluation.protocols.folder_truth import truth_in_step
+from vpr_ros.evaluation.truth import Truth, truth_from_names, truth_from_utm
 
 NS = (1, 5, 10)
 METRES_PER_FRAME = 25 / 10.5  # Nordland's made-up northings: within 25 m means at most 10 frames
@@ -58,13 +57,14 @@ def image_set(name: str) -> ImageSet:
         raise VprError(f"'{name}' is not a protocol: choose one of {', '.join(IMAGE_SETS)}, or paper.") from None
 
 
-def truth_of_set(name: str, query_names: Sequence[str], database_names: Sequence[str]) -> Truth:
-    """Right answers by the rule of set `name`; ids are rows of `database_names`.
+def truth_of_set(name: str, queries: Sequence[str | Path], database: Sequence[str | Path]) -> Truth:
+    """Right answers by the rule of set `name` for files in natural order; ids are rows of `database`.
 
     VprError where the file names have neither coordinates nor what replaces them in this set.
     """
     rule = image_set(name)
-    placed = {PurePath(n).name.count("@") >= 2 for n in (*query_names, *database_names)}
+    query_names, database_names = ([PurePath(file).name for file in files] for files in (queries, database))
+    placed = {n.count("@") >= 2 for n in (*query_names, *database_names)}
     if len(placed) > 1:
         raise VprError(
             f"some file names hold @easting@northing and some do not: {rule.title} needs one scheme in both folders."
@@ -73,9 +73,7 @@ def truth_of_set(name: str, query_names: Sequence[str], database_names: Sequence
         radius_m = rule.radius_m if rule.frames is None else (rule.frames + 0.5) * METRES_PER_FRAME
         truth = truth_from_utm(query_names, database_names, radius_m, rule.max_heading_deg)
     elif rule.frames is not None:
-        rows = np.arange(len(database_names))
-        queries, references = frame_numbers(query_names), frame_numbers(database_names)
-        truth = truth_from_frames(queries, rows, references, rule.frames)
+        truth = truth_in_step(queries, database, rule.frames)
     elif rule.pairs:
         truth = truth_from_names(query_names, database_names)
     else:
