@@ -214,7 +214,7 @@ def redescribe(
     unchanged = interrupts_say(f"{map_file} has its former descriptors")
     with (
         unchanged,
-        PlaceMap.open(map_file, writable=True) as place_map,
+        PlaceMap.open(map_file, writable=True, unchecked="descriptors") as place_map,
         Progress("keyframes", len(place_map)) as progress,
     ):
         facts = rebuild(place_map, extractor, lambda done, _total: progress(done), drop_missing)

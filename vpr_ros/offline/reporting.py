@@ -35,7 +35,7 @@ def write_run_report(out: str | Path, map_path: str | Path | None = None) -> Pat
             keyframe_ids=keyframes.ids,
             keyframe_xy=positions(keyframes),
             query_images=bag_images(bag_of(run, out), _image_topic(run.config), _shown(run)),
-            keyframe_image=place_map.thumbnail,
+            keyframe_image=_thumbnails(place_map),
             similarities=_similarities(out, keyframes),
         )
         write_report(out / "report.html", report)
@@ -68,7 +68,7 @@ def write_evaluation(
             keyframe_ids=evaluated.keyframes.ids,
             keyframe_xy=positions(evaluated.keyframes),
             query_images=bag_images(bag or bag_of(run, out), _image_topic(run.config), _shown(run)),
-            keyframe_image=place_map.thumbnail,
+            keyframe_image=_thumbnails(place_map),
             similarities=_similarities(out, evaluated.keyframes),
             **extra,
         )
@@ -114,6 +114,18 @@ def bag_images(
         except VprError:
             return found  # a report without pictures is better than none
         return found
+
+    return find
+
+
+def _thumbnails(place_map: PlaceMap) -> Callable[[int], bytes | None]:
+    """The pictures of keyframes; a damaged one is left out, as one that is not there."""
+
+    def find(keyframe_id: int) -> bytes | None:
+        try:
+            return place_map.thumbnail(keyframe_id)
+        except VprError:
+            return None
 
     return find
 

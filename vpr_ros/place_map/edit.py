@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import rotation_angle
 from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.keyframes import Keyframes, PoseRow, pose_row
-from vpr_ros.place_map.schema import MAP_COLUMNS, put_meta
+from vpr_ros.place_map.schema import MAP_COLUMNS, payload, put_meta, seal, seal_sessions
 from vpr_ros.place_map.store import PlaceMap
 
 _BATCH = 64
@@ -111,6 +111,7 @@ def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float 
     update = f"UPDATE keyframes SET {', '.join(f'{c} = ?' for c in MAP_COLUMNS)}, covariance = NULL WHERE id = ?"
     with place_map.edit() as db:
         db.executemany(update, ((*found.get(i, (None,) * 7), i) for i in in_touched))
+        seal(db, "keyframes", in_touched)
     return {"replaced": len(found), "cleared": len(in_touched) - len(found), "kept": len(rows) - len(in_touched)}
 
 
@@ -144,9 +145,10 @@ def redescribe(
                 f"{lost[0]}): map the drive again, or drop those keyframes"
             )
         db.executemany("DELETE FROM keyframes WHERE id = ?", ((i,) for i in lost))
-        db.execute(
-            "UPDATE sessions SET total = NULL, frames = NULL"
-        )  # of the old model; the keyframes tell the new ones
+        # of the old model; the keyframes tell the new ones
+        db.execute("UPDATE sessions SET total = NULL, frames = NULL")
+        seal_sessions(db)
+        seal(db, "descriptors")
         for key, value in (
             ("fingerprint", extractor.fingerprint),
             ("dim", int(extractor.dim)),
@@ -167,8 +169,10 @@ def _images(db: sqlite3.Connection, ids: list[int], lost: list[int]) -> Iterator
         good: list[int] = []
         images: list[np.ndarray] = []
         for keyframe_id in ids[start : start + _BATCH]:
-            row = db.execute("SELECT jpeg FROM thumbnails WHERE id = ?", (keyframe_id,)).fetchone()
-            image = None if row is None else pictures.decode(row[0])
+            try:
+                image = pictures.decode(payload(db, "thumbnails", keyframe_id))
+            except ValueError:  # flipped bits would make a wrong descriptor of a picture that can be read
+                image = None
             if image is None:
                 lost.append(keyframe_id)
             else:

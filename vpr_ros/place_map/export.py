@@ -23,7 +23,7 @@ def export_csv(place_map: PlaceMap, path: str | Path) -> dict[str, int]:
     header = ("keyframe_id", "session", "session_name", "stamp_ns", *POSE_COLUMNS)
     with place_map.reading() as db:
         rows = db.execute(
-            f"SELECT k.id, k.session, s.name, k.stamp_ns, {', '.join(POSE_COLUMNS)} FROM keyframes k"
+            f"SELECT k.id, k.session, s.name, k.stamp_ns, {', '.join(POSE_COLUMNS)} FROM keyframes k NOT INDEXED"
             " JOIN sessions s ON s.id = k.session ORDER BY k.session, k.stamp_ns"
         ).fetchall()
     text = io.StringIO(newline="")
@@ -45,7 +45,7 @@ def export_tum(place_map: PlaceMap, path: str | Path, pose: str = "map", session
     chosen = "" if session is None else "WHERE session = ?"
     with place_map.reading() as db:
         rows = db.execute(
-            f"SELECT stamp_ns, {', '.join(_POSES[pose])} FROM keyframes {chosen} ORDER BY stamp_ns, id",
+            f"SELECT stamp_ns, {', '.join(_POSES[pose])} FROM keyframes NOT INDEXED {chosen} ORDER BY stamp_ns, id",
             () if session is None else (session,),
         ).fetchall()
     posed = [row for row in rows if row[1] is not None]

@@ -23,6 +23,8 @@ _SENTENCES = {
     "malformed": "the file is damaged or was cut short: restore a copy or map the drive again",
     "no such table": "the file is damaged (a table is missing): restore a copy or map the drive again",
     "no such column": "the file is damaged (a column is missing): restore a copy or map the drive again",
+    "user-defined function": "the file is damaged (a text in it is none): restore a copy or map the drive again",
+    "could not decode": "the file is damaged (a text in it is none): restore a copy or map the drive again",
     "unable to open": "it cannot be opened: check the permissions of the file and of its directory",
 }
 
@@ -48,6 +50,7 @@ def connect(path: Path, query: str, timeout_s: float = _BUSY_TIMEOUT_S) -> sqlit
         timeout=timeout_s,
     )
     db.execute("PRAGMA foreign_keys=ON")
+    schema.add_functions(db)
     return db
 
 
@@ -82,10 +85,11 @@ def create(path: Path, meta: dict[str, Any]) -> None:
         raise explain(error, path, "create") from error
 
 
-def open_readonly(path: Path) -> sqlite3.Connection:
+def open_readonly(path: Path, unchecked: str = "") -> sqlite3.Connection:
     """Connection that never changes the map; works on read-only media.
 
-    A map of an older schema is lifted in a temporary copy. Raises VprError for whatever is wrong with the file.
+    A map of a much older schema is lifted in a temporary copy. Raises VprError for whatever is wrong with the file,
+    less flipped bits in the table `unchecked`.
     """
     _check_file(path)
     try:
@@ -99,8 +103,8 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         query = "mode=ro" if directory_writable or left_open else "mode=ro&immutable=1"
         db = connect(path, query)
         try:
-            _verify(db, path)
-            if schema.schema_version(db) < schema.SCHEMA_VERSION:
+            _verify(db, path, unchecked)
+            if schema.schema_version(db) < schema.READ_AS_IS:
                 db = _lifted_copy(db)
         except BaseException:
             db.close()
@@ -115,10 +119,10 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         raise explain(error, path, "read") from error
 
 
-def open_writable(path: Path) -> sqlite3.Connection:
+def open_writable(path: Path, unchecked: str = "") -> sqlite3.Connection:
     """Connection in WAL mode inside an open write transaction, which keeps other writers out.
 
-    Lifts an older schema in place. Raises VprError for whatever is wrong with the file.
+    Lifts an older schema in place. Raises VprError as `open_readonly` does.
     """
     _check_file(path)
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK | os.X_OK):
@@ -128,7 +132,7 @@ def open_writable(path: Path) -> sqlite3.Connection:
         )
     db = connect(path, "mode=rw", timeout_s=0.0)  # a second writer must not wait for the moment between two commits
     try:
-        _verify(db, path)
+        _verify(db, path, unchecked)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         if schema.schema_version(db) < schema.SCHEMA_VERSION:
@@ -174,8 +178,18 @@ def _check_file(path: Path) -> None:
     refuse_pointer(path, "map")
 
 
-def _verify(db: sqlite3.Connection, path: Path) -> None:
+def _verify(db: sqlite3.Connection, path: Path, unchecked: str) -> None:
     """Raise VprError unless this is an undamaged place map of a schema that we know."""
+    db.execute("BEGIN")  # of one state, even while another process is mapping
+    try:
+        _require_map(db, path)
+        _require_undamaged(db, path, unchecked)
+    finally:
+        if db.in_transaction:
+            db.execute("COMMIT")
+
+
+def _require_map(db: sqlite3.Connection, path: Path) -> None:
     application, version = db.execute("PRAGMA application_id").fetchone()[0], schema.schema_version(db)
     if application != schema.APPLICATION_ID:
         raise VprError(f"{path} is an SQLite file but not a place map: give the file that `vpr_ros map` wrote")
@@ -190,7 +204,13 @@ def _verify(db: sqlite3.Connection, path: Path) -> None:
     pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     if not _size(beside(path, "-wal")) and path.stat().st_size < pages * page_size:
         raise VprError(f"map {path} was cut short: restore a copy or map the drive again")
-    for table in schema.CORE_TABLES:
+
+
+def _require_undamaged(db: sqlite3.Connection, path: Path, unchecked: str) -> None:
+    tables = set(schema.CORE_TABLES)
+    if schema.schema_version(db) == schema.SCHEMA_VERSION:  # the sums look at every row of the large table
+        tables = tables - {"descriptors"} | {"checksums"}
+    for table in sorted(tables):
         faults = db.execute(f"PRAGMA quick_check('{table}')").fetchall()
         if faults != [("ok",)]:
             raise VprError(
@@ -200,6 +220,10 @@ def _verify(db: sqlite3.Connection, path: Path) -> None:
     if missing:
         names = ", ".join(sorted(missing))
         raise VprError(f"map {path} is damaged (it lacks {names}): restore a copy or map the drive again")
+    damage = schema.damage(db, unchecked)
+    if damage:
+        cure = f", or make the descriptors anew with `vpr_ros redescribe {path}`" if "descriptor" in damage else ""
+        raise VprError(f"map {path} is damaged ({damage}): restore a copy or map the drive again{cure}")
 
 
 def _recover(path: Path) -> None:
@@ -215,6 +239,7 @@ def _recover(path: Path) -> None:
 
 def _lifted_copy(db: sqlite3.Connection) -> sqlite3.Connection:
     copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # private, on disk, gone when closed
+    schema.add_functions(copy)
     db.backup(copy)
     db.close()
     schema.migrate(copy)

@@ -78,15 +78,18 @@ def poses_from_rows(rows: np.ndarray) -> np.ndarray:
 
 def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
     """Read every keyframe. Raises VprError when a descriptor is missing or has another length."""
-    order = "ORDER BY k.session, k.stamp_ns"
-    whole = np.array(db.execute(f"SELECT id, session, stamp_ns FROM keyframes k {order}").fetchall(), dtype=np.int64)
+    # From the table alone: an index has values of its own, which no sum covers.
+    source, order = "FROM keyframes k NOT INDEXED", "ORDER BY k.id"
+    whole = np.array(db.execute(f"SELECT id, session, stamp_ns {source} {order}").fetchall(), dtype=np.int64)
     whole = whole.reshape(-1, 3)
+    row_of = np.empty(len(whole), dtype=np.int64)  # in the order of sessions and stamps, of each in the order of ids
+    row_of[np.lexsort((whole[:, 2], whole[:, 1]))] = np.arange(len(whole))
     poses = np.empty((len(whole), 14))
     descriptors = np.empty((len(whole), dim), dtype=np.float16)
-    cursor = db.execute(f"SELECT {', '.join(POSE_COLUMNS)} FROM keyframes k {order}")
+    cursor = db.execute(f"SELECT {', '.join(POSE_COLUMNS)} {source} {order}")
     for start in range(0, len(whole), _CHUNK):  # in chunks: the rows as Python objects take many times the memory
-        poses[start : start + _CHUNK] = np.array(cursor.fetchmany(_CHUNK), dtype=np.float64)
-    cursor = db.execute(f"SELECT d.vector FROM keyframes k LEFT JOIN descriptors d ON d.id = k.id {order}")
+        poses[row_of[start : start + _CHUNK]] = np.array(cursor.fetchmany(_CHUNK), dtype=np.float64)
+    cursor = db.execute(f"SELECT d.vector {source} LEFT JOIN descriptors d ON d.id = k.id {order}")
     for start in range(0, len(whole), _CHUNK):
         blobs = [blob for (blob,) in cursor.fetchmany(_CHUNK)]
         bad = next((i for i, blob in enumerate(blobs) if blob is None or len(blob) != 2 * dim), None)
@@ -95,8 +98,8 @@ def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
                 f"keyframe {whole[start + bad, 0]} of the map has no descriptor of {dim} numbers: "
                 "rebuild them with `vpr_ros redescribe`"
             )
-        descriptors[start : start + _CHUNK] = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(-1, dim)
-    return _keyframes(whole, poses, descriptors)
+        descriptors[row_of[start : start + _CHUNK]] = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(-1, dim)
+    return _keyframes(whole[np.argsort(row_of)], poses, descriptors)
 
 
 def load_poses(db: sqlite3.Connection, after: int) -> Keyframes:

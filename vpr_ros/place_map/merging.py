@@ -8,7 +8,16 @@ from typing import Any
 from vpr_ros.atomic import whole_file
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, PAYLOAD_TABLES, put_meta, read_meta
+from vpr_ros.place_map.schema import (
+    KEYFRAME_COLUMNS,
+    PAYLOAD_TABLES,
+    SCHEMA_VERSION,
+    put_meta,
+    read_meta,
+    schema_version,
+    seal_keyframes,
+    seal_sessions,
+)
 from vpr_ros.place_map.store import PlaceMap
 
 
@@ -124,6 +133,14 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
             new.executemany(
                 f"INSERT INTO {table} (id, {column}) VALUES (?, ?)",
                 old.execute(f"SELECT id + ?, {column} FROM {table} ORDER BY id", (shift,)),
+            )
+        seal_sessions(new)
+        seal_keyframes(new, (i for (i,) in new.execute("SELECT id FROM keyframes WHERE id > ?", (shift,)).fetchall()))
+        if schema_version(old) >= SCHEMA_VERSION:  # what is damaged in the source stays known as damaged
+            columns = [table for table in PAYLOAD_TABLES if table != "descriptors"]  # these were checked
+            new.executemany(
+                f"UPDATE checksums SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?",
+                old.execute(f"SELECT {', '.join(columns)}, id + ? FROM checksums", (shift,)),
             )
         cameras = {**read_meta(new).get("cameras", {})}
         for session, camera in read_meta(old).get("cameras", {}).items():

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
 from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, load_poses, pose_row
 from vpr_ros.place_map.mapfile import MapFile
 from vpr_ros.place_map.mounting import MountedCamera
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, put_meta, read_meta
+from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, payload, put_meta, read_meta, seal_keyframes, seal_sessions
 from vpr_ros.place_map.statistics import DriveStatistics
 
 _INSERT = (
@@ -86,15 +86,19 @@ class PlaceMap(MapFile):
         dim: int | None = None,
         model_name: str = "",
         writable: bool = False,
+        unchecked: Literal["", "descriptors"] = "",
     ) -> "PlaceMap":
         """Open a map, read-only unless `writable`.
 
         `fingerprint` and `dim` of the extractor in use, when given, must be the map's; `model_name` names it in the
-        refusal. Raises VprError for a file that is missing, torn, foreign, of a newer schema, of another model, or
-        being written by another process.
+        refusal. `unchecked` descriptors, which are to be made anew, may have flipped bits. Raises VprError for a file
+        that is missing, torn, damaged, foreign, of a newer schema, of another model, or being written by another
+        process. Every bit of keyframes, descriptors, sessions and settings is checked; images and clouds are checked
+        when they are read.
         """
         path = Path(path)
-        place_map = cls(files.open_writable(path) if writable else files.open_readonly(path), path, writable)
+        opened = files.open_writable(path, unchecked) if writable else files.open_readonly(path, unchecked)
+        place_map = cls(opened, path, writable)
         try:
             place_map._require_model(fingerprint, dim, model_name)
         except BaseException:
@@ -132,7 +136,9 @@ class PlaceMap(MapFile):
         """Begin a drive; returns the session id that `add` wants."""
         with self.edit() as db:
             cursor = db.execute("INSERT INTO sessions (name, created, source) VALUES (?, ?, ?)", (name, _now(), source))
-            return int(cursor.lastrowid or 0)
+            session = int(cursor.lastrowid or 0)
+            seal_sessions(db, [session])
+        return session
 
     def sessions(self) -> list[Session]:
         with self.reading() as db:
@@ -187,6 +193,7 @@ class PlaceMap(MapFile):
             self._db.execute("INSERT INTO thumbnails VALUES (?, ?)", (keyframe_id, bytes(thumbnail)))
         if points is not None:
             self._db.execute("INSERT INTO clouds VALUES (?, ?)", (keyframe_id, points))
+        seal_keyframes(self._db, [keyframe_id])
         return keyframe_id
 
     def _count(self, session: int, descriptor: np.ndarray, content: float) -> None:
@@ -204,6 +211,7 @@ class PlaceMap(MapFile):
             "UPDATE sessions SET total = ?, frames = ? WHERE id = ?",
             (after.total.astype("<f8").tobytes(), after.frames, session),
         )
+        seal_sessions(self._db, [session])
 
     def statistics(self) -> dict[int, DriveStatistics]:
         """What is known of the drive of each session; those of files of an older schema and of maps that were
@@ -239,16 +247,26 @@ class PlaceMap(MapFile):
             return load_poses(db, int(after))
 
     def thumbnail(self, keyframe_id: int) -> bytes | None:
-        """JPEG of the network's input, None when the keyframe has none."""
-        return self._one("SELECT jpeg FROM thumbnails WHERE id = ?", int(keyframe_id))
+        """JPEG of the network's input, None when the keyframe has none; VprError for a damaged one."""
+        return self._payload("thumbnails", keyframe_id)
 
     def cloud(self, keyframe_id: int) -> np.ndarray | None:
-        """Cloud (M, 3) float32 in metres in the base frame, None when the keyframe has none."""
-        data = self._one("SELECT points FROM clouds WHERE id = ?", int(keyframe_id))
+        """Cloud (M, 3) float32 in metres in the base frame, None when the keyframe has none; VprError for a damaged."""
+        data = self._payload("clouds", keyframe_id)
         try:
             return None if data is None else decode_cloud(data)
-        except ValueError as error:
-            raise VprError(f"the cloud of keyframe {keyframe_id} in map {self.path} is damaged: restore it") from error
+        except ValueError as error:  # of a file that is too old to have sums
+            raise self._damaged(f"the cloud of keyframe {keyframe_id}") from error
+
+    def _payload(self, table: str, keyframe_id: int) -> bytes | None:
+        with self.reading() as db:
+            try:
+                return payload(db, table, int(keyframe_id))
+            except ValueError as error:
+                raise self._damaged(f"the {table.rstrip('s')} of keyframe {keyframe_id}") from error
+
+    def _damaged(self, what: str) -> VprError:
+        return VprError(f"{what} in map {self.path} is damaged: restore a copy or map the drive again")
 
     def covariance(self, keyframe_id: int) -> np.ndarray | None:
         """Covariance (6, 6) of T_map_base, order x y z rotX rotY rotZ, None when unknown."""
