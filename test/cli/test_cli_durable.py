@@ -184,3 +184,25 @@ def test_a_killed_evaluation_and_export_leave_what_was_there(bags, run_folder, f
     assert result.exit_code == 0 and names(tmp_path) == ["pictures", "walk"], result.output
     killed_at(2, *call, "--force")
     assert (bag / "metadata.yaml").exists()
+
+
+# Flipped bits
+
+
+def test_a_flipped_bit_of_a_descriptor_is_named_and_redescribing_mends_it(
+    localize, first_map, checkpoint, vpr, tmp_path
+):
+    town = shutil.copy(first_map, tmp_path / "town.vpr")
+    with PlaceMap.open(town) as place_map:
+        vector = place_map.keyframes().descriptors[4].tobytes()
+    data = bytearray(town.read_bytes())
+    assert data.count(vector) == 1
+    data[data.index(vector) + 9] ^= 4
+    town.write_bytes(data)
+    call = [town if argument == first_map else argument for argument in localize]
+    for refused in (call, ("info", town), ("merge", town, first_map, "-o", tmp_path / "both.vpr")):
+        assert_sentence(vpr(*refused), "damaged", "the descriptor of keyframe 5", f"vpr_ros redescribe {town}")
+    assert names(tmp_path) == ["town.vpr"]
+    result = vpr("redescribe", town, "-c", checkpoint)
+    assert result.exit_code == 0, result.output
+    assert vpr("info", town).exit_code == 0
