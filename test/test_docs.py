@@ -54,7 +54,7 @@ COMMAND = typer.main.get_command(app)
 LAUNCHES = [call for call in CALLS if call.startswith("ros2 launch vpr_ros ")]
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 PUBLISHED = (ROOT / "vpr_ros/nodes/outputs/publishers.py").read_text(encoding="utf-8")
-SERVED = (ROOT / "vpr_ros/nodes/vpr.py").read_text(encoding="utf-8")
+SERVED = "".join((ROOT / f"vpr_ros/nodes/{name}.py").read_text(encoding="utf-8") for name in ("vpr", "queries"))
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("vpr_ros ")])
@@ -152,7 +152,7 @@ def test_parameters_and_launch_arguments_of_running_text_exist():
 
 def test_topics_and_services_are_those_of_the_node():
     published = set(re.findall(r'^    "([\w/]+)": \(', PUBLISHED, re.MULTILINE))
-    served = set(re.findall(r'"~/(\w+)"', SERVED))
+    served = set(re.findall(r'"~/([\w/]+)"', SERVED))  # services, and the topic that stands for one
     assert published and served
     table = {name for row in PAGES["docs/ros.md"].splitlines() for name in re.findall(r"^\| `~/([\w/]+)` \|", row)}
     assert table == published | served

@@ -268,3 +268,15 @@ def test_ctrl_c_while_it_waits_is_no_error(handover):
     wait_until(lambda: "waiting: the service" in process.log, 30.0)
     seconds, status = process.interrupt()
     assert status == 0 and seconds < 5.0 and "Traceback" not in process.log
+
+
+@pytest.mark.parametrize(
+    ("name", "typo", "meant"),
+    [
+        ("amcl_handover", "max_stdm:=2.0", "max_std_m"),
+        ("loop_closure_example", "keyframe_distance:=3.0", "keyframe_distance_m"),
+    ],
+)
+def test_a_parameter_that_an_example_does_not_have_is_named(start, name, typo, meant):
+    program = start(name, "-p", typo)
+    wait_until(lambda: f"has no effect: is {meant} meant?" in program.log, 30, "the sentence")

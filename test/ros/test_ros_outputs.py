@@ -37,6 +37,8 @@ KINDS = {
     "match_image/compressed": CompressedImage,
     "markers": MarkerArray,
     "initial_pose": PoseWithCovarianceStamped,
+    "query_matches": Detection3D,
+    "query_keyframe/compressed": CompressedImage,
 }
 IMAGE = np.full((48, 64, 3), 120, np.uint8)
 POSE = planar_transform(1.0, 2.0, 0.5), np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
@@ -97,7 +99,7 @@ def test_an_accepted_and_verified_match_reaches_everybody(robot, bench):
     bench.outputs.publish_vision_info()
     bench.outputs.publish_keyframes()
     bench.outputs.publish(answer(ACCEPTED, verified=verified()), POSE, initial=True)
-    names = [name for name in KINDS if name != "keyframes"]
+    names = [name for name in KINDS if name != "keyframes" and not name.startswith("query")]
     (match, pose, candidate, closure, info, image, markers, initial) = (heard[name].wait()[0] for name in names)
     map_id = bench.pipeline.place_map.map_id
     assert match.id == f"{map_id}/100" and match.header.frame_id == "map" and match.bbox.size.x == 16.0
@@ -213,6 +215,7 @@ def test_outside_of_start_and_stop_nothing_is_sent_and_nothing_breaks(bench):
         bench.outputs.publish(answer(ACCEPTED), POSE, initial=True)
         bench.outputs.publish_keyframes()
         bench.outputs.publish_vision_info()
+        bench.outputs.publish_query(recognition(ACCEPTED))
 
     everything()
     for _ in range(20):

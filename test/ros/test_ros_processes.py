@@ -1,13 +1,14 @@
 """Nodes as processes: two beside each other, Ctrl-C at every moment, and answers while images flood in."""
 
 import itertools
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 from ros_drives import IMAGE, ODOM, images_of, pixels
-from ros_process import play
+from ros_process import Process, play
 from ros_robot import compressed, flood, qos, raw_image, stamp_of, until_answered
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection3D
@@ -127,3 +128,24 @@ def test_answers_while_images_flood_in(start, robot, drives, first_map):
         median, worst = 1e3 * np.median(seconds), 1e3 * max(seconds)
         print(f"\n{name}: median {median:.0f} ms, at most {worst:.0f} ms of {len(seconds)}")
         assert np.median(seconds) < 0.2, name
+
+
+@pytest.mark.parametrize("node", ["vpr_node", "recorder"])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["map_path:=town.vpr"],
+            "no argument 'map_path:=town.vpr': what is set stands behind --ros-args; is `--ros-args -p",
+        ),
+        (
+            ["town.vpr", "--ros-args", "-p", "threads:=1"],
+            "no argument 'town.vpr': what is set stands behind --ros-args\n",
+        ),
+    ],
+)
+def test_words_that_ros_would_pass_over_are_refused(programs, tmp_path, node, words, sentence):
+    start = f"import sys; from vpr_ros.nodes.main import {node}; sys.exit({node}())"
+    programs.append(Process([sys.executable, "-c", start, *words], tmp_path / "words.log"))
+    assert programs[0].wait(30) == 2
+    assert sentence in programs[0].log and "Traceback" not in programs[0].log

@@ -191,6 +191,33 @@ def test_pictures_for_those_who_look(start, robot, first_map, jpegs):
     assert array.markers and {marker.header.frame_id for marker in array.markers} == {"map"}
 
 
+def test_a_given_picture_is_answered_with_places_and_the_keyframes_picture(start, robot, first_map, jpegs):
+    """A service by topics: beside the camera's images, with the stamp of the request, which may be zero."""
+    node = start(map_path=first_map, compressed=True, min_consistent_frames=5).up()
+    query = robot.until_heard(robot.publisher(node.topic("~/query/compressed"), CompressedImage))
+    matches = robot.listen(node.topic("~/query_matches"), Detection3D)
+    pictures = robot.listen(node.topic("~/query_keyframe/compressed"), CompressedImage)
+    others = robot.listen(node.topic("~/matches"), Detection3D)
+    wait_until(lambda: all(robot.node.count_publishers(heard.topic) for heard in (matches, pictures)))
+    with PlaceMap.open(first_map) as place_map:
+        keyframes, map_id = place_map.keyframes(), place_map.map_id
+        for stamp_ns, row in ((0, 5), (5, 15), (3, 5)):
+            shown = place_map.thumbnail(int(keyframes.ids[row]))
+            query.publish(compressed(stamp_ns, shown))
+            count = len(matches) + 1
+            answer, picture = matches.wait(count)[-1], pictures.wait(count)[-1]
+            assert stamp_of(answer) == stamp_of(picture) == stamp_ns and answer.header.frame_id == "map"
+            best = answer.results[0].hypothesis
+            near = np.linalg.norm(keyframes.T_map_base[:, :2, 3] - keyframes.T_map_base[row, :2, 3], axis=1) <= 10.0
+            assert keyframe_of(best.class_id) in keyframes.ids[near]
+            assert picture.header.frame_id == best.class_id and best.class_id.startswith(map_id)
+            assert bytes(picture.data) == place_map.thumbnail(keyframe_of(best.class_id))
+    query.publish(compressed(1, b"no picture"))
+    node.until_health("input", lambda h: h.number("query unusable") == 1)
+    assert "a picture on ~/query/compressed cannot be answered: compressed image" in node.log
+    assert len(matches) == 3 and len(others) == 0 and node.state == "active"
+
+
 def test_a_localizer_without_images(start, robot, first_map):
     """Services refuse with a reason what needs a map to write; late listeners get what is latched."""
     node = start(map_path=first_map)

@@ -1,5 +1,7 @@
 """The node's core without ROS, with the shipped network: it answers as the offline tools do and keeps its promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pixel_street import PixelExtractor, panorama
@@ -188,6 +190,29 @@ def test_thresholds_change_while_running(town):
         pipeline.set_decision(DecisionConfig(accept_precision=0.99))
     assert pipeline.config.recognition.decision == before and pipeline.recogniser.accept_probabilities == (0.0, 0.0)
     pipeline.close()
+
+
+def test_a_single_picture_is_answered_by_itself_and_the_drive_goes_on_undisturbed(town, tmp_path):
+    frames = observations(noise=5, start_ns=START_NS + 10**13)
+    decision = DecisionConfig(accept_probability=0.5, min_consistent_frames=4)
+    recognition = RecognitionConfig(decision=decision)
+    plain, asked = opened(town, recognition=recognition), opened(town, recognition=recognition)
+    for i, frame in enumerate(frames):
+        expected = plain.process(frame).recognition
+        single = asked.ask(Observation(7, frames[-1 - i].image))
+        # As the first frame of a run of its own that needs no second one.
+        lone = opened(town, recognition=replace(recognition, decision=replace(decision, min_consistent_frames=1)))
+        alone = lone.process(Observation(7, frames[-1 - i].image)).recognition
+        assert MatchRecord.from_recognition(single) == MatchRecord.from_recognition(alone)
+        lone.close()
+        assert MatchRecord.from_recognition(asked.process(frame).recognition) == MatchRecord.from_recognition(expected)
+    with pytest.raises(FrameError):
+        asked.ask(Observation(8, np.zeros((0, 0, 3), np.uint8)))
+    mapper = opened(tmp_path / "new.vpr", mode="slam")
+    with pytest.raises(VprError, match="single pictures are for mode 'localize'"):
+        mapper.ask(frames[0])
+    for pipeline in (plain, asked, mapper):
+        pipeline.close()
 
 
 def test_refusals_are_sentences(town, tmp_path):

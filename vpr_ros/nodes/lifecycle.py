@@ -8,7 +8,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.parameters.declaration import declare, undeclared, values_of
+from vpr_ros.nodes.parameters.declaration import declare, values_of, warn_of_undeclared
 from vpr_ros.runtime.health import Health, Task
 from vpr_ros.runtime.parameters.checks import unusable
 from vpr_ros.runtime.parameters.parameter import Parameter
@@ -77,8 +77,7 @@ class WorkerNode(LifecycleNode):
     def on_configure(self, state) -> TransitionCallbackReturn:
         """Open what the parameters name; fails with the reason in the log and in /diagnostics."""
         values = values_of(self, self.table)
-        for sentence in undeclared(self):
-            self.get_logger().warning(sentence)
+        warn_of_undeclared(self, self.table)
         self.health.clear()
         self.last_error = ""
         try:
@@ -104,7 +103,7 @@ class WorkerNode(LifecycleNode):
             self.inputs.start()
             self._active_since = time.monotonic()
             self._worker.start()
-        except VprError as error:
+        except Exception as error:  # rclpy would not say it
             self.report_failure(error, "activate failed")
             self._stop()
             return TransitionCallbackReturn.FAILURE

@@ -47,9 +47,11 @@ def run(make: Callable[[], Any]) -> int:
     node, code, rclpy = None, 0, None
     try:
         import rclpy
+        import rclpy.utilities
         from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
         rclpy.init(args=sys.argv)
+        _refuse_words(rclpy.utilities.remove_ros_args(sys.argv)[1:])
         node = make()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -76,6 +78,14 @@ def run(make: Callable[[], Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _refuse_words(words: list[str]) -> None:
+    """ROS passes over what does not stand behind --ros-args; here nothing else has a meaning."""
+    if words:
+        name, assigned, value = words[0].partition(":=")
+        hint = f"; is `--ros-args -p {name}:={value}` meant?" if assigned else ""
+        raise VprError(f"this node has no argument '{words[0]}': what is set stands behind --ros-args{hint}")
 
 
 def _explained(error: Exception) -> int:

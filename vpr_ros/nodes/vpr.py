@@ -17,6 +17,7 @@ from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
 from vpr_ros.nodes.map_change import MapChange
 from vpr_ros.nodes.outputs.outputs import Outputs
+from vpr_ros.nodes.queries import Queries
 from vpr_ros.place_map import MountedCamera, limits
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
@@ -43,6 +44,7 @@ class VprNode(WorkerNode):
         self.pipeline: Pipeline | None = None
         self.camera: MountedCamera | None = None
         self._outputs: Outputs | None = None
+        self._queries: Queries | None = None
         self._stamps: TextIO | None = None
         self._wants_initial_pose = False
         self._last_answer, self._next_keyframes = -float("inf"), float("inf")  # steady seconds; the worker's
@@ -68,6 +70,7 @@ class VprNode(WorkerNode):
         clouds = values["verify"] or values["keep_clouds"]
         inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
         self._outputs = Outputs(self, self.pipeline)
+        self._queries = Queries(self, self.pipeline, self._outputs)
         place_map = self.pipeline.place_map
         self.get_logger().info(
             f"mode {self.pipeline.mode}, map {place_map.path} ({len(place_map)} keyframes, id {place_map.map_id}), "
@@ -80,9 +83,10 @@ class VprNode(WorkerNode):
 
     def start_outputs(self) -> None:
         """Creates the publishers; the worker publishes the keyframes, because a large map's table takes long."""
-        assert self._outputs is not None
+        assert self._outputs is not None and self._queries is not None
         self._outputs.start()
         self._outputs.publish_vision_info()
+        self._queries.start()
         self._next_keyframes = time.monotonic()
 
     def stop_outputs(self) -> None:
@@ -92,6 +96,8 @@ class VprNode(WorkerNode):
                 self.pipeline.save()
             except VprError as error:
                 self.report_failure(error, "the map could not be saved")
+        if self._queries is not None:
+            self._queries.stop()
         if self._outputs is not None:
             self._outputs.stop()
 
@@ -104,7 +110,7 @@ class VprNode(WorkerNode):
                 self.report_failure(error, "the map could not be closed")
         if self._stamps is not None:
             self._stamps.close()
-        self.pipeline = self.camera = self._outputs = self._stamps = None
+        self.pipeline = self.camera = self._outputs = self._queries = self._stamps = None
 
     def on_cleanup(self, state) -> TransitionCallbackReturn:
         """Closes the map and frees the model's memory."""
@@ -116,9 +122,10 @@ class VprNode(WorkerNode):
 
     def step(self) -> None:
         """Answers the newest image, if one comes in time, and looks after the map."""
-        pipeline, inputs, outputs = self.pipeline, self.inputs, self._outputs
-        if pipeline is None or inputs is None or outputs is None:
+        pipeline, inputs, outputs, queries = self.pipeline, self.inputs, self._outputs, self._queries
+        if pipeline is None or inputs is None or outputs is None or queries is None:
             return
+        queries.answer()
         limit = self.get_parameter("rate_limit_hz").value
         pause = self._last_answer + 1.0 / limit - time.monotonic() if limit else 0.0
         if pause > 0:

@@ -14,6 +14,7 @@ from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
 from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
 from vpr_ros.recognition.calibration import Source
+from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
@@ -23,7 +24,7 @@ from vpr_ros.verification import Verified, verify_clouds
 
 
 class Pipeline:
-    """One worker calls `process` (or `process_batch`) and `idle`; the other methods may be called from any thread.
+    """One worker calls `process` (or `process_batch`), `ask` and `idle`; the other methods are for any thread.
 
     They wait for a search or a write at most, never for the network. Made by `open`; a context manager.
     """
@@ -42,6 +43,7 @@ class Pipeline:
         self._kept_camera: tuple[int, Rotation] | None = None  # session and rotation
         self._localizer: Localizer | None = None
         self._mapper: Mapper | None = None
+        self._asked: Localizer | None = None  # of `ask`; made at the first use, since it holds the map a second time
         self.place_map.on_saved = self._on_saved
         if self.mode == "localize":
             self._localizer = Localizer(extractor, self.place_map, config.recognition)
@@ -145,6 +147,24 @@ class Pipeline:
                 yield self._answer(observation, descriptor, camera)
             except FrameError as error:
                 yield error
+
+    def ask(self, observation: Observation) -> Recognition:
+        """Answers one picture by itself, as the first of a drive of its own: the drive that goes on is not disturbed.
+
+        A place needs no second frame to agree. FrameError: unusable; VprError in the modes that write the map.
+        """
+        if self.mode != "localize":
+            raise VprError(f"mode '{self.mode}' answers its own drive only: single pictures are for mode 'localize'")
+        ((_, descriptor),) = described(self.extractor, [observation])
+        if isinstance(descriptor, FrameError):
+            raise descriptor
+        config = self.config.recognition
+        with self._lock:
+            if self._asked is None:
+                self._asked = Localizer(self.extractor, self.place_map, config)
+            self._asked.recogniser.set_decision(replace(config.decision, min_consistent_frames=1))
+            self._asked.recogniser.new_drive("")
+            return self._asked.take(observation, descriptor)
 
     def idle(self) -> None:
         """To be called at least once a second: pending keyframes become durable."""
@@ -250,7 +270,7 @@ class Pipeline:
             try:
                 self._opened.close()
             finally:
-                self._localizer = self._mapper = None
+                self._localizer = self._mapper = self._asked = None
 
     def _new_mapper(self) -> Mapper:
         config = MapperConfig(gate=self.config.gate, recognition=self.config.recognition, slam=self.mode == "slam")

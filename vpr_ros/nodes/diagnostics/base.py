@@ -34,7 +34,7 @@ class Diagnostics:
         return {"input": self._input, "parameters": self._parameters}
 
     def _parameters(self, status):
-        sentences = undeclared(self._node)
+        sentences = undeclared(self._node, self._node.table, self._node.active)
         status.summary(WARN if sentences else OK, "; ".join(sentences) or "all that were given are known")
         return status
 

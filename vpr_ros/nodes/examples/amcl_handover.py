@@ -10,7 +10,7 @@ from typing import Any
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.main import run
-from vpr_ros.nodes.parameters.declaration import declare, values_of
+from vpr_ros.nodes.parameters.declaration import declare, values_of, warn_of_undeclared
 from vpr_ros.runtime.parameters.parameter import Parameter
 
 try:
@@ -46,6 +46,7 @@ class AmclHandover(Node):  # pyright: ignore[reportGeneralTypeIssues]
     def __init__(self, **kwargs):
         super().__init__("amcl_handover", **kwargs)
         declare(self, PARAMETERS)
+        warn_of_undeclared(self, PARAMETERS)
         self._values = values_of(self, PARAMETERS)
         self.outcome: bool | None = None  # handed over, given up, or neither yet
         self._called = False

@@ -15,7 +15,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, make_transform
 from vpr_ros.nodes.main import run
-from vpr_ros.nodes.parameters.declaration import declare, values_of
+from vpr_ros.nodes.parameters.declaration import declare, values_of, warn_of_undeclared
 from vpr_ros.runtime.loop_stamps import NANO, StampIndex, seconds_of
 from vpr_ros.runtime.parameters.checks import unusable
 from vpr_ros.runtime.parameters.parameter import Parameter
@@ -72,6 +72,7 @@ class LoopClosureExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
     def __init__(self, **kwargs):
         super().__init__("loop_closure_example", **kwargs)
         declare(self, PARAMETERS)
+        warn_of_undeclared(self, PARAMETERS)
         values = values_of(self, PARAMETERS)
         if reason := unusable(values, PARAMETERS):
             raise VprError(reason)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage
+from vision_msgs.msg import Detection3D
 from visualization_msgs.msg import MarkerArray
 
 from vpr_ros.errors import VprError
@@ -57,6 +58,17 @@ class Outputs:
             if self.publishers.subscriptions("match_image/compressed"):
                 self.publishers.send("match_image/compressed", self._picture(answer))
 
+    def publish_query(self, recognition: Recognition) -> None:
+        """Send the answer to a single picture, and the picture of the best place's keyframe where the map has one."""
+        best = recognition.best
+        partner = None if best is None else self._partner("keyframe", best.keyframe_id)
+        with self.publishers.lock:
+            self.publishers.send("query_matches", self._detection(recognition))
+            if best is not None and partner is not None and partner.thumbnail is not None:
+                name = messages.class_id(self._map_id, best.keyframe_id)
+                picture = messages.jpeg(partner.thumbnail, recognition.stamp_ns, name)
+                self.publishers.send("query_keyframe/compressed", picture)
+
     def publish_keyframes(self) -> None:
         """Send the keyframes if they have changed, or were not sent since `start`."""
         with self.publishers.lock:
@@ -84,17 +96,7 @@ class Outputs:
         self, answer: Answer, recognition: Recognition, T_map_query: PoseInMap | None, initial: bool
     ) -> None:
         match = recognition.match
-        radius_m = self._radius_m()
-        self.publishers.send(
-            "matches",
-            messages.detection(
-                recognition,
-                map_id=self._map_id,
-                frame_id=self._frame_id,
-                place_radius_m=radius_m,
-                covariance=place_covariance(radius_m),
-            ),
-        )
+        self.publishers.send("matches", self._detection(recognition))
         if match is None:
             return
         if T_map_query is not None:
@@ -116,6 +118,16 @@ class Outputs:
                     messages.class_id(self._map_id, match.keyframe_id),
                 ),
             )
+
+    def _detection(self, recognition: Recognition) -> Detection3D:
+        radius_m = self._radius_m()
+        return messages.detection(
+            recognition,
+            map_id=self._map_id,
+            frame_id=self._frame_id,
+            place_radius_m=radius_m,
+            covariance=place_covariance(radius_m),
+        )
 
     def _of_this_drive(self, match: Hypothesis) -> bool:
         session, recogniser = self._pipeline.session, self._pipeline.recogniser

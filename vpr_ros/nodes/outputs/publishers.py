@@ -30,6 +30,8 @@ TOPICS = {
     "match_image/compressed": (CompressedImage, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)),
     "markers": (MarkerArray, _reliable(1)),
     "initial_pose": (PoseWithCovarianceStamped, _reliable(1)),
+    "query_matches": (Detection3D, _reliable(10)),
+    "query_keyframe/compressed": (CompressedImage, _reliable(10)),
 }
 
 

@@ -67,18 +67,24 @@ def values_of(node: Any, table: Iterable[Parameter]) -> dict[str, Any]:
     return {p.name: str(now[p.name]) if p.choices else now[p.name] for p in table}
 
 
-def undeclared(node: Any) -> list[str]:
+def undeclared(node: Any, table: Iterable[Parameter], active: bool = False) -> list[str]:
     """A sentence about each parameter that was given at start, in a file or on the command line, and that the node does
     not have. ROS passes over them in silence.
 
-    `qos_overrides` are declared as their topics are used: of an active node.
+    `qos_overrides` are declared as their topics are used: those of an `active` node are looked at, too.
     """
-    known = [p.name for p in node.table]
+    known = [p.name for p in table]
     sentences = []
     for name in sorted(node._parameter_overrides):  # rclpy has no other way to them
-        if node.has_parameter(name) or (name.startswith("qos_overrides.") and not node.active):
+        if node.has_parameter(name) or (name.startswith("qos_overrides.") and not active):
             continue
         near = difflib.get_close_matches(name, known, 1)
         hint = f"is {near[0]} meant?" if near else f"`ros2 param list {node.get_fully_qualified_name()}` lists its own"
         sentences.append(f"parameter '{name}' is none of this node's and has no effect: {hint}")
     return sentences
+
+
+def warn_of_undeclared(node: Any, table: Iterable[Parameter]) -> None:
+    """Logs `undeclared`."""
+    for sentence in undeclared(node, table):
+        node.get_logger().warning(sentence)
