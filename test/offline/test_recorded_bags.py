@@ -1,6 +1,7 @@
 """Bags into training sets: what is kept and where it stands, frames shared by drives, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from vpr_ros.geometry import geodetic_to_enu, planar_transform
 from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
 from vpr_ros.sensors import (
     BagWriter,
+    DriveConfig,
     DriveTopics,
     Trajectory,
     camera_info_msg,
@@ -134,6 +136,20 @@ def test_poses_of_a_trajectory_bring_two_drives_into_one_frame(bag, tmp_path):
     assert abs(first[1] - 3) < 1e-6 and first[0] >= 7 + 2 * 0.52 - 1e-6
     with pytest.raises(VprError, match="cannot be read"):
         bag_to_frames(plain, tmp_path / "other", FramesConfig(trajectory=str(tmp_path / "none.tum")))
+
+
+def test_gaps_of_a_trajectory_are_named_with_their_option(tmp_path):
+    """A pose every 1.4 s, as a SLAM's keyframes have."""
+    drive = write_bag(tmp_path / "drive")
+    poses = np.array([planar_transform(x, 3, 0.2) for x in (0.0, 7.28)])
+    Trajectory([START, START + 14 * SECOND // 10], poses).to_tum(tmp_path / "sparse.tum")
+    config = FramesConfig(spacing_m=0.0, require_cloud=False, trajectory=str(tmp_path / "sparse.tum"))
+    few = bag_to_frames(drive, tmp_path / "few", config)
+    sentence = "13 pictures lie in gaps of up to 1.4 s between the poses of the trajectory, longer than --max-gap-s 1"
+    assert few.frames == 2 and sentence in few.notes
+    bridged = bag_to_frames(drive, tmp_path / "all", replace(config, reading=DriveConfig(max_gap_s=1.4)))
+    assert bridged.frames == 15 and not bridged.notes
+    np.testing.assert_allclose(read_frame_table(tmp_path / "all").positions_m[7], [3.64, 3], atol=1e-6)
 
 
 def test_satellite_fixes_of_a_city_have_one_origin(bag, tmp_path):

@@ -9,6 +9,8 @@ import pytest
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import make_transform, planar_transform
 from vpr_ros.place_map import PlaceMap, export_csv, export_tum, info, merge, prune, redescribe, replace_poses
+from vpr_ros.place_map.schema import MAP_COLUMNS
+from vpr_ros.sensors import Trajectory
 
 
 @pytest.fixture
@@ -147,13 +149,18 @@ class Line:
         t = stamp_ns / 1e9
         return make_transform([100 + t, 0, 0], [0, 0, 1, 1]) if self.start_s <= t <= self.end_s else None
 
+    def gap_s(self, stamp_ns):
+        return 0.0 if self.at(stamp_ns) is not None else None
+
 
 def test_replace_poses(new_map, drive):
     place_map = new_map()
     first = drive(place_map, 10, "first", start_ns=10**9)
     second = drive(place_map, 4, "second", start_ns=10**12)
     before = place_map.keyframes()
-    assert replace_poses(place_map, Line(3, 8)) == {"replaced": 6, "cleared": 4, "kept": 4}
+    result = replace_poses(place_map, Line(3, 8))
+    assert (result.replaced, result.cleared, result.kept) == (6, 4, 4)
+    assert result.why == "4 lie before or after it"
     after = place_map.keyframes()
     in_first = after.sessions == first
     expected = [Line(0, 99).at(s * 10**9) for s in range(3, 9)]
@@ -164,6 +171,58 @@ def test_replace_poses(new_map, drive):
     assert place_map.covariance(after.ids[3]) is None and place_map.covariance(after.ids[-1]) is not None
     with pytest.raises(VprError, match="same clock"):
         replace_poses(place_map, Line(500, 600))
+
+
+def sparse(step_s, count, start_s=0.6):
+    """A trajectory with a pose every so many seconds."""
+    stamps = [round((start_s + i * step_s) * 1e9) for i in range(count)]
+    return Trajectory(stamps, [make_transform([100 + t / 1e9, 0, 0]) for t in stamps])
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "why"),
+    [
+        (
+            sparse(1.4, 20, 0.0),
+            r"2 keyframes .* 18 would lose theirs: 18 lie in gaps of up to 1.4 s between its poses, longer than "
+            r"--max-gap-s 1; nothing was changed",
+        ),
+        (sparse(0.5, 6), r"17 lie before or after it"),
+        (sparse(0.5, 4, 1.0), r"18 lie before or after it; nothing was changed. Give one that covers the drive"),
+    ],
+)
+def test_most_of_a_map_is_never_cleared_unasked(new_map, drive, trajectory, why):
+    """A pose every 1.4 s cleared 18 of 20 keyframes as 'outside the trajectory'."""
+    place_map = new_map()
+    drive(place_map, 20, "first", start_ns=10**9)
+    before = place_map.keyframes().T_map_base
+    with pytest.raises(VprError, match=why) as error:
+        replace_poses(place_map, trajectory)
+    assert "nothing was changed" in str(error.value) and "--clear" in str(error.value)
+    np.testing.assert_array_equal(place_map.keyframes().T_map_base, before)
+    asked = replace_poses(place_map, trajectory, clear=True)
+    assert asked.cleared > asked.replaced and asked.cleared == 20 - place_map.keyframes().has_pose.sum()
+
+
+def test_the_gap_that_is_named_covers_the_map(new_map, drive):
+    place_map = new_map()
+    drive(place_map, 20, "first", start_ns=10**9)
+    with pytest.raises(VprError, match=r"Say --max-gap-s 1.4, or add --clear"):
+        replace_poses(place_map, sparse(1.4, 20, 1.0))
+    result = replace_poses(place_map, sparse(1.4, 20, 1.0), max_gap_s=1.4)
+    assert (result.replaced, result.cleared, result.why) == (20, 0, "")
+    np.testing.assert_allclose(place_map.keyframes().T_map_base[:, 0, 3], 101 + np.arange(20), atol=1e-6)
+    with pytest.raises(VprError, match=r"no keyframe .* lie in gaps of up to 1.4 s .*say --max-gap-s 1.4"):
+        replace_poses(place_map, sparse(1.4, 20, 0.3))
+
+
+def test_keyframes_that_never_had_a_pose_lose_none(new_map, drive):
+    place_map = new_map()
+    drive(place_map, 20, "first", start_ns=10**9)
+    with place_map.edit() as db:
+        db.execute(f"UPDATE keyframes SET {', '.join(f'{column} = NULL' for column in MAP_COLUMNS)}")
+    result = replace_poses(place_map, sparse(1.4, 20, 1.0))
+    assert (result.cleared, result.without, result.in_gaps) == (0, 20 - result.replaced, 20 - result.replaced)
 
 
 class Brightness:

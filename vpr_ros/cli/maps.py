@@ -180,18 +180,29 @@ def poses(
     map_file: options.MapArgument,
     trajectory: Annotated[Path, typer.Argument(help="TUM file: seconds x y z qx qy qz qw.", show_default=False)],
     max_gap_s: Annotated[float, typer.Option("--max-gap-s", help="Longest gap that is interpolated over.")] = 1.0,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take away the poses of keyframes that it does not cover, be they most.")
+    ] = False,
 ):
-    """Replace keyframe poses by those of a trajectory, by stamp: after a SLAM optimisation or `vpr_ros align`."""
+    """Replace keyframe poses by those of a trajectory, by stamp: after a SLAM optimisation or `vpr_ros align`.
+
+    Keyframes of the same drive that the trajectory does not cover lose their
+    pose, since it may be in another frame; where these are most, nothing is
+    changed unless you say --clear. Other drives of the map keep their poses.
+
+    \b
+    Example:
+      vpr_ros poses town.vpr optimised.tum --max-gap-s 2
+    """
     from vpr_ros.place_map import PlaceMap, replace_poses
     from vpr_ros.sensors import Trajectory
 
     source = Trajectory.from_tum(trajectory)
     with PlaceMap.open(map_file, writable=True) as place_map:
-        facts = replace_poses(place_map, source, max_gap_s)
-    say(
-        f"{map_file}: {facts['replaced']} poses replaced, {facts['cleared']} cleared (outside the trajectory), "
-        f"{facts['kept']} kept (other sessions)"
-    )
+        result = replace_poses(place_map, source, max_gap_s, clear)
+    say(f"{map_file}: {result.replaced} poses replaced, {result.cleared} cleared, {result.kept} kept (other sessions)")
+    if result.why:
+        say(f"without a pose: {result.why}; {result.advice}", style="yellow")
 
 
 def redescribe(

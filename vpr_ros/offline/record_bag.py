@@ -44,6 +44,7 @@ class BagFrames:
     skipped: dict[str, int]  # what could not be used
     first_errors: dict[str, str]
     interrupted: bool
+    notes: tuple[str, ...] = ()  # what is worth telling of the bag and of the trajectory
 
 
 def bag_to_frames(
@@ -61,6 +62,7 @@ def bag_to_frames(
     _not_there_yet(folder, source)
     origins, health, names = Origins(folder, config.city), Health(), []
     interrupted, frames, images = False, 0, 0
+    stamps: list[int] = []
     drive_config = replace(config.reading, load_clouds=True, datum=origins.datum)
     with Drive(bag, config.topics, drive_config) as drive:
         if config.require_cloud and drive.topics.points is None:
@@ -95,6 +97,7 @@ def bag_to_frames(
         try:
             for observation in drive if given is None else _along(drive, given):
                 images += 1
+                stamps.append(observation.stamp_ns)
                 frames += recording.take(observation, camera)
                 if frames == 1 and recording.poses == "map" and given is None:
                     origins.record(drive.datum)
@@ -104,9 +107,9 @@ def bag_to_frames(
             interrupted = True
         finally:
             recording.close()
-    reasons = health.counts("recording")
+    reasons, notes = health.counts("recording"), _gaps(stamps, given, config.reading.max_gap_s)
     if not frames and not interrupted:
-        told = ", ".join(f"{count} times '{reason}'" for reason, count in reasons.items())
+        told = ", ".join([*(f"{count} times '{reason}'" for reason, count in reasons.items()), *notes])
         raise VprError(
             f"bag {bag}: none of its {images} images became a frame ({told}); look at it with 'vpr_ros doctor {bag}'"
         )
@@ -119,6 +122,7 @@ def bag_to_frames(
         dict(drive.skipped),
         dict(drive.first_errors),
         interrupted,
+        (*drive.notes, *notes),
     )
 
 
@@ -127,6 +131,18 @@ def _along(drive, trajectory: Trajectory) -> Iterator[Observation]:
     for observation in drive:
         pose = trajectory.at(observation.stamp_ns, drive.config.max_gap_s)
         yield replace(observation, T_map_base=pose, covariance=None)
+
+
+def _gaps(stamps_ns: list[int], trajectory: Trajectory | None, max_gap_s: float) -> list[str]:
+    """A sentence on pictures that a given trajectory leaves without a pose because its poses are too far apart."""
+    gaps_s = [gap for stamp in stamps_ns if trajectory is not None and (gap := trajectory.gap_s(stamp)) is not None]
+    wide = [gap for gap in gaps_s if gap > max_gap_s]
+    if not wide:
+        return []
+    return [
+        f"{len(wide)} pictures lie in gaps of up to {max(wide):g} s between the poses of the trajectory, longer than "
+        f"--max-gap-s {max_gap_s:g}"
+    ]
 
 
 def _not_there_yet(folder: Path, source: str) -> None:

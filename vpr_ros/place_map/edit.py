@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,40 @@ class PoseSource(Protocol):
     """Poses by time, such as `vpr_ros.sensors.Trajectory`."""
 
     def at(self, stamp_ns: int, max_gap_s: float = ...) -> np.ndarray | None: ...
+
+    def gap_s(self, stamp_ns: int) -> float | None: ...
+
+
+@dataclass(frozen=True)
+class PosesReplaced:
+    """What became of the poses of a map's keyframes, in numbers of keyframes."""
+
+    replaced: int
+    cleared: int  # that the trajectory does not cover, though it covers others of their session
+    without: int  # that it does not cover either, and that had no pose
+    kept: int  # of other sessions
+    in_gaps: int  # of those that are not covered, between poses that are too far apart
+    longest_gap_s: float  # of these
+    max_gap_s: float  # that was bridged
+
+    @property
+    def why(self) -> str:
+        """A phrase on why keyframes got no pose; empty where all did."""
+        outside = self.cleared + self.without - self.in_gaps
+        parts: list[str] = []
+        if self.in_gaps:
+            parts.append(
+                f"{self.in_gaps} lie in gaps of up to {self.longest_gap_s:g} s between its poses, longer than "
+                f"--max-gap-s {self.max_gap_s:g}"
+            )
+        if outside:
+            parts.append(f"{outside} lie before or after it")
+        return " and ".join(parts)
+
+    @property
+    def advice(self) -> str:
+        """A phrase on what to do about keyframes without a pose."""
+        return f"say --max-gap-s {self.longest_gap_s:g}" if self.in_gaps else "give one that covers the drive"
 
 
 def prune(
@@ -87,32 +122,52 @@ def _spaced(keyframes: Keyframes, keep: np.ndarray, spacing_m: float, turn_rad: 
     return chosen
 
 
-def replace_poses(place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float = 1.0) -> dict[str, int]:
-    """Give keyframes the map-frame pose that a trajectory has at their stamp. Returns {"replaced", "cleared", "kept"}.
+def replace_poses(
+    place_map: PlaceMap, trajectory: PoseSource, max_gap_s: float = 1.0, clear: bool = False
+) -> PosesReplaced:
+    """Give keyframes the map-frame pose that a trajectory has at their stamp.
 
-    In a session that the trajectory touches, keyframes outside it lose their pose ("cleared"), because the old one may
-    be in another frame; sessions it does not touch keep theirs. Covariances of replaced poses are dropped.
-    Raises VprError when no keyframe lies in the trajectory.
+    In a session that the trajectory touches, keyframes it does not cover lose their pose, because the old one may be in
+    another frame; sessions it does not touch keep theirs. Covariances of replaced poses are dropped. Raises VprError,
+    and changes nothing, when no keyframe lies in the trajectory, and when more keyframes would lose their pose than get
+    one, unless that is wanted (`clear`).
     """
     with place_map.reading() as db:
-        rows = db.execute("SELECT id, session, stamp_ns FROM keyframes").fetchall()
+        rows = db.execute(f"SELECT id, session, stamp_ns, {MAP_COLUMNS[0]} IS NOT NULL FROM keyframes").fetchall()
     found: dict[int, PoseRow] = {}
-    for keyframe_id, _, stamp_ns in rows:
+    for keyframe_id, _, stamp_ns, _ in rows:
         T = trajectory.at(stamp_ns, max_gap_s)
         if T is not None:
             found[keyframe_id] = pose_row(T, "the trajectory's pose")
+    touched = {session for keyframe_id, session, _, _ in rows if keyframe_id in found}
+    bare = [row for row in rows if row[0] not in found and (row[1] in touched or not touched)]
+    gaps = [gap for _, _, stamp_ns, _ in bare if (gap := trajectory.gap_s(stamp_ns)) is not None]
+    result = PosesReplaced(
+        len(found),
+        sum(posed for *_, posed in bare),
+        sum(not posed for *_, posed in bare),
+        len(rows) - len(found) - len(bare),
+        len(gaps),
+        max(gaps, default=0.0),
+        max_gap_s,
+    )
     if not found:
         raise VprError(
-            f"no keyframe of map {place_map.path} lies within {max_gap_s:g} s of the trajectory: are its stamps of the "
-            "same clock?"
+            f"no keyframe of map {place_map.path} lies within {max_gap_s:g} s of the trajectory: "
+            + (f"{result.why}; {result.advice}." if gaps else "are its stamps of the same clock?")
         )
-    touched = {session for keyframe_id, session, _ in rows if keyframe_id in found}
-    in_touched = [keyframe_id for keyframe_id, session, _ in rows if session in touched]
+    if result.cleared > result.replaced and not clear:
+        raise VprError(
+            f"the trajectory has poses for {result.replaced} keyframes of map {place_map.path}, and {result.cleared} "
+            f"would lose theirs: {result.why}; nothing was changed. {result.advice.capitalize()}, or add --clear to "
+            "take the poses of the others away."
+        )
     update = f"UPDATE keyframes SET {', '.join(f'{c} = ?' for c in MAP_COLUMNS)}, covariance = NULL WHERE id = ?"
     with place_map.edit() as db:
-        db.executemany(update, ((*found.get(i, (None,) * 7), i) for i in in_touched))
-        seal(db, "keyframes", in_touched)
-    return {"replaced": len(found), "cleared": len(in_touched) - len(found), "kept": len(rows) - len(in_touched)}
+        changed = [*found, *(row[0] for row in bare)]
+        db.executemany(update, ((*found.get(i, (None,) * 7), i) for i in changed))
+        seal(db, "keyframes", changed)
+    return result
 
 
 def redescribe(

@@ -70,6 +70,15 @@ class Trajectory:
             return None
         return interpolate(self.T[after - 1], self.T[after], (stamp_ns - before_ns) / (after_ns - before_ns))
 
+    def gap_s(self, stamp_ns: int) -> float | None:
+        """Seconds between the samples around a stamp, rounded up to hundredths; 0 on a sample, None outside of all."""
+        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
+        if after == len(self):
+            return None
+        if self.stamps_ns[after] == stamp_ns:
+            return 0.0
+        return None if after == 0 else -(-int(self.stamps_ns[after] - self.stamps_ns[after - 1]) // 10**7) / 100
+
     def covariance_at(self, stamp_ns: int) -> np.ndarray | None:
         """Covariance (6, 6) of the sample nearest in time, or None when the source has none."""
         if self.covariances is None or not len(self):
