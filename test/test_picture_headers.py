@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 from vpr_ros import pictures
-from vpr_ros.errors import FrameError
+from vpr_ros.errors import FrameError, VprError
+from vpr_ros.evaluation.protocols.folders import describe_files
+from vpr_ros.evaluation.report.shots import small_jpeg
 from vpr_ros.pictures.headers import FORMATS, Format, is_whole
+from vpr_ros.sensors import BagWriter, Drive, compressed_image_msg, decode_image, doctor
 
 RNG = np.random.default_rng(15)
 WIDTH, HEIGHT = 57, 41
@@ -43,11 +47,23 @@ def with_thumbnail() -> bytes:
     return whole[:2] + b"\xff\xe1" + struct.pack(">H", len(inside) + 2) + inside + whole[2:]
 
 
+def without_tables() -> bytes:
+    """A JPEG as many USB cameras send it: the Huffman tables are the standard's own and left out."""
+    data, at = saved("JPEG"), 2
+    out = data[:2]
+    while data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        out += b"" if data[at + 1] == 0xC4 else data[at:end]
+        at = end
+    return out + data[at:]
+
+
 FILES: dict[str, tuple[bytes, Format]] = {
     "jpeg": (saved("JPEG"), "JPEG"),
     "progressive jpeg": (saved("JPEG", progressive=True), "JPEG"),
     "jpeg with restarts": (cv2.imencode(".jpg", noise(), [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes(), "JPEG"),
     "jpeg with a thumbnail": (with_thumbnail(), "JPEG"),
+    "jpeg without tables": (without_tables(), "JPEG"),
     "png": (saved("PNG"), "PNG"),
     "webp, lossy": (saved("WEBP"), "WebP"),
     "webp, lossless": (saved("WEBP", lossless=True), "WebP"),
@@ -137,6 +153,32 @@ def test_the_limit_holds_for_files_and_is_above_any_camera(tmp_path, undecoded):
     pictures.refuse_large(8192, 5460)  # 45 megapixels, full-frame cameras
     with pytest.raises(FrameError):
         pictures.refuse_large(20_000, 10_000)
+
+
+def test_the_limit_holds_for_every_way_in(tmp_path, undecoded):
+    """A PNG of 30,000 x 30,000 pixels as a compressed topic, in a bag, in a folder and as a keyframe's thumbnail."""
+    bomb = png_of(30_000, 30_000)
+    message = compressed_image_msg(bomb, 10**9, format="png")
+    with pytest.raises(FrameError, match="claims 30000x30000 pixels"):
+        decode_image(message)
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write("/camera/image/compressed", message, 10**9)
+    with Drive(tmp_path / "bag") as drive:
+        with pytest.raises(VprError, match="claims 30000x30000 pixels"):
+            list(drive)
+        assert drive.skipped["image unreadable"] == 1
+    stage = doctor(tmp_path / "bag").stage("image")
+    assert stage.verdict == "ERROR" and "claims 30000x30000 pixels" in stage.sentence
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.png").write_bytes(bomb)
+    with pytest.raises(VprError, match="claims 30000x30000 pixels"), Drive(tmp_path / "folder") as drive:
+        list(drive)
+    with pytest.raises(VprError, match="none of the 1 files"):
+        describe_files(None, [tmp_path / "folder" / "a.png"])  # pyright: ignore[reportArgumentType]
+    assert small_jpeg(bomb) is None  # a report's picture of a keyframe
+    raw = SimpleNamespace(height=10_000, width=20_000, encoding="mono8", is_bigendian=0, step=20_000, data=b"")
+    with pytest.raises(FrameError, match="claims 20000x10000 pixels"):
+        decode_image(raw)
 
 
 def test_formats_whose_size_is_not_read_are_not_decoded(undecoded):

@@ -105,6 +105,14 @@ def test_files_are_read_or_the_reason_is_told(tmp_path):
         pictures.load(tmp_path / "b.png")
 
 
+def test_pointers_of_git_lfs_are_named(tmp_path):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 52341\n"
+    (tmp_path / "a.jpg").write_bytes(pointer)
+    assert pictures.read(tmp_path / "a.jpg") is None
+    with pytest.raises(FrameError, match=r"a\.jpg is a Git LFS pointer, .* 'git lfs pull'"):
+        pictures.load(tmp_path / "a.jpg")
+
+
 def test_pipes_devices_and_folders_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()

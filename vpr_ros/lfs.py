@@ -8,6 +8,11 @@ _LONGEST = 1024  # bytes; a larger file is not even opened: that would drop the 
 _BEGINNING = b"version https://git-lfs.github.com/spec/"
 
 
+def is_pointer(data: bytes) -> bool:
+    """Whether these bytes of a file are a pointer."""
+    return len(data) <= _LONGEST and data.startswith(_BEGINNING)
+
+
 def refuse_pointer(path: str | Path, what: str) -> None:
     """VprError where the file is a Git LFS pointer instead of a `what` ('map'); else, and for no file, nothing."""
     path = Path(path)

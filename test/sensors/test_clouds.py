@@ -1,6 +1,7 @@
 """PointCloud2 layouts against struct.unpack, point by point."""
 
 import struct
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from vpr_ros.errors import FrameError
 from vpr_ros.sensors import cloud_msg, decode_cloud, decode_cloud_fields
+from vpr_ros.sensors.clouds import transformed
 
 F32, F64, U16, U8 = 7, 8, 4, 2
 CODES = {F32: "f", F64: "d", U16: "H", U8: "B"}
@@ -110,3 +112,14 @@ def test_layouts_that_contradict_themselves(change, words):
         setattr(msg, name, value)
     with pytest.raises(FrameError, match=words):
         decode_cloud(msg)
+
+
+def test_numbers_beyond_the_earth_are_no_points_and_nothing_overflows():
+    points = np.array([[1, 2, 3], [3.4e38, 0, 0], [0, -3.4e38, 0], [0, 0, 1e9], [6e6, 5e5, 80]], np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = decode_cloud(cloud_msg(points, 1))
+        assert np.array_equal(kept, points[[0, 4]])
+        far = np.eye(4)
+        far[:3, 3] = 3e38, -3e38, 1e300
+        assert transformed(points, far).shape == (5, 3)

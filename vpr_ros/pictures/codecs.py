@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from vpr_ros.errors import FrameError
+from vpr_ros.lfs import is_pointer
 from vpr_ros.pictures.headers import FORMATS, Bytes, header_of, is_whole
 from vpr_ros.pictures.quiet import quiet_codecs
 
@@ -40,6 +41,8 @@ def pixels_of(data: Bytes, what: str = "picture", reading: Reading = "rgb") -> n
     data = data if isinstance(data, bytes) else bytes(data)
     if not data:
         raise FrameError(f"{what} has zero bytes")
+    if is_pointer(data):
+        raise FrameError(f"{what} is a Git LFS pointer, not the picture itself: run 'git lfs pull' in its repository")
     header = header_of(data)
     if header is not None:
         refuse_large(header.width, header.height, what)

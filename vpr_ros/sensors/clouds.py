@@ -8,6 +8,7 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import invert
 from vpr_ros.sensors.payload import frame_of, payload, rows_of
 
+_FARTHEST_M = 1e8  # beyond any coordinate on Earth, UTM's too: larger numbers are a driver's sign for no return
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # sensor_msgs/PointField
 
 
@@ -52,7 +53,8 @@ def decode_cloud_fields(msg) -> dict[str, np.ndarray]:
 def decode_cloud(msg) -> np.ndarray:
     """Finite points (N, 3) float32 x, y, z in metres, in the frame of the message's header; N may be 0.
 
-    Points with a NaN or infinite coordinate are left out. Raises FrameError without x, y and z fields.
+    Points with a coordinate that is NaN, infinite or beyond any on Earth are left out. Raises FrameError without x, y
+    and z fields.
     """
     fields = decode_cloud_fields(msg)
     missing = [axis for axis in "xyz" if axis not in fields]
@@ -62,7 +64,7 @@ def decode_cloud(msg) -> np.ndarray:
         raise FrameError("cloud fields x, y, z hold several values per point; one each is needed")
     with np.errstate(over="ignore", invalid="ignore"):
         points = np.stack([fields[axis].astype(np.float32) for axis in "xyz"], axis=1)
-    return points[np.isfinite(points).all(axis=1)]
+        return points[(np.abs(points) < _FARTHEST_M).all(axis=1)]
 
 
 def base_cloud(
@@ -88,8 +90,9 @@ def base_cloud(
 
 
 def transformed(points: np.ndarray, T: np.ndarray) -> np.ndarray:
-    """Points (N, 3) float32 after a transform (4, 4)."""
-    return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
+    """Points (N, 3) float32 after a transform (4, 4); infinite where they leave what 32 bits hold."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (points @ T[:3, :3].T + T[:3, 3]).astype(np.float32)
 
 
 def moved(points: np.ndarray, T_odom_from: np.ndarray | None, T_odom_to: np.ndarray | None) -> np.ndarray:
