@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 WGS84_A_M = 6378137.0
 WGS84_E2 = 6.69437999014e-3
+FARTHEST_M = 1e8
+"""Beyond any coordinate on Earth, UTM's and ECEF's too: a larger number is a mark or a fault."""
 
 
 def quaternion_to_matrix(quaternion: ArrayLike) -> np.ndarray:

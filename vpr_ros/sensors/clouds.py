@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.geometry import invert
+from vpr_ros.geometry import FARTHEST_M, invert
 from vpr_ros.sensors.payload import frame_of, payload, rows_of
 
-_FARTHEST_M = 1e8  # beyond any coordinate on Earth, UTM's too: larger numbers are a driver's sign for no return
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}  # sensor_msgs/PointField
 
 
@@ -64,7 +63,7 @@ def decode_cloud(msg) -> np.ndarray:
         raise FrameError("cloud fields x, y, z hold several values per point; one each is needed")
     with np.errstate(over="ignore", invalid="ignore"):
         points = np.stack([fields[axis].astype(np.float32) for axis in "xyz"], axis=1)
-        return points[(np.abs(points) < _FARTHEST_M).all(axis=1)]
+        return points[(np.abs(points) < FARTHEST_M).all(axis=1)]
 
 
 def base_cloud(

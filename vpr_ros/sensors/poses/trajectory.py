@@ -9,7 +9,7 @@ import numpy as np
 
 from vpr_ros.atomic import whole_file
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.geometry import interpolate, make_transform, matrix_to_quaternion
+from vpr_ros.geometry import FARTHEST_M, interpolate, make_transform, matrix_to_quaternion
 from vpr_ros.sensors.payload import stamp_ns
 from vpr_ros.sensors.stamps import nearest
 
@@ -135,7 +135,7 @@ class Trajectory:
                 continue
             try:
                 values = [float(w) for w in words[1:]]
-                if len(values) != 7 or not np.isfinite(values).all():
+                if len(values) != 7 or not np.isfinite(values).all() or max(map(abs, values)) > FARTHEST_M:
                     raise ValueError
                 stamps.append(_seconds_to_ns(words[0]))
                 poses.append(make_transform(values[:3], values[3:]))
@@ -172,7 +172,7 @@ def travelled(T: np.ndarray) -> np.ndarray:
 def pose_of(msg) -> tuple[np.ndarray, np.ndarray | None]:
     """Pose (4, 4) and covariance (6, 6) or None of an Odometry, PoseStamped or PoseWithCovarianceStamped message.
 
-    Raises FrameError for numbers that are not finite and for a quaternion without direction.
+    Raises FrameError for numbers that are not finite or beyond any on Earth, and for a quaternion without direction.
     """
     pose, covariance = msg.pose, None
     if hasattr(pose, "covariance"):
@@ -187,6 +187,8 @@ def rigid(p, q) -> np.ndarray:
     translation, quaternion = (p.x, p.y, p.z), (q.x, q.y, q.z, q.w)
     if not np.isfinite(translation).all() or not np.isfinite(quaternion).all():
         raise FrameError("pose holds NaN or infinity")
+    if max(map(abs, (*translation, *quaternion))) > FARTHEST_M:
+        raise FrameError(f"pose holds numbers above {FARTHEST_M:.0e}, farther than the Earth is wide")
     try:
         return make_transform(translation, quaternion)
     except ValueError:
