@@ -17,7 +17,7 @@ from vpr_ros.sensors import (
     odometry_msg,
     pose_msg,
 )
-from vpr_ros.sensors.bags.topics import is_ground_truth, resolve_topics
+from vpr_ros.sensors.bags.topics import is_ground_truth, resolve_topics, sort_out
 
 GREY = np.zeros((4, 4, 3), np.uint8)
 RAW, JPEG = image_msg(GREY, 1), compressed_image_msg(GREY, 1)
@@ -56,6 +56,60 @@ def choose(make_bag):
 )
 def test_found_by_type(choose, role, messages, expected):
     assert choose(role, messages) == expected
+
+
+DEPTH = image_msg(GREY, 1)
+DEPTH.encoding = "16UC1"
+
+
+@pytest.mark.parametrize(
+    "messages,expected,left",
+    [
+        (
+            [("/image", RAW)] * 20 + [("/image/compressed", JPEG)] * 2,
+            "/image",
+            {"/image/compressed": "it has only 2 of the 20 pictures on /image"},
+        ),
+        (
+            [("/image", RAW)] * 20 + [("/image/compressed", JPEG)] * 18,
+            "/image/compressed",
+            {"/image": "/image/compressed has the same pictures in fewer bytes"},
+        ),
+        (
+            [("/image", RAW)] * 2 + [("/image/compressed", JPEG)] * 20,
+            "/image/compressed",
+            {"/image": "/image/compressed has the same pictures in fewer bytes"},
+        ),
+        (
+            [("/color/image_raw", RAW), ("/aligned_depth_to_color/image_raw", RAW)],
+            "/color/image_raw",
+            {"/aligned_depth_to_color/image_raw": "it holds distances, not pictures"},
+        ),
+        ([("/a", RAW), ("/b", DEPTH)], "/a", {"/b": "it holds distances, not pictures"}),
+        ([("/depth/image", DEPTH)], "/depth/image", {}),  # what it is worth is the doctor's to say
+        (
+            [("/a", RAW), ("/a/zstd", JPEG), ("/ground_truth/image", RAW)],
+            "/a",
+            {"/a/zstd": "its transport is not read", "/ground_truth/image": "its name says ground truth"},
+        ),
+    ],
+)
+def test_cameras_by_what_they_hold(make_bag, messages, expected, left):
+    path = make_bag([(topic, msg, i + 1) for i, (topic, msg) in enumerate(messages)])
+    with Bag(path) as bag:
+        assert choose_topic(bag, "image") == expected
+        assert sort_out(bag, "image") == ([bag.topic(expected)], left)
+
+
+def test_what_is_left_out_of_the_poses_and_why(make_bag):
+    messages = [("/p", POSE), ("/goal_pose", POSE), ("/ground_truth/pose", POSE), ("/fix", FIX), ("/odom", ODOM)]
+    path = make_bag([(topic, msg, i + 1) for i, (topic, msg) in enumerate(messages)])
+    with Bag(path) as bag:
+        assert sort_out(bag, "pose")[1] == {
+            "/goal_pose": "it commands a pose and measures none",
+            "/ground_truth/pose": "its name says ground truth",
+            "/fix": "a position has no heading, /p says more",
+        }
 
 
 def test_two_candidates_are_listed_with_the_option(choose):

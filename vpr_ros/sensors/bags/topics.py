@@ -1,5 +1,6 @@
 """Which topic of a bag plays which role: by name when given, else by type when there is one candidate."""
 
+import re
 from dataclasses import replace
 
 from vpr_ros.errors import VprError
@@ -22,6 +23,9 @@ ROLE_TYPES: dict[str, tuple[str, ...]] = {
 _NAMED_TYPES = {"pose": (ODOMETRY,)}
 
 _TRUTH = ("ground_truth", "groundtruth", "ground-truth", "/gt/", "/gt_")
+_TRANSPORTS = ("/compressedDepth", "/theora", "/zstd")  # of image_transport, beside raw and compressed
+_DEPTH_NAMES, _DEPTH_ENCODINGS = {"depth", "disparity"}, ("16UC1", "32FC1")
+_SAME_SHARE = 0.9  # of the raw pictures: a twin that has as many is as good
 _COMMANDS = ("initialpose", "initial_pose", "goal", "goal_pose", "move_base_simple/goal", "clicked_pose", "set_pose")
 
 
@@ -31,22 +35,77 @@ def is_ground_truth(name: str) -> bool:
     return any(part in lowered for part in _TRUTH)
 
 
-def candidates(bag: Bag, role: str) -> list[TopicInfo]:
-    """Topics with messages that could play a role without being named.
+def sort_out(bag: Bag, role: str) -> tuple[list[TopicInfo], dict[str, str]]:
+    """Topics that could play a role without being named, and why each of the others of its types is left out.
 
-    Ground truth, goals and initial poses are never candidates, nor is compressedDepth. Of a raw image and its
-    own `/compressed` twin only the twin counts: same pictures, fewer bytes to read.
+    Ground truth, goals and initial poses never play one, nor does what is empty or not read. Of a raw image and its own
+    `/compressed` twin the twin counts, with fewer bytes to read, unless it lacks pictures; depth counts only alone.
     """
-    readable = [t for t in bag.topics if t.readable and t.count]
-    found = [t for t in readable if t.msgtype in ROLE_TYPES[role] and not is_ground_truth(t.name)]
+    found, left = [], dict[str, str]()
+    for topic in (t for t in bag.topics if t.msgtype in ROLE_TYPES[role]):
+        reason = _unfit(topic, role)
+        if reason:
+            left.setdefault(topic.name, reason)
+        else:
+            found.append(topic)
     if role == "image":
-        twins = {t.name for t in found if t.msgtype == COMPRESSED}
-        found = [t for t in found if not t.name.endswith("/compressedDepth") and f"{t.name}/compressed" not in twins]
-    if role == "pose":
-        found = [t for t in found if not t.name.endswith(tuple(f"/{c}" for c in _COMMANDS))]
-        # A pose in the map frame says more than a GNSS position, which has no heading.
-        found = [t for t in found if t.msgtype != NAVSAT] or found
-    return found
+        found = _without(found, _twins(found), left)
+        depth = {t.name: "it holds distances, not pictures" for t in found if len(found) > 1 and _is_depth(bag, t)}
+        if len(depth) < len(found):
+            found = _without(found, depth, left)
+    if role == "pose" and (said := [t.name for t in found if t.msgtype != NAVSAT]):
+        less = {t.name: f"a position has no heading, {said[0]} says more" for t in found if t.msgtype == NAVSAT}
+        found = _without(found, less, left)
+    return found, left
+
+
+def candidates(bag: Bag, role: str) -> list[TopicInfo]:
+    """Topics with messages that could play a role without being named, as `sort_out` finds them."""
+    return sort_out(bag, role)[0]
+
+
+def _unfit(topic: TopicInfo, role: str) -> str:
+    """Why a topic cannot play a role unasked, whatever else the bag holds; empty where it can."""
+    if not topic.count:
+        return "it is empty"
+    if not topic.readable:
+        return f"its messages are {topic.encoding}, which is not read"
+    if is_ground_truth(topic.name):
+        return "its name says ground truth"
+    if role == "image" and topic.name.endswith(_TRANSPORTS):
+        return "its transport is not read"
+    if role == "pose" and topic.name.endswith(tuple(f"/{c}" for c in _COMMANDS)):
+        return "it commands a pose and measures none"
+    return ""
+
+
+def _twins(found: list[TopicInfo]) -> dict[str, str]:
+    """Of each raw image and its compressed twin the one that is not needed, and why."""
+    counts, spare = {t.name: t.count for t in found}, dict[str, str]()
+    for name, count in counts.items():
+        twin = f"{name}/compressed"
+        if twin not in counts:
+            continue
+        if counts[twin] >= _SAME_SHARE * count:
+            spare[name] = f"{twin} has the same pictures in fewer bytes"
+        else:
+            spare[twin] = f"it has only {counts[twin]} of the {count} pictures on {name}"
+    return spare
+
+
+def _is_depth(bag: Bag, topic: TopicInfo) -> bool:
+    """Whether a topic's name or its first message says that its pixels are distances."""
+    if _DEPTH_NAMES & set(re.split(r"[/_]", topic.name.lower())):
+        return True
+    if topic.msgtype != IMAGE:
+        return False
+    first = next(bag.messages([topic.name], lambda *_: None), None)
+    return first is not None and str(getattr(first[2], "encoding", "")).upper() in _DEPTH_ENCODINGS
+
+
+def _without(found: list[TopicInfo], spare: dict[str, str], left: dict[str, str]) -> list[TopicInfo]:
+    left.update(spare)
+    return [t for t in found if t.name not in spare]
 
 
 def choose_topic(bag: Bag, role: str, name: str | None = None) -> str | None:

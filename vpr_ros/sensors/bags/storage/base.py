@@ -1,9 +1,10 @@
 """What all storages of bags have in common: connections, raw messages in the order of time, and what was lost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from operator import itemgetter
+from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
 Raw = tuple[int, int, bytes]  # receive time in ns, connection id, serialised message
@@ -96,6 +97,16 @@ def totals(parts: list[Part]) -> tuple[dict[int, int], int, int]:
             counts[key] = counts.get(key, 0) + count
     filled = [p for p in parts if any(p.counts.values())]
     return counts, min((p.start_ns for p in filled), default=0), max((p.end_ns for p in filled), default=0)
+
+
+def keep_known(parts: list[Part], known: Container[int], path: Path, lost: Lost) -> None:
+    """Leave out of parts the messages of connections that nothing describes, and tell of them."""
+    unknown = 0
+    for part in parts:
+        unknown += sum(n for k, n in part.counts.items() if k not in known)
+        part.counts = {k: n for k, n in part.counts.items() if k in known}
+    if unknown:
+        lost(f"{path}: {unknown} messages are left out, whose topic is not described where the file is whole")
 
 
 def written_size(file: BinaryIO) -> int:

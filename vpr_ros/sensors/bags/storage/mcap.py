@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -17,6 +18,7 @@ from vpr_ros.sensors.bags.storage.base import (
     Raw,
     StorageError,
     in_time_order,
+    keep_known,
     totals,
     written_size,
 )
@@ -139,7 +141,8 @@ class McapFile:
             begin, end = at + PREFIX.size, at + PREFIX.size + length
             if kind == 0 or end > size:
                 if kind == CHUNK:
-                    self._add_chunk(at, size - at, whole=False)
+                    with suppress(DamageError):
+                        self._add_chunk(at, size - at, whole=False)
                 break
             try:
                 if kind in (SCHEMA, CHANNEL):
@@ -154,19 +157,13 @@ class McapFile:
             at = end
         if len(loose):
             self._parts.append(loose.part(self._bytes))
-        for part in self._parts:  # of channels that nothing describes
-            part.counts = {k: n for k, n in part.counts.items() if k in self._catalogue.channels}
+        keep_known(self._parts, self._catalogue.channels, self._path, self._lost)
         if not closed:
             self._tell_cut(at)
 
     def _add_chunk(self, at: int, length: int, whole: bool = True) -> None:
         """Take a chunk's channels and count its messages; of one that is not whole as many as there are."""
-        try:
-            data = self._chunk_records(at, length, whole)
-        except DamageError:
-            if whole:
-                raise
-            return
+        data = self._chunk_records(at, length, whole)
         counts, first, last, end = dict[int, int](), 2**64, 0, 0
         for kind, begin, end in records(data):
             if kind in (SCHEMA, CHANNEL):

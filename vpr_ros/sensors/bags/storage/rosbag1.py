@@ -18,6 +18,7 @@ from vpr_ros.sensors.bags.storage.base import (
     Raw,
     StorageError,
     in_time_order,
+    keep_known,
     totals,
     written_size,
 )
@@ -79,7 +80,13 @@ class Rosbag1File:
             read += 1
             yield time_ns, connection.id, data
         self._unindexed = _Unindexed(self._path, self._lost)
-        yield from islice(self._unindexed.messages(wanted), read, None)
+        for item in islice(self._unindexed.messages(wanted), read, None):
+            read += 1
+            yield item
+        promised = sum(c.count for c in self.connections if c.id in wanted)
+        if read < promised:
+            topics = ", ".join(sorted({c.topic for c in self.connections if c.id in wanted}))
+            self._lost(f"{self._path}: its index counts {promised} messages on {topics}, of which {read} are there")
 
     def close(self) -> None:
         """Close the file."""
@@ -117,7 +124,7 @@ class _Unindexed:
         return self._file.read(count)
 
     def _scan(self) -> None:
-        at, index_at = len(MAGIC), 0
+        at, index_at, chunks = len(MAGIC), 0, 0
         try:
             while (record := record_at(self._bytes, at, self._size)) is not None:
                 begin, end = record.begin, record.begin + record.size
@@ -129,14 +136,17 @@ class _Unindexed:
                 if end > self._size:
                     break
                 if record.kind == CHUNK:
+                    chunks -= 1
                     self._add_told(record, begin, at)
                 elif record.kind == CONNECTION:
                     self._take(record, self._bytes(begin, record.size))
                 elif record.kind == BAG_HEADER:
                     index_at = int.from_bytes(record.fields.get(b"index_pos", b""), "little")
+                    chunks += int.from_bytes(record.fields.get(b"chunk_count", b""), "little")
                 at = end
         except DamageError:
             pass
+        keep_known(self._parts, self._connections, self._path, self._lost)
         counts, start_ns, end_ns = totals(self._parts)
         if not counts:
             raise StorageError("it holds no whole message")
@@ -148,6 +158,8 @@ class _Unindexed:
                 + (f", its last {rest} bytes are no whole record" if rest else ", and what came after is missing")
                 + f"; 'rosbag reindex {self._path.name}' makes a sound file of them"
             )
+        elif chunks > 0:
+            self._lost(f"{self._path}: {chunks} chunks are missing of those that its index counts")
 
     def _add_told(self, record: Record, begin: int, at: int) -> None:
         try:
@@ -166,9 +178,8 @@ class _Unindexed:
                 self._take(inner, data[inner.begin : inner.begin + inner.size])
             elif inner.kind == MESSAGE:
                 number = inner.number(b"conn")
-                if number in self._connections:
-                    counts[number] = counts.get(number, 0) + 1
-                    times.append(inner.time_ns)
+                counts[number] = counts.get(number, 0) + 1
+                times.append(inner.time_ns)
         if counts:
             read = partial(self._chunk_messages, record, begin, size, whole)
             self._parts.append(Part(min(times), max(times), counts, read))

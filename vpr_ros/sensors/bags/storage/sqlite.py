@@ -133,7 +133,8 @@ class SqliteFile:
         while last < _MOST_ROWS:
             try:
                 query = "SELECT id, topic_id, timestamp FROM messages WHERE id > ? ORDER BY id"
-                for number, topic, time_ns in self._db.execute(query, (last,)):
+                for row in self._db.execute(query, (last,)):
+                    number, topic, time_ns = array("q", row)
                     ids.append(number)
                     topics.append(topic)
                     times.append(time_ns)
@@ -145,6 +146,8 @@ class SqliteFile:
         if self._cut_short():
             error = error or sqlite3.DatabaseError("its end is missing")
             self._drop_torn_end(ids, topics, times)
+        if error is not None and not ids:
+            raise StorageError(str(error))
         self._ids, self._topics, self._times = (np.array(column, np.int64) for column in (ids, topics, times))
         self.start_ns = int(self._times.min(initial=2**63 - 1)) if len(ids) else 0
         self.end_ns = int(self._times.max()) if len(ids) else 0
@@ -156,8 +159,6 @@ class SqliteFile:
         ]
         if error is None:
             return
-        if not len(ids):
-            raise StorageError(str(error))
         self._lost(
             f"{self._path} was cut short or is damaged ({error}): {len(ids)} messages "
             f"({(self.end_ns - self.start_ns) * 1e-9:.1f} s) are found, the others are left out; SQLite's '.recover' "
