@@ -343,6 +343,7 @@ def test_info(new_map, drive):
     first, poseless, empty = facts["sessions"]
     assert (first["duration_s"], first["rate_hz"], first["source"]) == (10.0, 1.0, "first.bag")
     assert (poseless["length_m"], poseless["keyframes"]) == (0.0, 5) and empty["rate_hz"] is None
+    assert [s["map_poses"] for s in facts["sessions"]][1:] == ["none", "none"]
     assert facts["parts"]["descriptors"] == {"count": 16, "bytes": 16 * 32} and facts["parts"]["clouds"]["count"] == 0
     assert facts["calibration"] == "checkpoint" and facts["place_radius_unit"] == "m"
     assert facts["descriptor_parts"] == (facts["dim"],)

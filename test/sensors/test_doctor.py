@@ -46,6 +46,7 @@ def clouds(frame_id="lidar_link", points=50):
 
 TF_STATIC = ("/tf_static", tf_msg([("base_link", "lidar_link", np.eye(4))], 1), 1)
 POSES = [("/pose", pose_msg(planar_transform(i, 0, 0), t), t) for i, t in enumerate(STAMPS)]
+VIEW = (np.mgrid[:24, :32].sum(0)[..., None] * np.ones(3)).astype(np.uint8)
 CAMERA_INFO = ("/camera/camera_info", camera_info_msg(K, 32, 24, SECOND), SECOND)
 
 
@@ -220,3 +221,52 @@ def test_without_tf_the_doctor_guesses_no_roll(examine):
 def test_unreadable_bag_is_one_sentence(tmp_path):
     with pytest.raises(VprError, match="does not exist"):
         doctor(tmp_path / "nowhere")
+
+
+def test_what_is_left_out_of_the_cameras_is_told(examine):
+    """Of /image/compressed only 2 of 20 pictures were recorded: the raw topic is taken."""
+    raw = [("/image", image_msg(np.full((24, 32, 3), i, np.uint8) + VIEW, t), t) for i, t in enumerate(STAMPS)]
+    few = [("/image/compressed", compressed_image_msg(VIEW, t), t) for t in STAMPS[:2]]
+    stage = examine([*raw, *few]).stage("image")
+    assert (
+        stage.verdict == "OK" and stage.topic == "/image" and stage.sentence.startswith("20 images on /image at 10.0")
+    )
+    assert (
+        "left out: /image/compressed (2 CompressedImage), it has only 2 of the 20 pictures on /image; "
+        "--image-topic /image/compressed takes it" in stage.sentence
+    )
+
+
+def test_depth_beside_a_camera_is_left_out(examine):
+    raw = [("/image", image_msg(VIEW, t), t) for t in STAMPS]
+    stage = examine([*raw, *(("/depth/image_raw", message, t) for _, message, t in raw)]).stage("image")
+    assert stage.topic == "/image" and "left out: /depth/image_raw (20 Image), it holds distances" in stage.sentence
+
+
+def test_a_problem_still_names_what_was_taken(examine):
+    stamps = [SECOND + i * 5 * SECOND for i in range(4)]
+    sentence = examine(images(stamps, stamps)).stage("image").sentence
+    assert "only 0.2 images per second" in sentence and "taken: 4 images on /camera/image/compressed" in sentence
+
+
+@pytest.mark.parametrize("with_odometry", [True, False])
+def test_poses_that_are_not_taken_are_named_and_what_becomes_of_a_map(examine, with_odometry):
+    """A PoseStamped in frame map on /ground_truth/pose is no missing pose: it is one that has to be asked for."""
+    truth = [("/ground_truth/pose", m, t) for _, m, t in POSES]
+    goal = [("/goal_pose", m, t) for _, m, t in POSES[:1]]
+    report = examine([*images(), *truth, *goal, *(odometry() if with_odometry else [])])
+    stage = report.stage("pose")
+    assert stage.verdict == "WARN" and "no pose in the map frame (PoseStamped, NavSatFix or map" in stage.sentence
+    assert (
+        "left out: /ground_truth/pose (20 PoseStamped in frame map), its name says ground truth; "
+        "--pose-topic /ground_truth/pose takes it" in stage.sentence
+    )
+    assert "/goal_pose (1 PoseStamped in frame map), it commands a pose and measures none" in stage.sentence
+    by_odometry = "a new map takes this bag's odometry for its frame" in stage.sentence
+    assert by_odometry == with_odometry == ("no metric positions" not in stage.sentence)
+
+
+@pytest.mark.parametrize("topic", ["/amcl_pose", "/slam/pose", "/anything/at/all"])
+def test_a_pose_in_the_map_frame_counts_on_any_topic(examine, topic):
+    stage = examine([*images(), *((topic, m, t) for _, m, t in POSES)]).stage("pose")
+    assert (stage.verdict, stage.topic) == ("OK", topic) and f"20 poses on {topic} cover 100%" in stage.sentence

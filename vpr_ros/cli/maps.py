@@ -61,7 +61,8 @@ def info(
         ("map", f"{facts['map_id']} version {facts['version']}, schema {facts['schema_version']}"),
         (
             "keyframes",
-            f"{facts['keyframes']}, {facts['keyframes_with_pose']} with a pose in frame '{facts['frame_id']}'",
+            f"{facts['keyframes']}, {facts['keyframes_with_pose']} with a pose in frame '{facts['frame_id']}'"
+            + _of_odometry(facts["sessions"]),
         ),
         ("length", f"{facts['length_m']:.0f} m"),
         ("place radius", f"{facts['place_radius']:g} {unit}"),
@@ -91,6 +92,12 @@ def info(
     )
     for sentence in facts["limits"]:
         say(sentence, style="yellow")
+
+
+def _of_odometry(sessions: list[dict]) -> str:
+    """Which sessions brought odometry for poses of the map; empty where none did."""
+    ids = [str(s["id"]) for s in sessions if s["map_poses"] == "odometry"]
+    return f" (the odometry of session {', '.join(ids)})" if ids else ""
 
 
 def _draw(place_map, output: Path, force: bool) -> None:

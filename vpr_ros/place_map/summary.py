@@ -1,7 +1,7 @@
 """What a person wants to know about a map, as one dictionary fit for JSON."""
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ FAR = 5  # keyframes of one session that are at least so many apart show differe
 LIKE_A_NEIGHBOUR = 0.95  # of the similarities to far keyframes, that one to a neighbour exceeds where drives overlap
 LEAST_ALIKE = 0.25  # share of keyframes with such a neighbour; of unordered pictures it is a tenth
 COMPARED = 500  # keyframes at most, with each other
+
+MapPoses = Literal["map", "odometry", "none"]
 
 
 def limits(keyframes: Keyframes) -> list[str]:
@@ -105,7 +107,17 @@ def _drive(keyframes: Keyframes) -> dict[str, Any]:
         "duration_s": duration_s,
         "rate_hz": (count - 1) / duration_s if duration_s > 0 else None,
         "length_m": float(np.linalg.norm(np.diff(positions, axis=0), axis=1).sum()),
+        "map_poses": _map_poses(keyframes),
     }
+
+
+def _map_poses(keyframes: Keyframes) -> MapPoses:
+    """Where the poses of a session in the map frame come from: the mapper takes odometry's while a map is empty."""
+    known = keyframes.has_pose
+    if not known.any():
+        return "none"
+    same = np.array_equal(keyframes.T_map_base[known], keyframes.T_odom_base[known])
+    return "odometry" if same else "map"
 
 
 def _extent(keyframes: Keyframes) -> dict[str, list[float]] | None:

@@ -24,9 +24,10 @@ from vpr_ros.sensors.bags.stages import (
     points_stage,
     recording_stage,
     tf_stage,
+    told,
     track_stage,
 )
-from vpr_ros.sensors.bags.topics import candidates, choose_topic
+from vpr_ros.sensors.bags.topics import candidates, choose_topic, sort_out
 
 
 @dataclass
@@ -86,29 +87,42 @@ class DoctorReport:
         }
 
 
+def left_out(bag: Bag, role: str, scans: dict[str, TopicScan]) -> list[str]:
+    """Which topics of a role's types are not taken for it, and why."""
+    option = f"--{role}-topic"
+    out = []
+    for name, reason in sort_out(bag, role)[1].items():
+        scan = scans[name]
+        frame = f" in frame {scan.frame_id}" if role == "pose" and scan.frame_id else ""
+        use = f"; {option} {name} takes it" if scan.stamped and scan.count else ""
+        out.append(f"left out: {name} ({scan.count} {scan.msgtype.rpartition('/')[2]}{frame}), {reason}{use}")
+    return out
+
+
 def doctor(path, topics: DriveTopics | None = None, config: DriveConfig | None = None) -> DoctorReport:
     """Examine a bag. Raises VprError only when the bag itself cannot be read; all else becomes a verdict."""
     requested, config = topics or DriveTopics(), config or DriveConfig()
     with Bag(path) as bag:
         scans = {s.name: s for s in scan_topics(bag)}
-        chosen, failed = {}, {}
+        chosen, failed, left = {}, {}, {}
         for role in ("image", "odom", "pose", "points"):
+            left[role] = left_out(bag, role, scans) if getattr(requested, role) is None else []
             try:
                 chosen[role] = choose_topic(bag, role, getattr(requested, role))
             except VprError as error:
                 chosen[role], failed[role] = None, str(error)
         names = replace(requested, **chosen)
-        sources = read_pose_sources(bag, names, config)
+        sources = read_pose_sources(bag, names, config, requested)
         infos = candidates(bag, "camera_info")
     image = scans.get(names.image or "")
     frame_id = image.frame_id if image is not None else ""
     mounting = mounting_of(config, sources, frame_id)
     stages = [
         recording_stage(bag.losses),
-        image_stage(image, failed.get("image")),
-        track_stage("odometry", sources.odom, names.odom, failed.get("odom"), image, sources, config),
-        track_stage("pose", sources.pose, names.pose, failed.get("pose"), image, sources, config),
-        points_stage(scans.get(names.points or ""), failed.get("points"), image, sources, config),
+        told(image_stage(image, failed.get("image")), left["image"]),
+        track_stage("odometry", names.odom, failed.get("odom"), image, sources, config, left["odom"]),
+        track_stage("pose", names.pose, failed.get("pose"), image, sources, config, left["pose"]),
+        told(points_stage(scans.get(names.points or ""), failed.get("points"), image, sources, config), left["points"]),
         tf_stage(bag, requested, sources),
         camera_info_stage([scans[t.name] for t in infos], image),
     ]

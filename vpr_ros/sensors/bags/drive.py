@@ -67,7 +67,8 @@ class Drive:
         self.config = replace(config or DriveConfig(), **overrides)
         self.bag = Bag(bag_path)
         try:
-            self.topics: DriveTopics = resolve_topics(self.bag, topics or DriveTopics(), self.config.load_clouds)
+            self._asked: DriveTopics = topics or DriveTopics()
+            self.topics: DriveTopics = resolve_topics(self.bag, self._asked, self.config.load_clouds)
         except VprError:
             self.bag.close()
             raise
@@ -87,7 +88,7 @@ class Drive:
     def poses(self) -> PoseSources:
         """Odometry, poses and TF of the bag, read at the first use."""
         if self._sources is None:
-            self._sources = read_pose_sources(self.bag, self.topics, self.config)
+            self._sources = read_pose_sources(self.bag, self.topics, self.config, self._asked)
         return self._sources
 
     @property

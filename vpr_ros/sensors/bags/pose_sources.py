@@ -21,6 +21,7 @@ from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
 
 TrackStage = Literal["odometry", "pose"]
 PoseStage = TrackStage | Literal["tf"]
+_WELL_COVERED, _CLEARLY = 0.95, 0.05  # of the recording
 _OF: dict[TrackStage, str] = {"odometry": "odometry", "pose": "poses"}
 
 
@@ -48,6 +49,11 @@ class PoseSources:
     rejected: Counter = field(default_factory=Counter)  # reason -> count
     first_errors: dict[str, str] = field(default_factory=dict)  # reason -> sentence
     notes: list[PoseNote] = field(default_factory=list)
+    by_tf: set[TrackStage] = field(default_factory=set)  # stages whose topic covers so little that TF is taken
+
+    def track(self, stage: TrackStage) -> PoseTrack:
+        """Odometry or poses."""
+        return self.odom if stage == "odometry" else self.pose
 
     def reject(self, reason: str, sentence, count: int = 1) -> None:
         """Count something that could not be used."""
@@ -86,17 +92,62 @@ def mounting_of(config: DriveConfig, sources: PoseSources, camera_frame: str) ->
     return told(config.rotate) or mounting_by_tf(sources.fixed(base, camera_frame), base, camera_frame)
 
 
-def read_pose_sources(bag: Bag, topics: DriveTopics, config: DriveConfig) -> PoseSources:
-    """Read the pose topics of a bag once. `topics` holds resolved names, None where there is no such topic.
+def read_pose_sources(
+    bag: Bag, topics: DriveTopics, config: DriveConfig, asked: DriveTopics | None = None
+) -> PoseSources:
+    """Read the pose topics of a bag. `topics` holds resolved names, None where there is no such topic.
 
-    TF stands in for a missing odometry or pose topic. Unusable messages are counted, never fatal. Raises VprError for
-    a TF topic that was asked for and is none.
+    TF stands in for a missing odometry or pose topic, and for one that `asked` does not name and that covers clearly
+    less of the recording. Unusable messages are counted, never fatal. Raises VprError for a TF topic that was asked for
+    and is none.
     """
+    moving_tf = topics.odom is None or topics.pose is None or topics.points is not None
+    sources = _read(bag, topics, config, moving_tf)
+    found: dict[TrackStage, str | None] = {"odometry": topics.odom, "pose": topics.pose}
+    if asked is not None:
+        named: dict[TrackStage, str | None] = {"odometry": asked.odom, "pose": asked.pose}
+        found = {stage: name if named[stage] is None else None for stage, name in found.items()}
+    enough_s = _WELL_COVERED * bag.duration_s
+    poor: dict[TrackStage, str] = {
+        stage: topic
+        for stage, topic in found.items()
+        if topic and asked and sources.track(stage).covered_s(config.max_gap_s) < enough_s
+    }
+    if poor and sources.tf.moving:
+        if not moving_tf:
+            sources = _read(bag, topics, config, True)
+        for stage, topic in poor.items():
+            _weigh(sources, stage, topic, bag.duration_s, config)
+    return sources
+
+
+def _weigh(sources: PoseSources, stage: TrackStage, topic: str, duration_s: float, config: DriveConfig) -> None:
+    """Let TF stand in for a topic that covers clearly less of the recording; fixes that give poses are kept, since
+    their frame is the same in every drive."""
+    frame = sources.frames.odom if stage == "odometry" else sources.frames.map
+    offset_s = config.odom_offset_s if stage == "odometry" else config.pose_offset_s
+    track, of_tf = sources.track(stage), _tf_poses(sources, stage, frame).moved(offset_s)
+    shares = [t.covered_s(config.max_gap_s) / max(duration_s, 1e-9) for t in (track, of_tf)]
+    if not len(of_tf):
+        return
+    told = f"TF ({frame} -> {sources.frames.base}) covers {shares[1]:.0%} of the recording, {topic} {shares[0]:.0%}"
+    if shares[1] < shares[0] + _CLEARLY or (stage == "pose" and sources.datum is not None and len(track)):
+        sources.note(stage, f"{told}: {topic} is taken", wrong=False)
+        return
+    if stage == "odometry":
+        sources.odom, sources.T_child_base, sources.base_frame = of_tf, np.eye(4), sources.frames.base
+    else:
+        sources.pose, sources.datum = of_tf, None
+    sources.by_tf.add(stage)
+    option = "--odom-topic" if stage == "odometry" else "--pose-topic"
+    sources.note(stage, f"{told}: TF is taken; {option} {topic} takes the topic", wrong=False)
+
+
+def _read(bag: Bag, topics: DriveTopics, config: DriveConfig, moving_tf: bool) -> PoseSources:
     tf = tf_topics(bag, topics)
     tree = TransformTree(config.max_gap_s)
     sources = PoseSources(tree, tf, Frames.found(config, ()))
     odom, pose, fixes = PosesByFrame(), PosesByFrame(), FixCollector(config.datum)
-    moving_tf = topics.odom is None or topics.pose is None or topics.points is not None
     tf_names = {n for n in (tf.static, tf.moving if moving_tf else None) if n}
     names = {n for n in (topics.odom, topics.pose) if n} | tf_names
     for name, bag_time_ns, msg in bag.messages(names, lambda _, error: sources.reject("message unreadable", error)):

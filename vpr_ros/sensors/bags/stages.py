@@ -49,7 +49,7 @@ def recording_stage(losses: list[str]) -> StageVerdict:
     return _worst("recording", None, "the files are whole", [(WARN, loss) for loss in losses])
 
 
-def _told(verdict: StageVerdict, notes: list[str]) -> StageVerdict:
+def told(verdict: StageVerdict, notes: list[str]) -> StageVerdict:
     """The verdict with what is to be told whether or not something is wrong."""
     return replace(verdict, sentence="; ".join([verdict.sentence, *notes]))
 
@@ -78,33 +78,45 @@ def image_stage(image: TopicScan | None, failed: str | None) -> StageVerdict:
     if image.max_gap_s > max(2.0, 10 * image.median_dt_s):
         problems.append((WARN, f"images stop for {image.max_gap_s:.1f} s; a map misses what was passed meanwhile"))
     good = f"{image.count} images on {image.name} at {image.rate_hz:.1f} Hz, {image.detail}"
-    return _worst("image", image.name, good, problems)
+    verdict = _worst("image", image.name, good, problems)
+    return told(verdict, [f"taken: {good}"] if problems else [])
 
 
-_WITHOUT = {
+_WITHOUT: Final[dict[TrackStage, str]] = {
     "odometry": "no nav_msgs/Odometry topic and no odom -> base TF: matching works without, but keyframes are chosen "
     "by novelty and the temporal filter knows no motion; record odometry to improve both",
-    "pose": "no pose in the map frame (PoseStamped, NavSatFix or map -> base TF): a map made from this bag has no "
-    "metric positions until `vpr_ros poses` adds them; localising needs none",
+    "pose": "no pose in the map frame (PoseStamped, NavSatFix or map -> base TF) is taken",
 }
+# What becomes of a map without poses in its frame: the mapper takes odometry for it while the map is empty.
+_BY_ODOMETRY: Final = (
+    "a new map takes this bag's odometry for its frame, drift included, and a map that has a frame keeps the drive "
+    "without positions; `vpr_ros poses` sets better ones; localising needs none"
+)
+_BY_NOTHING: Final = (
+    "a map made from this bag has no metric positions until `vpr_ros poses` adds them; localising needs none"
+)
 
 
 def track_stage(
     stage: TrackStage,
-    track: PoseTrack,
     topic: str | None,
     failed: str | None,
     image: TopicScan | None,
     sources: PoseSources,
     config: DriveConfig,
+    left: list[str],
 ) -> StageVerdict:
-    """Odometry or poses: whether any is usable, and the share of the images that it covers."""
+    """Odometry or poses: whether any is usable, the share of the images that it covers, and what is `left` out."""
     if failed:
         return StageVerdict(stage, ERROR, failed)
+    track, topic = sources.track(stage), None if stage in sources.by_tf else topic
     where = topic or "TF"
     if not len(track):
         if topic is None:
-            return StageVerdict(stage, WARN, "; ".join([*sources.sentences(stage, wrong=True), _WITHOUT[stage]]))
+            without = [*sources.sentences(stage, wrong=True), _WITHOUT[stage], *left]
+            if stage == "pose":
+                without.append(_BY_ODOMETRY if len(sources.odom) else _BY_NOTHING)
+            return StageVerdict(stage, WARN, "; ".join(without))
         reason = sources.first_errors.get("pose unusable", "it is empty, or its GNSS fixes never moved")
         return StageVerdict(stage, ERROR, f"no pose on {topic} is usable: {reason}", topic)
     problems: list[Problem] = []
@@ -137,7 +149,7 @@ def track_stage(
                     f"{_gaps(track, config.max_gap_s)}",
                 )
             )
-    return _told(_worst(stage, topic, good, problems), sources.sentences(stage, wrong=False))
+    return told(_worst(stage, topic, good, problems), sources.sentences(stage, wrong=False) + left)
 
 
 def _clock(topic: TopicScan) -> Clock:
@@ -248,7 +260,7 @@ def tf_stage(bag: Bag, requested: DriveTopics, sources: PoseSources) -> StageVer
     problems.extend((WARN, sentence) for sentence in sources.sentences("tf", wrong=True))
     frames = ", ".join(sources.tree.frames[:12])
     verdict = _worst("tf", None, f"frames {frames or 'on moving links only'}", problems)
-    return _told(verdict, sources.sentences("tf", wrong=False))
+    return told(verdict, sources.sentences("tf", wrong=False))
 
 
 def mounting_stage(mounting: Mounting) -> StageVerdict:

@@ -27,6 +27,11 @@ class PoseTrack:
             return None
         return self.trajectories[max(bisect_right(self.starts_ns, bag_time_ns) - 1, 0)]
 
+    def covered_s(self, max_gap_s: float) -> float:
+        """Seconds between poses that are at most `max_gap_s` apart, for which there is a pose."""
+        gaps_s = [np.diff(t.stamps_ns) * 1e-9 for t in self.trajectories]
+        return float(sum(gaps[gaps <= max_gap_s].sum() for gaps in gaps_s))
+
     def moved(self, offset_s: float) -> "PoseTrack":
         """The same poses, stamped so many seconds later."""
         if not offset_s:
