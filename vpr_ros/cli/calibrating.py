@@ -9,6 +9,7 @@ from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, require_file, say
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
+from vpr_ros.runtime.settings import PipelineConfig
 
 if TYPE_CHECKING:
     from vpr_ros.recognition import Calibration
@@ -90,9 +91,9 @@ def calibrate(
         raise VprError(f"a precision of {precision:g} cannot be asked for: it lies between 0 and 1, as 0.99 does.")
     from vpr_ros.offline.calibrate_map import calibrate_from_drive, calibrate_from_map
     from vpr_ros.offline.evaluate_run import TruthConfig
-    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.runtime.opening import load_extractor
 
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    extractor = load_extractor(PipelineConfig(checkpoint=checkpoint, device=device))
     unchanged = interrupts_say(f"{map_file} has its former calibration")
     if drive is None:
         with unchanged:

@@ -13,6 +13,7 @@ from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.cli.evaluating.run import show
 from vpr_ros.cli.outcome.outputs import growing
 from vpr_ros.errors import VprError
+from vpr_ros.runtime.settings import PipelineConfig
 
 TRUTH_TOPIC = "/ground_truth/pose"
 
@@ -43,12 +44,12 @@ def demo(
     except (ImportError, OSError) as error:
         raise VprError(f"the demo renders with Open3D, which does not load ({error}): see `make`.") from None
     from vpr_ros.atomic import write_whole
-    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.runtime.opening import load_extractor
     from vpr_ros.training.synthetic.demo import DemoConfig
 
     started = time.monotonic()
     config = DemoConfig(length_m=length_m, offmap_length_m=offmap_m, workers=workers)
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    extractor = load_extractor(PipelineConfig(checkpoint=checkpoint, device=device))
     with growing(out, force, "town.vpr") as folder:
         evaluated, result, offmap = _main_job(folder, config, extractor)
         rows = _by_condition(folder, config, extractor) if conditions else []

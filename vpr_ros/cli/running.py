@@ -112,7 +112,7 @@ def map_(
       vpr_ros map walk -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
-    from vpr_ros.runtime.opening import load_extractor
+    from vpr_ros.runtime.opening import load_extractor, network_phrase
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
 
     require_file(bag, "bag")
@@ -131,13 +131,13 @@ def map_(
     )
     if output.exists():
         _say_what_is_there(output, bag)
-    extractor = load_extractor(core)
+    extractor = load_extractor(core, batch)
     with Progress(f"mapping {bag.name}", None) as progress:
         result = map_bag(bag, output, extractor, config, progress)
     state = "interrupted: " if result.interrupted else ""
     say(
         f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, session {result.session} "
-        f"'{config.session}', {result.fps:.1f} frames/s"
+        f"'{config.session}', {result.fps:.1f} frames/s ({network_phrase(extractor)})"
     )
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
@@ -213,7 +213,7 @@ def localize(
         --set accept_probability=0.9
     """
     from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag, read_stamps
-    from vpr_ros.runtime.opening import load_extractor
+    from vpr_ros.runtime.opening import load_extractor, network_phrase
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
 
     require_file(bag, "bag")
@@ -229,7 +229,7 @@ def localize(
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
         drive=drive_config(values),
     )
-    extractor = load_extractor(core)
+    extractor = load_extractor(core, batch)
     with (
         growing(output, force, MATCHES, _shown_by(output)) as out,
         Progress(f"localising {bag.name}", None) as progress,
@@ -237,7 +237,7 @@ def localize(
         result = localize_bag(bag, map_file, out, extractor, config, progress)
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())
     state = "interrupted: " if result.interrupted else ""
-    say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s")
+    say(f"{state}{output}: {result.frames} frames ({counts}), {result.fps:.1f} frames/s ({network_phrase(extractor)})")
     if result.threshold is not None:
         say(result.threshold)
     if result.loops is not None:

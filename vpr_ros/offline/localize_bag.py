@@ -21,7 +21,7 @@ from vpr_ros.offline.verifying import loop_closures
 from vpr_ros.place_map import PlaceMap, limits
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health
-from vpr_ros.runtime.opening import Extractor
+from vpr_ros.runtime.opening import Extractor, network_facts
 from vpr_ros.runtime.parameters.values import changed
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig
@@ -127,7 +127,7 @@ def localize_bag(
             config={"topics": asdict(drive.topics), "recognition": asdict(config.recognition)},
             extra={
                 "parameters": changed(pipeline_config, config.drive),
-                "network": _network(extractor),
+                "network": network_facts(extractor),
                 "calibration": pipeline.calibration,
                 "accepted_from": _accepted_from(pipeline),
                 "rotation": drive.mounting.rotation,
@@ -242,14 +242,6 @@ def _threshold(pipeline: Pipeline, with_odometry: bool) -> str | None:
     if recogniser is None or precision is None:
         return None
     return recogniser.calibration.tuning(with_odometry).threshold(precision).sentence
-
-
-def _network(extractor: Extractor) -> dict[str, str | int]:
-    """What the network ran on, by the names of the parameters."""
-    import torch
-
-    facts = {"device": str(extractor.device), "precision": extractor.precision}
-    return {**facts, "threads": torch.get_num_threads()}
 
 
 def _loop_files(out: Path, frames: list[LoopFrame], pipeline: Pipeline) -> LoopFiles | None:

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vpr_ros.configuration import Precision
 from vpr_ros.place_map import Describer, PlaceMap
 from vpr_ros.runtime.settings import PLACE_RADIUS_FRAMES, PLACE_RADIUS_M, PipelineConfig
+from vpr_ros.runtime.threads import most_threads, threads_in_use, use_threads
+
+if TYPE_CHECKING:
+    from vpr_ros.student import DescriptorExtractor
 
 
 class Extractor(Describer, Protocol):
@@ -45,15 +49,30 @@ class OpenedMap:
                 self.place_map.path.unlink(missing_ok=True)
 
 
-def load_extractor(config: PipelineConfig) -> Extractor:
-    """The configured network on its device; raises VprError for a checkpoint that cannot be read."""
-    import torch
+def load_extractor(config: PipelineConfig, batch: int = 0) -> "DescriptorExtractor":
+    """The configured network on its device, and on as many threads as it is worth for `batch` images (0: one) at once.
 
+    Raises VprError for a checkpoint that cannot be read.
+    """
     from vpr_ros.student import DescriptorExtractor
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    return DescriptorExtractor.from_checkpoint(config.checkpoint, config.device, config.precision)
+    most_threads()
+    extractor = DescriptorExtractor.from_checkpoint(config.checkpoint, config.device, config.precision)
+    if config.threads or extractor.device.type == "cpu":
+        parameters = sum(value.numel() for value in extractor.model.parameters())
+        use_threads(parameters, extractor.input_size, max(batch, 1), config.threads)
+    return extractor
+
+
+def network_facts(extractor: Extractor) -> dict[str, str | int]:
+    """What the network runs on, by the names of the parameters."""
+    return {"device": str(extractor.device), "precision": extractor.precision, "threads": threads_in_use()}
+
+
+def network_phrase(extractor: Extractor) -> str:
+    """The same for people: "cpu fp32, 1 thread"."""
+    facts = network_facts(extractor)
+    return f"{facts['device']} {facts['precision']}, {facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
 
 
 def open_map(config: PipelineConfig, extractor: Describer, facts: DriveFacts) -> OpenedMap:

@@ -26,7 +26,7 @@ class PipelineConfig:
     checkpoint: str | Path = "nano"
     device: str = "auto"
     precision: Precision = "auto"
-    threads: int = 0  # of the network on a CPU; 0: torch decides
+    threads: int = 0  # of the network on a CPU; 0: as many as its work is worth
     gate: GateConfig = field(default_factory=GateConfig)
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     map_frame: str = "map"  # frame of the poses in a new map

@@ -5,6 +5,7 @@ from typing import Any
 
 from vpr_ros.nodes.diagnostics.base import ERROR, OK, SENTENCE_AGE_S, WARN, Diagnostics, with_counts
 from vpr_ros.runtime.health import Health, Stage
+from vpr_ros.runtime.opening import network_phrase
 
 DROPPED_SHARE = 0.2  # of the images since the last update: above it the machine is reported as too slow
 WIDER = 1.2  # ratio of fields of view above which two cameras see places differently
@@ -53,7 +54,7 @@ class VprDiagnostics(Diagnostics):
         if node.pipeline is not None:
             status.add("checkpoint", node.pipeline.extractor.name)
             status.add("fingerprint", node.pipeline.extractor.fingerprint[:12])
-            status.add("device", f"{node.pipeline.extractor.device} {node.pipeline.extractor.precision}")
+            status.add("device", network_phrase(node.pipeline.extractor))
         return with_counts(status, health, "inference")
 
     def _index(self, status):

@@ -153,7 +153,13 @@ VPR_PARAMETERS = (
     setting("checkpoint", "The network: the name of a shipped one, or a .safetensors file."),
     setting("device", "auto, cpu, cuda or cuda:N.", read_only=True),
     setting("precision", "auto is fp16 on CUDA and fp32 on a CPU.", choices=get_args(Precision), read_only=True),
-    setting("threads", "Threads of the network on a CPU; 0: torch decides.", 0, 256, read_only=True),
+    setting(
+        "threads",
+        "Threads of the network on a CPU; 0: as many as its work is worth, for nano one.",
+        0,
+        256,
+        read_only=True,
+    ),
     *SENSOR_PARAMETERS,
     setting("session", "Name of this drive in the map; empty: the time of the first configure."),
     setting(
