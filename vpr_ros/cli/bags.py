@@ -43,8 +43,8 @@ def from_pictures(
     from vpr_ros.sensors.picture_files import drive_pictures
 
     drive_pictures(folder)
-    with fresh(output, force) as path, Progress("pictures", None) as progress:
-        count = folder_to_bag(folder, path, rate_hz, storage, progress=lambda done, _total: progress(done))
+    with fresh(output, force) as path, Progress("pictures") as progress:
+        count = folder_to_bag(folder, path, rate_hz, storage, progress=progress)
     say(f"{output}: {count} pictures at {rate_hz:g} Hz ({storage})")
 
 

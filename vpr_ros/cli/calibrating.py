@@ -102,7 +102,7 @@ def calibrate(
         require_file(drive, "bag")
         topics = reading.topics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
-        with unchanged, Progress("frames", None) as progress:
+        with unchanged, Progress("frames") as progress:
             how = reading.drive(rotate)
             fitted = calibrate_from_drive(map_file, drive, extractor, topics, config, progress, how)
         calibration = fitted.calibration

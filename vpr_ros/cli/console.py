@@ -48,9 +48,12 @@ def say_aside(text: str) -> None:
 
 
 class Progress:
-    """Counts frames: a bar on a terminal, now and then a plain line in a log or a pipe."""
+    """Counts frames: a bar on a terminal, now and then a plain line in a log or a pipe, both with the time that is left.
 
-    def __init__(self, label: str, total: int | None):
+    Where the total is known only later, or changes, the call says it.
+    """
+
+    def __init__(self, label: str, total: int | None = None):
         self.label, self.total, self.done = label, total, 0
         self.started = self.last_line = time.monotonic()
         self.bar = None
@@ -78,16 +81,19 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def __call__(self, done: int) -> None:
-        """`done` frames have been handled in all."""
-        self.done = done
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """`done` frames have been handled in all, of `total`."""
+        self.done, self.total = done, total or self.total
         now = time.monotonic()
-        rate = f"{done / max(now - self.started, 1e-9):.1f}/s"
+        per_second = done / max(now - self.started, 1e-9)
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, rate=rate)
+            self.bar.update(self.task, completed=done, total=self.total, rate=f"{per_second:.1f}/s")
         elif now - self.last_line >= LINE_EVERY_S:
             self.last_line = now
-            say(f"{self.label}: {done}" + (f"/{self.total}" if self.total else "") + f" ({rate})")
+            left = (
+                f"/{self.total}, {max(self.total - done, 0) / max(per_second, 1e-9):.0f} s left" if self.total else ""
+            )
+            say(f"{self.label}: {done}{left} ({per_second:.1f}/s)")
 
 
 def track(items: Iterable, label: str, total: int | None = None) -> Iterator:

@@ -48,7 +48,7 @@ def robotcar(
     """
     from vpr_ros.training.data.convert.robotcar import convert_robotcar
 
-    with interrupts_say(_kept(output)), Progress("readings", None) as progress:
+    with interrupts_say(_kept(output)), Progress("readings") as progress:
         result = convert_robotcar(
             folder,
             output,
@@ -58,7 +58,7 @@ def robotcar(
             models=models,
             rtk=rtk,
             anew=force,
-            progress=counted(progress),
+            progress=progress,
         )
     report(output, result)
 
@@ -85,7 +85,7 @@ def boreas(
     """
     from vpr_ros.training.data.convert.boreas import convert_boreas
 
-    with interrupts_say(_kept(output)), Progress("readings", None) as progress:
+    with interrupts_say(_kept(output)), Progress("readings") as progress:
         result = convert_boreas(
             folder,
             output,
@@ -94,7 +94,7 @@ def boreas(
             poses=poses,
             partial=partial,
             anew=force,
-            progress=counted(progress),
+            progress=progress,
         )
     report(output, result)
 
@@ -122,32 +122,20 @@ def submaps(
     for folder in traversals:
         traversal, counts = Traversal(folder), []
         for kind in ("train", "test"):
-            with Progress(f"{traversal.name} {kind}", None) as progress:
-                counts.append(write_submaps(traversal, output, kind, poses=poses, progress=counted(progress)))
+            with Progress(f"{traversal.name} {kind}") as progress:
+                counts.append(write_submaps(traversal, output, kind, poses=poses, progress=progress))
         written = f"{output}/oxford/{traversal.name}: {counts[0]} training and {counts[1]} test submaps"
         if images is not None:
             runs = [read_run(output, traversal.name, kind) for kind in ("train", "test")]
             stamps = sorted({stamp for run in runs for stamp in run.stamps.tolist()})
-            with Progress(f"{traversal.name} pictures", None) as progress:
-                count = write_pictures(traversal, stamps, images, progress=counted(progress))
+            with Progress(f"{traversal.name} pictures") as progress:
+                count = write_pictures(traversal, stamps, images, progress=progress)
             written += f", {count} pictures in {images}"
         say(written)
 
 
 def _kept(output: Path) -> str:
     return f"finished parts are kept in {output}; the same command goes on from there"
-
-
-def counted(progress: Progress):
-    """The progress callback of a conversion; the total may change with each call."""
-
-    def update(done: int, total: int) -> None:
-        if progress.bar is not None and progress.total != total:
-            progress.bar.update(progress.task, total=total)
-        progress.total = total
-        progress(done)
-
-    return update
 
 
 def report(output: Path, result) -> None:

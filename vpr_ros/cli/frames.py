@@ -81,7 +81,7 @@ def frames(
         trajectory="" if trajectory is None else str(trajectory),
         reading=reading.drive(rotate),
     )
-    with Progress(f"frames of {bag.name}", None) as progress:
+    with Progress(f"frames of {bag.name}") as progress:
         result = bag_to_frames(bag, output, config, progress)
     state = "interrupted: " if result.interrupted else ""
     say(

@@ -235,7 +235,7 @@ def redescribe(
         PlaceMap.open(map_file, writable=True, unchecked="descriptors") as place_map,
         Progress("keyframes", len(place_map)) as progress,
     ):
-        facts = rebuild(place_map, extractor, lambda done, _total: progress(done), drop_missing)
+        facts = rebuild(place_map, extractor, progress, drop_missing)
     say(f"{map_file}: {facts['described']} keyframes described with {extractor.name}, {facts['dropped']} dropped")
 
 

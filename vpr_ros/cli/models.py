@@ -64,8 +64,8 @@ def download(
     from vpr_ros.student.catalogue.fetching import fetch
 
     entry = find(name)
-    with Progress(entry.filename, None) as progress:
-        path = fetch(entry, folder, lambda done, _total: progress(done))
+    with Progress(entry.filename) as progress:
+        path = fetch(entry, folder, progress)
     say(f"{path}: {entry.what} ({entry.licence})")
     if not entry.for_student:
         say(f"next: {entry.then.replace('FILE', str(path))}")
@@ -155,7 +155,7 @@ def project(
       vpr_ros project first.mcap town.vpr -o town_nano.safetensors --dim 256
       vpr_ros project photos streets -c lite0.safetensors -o student.safetensors --half
     """
-    from vpr_ros.offline.image_source import images_of
+    from vpr_ros.offline.image_source import count_images, images_of
     from vpr_ros.offline.reduce_student import describe_for_fitting
     from vpr_ros.student import read_checkpoint, save_checkpoint
     from vpr_ros.student.parts import ReductionConfig, fit_reduction, reduction_facts
@@ -165,7 +165,8 @@ def project(
     config = loaded.model.config
     reduction = ReductionConfig(dim, whiten, global_dim, global_whiten, cell_dim, cell_whiten, unit_cells)
     share = -(-max_images // len(sources))
-    images = track((image for source in sources for image in images_of(source, share, image_topic)), "images")
+    total = sum(count_images(source, share, image_topic) for source in sources)
+    images = track((image for source in sources for image in images_of(source, share, image_topic)), "images", total)
     descriptors = describe_for_fitting(loaded.model, images, device)
     projection = fit_reduction(descriptors, config, reduction)
     provenance = dict(loaded.metadata.get("provenance") or {})

@@ -132,7 +132,7 @@ def map_(
     if output.exists():
         _say_what_is_there(output, bag)
     extractor = load_extractor(core, batch)
-    with Progress(f"mapping {bag.name}", None) as progress:
+    with Progress(f"mapping {bag.name}") as progress:
         result = map_bag(bag, output, extractor, config, progress)
     state = "interrupted: " if result.interrupted else ""
     say(
@@ -232,7 +232,7 @@ def localize(
     extractor = load_extractor(core, batch)
     with (
         growing(output, force, MATCHES, _shown_by(output)) as out,
-        Progress(f"localising {bag.name}", None) as progress,
+        Progress(f"localising {bag.name}") as progress,
     ):
         result = localize_bag(bag, map_file, out, extractor, config, progress)
     counts = ", ".join(f"{count} {status}" for status, count in result.counts.items())

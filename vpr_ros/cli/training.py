@@ -101,7 +101,7 @@ def render(
     kept = f"finished drives are kept in {output}; the same command renders the rest"
     with interrupts_say(kept), Progress("drives", drives * len(chosen)) as progress:
         render_training_set(
-            *(output, chosen, drives, frames, size, lidar, workers, lambda done, _total: progress(done)),
+            *(output, chosen, drives, frames, size, lidar, workers, progress),
             **driven,
             **covered,
         )

@@ -26,7 +26,7 @@ def calibrate_from_drive(
     extractor,
     topics: DriveTopics,
     config: TruthConfig,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     reading: DriveConfig | None = None,
 ) -> Fitted:
     """Fit a map's calibration on a labelled bag and store it in the map.
@@ -51,7 +51,7 @@ def calibrate_from_drive(
                 descriptors.append(descriptor)
                 odometry.append(np.full((4, 4), np.nan) if T is None else T)
                 if progress is not None:
-                    progress(len(stamps))
+                    progress(len(stamps), len(drive))
         config = replace(config, query_bag=Path(bag), image_topic=topics.image, radius_m=radius)
         if not place_map.has_poses:
             config = _widened(config, int(radius))

@@ -93,7 +93,7 @@ def localize_bag(
     out: str | Path,
     extractor: Extractor,
     config: LocalizeBagConfig | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LocalizeBagResult:
     """Answer every frame of a bag from a map; writes matches.jsonl, matches.csv and run.json into the folder `out`.
 
@@ -154,7 +154,7 @@ def localize_bag(
                         if pipeline.recogniser is not None:
                             gatherer.add(pipeline.recogniser.searched)
                     if progress is not None:
-                        progress(len(records))
+                        progress(len(records), len(drive) if config.only_stamps is None else len(config.only_stamps))
             except KeyboardInterrupt:
                 interrupted = True
         seconds = time.monotonic() - started

@@ -57,12 +57,12 @@ def map_bag(
     map_path: str | Path,
     extractor: Extractor,
     config: MapBagConfig | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MapBagResult:
     """Map a bag into `map_path`: a new map, or one more session of an existing one.
 
     Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the drive early and keeps what was
-    mapped (`interrupted`). `progress` is called with the number of frames so far. Raises VprError for a bag without
+    mapped (`interrupted`). `progress` is called with the number of frames so far, and in all. Raises VprError for a bag without
     usable images, a map of another model, and where nothing can be written; a map that this call created is removed
     again unless it has keyframes.
     """
@@ -81,7 +81,7 @@ def map_bag(
                         reasons[answer.reason] += 1
                 pipeline.idle()
                 if progress is not None:
-                    progress(frames)
+                    progress(frames, len(drive))
         except KeyboardInterrupt:
             interrupted = True
         pipeline.save()

@@ -48,7 +48,7 @@ class BagFrames:
 
 
 def bag_to_frames(
-    bag, folder, config: FramesConfig | None = None, progress: Callable[[int], None] | None = None
+    bag, folder, config: FramesConfig | None = None, progress: Callable[[int, int], None] | None = None
 ) -> BagFrames:
     """Append the drive of a bag to the training set `folder`, which is made if it is missing.
 
@@ -102,7 +102,7 @@ def bag_to_frames(
                 if frames == 1 and recording.poses == "map" and given is None:
                     origins.record(drive.datum)
                 if progress:
-                    progress(images)
+                    progress(images, len(drive))
         except KeyboardInterrupt:
             interrupted = True
         finally:
