@@ -196,7 +196,8 @@ def test_bags_that_cannot_teach_are_refused(tmp_path):
 
 
 def test_an_interrupted_run_keeps_what_it_has(bag, tmp_path):
-    def stop(done):
+    def stop(done, total):
+        assert total == 20
         if done == 7:
             raise KeyboardInterrupt
 

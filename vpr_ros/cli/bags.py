@@ -71,8 +71,9 @@ def align(
     """
     from vpr_ros.offline.align import align_bags
 
-    with fresh(output, force) as path:
-        result = align_bags(bag1, bag2, method, topics=reading.topics(), config=reading.config)
+    with fresh(output, force) as path, Progress("registrations") as progress:
+        how = {"topics": reading.topics(), "config": reading.config, "progress": progress}
+        result = align_bags(bag1, bag2, method, **how)
         result.trajectory.to_tum(path)
     say(f"{output}: {len(result.trajectory)} poses; {result.summary}")
 

@@ -48,7 +48,7 @@ def say_aside(text: str) -> None:
 
 
 class Progress:
-    """Counts frames: a bar on a terminal, now and then a plain line in a log or a pipe, both with the time that is left.
+    """Counts frames: a bar on a terminal, now and then a line in a log or a pipe, with the time that is left.
 
     Where the total is known only later, or changes, the call says it.
     """
@@ -90,10 +90,9 @@ class Progress:
             self.bar.update(self.task, completed=done, total=self.total, rate=f"{per_second:.1f}/s")
         elif now - self.last_line >= LINE_EVERY_S:
             self.last_line = now
-            left = (
-                f"/{self.total}, {max(self.total - done, 0) / max(per_second, 1e-9):.0f} s left" if self.total else ""
-            )
-            say(f"{self.label}: {done}{left} ({per_second:.1f}/s)")
+            left = max((self.total or 0) - done, 0) / max(per_second, 1e-9)
+            known = f"/{self.total}, {left:.0f} s left" if self.total else ""
+            say(f"{self.label}: {done}{known} ({per_second:.1f}/s)")
 
 
 def track(items: Iterable, label: str, total: int | None = None) -> Iterator:

@@ -1,5 +1,6 @@
 """Two drives in one frame: through the datum of their satellite fixes, or by registering their clouds."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,26 +41,27 @@ def align_bags(
     extractor=None,
     topics: DriveTopics | None = None,
     config: DriveConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Alignment:
     """Trajectory of the bag `second` in the frame of the bag `first`.
 
     "gnss": east-north-up at the first fix of `first`. "lidar": the odometry frame of `first`; `extractor` (None: the
     shipped nano) proposes the places whose clouds are registered. "auto" takes fixes where both bags have them.
-    `topics` and `config` say how both bags are read. Raises VprError where the bags lack what the method needs, or the
+    `topics` and `config` say how both bags are read; `progress(done, total)` counts registrations. Raises VprError where the bags lack what the method needs, or the
     clouds do not agree.
     """
     if method not in METHODS:
         raise VprError(f"--method is '{method}': choose one of {', '.join(METHODS)}.")
     topics, config = replace(topics or DriveTopics(), pose="none"), config or DriveConfig()
     if method == "lidar":
-        return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config)
+        return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config, progress)
     first_topic, second_topic = _fix_topic(first), _fix_topic(second)
     if first_topic is not None and second_topic is not None:
         return _by_fixes((first, first_topic), (second, second_topic), topics, config)
     if method == "gnss":
         path = first if first_topic is None else second
         raise VprError(f"bag {path} has no single topic of satellite fixes: try --method lidar.")
-    return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config)
+    return _by_lidar(first, second, extractor, LidarAlignConfig(), topics, config, progress)
 
 
 def _fix_topic(path) -> str | None:
@@ -91,7 +93,13 @@ def _by_fixes(
 
 
 def _by_lidar(
-    first, second, extractor, config: LidarAlignConfig, topics: DriveTopics, reading: DriveConfig
+    first,
+    second,
+    extractor,
+    config: LidarAlignConfig,
+    topics: DriveTopics,
+    reading: DriveConfig,
+    progress: Callable[[int, int], None] | None,
 ) -> Alignment:
     from vpr_ros.student import DescriptorExtractor
     from vpr_ros.verification import verify_clouds
@@ -103,11 +111,14 @@ def _by_lidar(
         frames.append(kept)
         described.append(np.asarray(extractor.describe([f.image for f in kept]), np.float32))
     votes = []
-    for i, j in _most_alike(described[1] @ described[0].T, config.candidates):
+    pairs = _most_alike(described[1] @ described[0].T, config.candidates)
+    for done, (i, j) in enumerate(pairs, 1):
         query, reference = frames[1][i], frames[0][j]
         verified = verify_clouds(query.cloud, reference.cloud)
         if verified.accepted and verified.T_keyframe_query is not None:
             votes.append(reference.T_odom_base @ verified.T_keyframe_query @ invert(query.T_odom_base))
+        if progress is not None:
+            progress(done, len(pairs))
     T, agreeing = consensus(votes, config)
     if agreeing < config.least_votes:
         raise VprError(

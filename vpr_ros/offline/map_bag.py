@@ -62,9 +62,9 @@ def map_bag(
     """Map a bag into `map_path`: a new map, or one more session of an existing one.
 
     Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the drive early and keeps what was
-    mapped (`interrupted`). `progress` is called with the number of frames so far, and in all. Raises VprError for a bag without
-    usable images, a map of another model, and where nothing can be written; a map that this call created is removed
-    again unless it has keyframes.
+    mapped (`interrupted`). `progress` is called with the number of frames so far and in all. Raises VprError for a bag
+    without usable images, a map of another model, and where nothing can be written; a map that this call created is
+    removed again unless it has keyframes.
     """
     config = config or MapBagConfig()
     reasons, skipped, errors = Counter[str](), Counter[str](), dict[str, str]()
