@@ -50,7 +50,7 @@ setup(
     license="Apache-2.0",
     keywords=["ROS", "place recognition", "localization", "loop closure"],
     packages=find_packages(include=[NAME, f"{NAME}.*"]),  # follows the link vpr_ros/training -> ../training
-    package_data={NAME: ["weights/*.safetensors", "weights/*.md", "evaluation/report/templates/*"]},
+    package_data={NAME: ["py.typed", "weights/*.safetensors", "weights/*.md", "evaluation/report/templates/*"]},
     data_files=list(installed_data()),
     python_requires=">=3.10",
     install_requires=[

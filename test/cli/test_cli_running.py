@@ -198,7 +198,8 @@ def test_force_brings_the_old_output_back_when_the_new_run_fails(first_map, chec
 def test_ctrl_c_keeps_what_was_mapped(bags, checkpoint, tmp_path):
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
 
-    def stop(frames: int):
+    def stop(frames: int, total: int):
+        assert total == 30
         if frames == 10:
             raise KeyboardInterrupt
 

@@ -47,8 +47,8 @@ def align_bags(
 
     "gnss": east-north-up at the first fix of `first`. "lidar": the odometry frame of `first`; `extractor` (None: the
     shipped nano) proposes the places whose clouds are registered. "auto" takes fixes where both bags have them.
-    `topics` and `config` say how both bags are read; `progress(done, total)` counts registrations. Raises VprError where the bags lack what the method needs, or the
-    clouds do not agree.
+    `topics` and `config` say how both bags are read; `progress(done, total)` counts registrations. Raises VprError
+    where the bags lack what the method needs, or the clouds do not agree.
     """
     if method not in METHODS:
         raise VprError(f"--method is '{method}': choose one of {', '.join(METHODS)}.")
