@@ -137,19 +137,16 @@ def test_values_that_make_no_sense_are_refused_with_the_reason(start, first_map)
 
 
 def test_parameters_that_the_node_does_not_have_are_named(start, first_map):
-    node = start(
-        map_path=first_map,
-        image_reliabilty="reliable",
-        no_such_parameter=3,
-        use_sim_time=False,
-        threads=1,
-        diagnostic=1,
-    )
+    matchs, matches = (f"qos_overrides./vpr/{name}.publisher.depth" for name in ("matchs", "matches"))
+    given = {"image_reliabilty": "reliable", "no_such_parameter": 3, matchs: 1, matches: 1}
+    node = start(map_path=first_map, use_sim_time=False, **given)
     health = node.until_health("parameters", lambda h: h.level == 1)
     assert "'image_reliabilty' is none of this node's and has no effect: is image_reliability meant?" in health.message
     assert "'no_such_parameter' is none of this node's and has no effect: `ros2 param list /vpr`" in health.message
-    assert "use_sim_time" not in health.message and "threads" not in health.message
+    assert "use_sim_time" not in health.message and "qos_overrides" not in health.message
     node.up()
+    health = node.until_health("parameters", lambda h: matchs in h.message)  # no topic has taken it
+    assert matches not in health.message
     assert node.log.count("is image_reliability meant?") == 1
 
 

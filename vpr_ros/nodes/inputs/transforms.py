@@ -18,6 +18,7 @@ from vpr_ros.sensors.poses.link_times import Links
 from vpr_ros.sensors.poses.trajectory import rigid
 
 _KEPT_S = 30
+_NAMED = 20  # faulty links that get a sentence
 _NORM_TOLERANCE = 0.01  # of a quaternion's squared length, tf2's own
 
 
@@ -43,8 +44,9 @@ class _Listener(tf2_ros.TransformListener):
             if fault:
                 named = frame_of(link), str(link.child_frame_id), fault
                 sentence = f"TF '{named[0]}' to '{named[1]}' is left out: {fault}; mend its publisher"
-                self._health.count("input", f"TF link with {fault}", "" if named in self._named else sentence)
-                if named not in self._named:
+                first = named not in self._named and len(self._named) < _NAMED
+                self._health.count("input", f"TF link with {fault}", sentence if first else "")
+                if first:
                     self._named.add(named)
                     self.node.get_logger().warning(sentence)
         usable = copy(data)
