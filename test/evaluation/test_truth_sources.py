@@ -77,6 +77,43 @@ def test_frames_count_the_pictures_of_both_drives():
     assert "at most 1" in truth.rule
 
 
+def named(source, numbers, start_s, form="img_{:03d}.jpg"):
+    stamps = start_s * S + np.arange(len(numbers)) * S // 10
+    return DriveFrames(source, stamps, tuple(form.format(n) for n in numbers))
+
+
+def test_numbers_in_the_names_survive_pictures_that_are_missing():
+    query, drives = named("q", [0, 1, 2, 4, 5, 6, 8, 11], 500), {1: named("m", [0, 1, 3, 4, 5, 6, 7, 9], 100)}
+    keyframes = keyframes_of(drives)
+    truth = find("frames:0", keyframes, drives, query)
+    wanted = {0: [0], 1: [1], 3: [3], 4: [4], 5: [5]}  # places: of picture 4, the third of both
+    for place in range(8):
+        assert truth.positives[place].tolist() == [id_of(n, 1, keyframes, drives) for n in wanted.get(place, [])]
+    assert truth.known.tolist() == [True, True, False, True, True, True, False, True]  # 2 and 8 are not in the map
+    assert truth.off_map.tolist() == [False] * 7 + [True]  # 11 lies beyond its end
+    nearest = find("frames:1", keyframes, drives, query)
+    assert set(nearest.positives[2]) == {id_of(n, 1, keyframes, drives) for n in (1, 2)}  # 1 and 3 beside 2
+
+
+def test_drives_in_step_whose_names_contradict_are_refused():
+    numbers = list(range(1, 18))
+    drives = {1: DriveFrames("m", np.arange(18) * S, ("a_preview.jpg", *(f"db{n}.jpg" for n in numbers)))}
+    query = named("q", numbers, 500, "q{}.jpg")
+    with pytest.raises(VprError, match="mapped picture a_preview.jpg has no number in its name, and 17 of the 18 have"):
+        find("frames:0", keyframes_of(drives), drives, query)
+    drives = {1: DriveFrames("m", np.arange(18) * S, ("db1 copy.jpg", *(f"db{n}.jpg" for n in numbers)))}
+    with pytest.raises(VprError, match="db1 copy.jpg and db1.jpg have the same number 1"):
+        find("frames:0", keyframes_of(drives), drives, query)
+    drives = {1: named("m", range(170), 100)}
+    with pytest.raises(VprError, match="q has 17 pictures and the map's drives have 170: frames:K is for"):
+        find("frames:10", keyframes_of(drives), drives, query)
+    for other in (named("m", range(40, 57), 100), named("m", [0] * 17, 100, "v2")):  # no scheme in common: the order
+        drives = {1: other}
+        keyframes = keyframes_of(drives)
+        truth = find("frames:0", keyframes, drives, named("q", numbers, 500, "q"))
+        assert [p.tolist() for p in truth.positives] == [[id_of(n, 1, keyframes, drives)] for n in range(17)]
+
+
 def test_frames_of_a_run_that_skipped_some_keep_their_numbers():
     rows = [0, 3, 4, 9]
     truth = find("frames:0", stamps=QUERY.stamps_ns[rows])

@@ -8,6 +8,7 @@ import pytest
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.protocols.folders import pictures_of_folder
 from vpr_ros.nodes.launching.bag_topics import bag_topics
 from vpr_ros.offline.image_source import images_of
 from vpr_ros.sensors import Bag, Drive, doctor, folder_to_bag, image_msg
@@ -126,6 +127,14 @@ def test_a_folder_that_is_no_drive_says_what_it_holds(tmp_path):
     assert len(list(images_of(tmp_path / "robot", 9))) == 2  # where the order is of no use, folders below count
 
 
+def test_pictures_that_git_did_not_fetch_are_named(walk):
+    for file in walk.glob("img*.jpg"):
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    for use in (Bag, list_pictures, drive_pictures):
+        with pytest.raises(VprError, match="img.*.jpg.*Git LFS pointer, not the picture itself"):
+            use(walk)
+
+
 def test_a_picture_that_vanishes_is_named(walk):
     with Drive(walk) as drive:
         (walk / "img10.jpg").unlink()
@@ -141,6 +150,9 @@ def test_a_bag_without_metadata_is_a_bag_everywhere(make_bag):
     with Drive(path) as drive:
         assert [int(o.image.mean()) for o in drive] == [60]
     assert [int(image.mean()) for image in images_of(path, 5)] == [60]
+    for use in (pictures_of_folder, lambda folder: folder_to_bag(folder, path.parent / "other")):
+        with pytest.raises(VprError, match="is a bag, not a folder of pictures"):
+            use(path)
     assert doctor(path).kind == "ROS 2" and bag_topics(str(path), {"image": ""})["topics"]["image"]
 
 

@@ -40,8 +40,10 @@ def from_pictures(
       vpr_ros bag walk/images -o walk_bag --rate-hz 5
     """
     from vpr_ros.sensors import folder_to_bag
+    from vpr_ros.sensors.bags.kinds import refuse_bag
     from vpr_ros.sensors.picture_files import drive_pictures
 
+    refuse_bag(folder)
     drive_pictures(folder)
     with fresh(output, force) as path, Progress("pictures") as progress:
         count = folder_to_bag(folder, path, rate_hz, storage, progress=progress)

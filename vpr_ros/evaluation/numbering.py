@@ -86,6 +86,24 @@ def numbers_in_step(queries: Sequence[str | Path], database: Sequence[str | Path
     return query.numbered(len(queries), by_name), reference.numbered(len(database), by_name)
 
 
+def common_numbers(drives: Sequence[tuple[str, Sequence[str]]]) -> list[np.ndarray] | None:
+    """Numbers in the names of the pictures of drives, given with what each is; None where they do not tell the frames.
+
+    They do where every drive has them and begins with the same one; drives may end at different ones, and lack some.
+    Raises VprError for a picture without a number among numbered ones, and for two of one number.
+    """
+    if not all(names and all(names) for _, names in drives):
+        return None
+    sides = [_side(names, what) for what, names in drives]
+    numbered = [side for side in sides if side.numbers is not None]
+    clash = next((side.clash for side in sides if side.clash), "")
+    if clash and numbered:
+        raise VprError(f"the numbers in the names do not tell the frames: {clash} Rename, or {_FILE}.")
+    if len(numbered) < len(sides) or len({side.numbers[0] for side in numbered if side.numbers is not None}) > 1:
+        return None
+    return [side.numbers for side in sides if side.numbers is not None]
+
+
 def _same_scheme(query: tuple[int, int] | None, reference: tuple[int, int] | None) -> bool:
     """Whether the numbers in the names tell the pairs, rather than the order."""
     if query is None or reference is None or query[1] < reference[0] or reference[1] < query[0]:

@@ -20,6 +20,7 @@ from vpr_ros.evaluation.numbered_pairs import (
     names_of,
     read_numbered,
 )
+from vpr_ros.evaluation.numbering import common_numbers
 from vpr_ros.evaluation.pairs import read_pairs, truth_from_pairs
 from vpr_ros.evaluation.truth import Truth, frame_tolerance
 from vpr_ros.place_map.keyframes import Keyframes
@@ -80,8 +81,7 @@ def truth_of(
         return truth_from_pairs(stamps_ns, *columns, pairs, tolerance, max_gap_s, keyframes.sessions)
     asked, drives = query(), dict(mapped())
     if source.kind == "frames":
-        _refuse_out_of_step(asked, drives)
-        pairs, tolerance = [NumberedPair(n, n) for n in range(len(asked))], source.tolerance
+        pairs, tolerance = _pairs_in_step(asked, drives, source.tolerance), source.tolerance
         rule = f"the numbers of the two pictures in their drives differ by at most {tolerance}"
     elif source.kind == "names":
         pairs = _same_names(asked, drives)
@@ -94,14 +94,29 @@ def truth_of(
     return truth_from_numbers(asked.numbers_of(stamps_ns), keyframes, drives, pairs, tolerance, rule)
 
 
-def _refuse_out_of_step(asked: DriveFrames, drives: Mapping[int, DriveFrames]) -> None:
-    """VprError where no mapped drive has about as many pictures as the query drive: they cannot be in step."""
+def _pairs_in_step(asked: DriveFrames, drives: Mapping[int, DriveFrames], tolerance: int) -> list[NumberedPair]:
+    """Pairs of drives in step: by the numbers in the names where they tell the frames, else by the place in the drive.
+
+    VprError where no mapped drive has about as many pictures as the query drive, and for names that contradict.
+    """
     counts = [len(frames) for frames in drives.values()]
     if counts and all(max(len(asked), n) > OUT_OF_STEP * min(len(asked), n) for n in counts):
         raise VprError(
             f"{asked.source} has {len(asked)} pictures and the map's drives have {', '.join(map(str, counts))}: "
             "frames:K is for drives in step, picture by picture; name the pairs in a .csv or .npy file, or use names."
         )
+    found = common_numbers([("query", asked.names), *(("mapped", frames.names) for frames in drives.values())])
+    if found is None:
+        return [NumberedPair(number, number) for number in range(len(asked))]
+    own, mapped = found[0], dict(zip(drives, found[1:], strict=True))
+    first, last = min(n.min() for n in mapped.values()), max(n.max() for n in mapped.values())
+    pairs = []
+    for place, number in enumerate(own.tolist()):
+        near = [(s, np.flatnonzero(np.abs(numbers - number) <= tolerance)) for s, numbers in mapped.items()]
+        pairs += [NumberedPair(place, row, session, 0) for session, rows in near for row in rows.tolist()]
+        if not first - tolerance <= number <= last + tolerance:
+            pairs.append(NumberedPair(place, OFF_MAP))
+    return pairs
 
 
 def truth_from_numbers(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vpr_ros.errors import VprError
+from vpr_ros.lfs import refuse_pointer
 
 # Ending of a picture file -> format of a sensor_msgs/CompressedImage with its bytes.
 FORMATS = {
@@ -47,6 +48,7 @@ def list_pictures(folder: str | Path) -> list[Path]:
         found += _pictures(Path(home) / name for name in names)
     if not found:
         raise VprError(lack_of_pictures(folder))
+    refuse_pointer(found[0], "picture")
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
 
@@ -59,6 +61,7 @@ def drive_pictures(folder: str | Path) -> list[Path]:
     found = _pictures(folder.iterdir())
     if not found:
         raise VprError(lack_of_pictures(folder))
+    refuse_pointer(found[0], "picture")
     return sorted(found, key=lambda path: natural(path.name))
 
 

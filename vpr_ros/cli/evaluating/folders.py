@@ -74,12 +74,12 @@ def evaluate_image_folders(
         HogBaseline,
         PixelBaseline,
         evaluate_folders,
+        pictures_of_folder,
         truth_of_folders,
     )
     from vpr_ros.evaluation.protocols.image_protocol import ImageProtocol, fit_on_folder
     from vpr_ros.evaluation.protocols.image_sets import size_remark
     from vpr_ros.evaluation.protocols.reduction import MOST_SAMPLES
-    from vpr_ros.sensors.picture_files import list_pictures
 
     chosen = ImageProtocol.named(protocol or [])
     if chosen.set_name and truth is not None:
@@ -91,7 +91,7 @@ def evaluate_image_folders(
     )
     if output is not None and output.exists() and not output.is_dir():
         raise VprError(f"the output '{output}' is a file: name a folder.")
-    asked, searched = list_pictures(queries), list_pictures(database)
+    asked, searched = pictures_of_folder(queries), pictures_of_folder(database)
     truth_of_folders(config, asked, searched)  # what cannot be judged is refused before the network is loaded
     from vpr_ros.offline.baselines import untrained_copy
     from vpr_ros.student import DescriptorExtractor
@@ -103,7 +103,7 @@ def evaluate_image_folders(
     for student in students:
         reduction = None
         if pca_from is not None:
-            with _counting(f"PCA of {student.name}", min(len(list_pictures(pca_from)), MOST_SAMPLES)) as advance:
+            with _counting(f"PCA of {student.name}", min(len(pictures_of_folder(pca_from)), MOST_SAMPLES)) as advance:
                 tested = (database, queries)
                 reduction = fit_on_folder(student, pca_from, pca_dim, evaluated=tested, progress=advance)
         compared.append((chosen.descriptors(student, reduction), chosen.statement(student, reduction)))

@@ -17,6 +17,7 @@ from vpr_ros.evaluation.protocols.folder_truth import truth_for_folders
 from vpr_ros.evaluation.protocols.reduction import ReducedExtractor, content_keys
 from vpr_ros.evaluation.truth import Truth
 from vpr_ros.recognition.drive_mean import centred_traverses
+from vpr_ros.sensors.bags.kinds import refuse_bag
 from vpr_ros.sensors.picture_files import list_pictures
 
 ImageMeasure = Literal["cosine", "euclidean"]
@@ -217,6 +218,12 @@ def rank_by_similarity(
     return ranks
 
 
+def pictures_of_folder(folder: str | Path) -> list[Path]:
+    """The pictures of a folder and below, in natural order. VprError where there are none, and for a bag."""
+    refuse_bag(folder)
+    return list_pictures(folder)
+
+
 def truth_of_folders(config: FolderConfig, query_files: Sequence[Path], database_files: Sequence[Path]) -> Truth:
     """Truth by the configured rule; ids are rows of `database_files`. VprError where it does not fit the files."""
     if config.image_set:
@@ -237,7 +244,7 @@ def evaluate_folders(
     an extractor whose `reduction` was fitted on any of these images.
     """
     config = config or FolderConfig()
-    database_files, query_files = list_pictures(database_dir), list_pictures(query_dir)
+    database_files, query_files = pictures_of_folder(database_dir), pictures_of_folder(query_dir)
     truth = truth_of_folders(config, query_files, database_files)
     reduction = extractor.reduction if isinstance(extractor, ReducedExtractor) else None
     if reduction is not None:

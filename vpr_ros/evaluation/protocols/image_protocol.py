@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vpr_ros.errors import VprError
-from vpr_ros.evaluation.protocols.folders import FolderConfig, ImageDescriber, describe_files
+from vpr_ros.evaluation.protocols.folders import FolderConfig, ImageDescriber, describe_files, pictures_of_folder
 from vpr_ros.evaluation.protocols.image_sets import image_set
 from vpr_ros.evaluation.protocols.reduction import (
     MOST_SAMPLES,
@@ -18,7 +18,6 @@ from vpr_ros.evaluation.protocols.reduction import (
     refuse_overlap,
     sample_files,
 )
-from vpr_ros.sensors.picture_files import list_pictures
 
 PAPER = "paper"
 
@@ -105,10 +104,10 @@ def fit_on_folder(
                 f"the projection cannot be fitted on {folder}: it overlaps the evaluated folder {other}, and test "
                 "images are not to be learned from."
             )
-    files = sample_files(list_pictures(folder), most, seed)
+    files = sample_files(pictures_of_folder(folder), most, seed)
     keys = content_keys(files)
     for other in evaluated:
-        refuse_overlap(str(folder), keys, content_keys(list_pictures(other)), str(other))
+        refuse_overlap(str(folder), keys, content_keys(pictures_of_folder(other)), str(other))
     raw = ReducedExtractor(extractor.name, lambda images: extractor.describe_raw(images, project=False))
     described = describe_files(raw, files, batch_size, progress)
     return fit_reduction(

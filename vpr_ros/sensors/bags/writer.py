@@ -10,6 +10,7 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
 from vpr_ros.errors import VprError
+from vpr_ros.sensors.bags.kinds import refuse_bag
 from vpr_ros.sensors.bags.messages import typestore
 from vpr_ros.sensors.bags.picture_reader import (
     IMAGE_TOPIC,
@@ -127,6 +128,7 @@ def folder_to_bag(
     """
     if not rate_hz > 0:
         raise VprError(f"the rate must be above 0 Hz, got {rate_hz}")
+    refuse_bag(folder)
     files = drive_pictures(folder)
     with BagWriter(bag, storage) as writer:
         for i, file in enumerate(files):

@@ -16,7 +16,7 @@ Signature = Literal["mcap", "sqlite", "rosbag1", "zstd"]
 ROS2_ENDINGS = (".mcap", ".db3")
 PACKED_ENDINGS = (".mcap.zstd", ".db3.zstd")
 ROS1_ENDINGS = (".bag", ".bag.active")
-_ENDINGS = ROS2_ENDINGS + PACKED_ENDINGS + ROS1_ENDINGS
+ENDINGS = ROS2_ENDINGS + PACKED_ENDINGS + ROS1_ENDINGS
 _BEGINNINGS: tuple[tuple[bytes, Signature], ...] = (
     (MCAP_MAGIC, "mcap"),
     (b"SQLite format 3\0", "sqlite"),
@@ -48,7 +48,9 @@ def files_of(path: Path) -> BagFiles:
     if (path / "metadata.yaml").exists():
         found = _by_metadata(path)
     else:
-        found = BagFiles(_without_packed_twins([f for f in _visible(path) if _ends(f, ROS2_ENDINGS + PACKED_ENDINGS)]))
+        found = BagFiles(
+            _without_packed_twins([f for f in visible_files(path) if has_ending(f, ROS2_ENDINGS + PACKED_ENDINGS)])
+        )
         if not found.files:
             found.files = _parts_of_ros1(path)
     if not found.files:
@@ -56,7 +58,7 @@ def files_of(path: Path) -> BagFiles:
             f"folder {path} is not a bag, since it has neither metadata.yaml nor an .mcap, .db3 or .bag file; and "
             f"{lack_of_pictures(path)}"
         )
-    unread = [f.name for f in _visible(path) if f.suffix in (".part", ".active") and f not in found.files]
+    unread = [f.name for f in visible_files(path) if f.suffix in (".part", ".active") and f not in found.files]
     if unread:
         found.notes.append(f"{path} also holds {', '.join(unread)}, which is unfinished and not read")
     return found
@@ -75,7 +77,7 @@ def signature_of(file: Path) -> Signature:
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
-    if _ends(file, _ENDINGS):
+    if has_ending(file, ENDINGS):
         raise VprError(
             f"bag file {file} cannot be read: it does not begin as {'such a file' if any(head) else 'a bag'} does"
             + ("" if any(head) else ", but with zeros; its beginning was lost")
@@ -88,7 +90,7 @@ def signature_of(file: Path) -> Signature:
 
 def _by_metadata(path: Path) -> BagFiles:
     """The files that metadata.yaml names, and those that a recorder began after it was last written."""
-    there = _without_packed_twins([f for f in _visible(path) if _ends(f, ROS2_ENDINGS + PACKED_ENDINGS)])
+    there = _without_packed_twins([f for f in visible_files(path) if has_ending(f, ROS2_ENDINGS + PACKED_ENDINGS)])
     try:
         text = (path / "metadata.yaml").read_text(encoding="utf-8")
         names = [Path(n).name for n in parse_yaml(text)["rosbag2_bagfile_information"]["relative_file_paths"]]
@@ -127,7 +129,7 @@ def _by_metadata(path: Path) -> BagFiles:
 
 def _parts_of_ros1(path: Path) -> list[Path]:
     """The ROS 1 bags of a folder where they are the parts of one recording, in their order."""
-    files = [f for f in _visible(path) if _ends(f, ROS1_ENDINGS)]
+    files = [f for f in visible_files(path) if has_ending(f, ROS1_ENDINGS)]
     if len(files) < 2:
         return files
     stems = {f: f.name.removesuffix(".active").removesuffix(".bag") for f in files}
@@ -149,7 +151,7 @@ def _beside(file: Path) -> list[str]:
     stem = _PART.sub("", file.stem)
     unread = [
         f.name
-        for f in _visible(file.parent)
+        for f in visible_files(file.parent)
         if f != file and (f.name in names or (f.name.endswith(".bag.active") and f.name.startswith(f"{stem}_")))
     ]
     return (
@@ -177,12 +179,14 @@ def _without_packed_twins(files: list[Path]) -> list[Path]:
     return [f for f in files if not (f.name.endswith(".zstd") and f.name.removesuffix(".zstd") in names)]
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible_files(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, but for hidden files; VprError where it cannot be read."""
     try:
         return sorted(f for f in folder.iterdir() if not f.name.startswith("."))
     except OSError as error:
         raise VprError(f"folder {folder} cannot be read ({error.strerror}); check its rights") from None
 
 
-def _ends(file: Path, endings: tuple[str, ...]) -> bool:
+def has_ending(file: Path, endings: tuple[str, ...]) -> bool:
+    """Whether a file's name ends with one of these, in small or large letters."""
     return file.name.lower().endswith(endings)
