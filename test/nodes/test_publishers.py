@@ -9,6 +9,8 @@ from vpr_ros.nodes.inputs.publishers import (
     IMAGE,
     compatibility,
     compressed_twin,
+    followed_reliability,
+    loss_sentence,
     publisher_problems,
 )
 
@@ -82,3 +84,31 @@ def test_qos_without_rclpy_compares_reliability_and_durability(monkeypatch):
     assert compatibility(weak, strong) == (
         "reliability is best_effort, reliable is asked and durability is volatile, transient_local is asked"
     )
+
+
+@pytest.mark.parametrize(
+    "offered, before, followed",
+    [
+        (["RELIABLE"], "best_effort", "reliable"),
+        (["RELIABLE", "RELIABLE"], "best_effort", "reliable"),
+        (["RELIABLE", "BEST_EFFORT"], "reliable", "best_effort"),  # a reliable subscription would not hear the second
+        (["BEST_EFFORT"], "reliable", "best_effort"),
+        (["SYSTEM_DEFAULT"], "reliable", "best_effort"),  # best effort hears whatever it is
+        ([], "reliable", "reliable"),  # a driver that starts anew
+        ([], "best_effort", "best_effort"),
+    ],
+)
+def test_reliability_follows_the_publishers(offered, before, followed):
+    publishers = [publisher() for _ in offered]
+    for one, name in zip(publishers, offered, strict=True):
+        one.qos_profile = SimpleNamespace(reliability=SimpleNamespace(name=name))
+    other = publisher(COMPRESSED)  # of another type: it does not reach us in any case
+    other.qos_profile = SimpleNamespace(reliability=SimpleNamespace(name="BEST_EFFORT"))
+    assert followed_reliability([*publishers, other], IMAGE, before) == followed
+
+
+def test_losses_are_told_with_the_rate_and_the_remedy():
+    sentence = loss_sentence("/image", 30.04, 0.271, "set image_reliability to auto")
+    assert "about 30 messages/s are published on /image" in sentence and "27 % of them arrive" in sentence
+    assert sentence.endswith("set image_reliability to auto")
+    assert "compressed topic" in loss_sentence("/points", 10, 0.3)

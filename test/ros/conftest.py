@@ -120,6 +120,24 @@ def robot():
 
 
 @pytest.fixture
+def hear():
+    """Makes hearers, `hear(start=True, **fields of InputSettings)`, and ends them after the test."""
+    from ros_hearer import Hearer
+
+    from vpr_ros.runtime.input_settings import InputSettings
+
+    hearers = []
+
+    def make(start=True, **settings):
+        hearers.append(Hearer(InputSettings(**{"compressed": True, "mount": False, **settings}), start))
+        return hearers[-1]
+
+    yield make
+    for hearer in hearers:
+        hearer.close()
+
+
+@pytest.fixture
 def start(robot, tmp_path):
     """Starts vpr nodes, `start(mode=..., map_path=..., namespace=..., remaps=...)`, and ends them after the test."""
     from diagnostic_msgs.msg import DiagnosticArray

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from vpr_ros.errors import VprError
-from vpr_ros.nodes.inputs.inputs import Inputs
+from vpr_ros.nodes.inputs.inputs import WARNING_PERIOD_S, Inputs
 from vpr_ros.nodes.parameters.declaration import declare, values_of, warn_of_undeclared
 from vpr_ros.runtime.health import Health, Task
 from vpr_ros.runtime.parameters.checks import unusable
@@ -15,8 +15,6 @@ from vpr_ros.runtime.parameters.parameter import Parameter
 from vpr_ros.runtime.worker import Worker
 
 MESSAGE_WAIT_S = 0.2  # how long one step of the worker waits for an image
-
-_WARNING_PERIOD_S = 5.0  # bad frames come at the camera's rate; /diagnostics has the counts
 
 
 class WorkerNode(LifecycleNode):
@@ -160,7 +158,7 @@ class WorkerNode(LifecycleNode):
     def warn(self, sentence: str) -> None:
         """Log a warning, at most one in five seconds."""
         with suppress(Exception):
-            self.get_logger().warning(sentence, throttle_duration_sec=_WARNING_PERIOD_S)
+            self.get_logger().warning(sentence, throttle_duration_sec=WARNING_PERIOD_S)
 
     def _report_step_error(self, error: Exception) -> None:
         if not self.context.ok():

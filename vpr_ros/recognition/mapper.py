@@ -82,15 +82,18 @@ class Mapper:
         self._novelty = Novelty()
         self._statistics = DriveStatistics.none(extractor.dim)
 
-    def begin_session(self, session_name: str) -> None:
-        """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised."""
+    def begin_session(self, session_name: str, reason: str = "a new drive begins") -> None:
+        """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised.
+
+        In slam mode the next answer's note tells `reason`.
+        """
         self.session, self._session = None, (session_name, self._session[1])
         self._gate.reset()
         self._moved.reset()
         self._novelty.reset()
         self._statistics = DriveStatistics.none(self.extractor.dim)
         if self.recogniser is not None:
-            self.recogniser.end_session()
+            self.recogniser.end_session(reason)
 
     def take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
         """Takes in one frame, of which `descriptor` (dim,) is the image's.

@@ -23,6 +23,7 @@ from vpr_ros.recognition.recent import RecentKeyframe, RecentKeyframes
 from vpr_ros.recognition.topology import Topology
 from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
 from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
+from vpr_ros.sensors.stamps import begins_anew, jump_text
 
 DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
 
@@ -156,7 +157,7 @@ class Recogniser:
         """Answers one query: its image stamp, unit descriptor (dim,) and odometry pose (4, 4) or None.
 
         Raises FrameError for a descriptor with another dimension, not finite or without length, and for a stamp
-        already answered. A stamp before the last one begins a new drive: a clock that jumps back is a bag played again.
+        already answered. A stamp before the last one, or more than ten minutes after it, begins a new drive.
         """
         retrieval, motion, note = self.observe(stamp_ns, descriptor, T_odom_base)
         stamp_ns = int(stamp_ns)
@@ -257,8 +258,8 @@ class Recogniser:
         )
         self._centring.insert(session, vector, content)
 
-    def end_session(self) -> None:
-        """The current drive is over: all its keyframes are searched from now on."""
+    def end_session(self, reason: str = "a new drive begins") -> None:
+        """The current drive is over: all its keyframes are searched from now on, and the next note tells `reason`."""
         for keyframe in self._recent.all():
             self._add(keyframe)
         # From here on nothing tells this map from one that was loaded whole.
@@ -266,7 +267,7 @@ class Recogniser:
             self.topology.update_spacing()
             self._centre_drive()
         self._drive, self._centred_at = [], 0
-        self.new_drive("a new drive begins")
+        self.new_drive(reason)
 
     def _add(self, new: RecentKeyframe) -> None:
         row = self.topology.append(new.keyframe_id, new.session, new.stamp_ns, new.T_map_base, new.T_odom_base)
@@ -297,10 +298,11 @@ class Recogniser:
             return
         if stamp_ns == self._last_ns:
             raise FrameError(f"two images have the stamp {stamp_ns} ns: the second is skipped")
-        if stamp_ns < self._last_ns:
-            back_s = (self._last_ns - stamp_ns) * 1e-9
-            self.new_drive(f"the clock went back by {back_s:.3f} s, the filter starts anew")
-            self._recent.clock_went_back(stamp_ns)
+        if begins_anew(self._last_ns, stamp_ns):
+            back = stamp_ns < self._last_ns
+            self.new_drive(f"the clock went {jump_text(self._last_ns, stamp_ns)}, the filter starts anew")
+            if back:
+                self._recent.clock_went_back(stamp_ns)
 
     def _continues(self, row: int, motion: Motion) -> bool:
         """The best place lies within a place of where the last one has moved to, along its drive or beside it."""

@@ -6,7 +6,8 @@ from typing import Any, Literal
 from vpr_ros.runtime.settings import PoseSource
 from vpr_ros.sensors.bags.config import DriveConfig, Rotate
 
-Reliability = Literal["best_effort", "reliable"]
+FixedReliability = Literal["best_effort", "reliable"]
+Reliability = Literal["auto", FixedReliability]
 OdomSource = Literal["auto", "topic", "tf", "none"]
 
 
@@ -18,11 +19,11 @@ class InputSettings:
     """
 
     compressed: bool = False
-    image_reliability: Reliability = "best_effort"
+    image_reliability: Reliability = "auto"
     image_depth: int = 5
     rotate: Rotate = DriveConfig.rotate
-    points_reliability: Reliability = "best_effort"
-    odom_reliability: Reliability = "best_effort"
+    points_reliability: Reliability = "auto"
+    odom_reliability: Reliability = "auto"
     odom_source: OdomSource = "auto"
     pose_source: PoseSource = "tf"
     base_frame: str = DriveConfig.base_frame

@@ -20,6 +20,7 @@ from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
 from vpr_ros.runtime.settings import Mode, PipelineConfig
 from vpr_ros.runtime.verification import verify_match
+from vpr_ros.sensors.stamps import begins_anew, jump_text
 from vpr_ros.verification import Verified, verify_clouds
 
 
@@ -39,6 +40,7 @@ class Pipeline:
         self._opened, self._facts = opened, facts
         self._lock = threading.RLock()
         self._drive = 1
+        self._last_ns: int | None = None  # of the frames that were mapped
         self._mapping = True
         self._kept_camera: tuple[int, Rotation] | None = None  # session and rotation
         self._localizer: Localizer | None = None
@@ -194,6 +196,9 @@ class Pipeline:
                 if not has_poses and not self.config.place_radius:
                     self.place_map.set_place_radius(new_place_radius(self.config, has_poses))
             self._mapper = self._new_mapper()
+        last, self._last_ns = self._last_ns, observation.stamp_ns
+        if last is not None and begins_anew(last, observation.stamp_ns):
+            self._begin_session(f"the clock went {jump_text(last, observation.stamp_ns)}, a new session begins")
         result = self._mapper.take(observation, descriptor)
         if camera is None and observation.rotation:
             camera = MountedCamera(rotation=observation.rotation)
@@ -246,8 +251,7 @@ class Pipeline:
         """Ends the drive; the map keeps it. Returns a sentence."""
         with self._lock:
             if self._mapper is not None:
-                self._drive += 1
-                self._mapper.begin_session(self._session_name())
+                self._begin_session("a new drive begins")
                 self.place_map.flush()
                 return "the drive is over: the next keyframe begins a new session of the map"
             if self.recogniser is not None:
@@ -277,6 +281,11 @@ class Pipeline:
         mapper = Mapper(self.extractor, self.place_map, self._session_name(), config, source=self.config.source)
         mapper.paused = not self._mapping
         return mapper
+
+    def _begin_session(self, reason: str) -> None:
+        assert self._mapper is not None
+        self._drive += 1
+        self._mapper.begin_session(self._session_name(), reason)
 
     def _session_name(self) -> str:
         name = self.config.session or time.strftime("%Y-%m-%d %H:%M:%S")

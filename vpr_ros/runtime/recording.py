@@ -10,7 +10,7 @@ from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.cameras import Camera
-from vpr_ros.sensors.stamps import JUMP_NS
+from vpr_ros.sensors.stamps import begins_anew
 from vpr_ros.training_set.meta import PoseKind
 from vpr_ros.training_set.writer import TrainingSetWriter
 
@@ -48,7 +48,8 @@ class Recording:
     def take(self, observation: Observation, camera: Camera | None) -> bool:
         """Record the frame if it is complete and far enough from the last one; whether it was."""
         stamp = observation.stamp_ns
-        if stamp < self._last_ns - JUMP_NS:  # a bag began again: the same places once more are another drive
+        # A bag began again, or the clock was set: the same places once more are another drive.
+        if self._last_ns and begins_anew(self._last_ns, stamp):
             self.writer.close()
             self.writer = self._make_writer()
             self._begin()

@@ -56,7 +56,14 @@ class Diagnostics:
             status.summary(OK, f"{health.rate_hz('image'):.1f} images/s")
         for stream in _RATES:
             status.add(f"{stream} rate (Hz)", f"{health.rate_hz(stream):.1f}")
+        for topic in node.inputs.topics:
+            how = "reliable" if topic.reliable else "best effort"
+            status.add(f"{topic.name} subscribed", f"{how}, as its publishers" if topic.wanted == "auto" else how)
+            if arrived := topic.stamps.share():
+                status.add(f"{topic.name} arrived", f"{100 * arrived[1]:.0f} % of {arrived[0]:.1f}/s, by the stamps")
         status.add("last image (s ago)", "never" if age is None else f"{age:.1f}")
+        if (ahead_s := node.inputs.stamps_ahead_s) is not None:
+            status.add("last image's stamp against the node's clock (s)", f"{ahead_s:+.3f}")
         status.add("received", str(node.inputs.received))
         status.add("dropped (newer came first)", str(node.inputs.dropped))
         mounting = node.inputs.mounting

@@ -4,17 +4,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from sensor_msgs.msg import PointCloud2
 
 from vpr_ros.nodes.inputs.poses import Poses
+from vpr_ros.nodes.inputs.subscription import TopicInput
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.payload import stamp_ns
-from vpr_ros.sensors.stamps import JUMP_NS
+from vpr_ros.sensors.stamps import JUMP_NS, Slips, jump_text
 
 _KEPT = 10  # undecoded: at 10 Hz the last second
 _FLOWING_S = 2.0
@@ -32,28 +32,26 @@ class _Cloud:
 class CloudTopic:
     """The newest clouds of `points`; `at` is for one worker thread."""
 
-    name: Literal["points"] = "points"
-    msgtype = PointCloud2
-
-    def __init__(self, node, settings, health, tf: TransformInput, poses: Poses, arrivals: Arrivals, qos):
+    def __init__(self, node, settings, health, tf: TransformInput, poses: Poses, arrivals: Arrivals, depth: int):
         self._node, self._settings, self._health, self._tf, self._poses = node, settings, health, tf, poses
-        self._arrivals, self.qos = arrivals, qos
-        self._subscription = None
+        self._arrivals = arrivals
+        self.input = TopicInput(node, PointCloud2, "points", self._on_message, settings.points_reliability, depth)
         self._clouds: deque[_Cloud] = deque(maxlen=_KEPT)
+        self._slips: Slips[_Cloud] = Slips(self._on_slip)
         self._received_at = -np.inf
 
     def start(self) -> None:
         """Subscribe."""
         self._tf.listen()
-        self._subscription = self._node.create_subscription(PointCloud2, self.name, self._on_message, self.qos)
+        self.input.start()
 
     def stop(self) -> None:
         """Unsubscribe and forget."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription, self._received_at = None, -np.inf
+        self.input.stop()
+        self._received_at = -np.inf
         with self._arrivals:
             self._clouds.clear()
+            self._slips.reset()
 
     def forget_after(self, now_ns: int) -> None:
         """Forget what a clock that was set back has left in the future."""
@@ -103,12 +101,16 @@ class CloudTopic:
         )
 
     def _on_message(self, msg) -> None:
-        self._health.seen(self.name)
+        self._health.seen("points")
         stamp = stamp_ns(msg) or self._node.get_clock().now().nanoseconds  # as with a bag: better than no cloud
         stamp += round(self._settings.points_offset_s * 1e9)
         self._received_at = time.monotonic()
         with self._arrivals:
-            if self._clouds and stamp < self._clouds[-1].stamp_ns - JUMP_NS:
-                self._clouds.clear()
-            self._clouds.append(_Cloud(stamp, msg))
+            for _, cloud in self._slips.take(stamp, _Cloud(stamp, msg)):
+                if self._clouds and cloud.stamp_ns < self._clouds[-1].stamp_ns - JUMP_NS:
+                    self._clouds.clear()
+                self._clouds.append(cloud)
             self._arrivals.notify()
+
+    def _on_slip(self, stamp: int, last: int) -> None:
+        self._health.count("input", "cloud stamp slipped", f"points: a single stamp is {jump_text(last, stamp)}")

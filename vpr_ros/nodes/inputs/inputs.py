@@ -4,29 +4,32 @@ import time
 from typing import Any
 
 import numpy as np
-from rclpy.clock import JumpThreshold
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.nodes.inputs.clocks import ClockWatch
 from vpr_ros.nodes.inputs.clouds import CloudTopic
 from vpr_ros.nodes.inputs.mounting import CameraMounting
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
+from vpr_ros.nodes.inputs.subscription import TopicInput
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
-from vpr_ros.runtime.input_settings import InputSettings, Reliability
+from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.mailbox import Mailbox
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
-from vpr_ros.sensors.stamps import JUMP_NS, StampOrder
+from vpr_ros.sensors.stamps import JUMP_NS, ClockJump, StampOrder, StampProblem
 from vpr_ros.sensors.upright import Mounting, turned
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
+_FOLLOW_S = 0.5  # how often the reliability is compared with the publishers'
+WARNING_PERIOD_S = 5.0  # bad frames come at the camera's rate; /diagnostics has the counts
 _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still
 
 
@@ -39,26 +42,21 @@ class Inputs:
 
     def __init__(self, node, settings: InputSettings, health: Health):
         self.settings, self._node, self._health = settings, node, health
-        self._mailbox, self._arrivals, self._order = Mailbox(), Arrivals(), StampOrder()
-        odom_qos = _qos(settings.odom_reliability, _ODOM_DEPTH)
+        self._mailbox, self._arrivals, self._received = Mailbox(), Arrivals(), 0
+        self._order: StampOrder[Any] = StampOrder(self._on_unusable, self._on_unusable)
         self._tf = TransformInput(node, self._arrivals, health)
-        self._poses = Poses(node, settings, health, self._tf, self._arrivals, odom_qos)
+        self._poses = Poses(node, settings, health, self._tf, self._arrivals, _ODOM_DEPTH)
         self._mounting = CameraMounting(node, settings, health, self._tf, self._arrivals)
         self._clouds: CloudTopic | None = None
         if settings.clouds:
-            self._clouds = CloudTopic(
-                node,
-                settings,
-                health,
-                self._tf,
-                self._poses,
-                self._arrivals,
-                _qos(settings.points_reliability, _POINTS_DEPTH),
-            )
-        self._image_qos = _qos(settings.image_reliability, settings.image_depth)
-        self._image_type = CompressedImage if settings.compressed else Image
-        self._image_name = "image/compressed" if settings.compressed else "image"
-        self._subscriptions: list[Any] = []
+            self._clouds = CloudTopic(node, settings, health, self._tf, self._poses, self._arrivals, _POINTS_DEPTH)
+        image_type, image_name = (CompressedImage, "image/compressed") if settings.compressed else (Image, "image")
+        self._images = TopicInput(
+            node, image_type, image_name, self._on_image, settings.image_reliability, settings.image_depth
+        )
+        self._camera_infos = TopicInput(node, CameraInfo, "camera_info", self._on_camera_info, "auto", 1)
+        self._follower: Any = None
+        self._clock = ClockWatch(node)
         self._jump_handle: Any = None
         self._clock_jumped = False
         self._camera_msg: CameraInfo | None = None
@@ -68,7 +66,7 @@ class Inputs:
     @property
     def received(self) -> int:
         """Images that came since the node was configured."""
-        return self._mailbox.received
+        return self._received
 
     @property
     def dropped(self) -> int:
@@ -76,9 +74,14 @@ class Inputs:
         return self._mailbox.dropped
 
     @property
+    def stamps_ahead_s(self) -> float | None:
+        """By how much the last image's stamp was ahead of the node's clock when it came; None before the first."""
+        return None if self._clock.ahead_ns is None else self._clock.ahead_ns * 1e-9
+
+    @property
     def image_topic(self) -> str:
         """The image topic's name after remapping."""
-        return self._node.resolve_topic_name(self._image_name)
+        return self._images.topic
 
     @property
     def mounting(self) -> Mounting | None:
@@ -103,7 +106,6 @@ class Inputs:
 
     def start(self) -> None:
         """Subscribe."""
-        create = self._node.create_subscription
         self._tf.open()
         if self.settings.mount or self.settings.rotate == "auto":
             self._tf.listen()
@@ -111,18 +113,19 @@ class Inputs:
         self._poses.start()
         if self._clouds:
             self._clouds.start()
-        self._subscriptions = [
-            create(CameraInfo, "camera_info", self._on_camera_info, _qos("best_effort", 1)),
-            create(self._image_type, self._image_name, self._on_image, self._image_qos),
-        ]
+        self._camera_infos.start()
+        self._images.start()
+        self._follower = self._node.create_timer(_FOLLOW_S, self._follow, clock=Clock(clock_type=ClockType.STEADY_TIME))
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(seconds=-1), on_clock_change=True)
         self._jump_handle = self._node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def stop(self) -> None:
         """Unsubscribe, drop what was received, and end the worker's waits."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        if self._follower is not None:
+            self._node.destroy_timer(self._follower)
+            self._follower = None
+        self._camera_infos.stop()
+        self._images.stop()
         if self._jump_handle is not None:
             self._jump_handle.unregister()
             self._jump_handle = None
@@ -133,6 +136,7 @@ class Inputs:
         self._mailbox.clear()
         self._arrivals.wake()
         self._order.reset()
+        self._clock.reset()
         self._mount_reported = False
         self._camera_msg = self._camera = None
 
@@ -144,10 +148,6 @@ class Inputs:
         """The image decoded, with poses and cloud of its time; waits for those that flow. FrameError: unusable."""
         self._follow_clock()
         stamp = stamp_ns(msg)
-        refusal = self._order.refusal(stamp)
-        if refusal is not None:
-            self._health.count("input", *refusal)
-            raise FrameError(refusal[1])
         begin = time.monotonic()
         try:
             image = decode_image(msg)
@@ -155,10 +155,6 @@ class Inputs:
             self._health.count("input", "image unreadable", str(error))
             raise
         self._health.timed("decode", time.monotonic() - begin)
-        if self._order.take(stamp):
-            self._health.count(
-                "input", "clock jumped back", "image stamps jumped back: a bag began again, or the clock was set back"
-            )
         rotation = self._mounting.of(frame_of(msg)).rotation
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
@@ -182,23 +178,39 @@ class Inputs:
 
     def problems(self) -> list[str]:
         """Why something that is needed cannot arrive, one sentence each."""
-        if not self._subscriptions:
+        if not self._images.subscribed:
             return []
-        topics = [ExpectedTopic(self._image_name, self._image_type, self._image_qos, True, "image_reliability")]
-        topics += [ExpectedTopic(t.name, t.msgtype, t.qos, True, "odom_reliability") for t in self._poses.topics]
-        topics += [
-            ExpectedTopic(t.name, t.msgtype, t.qos, False, "odom_reliability") for t in self._poses.optional_topics
-        ]
+        topics = [ExpectedTopic(self._images, True, "image_reliability")]
+        topics += [ExpectedTopic(t.input, True, "odom_reliability") for t in self._poses.topics]
+        topics += [ExpectedTopic(t.input, False, "odom_reliability") for t in self._poses.optional_topics]
         if self._clouds:
-            needed = self.settings.clouds_needed
-            topics.append(
-                ExpectedTopic(self._clouds.name, self._clouds.msgtype, self._clouds.qos, needed, "points_reliability")
-            )
-        return topic_problems(self._node, topics)
+            topics.append(ExpectedTopic(self._clouds.input, self.settings.clouds_needed, "points_reliability"))
+        return [*topic_problems(self._node, topics), *self._clock.problems()]
+
+    @property
+    def topics(self) -> list[TopicInput]:
+        """What is subscribed, TF aside; the images first."""
+        poses = [t.input for t in (*self._poses.topics, *self._poses.optional_topics)]
+        clouds = [self._clouds.input] if self._clouds else []
+        return [t for t in (self._images, self._camera_infos, *poses, *clouds) if t.subscribed]
+
+    def _follow(self) -> None:
+        for sentence in self._clock.look():
+            self._node.get_logger().warning(sentence)
+        for topic in self.topics:
+            topic.follow()
 
     def _on_image(self, msg) -> None:
-        self._mailbox.put(msg)
+        # Here, not in the worker: which stamps are wrong must not depend on the images that were dropped.
+        self._received += 1
         self._health.seen("image")
+        self._clock.image(stamp_ns(msg))
+        for image in self._order.take(stamp_ns(msg), msg):
+            self._mailbox.put(image)
+
+    def _on_unusable(self, event: StampProblem | ClockJump, sentence: str) -> None:
+        self._health.count("input", event, sentence)
+        self._node.get_logger().warning(sentence, throttle_duration_sec=WARNING_PERIOD_S)
 
     def _on_camera_info(self, msg) -> None:
         self._camera_msg = msg  # decoded on demand
@@ -228,8 +240,3 @@ class Inputs:
             return elapsed < 0 or (elapsed >= wait_s * 1e9 and time.monotonic() - steady >= wait_s)
 
         return passed
-
-
-def _qos(reliability: Reliability, depth: int) -> QoSProfile:
-    policy = ReliabilityPolicy.RELIABLE if reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=policy)

@@ -6,11 +6,14 @@ from typing import Literal
 import numpy as np
 
 from vpr_ros.errors import FrameError
+from vpr_ros.nodes.inputs.subscription import TopicInput
 from vpr_ros.nodes.inputs.transforms import TransformInput
+from vpr_ros.runtime.input_settings import Reliability
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.poses.buffer import PoseBuffer
 from vpr_ros.sensors.poses.trajectory import pose_of
+from vpr_ros.sensors.stamps import Slips, jump_text
 
 _FLOWING_S = 2.0  # an input that was silent for longer is not waited for
 
@@ -19,17 +22,25 @@ class PoseTopic:
     """Poses of one topic, by header stamp moved by `offset_s`; those in other frames than the first are left out."""
 
     def __init__(
-        self, node, name: Literal["odom", "pose"], msgtype, qos, health, arrivals: Arrivals, offset_s: float = 0.0
+        self,
+        node,
+        name: Literal["odom", "pose"],
+        msgtype,
+        reliability: Reliability,
+        depth: int,
+        health,
+        arrivals: Arrivals,
+        offset_s: float = 0.0,
     ):
         self.name: Literal["odom", "pose"] = name
         self._offset_ns = round(offset_s * 1e9)
-        self.msgtype, self.qos = msgtype, qos
         self._node, self._health, self._arrivals = node, health, arrivals
-        self._subscription = None
+        self.input = TopicInput(node, msgtype, name, self._on_message, reliability, depth)
         self._forget()
 
     def _forget(self) -> None:
         self.poses = PoseBuffer(arrivals=self._arrivals)
+        self._slips: Slips[tuple[np.ndarray, np.ndarray | None]] = Slips(self._on_slip)
         self._frames: tuple[str, str] | None = None  # frame and child frame of the first message
         self._stamped, self._received_at = False, -np.inf
 
@@ -37,11 +48,6 @@ class PoseTopic:
     def child(self) -> str:
         """The child frame of the messages, '' before the first and where they have none."""
         return self._frames[1] if self._frames else ""
-
-    @property
-    def subscribed(self) -> bool:
-        """Whether it was started."""
-        return self._subscription is not None
 
     @property
     def flowing(self) -> bool:
@@ -55,18 +61,16 @@ class PoseTopic:
 
     def start(self) -> None:
         """Subscribe."""
-        self._subscription = self._node.create_subscription(self.msgtype, self.name, self._on_message, self.qos)
+        self.input.start()
 
     def stop(self) -> None:
         """Unsubscribe and forget."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = None
+        self.input.stop()
         self._forget()
 
     def has_publisher(self) -> bool:
         """Whether the topic has a publisher."""
-        return self._node.count_publishers(self._node.resolve_topic_name(self.name)) > 0
+        return self._node.count_publishers(self.input.topic) > 0
 
     def newest_ns(self) -> int | None:
         """Stamp up to which poses are known."""
@@ -108,8 +112,16 @@ class PoseTopic:
             stamp = self._node.get_clock().now().nanoseconds
             self._health.count("input", f"{self.name} without stamps")
         self._frames, self._received_at = frames, time.monotonic()
-        if self.poses.add(stamp + self._offset_ns, T, covariance):
-            self._health.count("input", f"{self.name} clock jumped back")
+        for at, (pose, its_covariance) in self._slips.take(stamp, (T, covariance)):
+            if self.poses.add(at + self._offset_ns, pose, its_covariance):
+                self._health.count("input", f"{self.name} clock jumped back")
+
+    def _on_slip(self, stamp: int, last: int) -> None:
+        self._health.count(
+            "input",
+            f"{self.name} stamp slipped",
+            f"{self.name}: a single stamp is {jump_text(last, stamp)}: it is left out; repair the driver's clock",
+        )
 
 
 class TfPoses:

@@ -20,16 +20,17 @@ _OTHER_CLOCK_NS = 10_000_000_000  # stamps this far apart are of two clocks: no 
 class Poses:
     """T_odom_base and T_map_base of image stamps; `settings` is an InputSettings. For one worker thread."""
 
-    def __init__(self, node, settings, health, tf: TransformInput, arrivals: Arrivals, qos):
+    def __init__(self, node, settings, health, tf: TransformInput, arrivals: Arrivals, depth: int):
         self._node, self._settings, self._health, self._tf, self._arrivals = node, settings, health, tf, arrivals
-        odom_s, pose_s = settings.odom_offset_s, settings.pose_offset_s
-        self._odom = PoseTopic(node, "odom", Odometry, qos, health, arrivals, odom_s)
+        reliability, odom_s, pose_s = settings.odom_reliability, settings.odom_offset_s, settings.pose_offset_s
+        self._odom = PoseTopic(node, "odom", Odometry, reliability, depth, health, arrivals, odom_s)
         self._odom_tf = TfPoses(tf, settings.odom_frame, settings.base_frame, health, odom_s)
         self._map: PoseTopic | TfPoses | None = None
         if settings.mapping and settings.pose_source == "tf":
             self._map = TfPoses(tf, settings.map_frame, settings.base_frame, health, pose_s)
         elif settings.mapping and settings.pose_source != "none":
-            self._map = PoseTopic(node, "pose", POSE_TYPES[settings.pose_source], qos, health, arrivals, pose_s)
+            kind = POSE_TYPES[settings.pose_source]
+            self._map = PoseTopic(node, "pose", kind, reliability, depth, health, arrivals, pose_s)
         self._forget()
 
     def _forget(self) -> None:
@@ -46,7 +47,7 @@ class Poses:
     @property
     def optional_topics(self) -> list[PoseTopic]:
         """Topics that may have none."""
-        return [self._odom] if self._odom.subscribed and self._odom not in self.topics else []
+        return [self._odom] if self._odom.input.subscribed and self._odom not in self.topics else []
 
     @property
     def base_frame(self) -> str:

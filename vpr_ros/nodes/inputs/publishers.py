@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from vpr_ros.runtime.input_settings import FixedReliability
+
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -37,6 +39,33 @@ def publisher_problems(
             sentences.append(f"QoS of {name} on {topic} does not reach this node: {reason}{ending}")
     # One publisher that reaches this node is enough; the others matter only while nothing arrives.
     return sentences if len(sentences) == len(publishers) else []
+
+
+def followed_reliability(
+    publishers: Iterable[Any], msgtype: str, before: FixedReliability = "best_effort"
+) -> FixedReliability:
+    """The reliability with which to subscribe so that all publishers of a type are heard, as well as they can be.
+
+    Reliable where all of them are. A reliable subscription does not hear a best-effort publisher, so one of those
+    makes it best effort. Without publishers it stays as it was `before`.
+    """
+    offered = {p.qos_profile.reliability.name for p in publishers if p.topic_type == msgtype}
+    if not offered:
+        return before
+    return "reliable" if offered == {"RELIABLE"} else "best_effort"
+
+
+def loss_sentence(topic: str, rate_hz: float, share: float, remedy: str = "") -> str:
+    """That much of what is published does not arrive, and what to do."""
+    return (
+        f"about {rate_hz:.0f} messages/s are published on {topic} (by the stamps of those that come), and "
+        f"{100 * share:.0f} % of them arrive: {remedy or 'take the compressed topic or larger buffers (docs/ros.md)'}"
+    )
+
+
+def type_name(msgtype: Any) -> str:
+    """The name of a message class as the ROS graph has it."""
+    return f"{msgtype.__module__.split('.')[0]}/msg/{msgtype.__name__}"
 
 
 def compressed_twin(topic: str, msgtype: str, types_of: Callable[[str], Iterable[str]]) -> str:

@@ -61,7 +61,7 @@ SENSOR_PARAMETERS = (
     Parameter(
         "image_reliability",
         InputSettings.image_reliability,
-        "QoS asked of the camera; best_effort receives from every publisher.",
+        "QoS asked of the camera. auto: reliable where all its publishers are, else best_effort, which hears all.",
         choices=get_args(Reliability),
     ),
     Parameter(
@@ -80,10 +80,16 @@ SENSOR_PARAMETERS = (
         choices=get_args(Rotate),
     ),
     Parameter(
-        "points_reliability", InputSettings.points_reliability, "QoS asked of the LiDAR.", choices=get_args(Reliability)
+        "points_reliability",
+        InputSettings.points_reliability,
+        "QoS asked of the LiDAR, as image_reliability.",
+        choices=get_args(Reliability),
     ),
     Parameter(
-        "odom_reliability", InputSettings.odom_reliability, "QoS asked of odometry.", choices=get_args(Reliability)
+        "odom_reliability",
+        InputSettings.odom_reliability,
+        "QoS asked of odometry and poses, as image_reliability.",
+        choices=get_args(Reliability),
     ),
     Parameter(
         "odom_source",

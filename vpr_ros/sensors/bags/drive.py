@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,11 +20,20 @@ from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.payload import frame_of, stamp_ns
-from vpr_ros.sensors.stamps import StampOrder, StampProblem
+from vpr_ros.sensors.stamps import ClockJump, Slips, StampOrder, StampProblem
 from vpr_ros.sensors.upright import Mounting, turned
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
+
+
+@dataclass(slots=True)
+class _Image:
+    """An image's message, not yet decoded."""
+
+    bag_time_ns: int
+    stamp_ns: int
+    msg: Any
 
 
 @dataclass(slots=True)
@@ -50,8 +59,8 @@ class _Cloud:
 class Drive:
     """Iterating yields one Observation per usable image of a bag; the bag is streamed, memory stays flat.
 
-    - Stamps are header stamps. A repeated or slightly earlier stamp is skipped and counted; a stamp more than one
-      second back is a restarted clock or looped bag: frames go on from there (a recogniser resets itself on it).
+    - Stamps are header stamps. Repeated and slightly earlier ones and single slips are skipped and counted; a clock
+      that was set back, or a looped bag, is followed (see StampOrder; a recogniser resets itself on it).
       When all header stamps are zero the receive times stand in, and `notes` says so.
     - T_odom_base comes from Odometry, else TF odom -> base; T_map_base from the pose topic or GNSS, else TF map ->
       base. Both are interpolated, never extrapolated, and None where nothing covers the stamp.
@@ -147,29 +156,37 @@ class Drive:
         use_receive_times = self._stamps_are_zero()
         if use_receive_times:
             self.notes["header stamps are all zero: receive times are used"] = 1
-        order, size = StampOrder(), None
         names = [n for n in (self.topics.image, self.topics.points) if n]
-        messages = self.bag.messages(names, lambda _, error: self._skip("message unreadable", error))
-        for topic, bag_time_ns, msg in messages:
+        order: StampOrder[_Image] = StampOrder(self._skip, self._on_jump)
+        clouds: Slips[_Cloud] = Slips(lambda *_: self._skip("cloud stamp slipped", "a single cloud has another time"))
+        size = None
+        for topic, bag_time_ns, msg in self.bag.messages(names, lambda _, e: self._skip("message unreadable", e)):
             stamp = bag_time_ns if use_receive_times else stamp_ns(msg)
             if topic != self._image_topic:
-                yield _Cloud(bag_time_ns, (stamp or bag_time_ns) + round(self.config.points_offset_s * 1e9), msg)
+                cloud = _Cloud(bag_time_ns, (stamp or bag_time_ns) + round(self.config.points_offset_s * 1e9), msg)
+                yield from (cloud for _, cloud in clouds.take(cloud.stamp_ns, cloud))
                 continue
-            refusal = order.refusal(stamp)
-            if refusal is not None:
-                self._skip(*refusal)
-                continue
-            try:
-                image = decode_image(msg)
-            except FrameError as error:
-                self._skip("image unreadable", error)
-                continue
-            if size is not None and image.shape != size:
-                self.notes["image size changed"] += 1
-            if order.take(stamp):
-                self.notes["clock jumped back"] += 1
-            size = image.shape
-            yield _Frame(bag_time_ns, stamp, image)
+            for image in order.take(stamp, _Image(bag_time_ns, stamp, msg)):
+                if (frame := self._decoded(image, size)) is not None:
+                    size = frame.image.shape
+                    yield frame
+        for image in order.end():
+            if (frame := self._decoded(image, size)) is not None:
+                yield frame
+
+    def _decoded(self, image: _Image, size: tuple[int, ...] | None) -> _Frame | None:
+        """An image with its pixels; None, and counted, where they cannot be read. `size` is the last one's shape."""
+        try:
+            pixels = decode_image(image.msg)
+        except FrameError as error:
+            self._skip("image unreadable", error)
+            return None
+        if size is not None and pixels.shape != size:
+            self.notes["image size changed"] += 1
+        return _Frame(image.bag_time_ns, image.stamp_ns, pixels)
+
+    def _on_jump(self, jump: ClockJump, _: str) -> None:
+        self.notes[jump] += 1
 
     def _with_clouds(self, stream: Iterator[_Frame | _Cloud]) -> Iterator[_Frame]:
         """Hold each image until the cloud after it has come or `cloud_wait_s` went by, then add the nearest cloud."""
@@ -182,7 +199,8 @@ class Drive:
                 if pending and item.stamp_ns < pending[-1].stamp_ns:  # the clock jumped back: another time begins
                     yield from (self._join(frame, clouds) for frame in pending)
                     pending.clear()
-                    clouds.clear()
+                    while clouds and clouds[0].bag_time_ns < item.bag_time_ns:
+                        clouds.popleft()
                 pending.append(item)
             wait_until_ns = item.bag_time_ns - self.config.cloud_wait_s * 1e9
             while pending and (

@@ -7,7 +7,7 @@ import numpy as np
 
 from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.poses.trajectory import Trajectory
-from vpr_ros.sensors.stamps import JUMP_NS
+from vpr_ros.sensors.stamps import JUMP_NS, Slips
 
 
 @dataclass
@@ -52,13 +52,17 @@ class PoseCollector:
         self._rows.append((bag_time_ns, stamp, T, covariance))
 
     def track(self) -> PoseTrack:
-        """What was gathered; receive times stand in when no stamp was ever set."""
+        """What was gathered, but for single slips of the clock; receive times stand in when no stamp was ever set."""
         if not self._rows:
             return PoseTrack()
         bag_times = np.array([r[0] for r in self._rows], np.int64)
         stamps = np.array([r[1] for r in self._rows], np.int64)
         if not stamps.any():
             stamps = bag_times
+        slips: Slips[int] = Slips(lambda *_: None)
+        used = [row for i, stamp in enumerate(stamps.tolist()) for _, row in slips.take(stamp, i)]
+        used += [row for _, row in slips.end()]
+        rows, stamps, bag_times = [self._rows[i] for i in used], stamps[used], bag_times[used]
         highest, cuts = stamps[0], [0]
         for i in range(1, len(stamps)):
             if stamps[i] < highest - JUMP_NS:
@@ -67,7 +71,7 @@ class PoseCollector:
             highest = max(highest, stamps[i])
         track = PoseTrack(clock=Clock(stamps, bag_times))
         for begin, end in zip(cuts, [*cuts[1:], len(stamps)], strict=True):
-            _, _, poses, covariances = zip(*self._rows[begin:end], strict=True)
+            _, _, poses, covariances = zip(*rows[begin:end], strict=True)
             track.trajectories.append(Trajectory.from_samples(stamps[begin:end], poses, covariances))
             track.starts_ns.append(int(bag_times[begin]))
         return track
