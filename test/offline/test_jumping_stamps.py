@@ -92,6 +92,6 @@ def test_a_training_set_gets_a_drive_for_each_time(tmp_path):
     bag = written(tmp_path / "bag", shift, shift)
     lines = [f"{1000 + shift(i) + i / 10:.1f} {i} 0 0 0 0 0 1" for i in range(FRAMES)]
     (tmp_path / "poses.tum").write_text("\n".join(lines) + "\n")
-    config = FramesConfig(require_cloud=False, spacing_m=0.0, rotate="0", trajectory=str(tmp_path / "poses.tum"))
+    config = FramesConfig(require_cloud=False, spacing_m=0.0, trajectory=str(tmp_path / "poses.tum"))
     frames = bag_to_frames(bag, tmp_path / "set", config)
     assert len(frames.drives) == 2 and frames.frames == FRAMES
