@@ -10,6 +10,7 @@ import pytest
 from command_line import assert_sentence
 
 from vpr_ros.place_map import PlaceMap
+from vpr_ros.place_map.schema import seal
 from vpr_ros.sensors import Drive, Trajectory
 from vpr_ros.student import DescriptorExtractor, read_checkpoint
 
@@ -53,6 +54,56 @@ def test_prune_keeps_ids(town, vpr):
     kept = before.rows_of(after.ids)
     np.testing.assert_array_equal(before.stamps_ns[kept], after.stamps_ns)
     assert vpr("prune", town).exit_code == 2
+
+
+@pytest.mark.parametrize("how", [("--drop-session", 1), ("--before", "2200-01-01")])
+def test_prune_says_first_and_empties_no_map_unasked(town, vpr, how):
+    before = town.read_bytes()
+    result = vpr("prune", town, *how, "--dry-run")
+    assert result.exit_code == 0 and "30 keyframes would be removed, 0 left" in result.stdout
+    assert town.read_bytes() == before
+    assert_sentence(vpr("prune", town, *how), "nothing would be left of the 30 keyframes", "--force")
+    before = town.read_bytes()
+    assert "29 keyframes would be removed, 1 left" in vpr("prune", town, "--spacing-m", 500, "--dry-run").stdout
+    assert town.read_bytes() == before
+    assert vpr("prune", town, *how, "--force").exit_code == 0
+    with PlaceMap.open(town) as place_map:
+        assert len(place_map) == 0
+
+
+def test_redescribing_empties_no_map_either(town, checkpoint, vpr):
+    with PlaceMap.open(town, writable=True) as place_map, place_map.edit() as db:
+        db.execute("DELETE FROM thumbnails")
+        seal(db, "thumbnails")
+    assert_sentence(vpr("redescribe", town, "-c", checkpoint, "--drop-missing"), "no keyframe", "readable thumbnail")
+    assert json.loads(vpr("info", town, "--json").output)["keyframes"] == 30
+
+
+def test_merge_has_the_options_that_it_advises(bags, town, checkpoint, vpr, tmp_path):
+    other, both = tmp_path / "other.vpr", tmp_path / "both.vpr"
+    mapped = vpr("map", bags["elsewhere"], "-o", other, "-c", checkpoint, "--place-radius", 4, "--odom-topic", "none")
+    assert mapped.exit_code == 0, mapped.output
+    assert_sentence(vpr("merge", town, other, "-o", both), "do not share a frame", "vpr_ros poses", "--same-frame")
+    refused = vpr("merge", town, other, "-o", both, "--same-frame")
+    assert_sentence(refused, "different place radii (10 and 4)", "--place-radius")
+    assert vpr("merge", town, other, "-o", both, "--same-frame", "--place-radius", 6).exit_code == 0
+    with PlaceMap.open(both) as place_map, PlaceMap.open(town) as first:
+        assert place_map.place_radius_m == 6 and place_map.datum == first.datum
+
+
+def test_info_counts_what_a_mapping_program_has_saved_beside_the_file(town, vpr):
+    with PlaceMap.open(town, writable=True) as place_map:
+        session = place_map.start_session("live")
+        for stamp in range(120):
+            place_map.add(session, stamp, np.eye(place_map.dim)[stamp % place_map.dim], thumbnail=bytes(9000))
+        place_map.flush()
+        log = town.with_name("town.vpr-wal").stat().st_size
+        facts = json.loads(vpr("info", town, "--json").output)
+        assert facts["keyframes"] == 150 and log > 120 * 9000
+        assert facts["file_bytes"] == town.stat().st_size + log
+        assert facts["bytes_per_keyframe"] == facts["file_bytes"] / 150
+        assert f"{facts['file_bytes'] / 1e6:.2f} MB" in vpr("info", town).output
+    assert json.loads(vpr("info", town, "--json").output)["file_bytes"] == town.stat().st_size
 
 
 def test_merge_joins_two_maps(bags, town, checkpoint, vpr, tmp_path):

@@ -113,6 +113,15 @@ def _draw(place_map, output: Path, force: bool) -> None:
 def merge(
     maps: Annotated[list[Path], typer.Argument(help="Maps of one model and one frame.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="New map file.", show_default=False)],
+    place_radius: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, help="Size of a place in the merged map, for maps that differ in it.", show_default=False
+        ),
+    ] = None,
+    same_frame: Annotated[
+        bool, typer.Option("--same-frame", help="All poses are in the frame of the first map, whatever their origins.")
+    ] = False,
     force: options.Force = False,
 ):
     """Put several maps into a new one; their frames must be the same (see `vpr_ros align`).
@@ -128,7 +137,7 @@ def merge(
     for path in maps:
         require_file(path, "map")
     with fresh(output, force) as path:
-        facts = join(path, maps)
+        facts = join(path, maps, place_radius, same_frame)
     say(f"{output}: {facts['keyframes']} keyframes in {facts['sessions']} sessions from {facts['maps']} maps")
 
 
@@ -145,11 +154,14 @@ def prune(
     before: Annotated[
         datetime | None, typer.Option(help="Remove keyframes whose image is older than this (UTC).")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where no keyframe would be left.")] = False,
 ):
     """Remove keyframes for good. Ids of those that stay do not change, and no id is ever used again.
 
     \b
-    Example:
+    Examples:
+      vpr_ros prune town.vpr --spacing-m 5 --dry-run
       vpr_ros prune town.vpr --spacing-m 5 --drop-session 2
     """
     from vpr_ros.place_map import PlaceMap
@@ -158,7 +170,7 @@ def prune(
     if spacing_m is None and max_keyframes is None and not drop_session and before is None:
         raise VprError("nothing to prune by: give --spacing-m, --max-keyframes, --drop-session or --before.")
     older_ns = None if before is None else int(before.replace(tzinfo=timezone.utc).timestamp()) * 10**9
-    with PlaceMap.open(map_file, writable=True) as place_map:
+    with PlaceMap.open(map_file, writable=not dry_run) as place_map:
         facts = thin(
             place_map,
             min_spacing_m=spacing_m,
@@ -166,8 +178,11 @@ def prune(
             max_keyframes=max_keyframes,
             drop_sessions=drop_session or (),
             older_than_ns=older_ns,
+            may_empty=force,
+            dry_run=dry_run,
         )
-    say(f"{map_file}: {facts['removed']} keyframes removed, {facts['left']} left")
+    done = "would be removed" if dry_run else "removed"
+    say(f"{map_file}: {facts['removed']} keyframes {done}, {facts['left']} left")
 
 
 def export_map(map_file: Path, output: Path, pose: str, session: int | None, force: bool) -> None:

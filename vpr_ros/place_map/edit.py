@@ -65,13 +65,18 @@ def prune(
     max_keyframes: int | None = None,
     drop_sessions: Iterable[int] = (),
     older_than_ns: int | None = None,
+    may_empty: bool = False,
+    dry_run: bool = False,
 ) -> dict[str, int]:
     """Remove keyframes for good; their ids are never used again. Returns {"removed", "left"}.
+
+    With `dry_run` nothing is removed, and the map may be open for reading only.
 
     In this order: whole sessions, keyframes whose image is older than `older_than_ns`, those nearer than
     `min_spacing_m` to the last one kept of their session (unless turned by `heading_deg`; keyframes without a pose
     stay), and then evenly along the drives down to `max_keyframes`. The file shrinks when the disk has room to rewrite
-    it; else the space is reused. Raises VprError for an unknown session.
+    it; else the space is reused. Raises VprError for an unknown session, and where no keyframe would be left, unless
+    `may_empty`.
     """
     drop_sessions = set(drop_sessions)
     unknown = drop_sessions - {session.id for session in place_map.sessions()}
@@ -89,7 +94,12 @@ def prune(
         keep[:] = False
         keep[rows[np.linspace(0, len(rows) - 1, max_keyframes).round().astype(int)]] = True
     removed = keyframes.ids[~keep]
-    if len(removed) or drop_sessions:
+    if len(removed) and not keep.any() and not may_empty and not dry_run:
+        raise VprError(
+            f"nothing would be left of the {len(removed)} keyframes of map {place_map.path}: remove fewer of them, or "
+            "empty it with --force"
+        )
+    if (len(removed) or drop_sessions) and not dry_run:
         with place_map.edit() as db:  # descriptors, images and clouds go with their keyframe
             db.executemany("DELETE FROM keyframes WHERE id = ?", ((int(i),) for i in removed))
             db.executemany("DELETE FROM sessions WHERE id = ?", ((int(i),) for i in drop_sessions))
@@ -199,6 +209,8 @@ def redescribe(
                 f"{len(lost)} of {len(ids)} keyframes of map {place_map.path} have no readable thumbnail (first: "
                 f"{lost[0]}): map the drive again, or drop those keyframes"
             )
+        if lost and not done:
+            raise VprError(f"no keyframe of map {place_map.path} has a readable thumbnail: map the drive again")
         db.executemany("DELETE FROM keyframes WHERE id = ?", ((i,) for i in lost))
         # of the old model; the keyframes tell the new ones
         db.execute("UPDATE sessions SET total = NULL, frames = NULL")

@@ -95,7 +95,7 @@ def open_readonly(path: Path, unchecked: str = "") -> sqlite3.Connection:
     try:
         directory_writable = os.access(path.parent, os.W_OK)
         companions = [beside(path, suffix) for suffix in ("-wal", "-journal")]
-        left_open = any(map(_size, companions))
+        left_open = any(map(size, companions))
         if directory_writable and os.access(path, os.W_OK) and any(file.exists() for file in companions):
             _recover(path)
         # Without write permission SQLite cannot make the -shm file that a WAL header asks for; immutable=1 does
@@ -111,7 +111,7 @@ def open_readonly(path: Path, unchecked: str = "") -> sqlite3.Connection:
             raise
         return db
     except sqlite3.Error as error:
-        if _size(beside(path, "-wal")) and "unable to open" in str(error):
+        if size(beside(path, "-wal")) and "unable to open" in str(error):
             raise VprError(
                 f"map {path} was not closed and its directory is read-only: copy it together with its -wal file "
                 "to a writable directory and open it there"
@@ -161,7 +161,8 @@ def close_writable(db: sqlite3.Connection) -> None:
         db.close()
 
 
-def _size(path: Path) -> int:
+def size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
@@ -202,7 +203,7 @@ def _require_map(db: sqlite3.Connection, path: Path) -> None:
         raise VprError(f"map {path} has the unknown schema version {version}: map the drive again")
     # SQLite overlooks a cut within the last page; a write-ahead log may hold pages that the file does not have yet.
     pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
-    if not _size(beside(path, "-wal")) and path.stat().st_size < pages * page_size:
+    if not size(beside(path, "-wal")) and path.stat().st_size < pages * page_size:
         raise VprError(f"map {path} was cut short: restore a copy or map the drive again")
 
 

@@ -96,6 +96,11 @@ class MapFile:
         return self._meta.get("created", "")
 
     @property
+    def file_bytes(self) -> int:
+        """Size on disk, with what a program that maps into it has saved beside the file until it closes it."""
+        return files.size(self.path) + files.size(files.beside(self.path, "-wal"))
+
+    @property
     def schema_version(self) -> int:
         return schema_version(self._db)
 

@@ -21,12 +21,15 @@ from vpr_ros.place_map.schema import (
 from vpr_ros.place_map.store import PlaceMap
 
 
-def merge(out: str | Path, paths: Sequence[str | Path], place_radius_m: float | None = None) -> dict[str, Any]:
+def merge(
+    out: str | Path, paths: Sequence[str | Path], place_radius_m: float | None = None, same_frame: bool = False
+) -> dict[str, Any]:
     """Write the sessions of several maps into a new map `out`, which appears only when it is complete.
 
     Keyframes get new ids, permanent in the new map; `PlaceMap.current_id(old map id, old id)` finds them again, also
-    through several merges. The maps must come from one model and share frame and datum. Calibrations are left behind:
-    each was fitted on another set of places. Returns {"map_id", "maps", "sessions", "keyframes"}.
+    through several merges. The maps must come from one model and share frame and datum; with `same_frame` their poses
+    are known to be in the frame of the first map, whose name and datum are taken. Calibrations are left behind: each
+    was fitted on another set of places. Returns {"map_id", "maps", "sessions", "keyframes"}.
 
     Raises VprError when the maps do not fit together, hold the same keyframes, or `out` exists.
     """
@@ -38,7 +41,7 @@ def merge(out: str | Path, paths: Sequence[str | Path], place_radius_m: float | 
         raise VprError("merging needs at least two maps")
     with ExitStack() as opened:
         sources = [opened.enter_context(PlaceMap.open(path)) for path in paths]
-        radius_m = _common_settings(sources, place_radius_m)
+        radius_m = _common_settings(sources, place_radius_m, same_frame)
         files.require_folder(out)
         try:
             with whole_file(out, replace=False, explain=lambda error: files.explain(error, out, "create")) as draft:
@@ -78,7 +81,7 @@ def _write(draft: Path, out: Path, sources: list[PlaceMap], place_radius_m: floa
             leftover.unlink(missing_ok=True)
 
 
-def _common_settings(sources: list[PlaceMap], place_radius_m: float | None) -> float:
+def _common_settings(sources: list[PlaceMap], place_radius_m: float | None, same_frame: bool) -> float:
     """Raise VprError where two maps cannot share a file; returns the place radius of the merged one."""
     first = sources[0]
     seen: dict[str, Path] = {}
@@ -89,16 +92,16 @@ def _common_settings(sources: list[PlaceMap], place_radius_m: float | None) -> f
                 f"({other.model_name or 'model'} {other.fingerprint[:12]}) were made with different models: "
                 "run `vpr_ros redescribe` on one of them first"
             )
-        if other.frame_id != first.frame_id or other.datum != first.datum:
+        if not same_frame and (other.frame_id != first.frame_id or other.datum != first.datum):
             raise VprError(
                 f"maps {first.path} (frame {first.frame_id!r}, datum {first.datum}) and {other.path} (frame "
                 f"{other.frame_id!r}, datum {other.datum}) do not share a frame: bring them into one with "
-                "`vpr_ros align` and `vpr_ros poses` first"
+                "`vpr_ros align` and `vpr_ros poses`, and say that it is done with --same-frame"
             )
         if place_radius_m is None and other.place_radius_m != first.place_radius_m:
             raise VprError(
                 f"maps {first.path} and {other.path} have different place radii ({first.place_radius_m:g} and "
-                f"{other.place_radius_m:g}): give the radius of the merged map"
+                f"{other.place_radius_m:g}): give the radius of the merged map with --place-radius"
             )
         with other.reading() as db:
             ancestors = [row[0] for row in db.execute("SELECT DISTINCT map_id FROM origins")]

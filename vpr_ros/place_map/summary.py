@@ -1,6 +1,5 @@
 """What a person wants to know about a map, as one dictionary fit for JSON."""
 
-import os
 from typing import Any, Literal
 
 import numpy as np
@@ -128,7 +127,7 @@ def _extent(keyframes: Keyframes) -> dict[str, list[float]] | None:
 
 
 def _sizes(place_map: PlaceMap, count: int) -> dict[str, Any]:
-    file_bytes = os.path.getsize(place_map.path)
+    file_bytes = place_map.file_bytes
     parts: dict[str, dict[str, int]] = {}
     with place_map.reading() as db:
         for table, column in PAYLOAD_TABLES.items():
