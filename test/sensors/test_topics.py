@@ -1,6 +1,8 @@
 """Which topic plays which role."""
 
 from itertools import count
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.sensors import (
     Bag,
     DriveTopics,
+    TopicInfo,
     choose_topic,
     cloud_msg,
     compressed_image_msg,
@@ -134,6 +137,17 @@ def test_asked_for_by_name(choose):
 def test_no_images_lists_topics_and_types(choose):
     with pytest.raises(VprError, match=r"no camera images.*it holds /odom \(nav_msgs/msg/Odometry, 1 message\)"):
         choose("image", [("/odom", ODOM)])
+
+
+@pytest.mark.parametrize(
+    "msgtype",
+    ["foxglove_msgs/msg/CompressedVideo", "foxglove.CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"],
+)
+def test_video_topics_are_named_with_the_conversion_to_make(msgtype):
+    topics = [TopicInfo("/front/video", msgtype, 7), TopicInfo("/odom", "nav_msgs/msg/Odometry", 7)]
+    bag = cast("Bag", SimpleNamespace(path="drive", topics=topics))
+    with pytest.raises(VprError, match=r"no camera images.*; /front/video is video: have it decoded .*republish"):
+        choose_topic(bag, "image")
 
 
 def test_all_roles_at_once(make_bag):

@@ -24,6 +24,10 @@ _VIDEO = {
     "vp8": "VP8",
     "vp9": "VP9",
 }
+VIDEO_CURE = (
+    "have it decoded to Image or JPEG before recording (image_transport's republish), or make pictures with ffmpeg and "
+    "'vpr_ros bag FOLDER'"
+)
 _ANNEX_B = (b"\0\0\0\1", b"\0\0\1")  # how H.264 and H.265 units begin
 
 
@@ -145,7 +149,5 @@ def _refuse_video(data: np.ndarray, lowered: str) -> None:
         named = "H.264 or H.265"
     if named is not None and pictures.header_of(data) is None:
         raise FrameError(
-            f"CompressedImage (format '{lowered}') carries {named} video, not single pictures; have it decoded to "
-            "Image or JPEG before recording (image_transport's republish), or make pictures with ffmpeg and "
-            "'vpr_ros bag FOLDER'"
+            f"CompressedImage (format '{lowered}') carries {named} video, not single pictures; {VIDEO_CURE}"
         )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.config import DriveTopics
 from vpr_ros.sensors.bags.reader import Bag, TopicInfo, describe_topics
+from vpr_ros.sensors.images import VIDEO_CURE
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 POINTS, ODOMETRY = "sensor_msgs/msg/PointCloud2", "nav_msgs/msg/Odometry"
@@ -21,6 +22,9 @@ ROLE_TYPES: dict[str, tuple[str, ...]] = {
 }
 # A pose may also come from an Odometry topic (a localisation filter in the map frame), but only by name.
 _NAMED_TYPES = {"pose": (ODOMETRY,)}
+
+# Messages that carry a video stream: Foxglove's, and the ffmpeg plugin's of image_transport.
+_VIDEO = ("CompressedVideo", "FFMPEGPacket")
 
 _TRUTH = ("ground_truth", "groundtruth", "ground-truth", "/gt/", "/gt_")
 _TRANSPORTS = ("/compressedDepth", "/theora", "/zstd")  # of image_transport, beside raw and compressed
@@ -137,9 +141,11 @@ def choose_topic(bag: Bag, role: str, name: str | None = None) -> str | None:
             f"pass {option} NAME{leave_out}"
         )
     if role == "image":
+        video = [t.name for t in bag.topics if t.msgtype.rpartition("/")[2].rpartition(".")[2] in _VIDEO]
+        cure = f"; {', '.join(video)} is video: {VIDEO_CURE}" if video else ""
         raise VprError(
             f"bag {bag.path} has no camera images (sensor_msgs Image or CompressedImage); it holds "
-            f"{describe_topics(bag.topics)}"
+            f"{describe_topics(bag.topics)}{cure}"
         )
     return None
 
