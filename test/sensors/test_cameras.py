@@ -137,3 +137,18 @@ def test_a_fisheye_without_coefficients_is_still_one():
 def test_calibrations_of_pictures_without_a_size_are_refused():
     with pytest.raises(FrameError, match="0x120 pixels; the camera was never calibrated"):
         Camera.from_message(info("plumb_bob", [], (0, 120)))
+
+
+def test_the_camera_is_that_of_the_pictures_that_are_sent():
+    """A region of 80x60 pixels at (40, 30), of which six become one, its centre moved."""
+    whole = Camera.from_message(info("plumb_bob", []))
+    message = info("plumb_bob", [])
+    message.binning_x, message.binning_y = 2, 3
+    message.roi = SimpleNamespace(x_offset=40, y_offset=30, width=80, height=60)
+    part = Camera.from_message(message)
+    assert (part.width, part.height) == (40, 20)
+    sensor = whole.project(POINTS[:3])[0]
+    assert np.allclose(part.project(POINTS[:3])[0], (sensor - [40, 30]) / [2, 3])
+    message.roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)  # the whole sensor
+    message.binning_x = message.binning_y = 1
+    assert np.array_equal(Camera.from_message(message).K, whole.K) and message.k[2] == K[0, 2]

@@ -44,7 +44,7 @@ class Camera:
         if width <= 0 or height <= 0:
             raise FrameError(f"CameraInfo is of pictures of {width}x{height} pixels; the camera was never calibrated")
         model = str(msg.distortion_model).strip().lower() or "plumb_bob"
-        return cls(K, width, height, _coefficients(model, d), model)
+        return cls(*_as_delivered(K, width, height, msg), _coefficients(model, d), model)
 
     @property
     def hfov_deg(self) -> float:
@@ -98,6 +98,18 @@ class Camera:
 
     def _fisheye(self) -> np.ndarray:
         return self.distortion if len(self.distortion) else np.zeros(4)
+
+
+def _as_delivered(K: np.ndarray, width: int, height: int, msg) -> tuple[np.ndarray, int, int]:
+    """Intrinsics (3, 3) and size of the pictures that are sent: CameraInfo's are those of the whole sensor."""
+    K, roi = K.copy(), getattr(msg, "roi", None)
+    if roi is not None and roi.width and roi.height:
+        K[:2, 2] -= roi.x_offset, roi.y_offset
+        width, height = int(roi.width), int(roi.height)
+    binning_x, binning_y = (max(int(getattr(msg, f"binning_{axis}", 0)), 1) for axis in "xy")
+    K[0] /= binning_x
+    K[1] /= binning_y
+    return K, max(width // binning_x, 1), max(height // binning_y, 1)
 
 
 def _coefficients(model: str, d: np.ndarray) -> np.ndarray:
