@@ -7,17 +7,19 @@ import pytest
 import rclpy
 from answers import ACCEPTED, REJECTED, STAMP_NS, recognition
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_robot import qos, wait_until
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Float64MultiArray
 from vision_msgs.msg import Detection3D, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
+from vpr_ros.nodes.inputs.subscription import TopicInput
 from vpr_ros.nodes.outputs import outputs as outputs_module
 from vpr_ros.nodes.outputs.messages import time_of
 from vpr_ros.nodes.outputs.outputs import Outputs
@@ -230,14 +232,16 @@ def test_outside_of_start_and_stop_nothing_is_sent_and_nothing_breaks(bench):
 
 @pytest.fixture
 def node_with():
-    """Makes a node `vpr` whose user has set parameters; `node_with({name: value})`."""
+    """Makes a node `vpr` whose user has set parameters; `node_with({name: value}, image="/front/image")`."""
     contexts = []
 
-    def make(overrides):
+    def make(overrides, **remaps):
         contexts.append(rclpy.Context())
         rclpy.init(context=contexts[-1])
         parameters = [Parameter(name, value=value) for name, value in overrides.items()]
-        return rclpy.create_node("vpr", context=contexts[-1], parameter_overrides=parameters)
+        rules = [word for name, topic in remaps.items() for word in ("-r", f"{name}:={topic}")]
+        words = ["--ros-args", *rules] if rules else None
+        return rclpy.create_node("vpr", context=contexts[-1], parameter_overrides=parameters, cli_args=words)
 
     yield make
     for context in contexts:
@@ -262,6 +266,38 @@ def test_users_set_the_qos_of_each_output(node_with):
     declared = [name for name in node.get_parameters_by_prefix("qos_overrides")]
     assert sorted(f"qos_overrides.{name}" for name in declared) == sorted(set_by_user)
     assert TOPICS["matches"][1].reliability == ReliabilityPolicy.RELIABLE  # the next node has the default
+
+
+def test_users_set_the_qos_of_each_input(node_with):
+    """By the name after remapping; a reliability of theirs no longer follows the publishers."""
+    prefix = "qos_overrides./front/image.subscription"
+    node = node_with({f"{prefix}.reliability": "reliable", f"{prefix}.depth": 2}, image="/front/image")
+    image = TopicInput(node, Image, "image", print, "auto", 5)
+    for _ in range(2):
+        image.start()
+        assert image.reliable and image.qos.depth == 2
+        publisher = node.create_publisher(
+            Image, "/front/image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        )
+        wait_until(lambda: node.count_publishers("/front/image") == 1)
+        image.follow()
+        (found,) = node.get_subscriptions_info_by_topic("/front/image")
+        assert found.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        node.destroy_publisher(publisher)
+        image.stop()
+    odom = TopicInput(node, Odometry, "odom", print, "auto", 200)
+    odom.start()
+    assert not odom.reliable and odom.qos.depth == 200
+    odom.stop()
+
+
+@pytest.mark.parametrize("value", ["best", 3])
+def test_a_qos_of_an_input_that_does_not_exist_is_one_sentence(node_with, value):
+    node = node_with({"qos_overrides./points.subscription.reliability": value})
+    points = TopicInput(node, PointCloud2, "points", print, "auto", 2)
+    with pytest.raises(VprError, match="qos_overrides./points holds a value that is no QoS"):
+        points.start()
+    points.stop()
 
 
 @pytest.mark.parametrize(("policy", "value"), [("reliability", "best"), ("depth", "many"), ("depth", -1)])

@@ -9,6 +9,7 @@ from rclpy.qos import QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from vpr_ros.errors import VprError
+from vpr_ros.runtime.input_settings import FixedReliability
 
 
 def create_publisher(node: Any, msgtype: Any, name: str, qos: QoSProfile) -> Any:
@@ -29,6 +30,14 @@ def create_subscription(
         node, name, lambda: node.create_subscription(msgtype, name, callback, own, qos_overriding_options=options)
     )
     return made, own
+
+
+def user_reliability(node: Any, name: str) -> FixedReliability | None:
+    """The reliability that the user has set for an input; None where that was left open, or is no reliability."""
+    key = f"qos_overrides.{node.resolve_topic_name(name)}.subscription.reliability"
+    given = node._parameter_overrides.get(key)
+    value = None if given is None else given.value
+    return value if value in ("reliable", "best_effort") else None
 
 
 def _overrides(node: Any, name: str, entity: Literal["publisher", "subscription"]) -> QoSOverridingOptions:

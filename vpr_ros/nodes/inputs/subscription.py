@@ -7,6 +7,7 @@ from typing import Any
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from vpr_ros.nodes.inputs.publishers import followed_reliability, type_name
+from vpr_ros.nodes.qos import create_subscription, user_reliability
 from vpr_ros.runtime.input_settings import FixedReliability, Reliability
 from vpr_ros.sensors.arrived_stamps import ArrivedStamps
 from vpr_ros.sensors.payload import stamp_ns
@@ -35,12 +36,13 @@ class TopicInput:
         reliability: Reliability,
         depth: int,
     ):
-        self.msgtype, self.name, self.wanted = msgtype, name, reliability
+        self.msgtype, self.name = msgtype, name
+        self.wanted: Reliability = user_reliability(node, name) or reliability
         self._node, self._callback, self._depth = node, callback, depth
         self._current: Any = None
         self._replaced: Any = None
         self._generation = 0  # of subscriptions
-        self._reliability: FixedReliability = "best_effort" if reliability == "auto" else reliability
+        self._reliability: FixedReliability = "best_effort" if self.wanted == "auto" else self.wanted
         self.qos = self._qos()
         self.stamps = ArrivedStamps()
 
@@ -84,7 +86,7 @@ class TopicInput:
     def _subscribe(self) -> None:
         self._generation += 1
         heard = partial(self._on_message, self._generation)
-        self._current = self._node.create_subscription(self.msgtype, self.name, heard, self.qos)
+        self._current, self.qos = create_subscription(self._node, self.msgtype, self.name, heard, self.qos)
 
     def _on_message(self, generation: int, msg: Any) -> None:
         stamp = stamp_ns(msg)
