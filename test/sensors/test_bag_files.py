@@ -235,6 +235,16 @@ def test_parts_that_metadata_lacks_or_has_too_many_of(tmp_path):
     refused(folder, "lacks drive_1.mcap, which its metadata.yaml names", strict=True)
 
 
+def test_metadata_that_promises_more_than_there_is(tmp_path):
+    folder = write(tmp_path / "bag")
+    meta = yaml.safe_load((folder / "metadata.yaml").read_text())
+    meta["rosbag2_bagfile_information"]["message_count"] = 99
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(meta))
+    texts, told = read(folder)
+    assert texts == TEXTS and told == [f"metadata.yaml of bag {folder} counts 99 messages, of which 40 are there"]
+    refused(folder, "counts 99 messages, of which 40 are there", strict=True)
+
+
 def test_one_part_beyond_reading_costs_that_part(tmp_path):
     folder, meta = two_parts(tmp_path)
     set_files(folder, meta, ["drive_0.mcap", "drive_1.mcap"])

@@ -35,6 +35,7 @@ class BagFiles:
     files: list[Path]
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    promised: int = 0  # messages, by metadata.yaml
 
 
 def files_of(path: Path) -> BagFiles:
@@ -93,7 +94,8 @@ def _by_metadata(path: Path) -> BagFiles:
     there = _without_packed_twins([f for f in visible_files(path) if has_ending(f, ROS2_ENDINGS + PACKED_ENDINGS)])
     try:
         text = (path / "metadata.yaml").read_text(encoding="utf-8")
-        names = [Path(n).name for n in parse_yaml(text)["rosbag2_bagfile_information"]["relative_file_paths"]]
+        facts = parse_yaml(text)["rosbag2_bagfile_information"]
+        names, promised = [Path(n).name for n in facts["relative_file_paths"]], int(facts["message_count"])
     except PermissionError:
         raise VprError(f"bag {path} may not be read by this user; check its rights") from None
     except (OSError, ValueError, TypeError, KeyError):
@@ -112,7 +114,7 @@ def _by_metadata(path: Path) -> BagFiles:
         raise VprError(
             f"bag {path} cannot be read: files are missing that its metadata.yaml names: {', '.join(absent)}"
         )
-    found = BagFiles(files + later)
+    found = BagFiles(files + later, promised=promised)
     if absent:
         found.missing.append(f"bag {path} lacks {', '.join(absent)}, which its metadata.yaml names")
     if later:

@@ -220,12 +220,8 @@ class McapFile:
         self._damaged = True
         self._lost(
             f"{self._path} was cut short or never closed: its first {count} messages "
-            f"({(end_ns - start_ns) * 1e-9:.1f} s) "
-            + (
-                f"are read, its last {rest} bytes are no whole record"
-                if rest
-                else "are read, and what came after is missing"
-            )
+            f"({(end_ns - start_ns) * 1e-9:.1f} s) are read"
+            + (f"; its last {rest} bytes were not written whole" if rest else ", and what came after is missing")
             + f"; 'mcap recover {self._path.name}' writes what is whole as a sound file"
         )
 

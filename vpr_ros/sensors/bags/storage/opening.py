@@ -58,6 +58,11 @@ class BagStorages:
             raise failures[0]
         for error in failures:
             self._losses.lost(str(error))
+        there = sum(c.count for storage in self.storages for c in storage.connections)
+        if there < found.promised and not self._losses.sentences:
+            self._losses.lost(
+                f"metadata.yaml of bag {path} counts {found.promised} messages, of which {there} are there"
+            )
 
     def _open_file(self, file: Path) -> None:
         kind = signature_of(file)

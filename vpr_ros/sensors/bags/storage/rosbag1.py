@@ -155,7 +155,7 @@ class _Unindexed:
             self._lost(
                 f"{self._path} was cut short or never closed: its first {sum(counts.values())} messages "
                 f"({(end_ns - start_ns) * 1e-9:.1f} s) are read"
-                + (f", its last {rest} bytes are no whole record" if rest else ", and what came after is missing")
+                + (f"; its last {rest} bytes were not written whole" if rest else ", and what came after is missing")
                 + f"; 'rosbag reindex {self._path.name}' makes a sound file of them"
             )
         elif chunks > 0:
