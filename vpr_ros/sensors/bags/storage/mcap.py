@@ -203,8 +203,9 @@ class McapFile:
         found: list[Raw] = []
         for kind, begin, end in records(data):
             if kind == MESSAGE and end - begin >= MESSAGE_HEAD.size:
-                channel, _, time_ns, _ = MESSAGE_HEAD.unpack_from(data, begin)
+                channel = data[begin] | data[begin + 1] << 8  # cheaper than the whole head, of the many not wanted
                 if channel in wanted:
+                    _, _, time_ns, _ = MESSAGE_HEAD.unpack_from(data, begin)
                     found.append((time_ns, channel, data[begin + MESSAGE_HEAD.size : end]))
         yield from sorted(found, key=itemgetter(0))
 

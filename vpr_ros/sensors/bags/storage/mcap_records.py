@@ -21,10 +21,10 @@ _LANGUAGES = {"ros2msg": "msg", "ros1msg": "msg", "ros2idl": "idl", "omgidl": "i
 
 def records(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(kind, begin, end) of the content of each whole record in a piece; stops before one that is not whole."""
-    at, size = 0, len(data)
-    while at + PREFIX.size <= size:
-        kind, length = PREFIX.unpack_from(data, at)
-        begin = at + PREFIX.size
+    at, size, ahead, unpack = 0, len(data), PREFIX.size, PREFIX.unpack_from
+    while at + ahead <= size:
+        kind, length = unpack(data, at)
+        begin = at + ahead
         if kind == 0 or begin + length > size:
             return
         yield kind, begin, begin + length
