@@ -7,7 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 import yaml
-from rosbags.rosbag1 import Writer as Writer1
+from ros1_bags import write_ros1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -49,57 +49,6 @@ def write_unknown(path, storage=StoragePlugin.MCAP, definition="uint32 level\nst
             for i, pixels in enumerate(PIXELS):
                 msg = image_msg(pixels, SECOND + i)
                 writer.write(camera, SECOND + i, store.serialize_cdr(msg, msg.__msgtype__))
-    return path
-
-
-def write_ros1(path, images=PIXELS):
-    """A ROS 1 bag with images, odometry and a fixed transform."""
-    store = get_typestore(Stores.ROS1_NOETIC)
-    t = store.types
-    store.register(get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage"))
-
-    def header(stamp, frame):
-        return t["std_msgs/msg/Header"](
-            seq=0, stamp=t["builtin_interfaces/msg/Time"](*divmod(stamp, SECOND)), frame_id=frame
-        )
-
-    def pose(x):
-        return t["geometry_msgs/msg/Pose"](
-            t["geometry_msgs/msg/Point"](x, 0.0, 0.0), t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
-        )
-
-    zero = t["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.0)
-    twist = t["geometry_msgs/msg/TwistWithCovariance"](t["geometry_msgs/msg/Twist"](zero, zero), np.zeros(36))
-    with Writer1(path) as writer:
-        camera = writer.add_connection("/cam", "sensor_msgs/msg/Image", typestore=store)
-        odom = writer.add_connection("/odom", "nav_msgs/msg/Odometry", typestore=store)
-        tf = writer.add_connection("/tf_static", "tf2_msgs/msg/TFMessage", typestore=store)
-        link = t["geometry_msgs/msg/TransformStamped"](
-            header(SECOND, "/base_link"),
-            "/lidar",
-            t["geometry_msgs/msg/Transform"](zero, t["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)),
-        )
-        writer.write(
-            tf,
-            SECOND,
-            store.serialize_ros1(store.types["tf2_msgs/msg/TFMessage"](transforms=[link]), "tf2_msgs/msg/TFMessage"),
-        )
-        for i in range(len(images) + 1):
-            stamp = SECOND + i * SECOND // 10
-            message = t["nav_msgs/msg/Odometry"](
-                header(stamp, "odom"),
-                "base_link",
-                t["geometry_msgs/msg/PoseWithCovariance"](pose(float(i)), np.zeros(36)),
-                twist,
-            )
-            writer.write(odom, stamp, store.serialize_ros1(message, "nav_msgs/msg/Odometry"))
-        for i, pixels in enumerate(images):
-            stamp = SECOND + i * SECOND // 10 + SECOND // 20
-            height, width = pixels.shape[:2]
-            message = t["sensor_msgs/msg/Image"](
-                header(stamp, "cam"), height, width, "bgr8", 0, width * 3, pixels.reshape(-1)
-            )
-            writer.write(camera, stamp, store.serialize_ros1(message, "sensor_msgs/msg/Image"))
     return path
 
 
@@ -176,7 +125,7 @@ def test_metadata_of_version_five(make_bag):
 
 
 def test_ros1_bag_from_images_to_observations(tmp_path):
-    path = write_ros1(tmp_path / "old.bag")
+    path = write_ros1(tmp_path / "old.bag", PIXELS)
     with Bag(path) as bag:
         assert not bag.ros2
         assert {t.name: t.msgtype for t in bag.topics} == {
@@ -251,7 +200,7 @@ def test_garbage_in_one_message_is_that_messages_error(tmp_path):
 @pytest.mark.parametrize("kind", ["mcap", "db3", "bag"])
 def test_bags_cut_short_are_refused_in_one_sentence_where_that_is_wanted(tmp_path, make_bag, kind, keep):
     if kind == "bag":
-        target = path = write_ros1(tmp_path / "cut.bag")
+        target = path = write_ros1(tmp_path / "cut.bag", PIXELS)
     else:
         path = make_bag(
             [("/camera", image_msg(PIXELS[0], SECOND + i), SECOND + i) for i in range(20)],

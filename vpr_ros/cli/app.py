@@ -64,6 +64,10 @@ def told_in_a_sentence(ctx) -> Iterator[None]:
         raise typer.Exit(exit_code()) from None
     except BrokenPipeError:  # whoever read our output, such as `head`, has closed the pipe
         raise typer.Exit(0) from None
+    except OSError as error:  # of a name that no file can have, a disk that fails, a folder that went away
+        where = f"'{error.filename}' cannot be used: " if error.filename else ""
+        say_error(str(VprError(f"{where}{error.strerror or error}.")))
+        raise typer.Exit(2) from None
 
 
 app = typer.Typer(
