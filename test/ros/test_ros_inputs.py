@@ -28,7 +28,7 @@ from vpr_ros.sensors import (
     pose_msg,
     tf_msg,
 )
-from vpr_ros.sensors.bags.messages import camera_info_msg, typestore
+from vpr_ros.sensors.bags.messages import camera_info_msg, time_msg, typestore
 
 SECOND, MILLI = 10**9, 10**6
 TENTH = SECOND // 10
@@ -125,6 +125,14 @@ def rolled(roll_deg):
     return tf_messages(moving=False, links=[("base_link", "camera_optical_frame", rigid_transform(R, [0, 0, 1]))])
 
 
+def of_another_clock(messages, ahead_ns):
+    """The same messages at the same times, stamped by a clock that is ahead."""
+    for _, msg, t in messages:
+        for stamped in getattr(msg, "transforms", [msg]):
+            stamped.header.stamp = time_msg(t + ahead_ns)
+    return messages
+
+
 CASES = {
     "odometry": ([odom_messages()], {}),
     "odometry with a gap": ([odom_messages(gap=range(10, 34))], {}),
@@ -135,6 +143,11 @@ CASES = {
         {"mapping": True, "pose_source": "pose_with_covariance"},
     ),
     "clouds": ([odom_messages(), tf_messages(moving=False), cloud_messages()], {"clouds": True}),
+    "odometry of another clock": ([of_another_clock(odom_messages(), -3200 * MILLI)], {"odom_offset_s": 3.2}),
+    "clouds of another clock": (
+        [odom_messages(), tf_messages(moving=False), of_another_clock(cloud_messages(), 37 * SECOND)],
+        {"clouds": True, "points_offset_s": -37.0},
+    ),
     "nothing but images": ([], {"mapping": True}),
     "a camera on its side": ([odom_messages(), rolled(90)], {}),
     "a camera upside down": ([odom_messages(), rolled(182)], {}),
@@ -149,7 +162,8 @@ def test_live_tells_what_a_drive_tells(case, hear, robot, tmp_path):
     with BagWriter(tmp_path / "bag") as writer:
         for topic, msg, stamp in messages:
             writer.write(topic, msg, stamp)
-    config = DriveConfig(load_clouds=settings.get("clouds", False), rotate=settings.get("rotate", "auto"))
+    how = {name: settings[name] for name in ("rotate", "odom_offset_s", "points_offset_s") if name in settings}
+    config = DriveConfig(load_clouds=settings.get("clouds", False), **how)
     with Drive(tmp_path / "bag", config=config) as drive:
         recorded = list(drive)
     hearer = hear(**settings)
@@ -198,6 +212,40 @@ def test_a_looped_bag_goes_on_with_the_poses_of_its_own_lap(hear, robot):
     # The link from the map is of the lap before: it has the same stamps and must not be used.
     assert all(o.T_map_base is None for o in hearer.observations[1:])
     assert hearer.counts()["clock jumped back"] == 1
+
+
+def test_tf_with_two_parents_gives_no_pose_and_is_named(hear, robot):
+    """odom -> base_link x = i, and map -> base_link x = 100, y = i at the same rate: tf2 would mix the two."""
+    hearer = hear(mapping=True)
+    stamps = [START + i * TENTH // 2 for i in range(-2, 45)]
+    odom = [("/tf", tf_msg([("odom", "base_link", planar_transform(i, 0, 0))], t), t) for i, t in enumerate(stamps)]
+    others = [
+        ("/tf", tf_msg([("map", "base_link", planar_transform(100, i, 1.57))], t + 20 * MILLI), t + 20 * MILLI)
+        for i, t in enumerate(stamps)
+    ]
+    speaker = Speaker(robot, {"/image/compressed": "sensor_msgs/msg/CompressedImage", "/tf": "tf2_msgs/msg/TFMessage"})
+    speaker.play(sorted([*images(), *odom, *others], key=lambda m: m[2]), hearer)
+    assert len(hearer.observations) == 20
+    assert all(o.T_odom_base is None and o.T_map_base is None for o in hearer.observations[1:])
+    assert hearer.counts()["TF with two parents"] >= 30
+    assert "TF gives base_link 2 parents, map and odom" in hearer.health.newest("input")
+    del hearer.observations[:]
+    later = of_another_clock([*images(), *odom], 40 * SECOND)
+    speaker.play(sorted(later, key=lambda m: m[2]), hearer)  # the other one is silent
+    assert sum(o.T_odom_base is not None for o in hearer.observations) >= 18
+
+
+def test_two_publishers_on_one_topic_are_named_and_the_first_is_kept(hear, robot):
+    hearer = hear()
+    others = [
+        ("/odom", odometry_msg(planar_transform(1000, i, 0), t, frame_id="map", child_frame_id="imu"), t + 1)
+        for i, t in enumerate(START + i * TENTH for i in range(20))
+    ]
+    messages = sorted([*images(), *odom_messages(), *others], key=lambda m: m[2])
+    Speaker(robot, {topic: msg.__msgtype__ for topic, msg, _ in messages}).play(messages, hearer)
+    poses = [o.T_odom_base for o in hearer.observations]
+    assert all(T is not None and T[0, 3] < 50 for T in poses[1:])
+    assert hearer.counts()["odom in two frames"] == 20
 
 
 def test_bad_messages_are_counted_and_the_next_good_one_is_heard(hear, robot):

@@ -183,6 +183,17 @@ def test_the_largest_set_that_one_vehicle_can_have(jumps):
     assert found.tolist() == naive_plausible(positions, stamps, 10.0, 20.0)
 
 
+def test_another_place_than_the_map_is_named(make_bag, image_messages):
+    """A map whose origin was set by fixes at (0, 0), or of another town."""
+    path = drive_of(make_bag, image_messages, [north(i) for i in range(10)])
+    with Drive(path, datum=(0.0, 0.0, 500.0)) as drive:
+        list(drive)
+        assert any("5261 km from the map's origin (latitude 0.00000, longitude 0.00000)" in n for n in drive.notes)
+    with Drive(path, datum=(48.1, 11.0, 500.0)) as drive:
+        list(drive)
+        assert not drive.notes
+
+
 def test_align_finds_the_frame_of_the_first_drive_despite_its_first_fixes(make_bag, image_messages):
     lost = [(0.0, 0.0, 500.0)] * 2 + [(46.0, 8.0, 500.0)] * 2
     first = drive_of(make_bag, image_messages, lost + [north(i) for i in range(10)], "first")

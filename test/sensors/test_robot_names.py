@@ -77,10 +77,18 @@ def test_of_two_robots_on_one_topic_the_frame_has_to_be_named(bag):
     path = bag(robot("robot1", topics=False), robot("robot2", x_m=50, topics=False))
     sentence = "there is no frame base_link, but robot1/base_link, robot2/base_link: name one with --base-frame"
     assert sentence in doctor(path).stage("tf").sentence
-    with Drive(path, config=DriveConfig(base_frame="robot2/base_link")) as drive:
-        assert all(o.T_odom_base is None for o in drive)  # of odom nobody knows which, either
-    with Drive(path, config=DriveConfig(base_frame="robot2/base_link", odom_frame="robot2/odom")) as drive:
+    with Drive(path, config=DriveConfig(base_frame="robot2/base_link")) as drive:  # its other frames follow
         assert [o.T_odom_base[0, 3] for o in drive] == [50 + i for i in range(10)]
+        assert all(o.T_map_base is not None for o in drive)
+
+
+def test_tf_without_the_base_says_how_to_name_it(bag):
+    links = [("/tf", tf_msg([("odom", "chassis", planar_transform(i, 0, 0))], t), t) for i, t in enumerate(STAMPS)]
+    path = bag(links)
+    sentence = "TF of chassis, odom has no frame base_link: name the robot's own with --base-frame"
+    assert sentence in doctor(path).stage("tf").sentence
+    with Drive(path, config=DriveConfig(base_frame="chassis")) as drive:
+        assert [o.T_odom_base[0, 3] for o in drive] == list(range(10)) and not drive.notes
 
 
 def test_odometry_about_the_prefixed_base_needs_no_tf(bag):
@@ -114,7 +122,7 @@ def test_a_topic_that_is_no_tf_is_refused(bag):
         ({"base_link", "odom", "a/base_link"}, ("base_link", "odom", "map")),
         ({"a/base_link", "a/odom", "map"}, ("a/base_link", "a/odom", "map")),
         ({"a/base_link", "a/odom", "odom", "a/map", "b/map"}, ("a/base_link", "a/odom", "a/map")),
-        ({"a/base_link", "b/base_link", "odom"}, ("base_link", "odom", "map")),
+        ({"a/base_link", "b/base_link", "odom", "a/odom", "b/odom"}, ("base_link", "odom", "map")),
         ({"sensor_kit_base_link"}, ("base_link", "odom", "map")),  # another link of a car, not a robot of that name
         (set(), ("base_link", "odom", "map")),
     ],

@@ -13,7 +13,7 @@ from vpr_ros.sensors.bags.robot_names import Frames, TfTopics, prefixed_frames, 
 from vpr_ros.sensors.payload import stamp_ns
 from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.poses.fixes import FixCollector
-from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, two_parents
+from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, known_list, two_parents
 from vpr_ros.sensors.poses.tf import TransformTree
 from vpr_ros.sensors.poses.topic_frames import PosesByFrame
 from vpr_ros.sensors.poses.trajectory import Trajectory, pose_of
@@ -22,6 +22,7 @@ from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
 TrackStage = Literal["odometry", "pose"]
 PoseStage = TrackStage | Literal["tf"]
 _WELL_COVERED, _CLEARLY = 0.95, 0.05  # of the recording
+_ANOTHER_PLACE_M = 100_000.0  # east-north-up coordinates bend away from the ground long before
 _OF: dict[TrackStage, str] = {"odometry": "odometry", "pose": "poses"}
 
 
@@ -215,6 +216,12 @@ def _map_poses(sources: PoseSources, poses: PosesByFrame, fixes: FixCollector, t
         sources.datum = fixes.datum
         if fixes.implausible:
             sources.reject("GNSS fix implausible", fixes.first_implausible, fixes.implausible)
+        if fixes.datum is not None and fixes.away_m > _ANOTHER_PLACE_M:
+            sources.note(
+                "pose",
+                f"the GNSS fixes are {fixes.away_m / 1000:.0f} km from the map's origin (latitude "
+                f"{fixes.datum[0]:.5f}, longitude {fixes.datum[1]:.5f}): another place needs a map of its own",
+            )
         if fixes.unknown_altitudes:
             sources.note(
                 "pose",
@@ -225,11 +232,16 @@ def _map_poses(sources: PoseSources, poses: PosesByFrame, fixes: FixCollector, t
 
 
 def _note_missing_base(sources: PoseSources, odometry_frames: set[str]) -> None:
-    """Several robots may have the frame that is wanted: then one has to be named."""
+    """TF that does not know the robot's frame places no sensor; several robots may have one of that name."""
     base = sources.frames.base
     known = {*sources.tree.frames, *odometry_frames}
-    if base not in known and (robots := prefixed_frames(base, known)):
+    if base in known or not sources.tree.frames:
+        return
+    if robots := prefixed_frames(base, known):
         sources.note("tf", f"there is no frame {base}, but {', '.join(robots)}: name one with --base-frame")
+    else:
+        frames = ", ".join(known_list(sources.tree.frames))
+        sources.note("tf", f"TF of {frames} has no frame {base}: name the robot's own with --base-frame", wrong=False)
 
 
 def _link_child(sources: PoseSources, child: str) -> None:

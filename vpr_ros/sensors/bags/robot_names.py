@@ -73,13 +73,13 @@ class Frames:
 
     @classmethod
     def found(cls, config: DriveConfig, known: Collection[str]) -> "Frames":
-        """The frames of a configuration among the known ones: by their names, else with a robot's name before them.
+        """The frames of a configuration among the known ones: by their names, or with a robot's name before them.
 
-        A frame that is not known keeps its name.
+        The robot is the one whose base frame is meant. A frame that is not known keeps its name.
         """
         asked = [frame.strip("/") for frame in (config.base_frame, config.odom_frame, config.map_frame)]
         base = _frame(asked[0], known, "")
-        robot = base[: -len(asked[0])] if base != asked[0] else ""
+        robot = base[: base.rfind("/") + 1]  # that of a base that was named with it counts, too
         names = [base, *(_frame(frame, known, robot) for frame in asked[1:])]
         taken = [f"{name} for {frame}" for name, frame in zip(names, asked, strict=True) if name != frame]
         note = f"frames are taken by their last name: {', '.join(taken)}" if taken else ""

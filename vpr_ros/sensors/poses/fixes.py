@@ -36,6 +36,7 @@ class FixCollector:
         self.implausible = 0  # fixes that `track` left out
         self.first_implausible = ""  # a sentence about them
         self.unknown_altitudes = 0  # that `track` filled in, of the fixes that stayed
+        self.away_m = 0.0  # of the first fix that stayed from the datum
         self._times: list[tuple[int, int]] = []  # receive time, stamp
         self._positions: list[tuple[float, float, float]] = []  # NaN: altitude unknown
         self._covariances: list[np.ndarray | None] = []  # (3, 3)
@@ -68,6 +69,7 @@ class FixCollector:
             latitude, longitude, altitude = geodetic[0].tolist()
             self.datum = (latitude, longitude, altitude)
         positions = geodetic_to_enu(geodetic[:, 0], geodetic[:, 1], geodetic[:, 2], self.datum)
+        self.away_m = float(np.linalg.norm(positions[0]))
         collector = PoseCollector()
         for row, p, heading in zip(rows, positions, _courses(positions, self.min_step_m), strict=True):
             if np.isfinite(heading):

@@ -58,8 +58,9 @@ class FrameGraph:
     def path(self, target: str, source: str) -> list[Step]:
         """The links from the target to the source, in this order; none where both are the same frame.
 
-        A link between the two themselves is the answer, whatever else connects them. Raises VprError naming the frames
-        that are missing or not connected, DisputedFramesError where they are connected in more than one way.
+        A way leads up to a frame above both and down again. A link between the two themselves is the answer, whatever
+        else connects them. Raises VprError naming the frames that are missing or not connected, DisputedFramesError
+        where they are connected in more than one way.
         """
         if (target, source) not in self._paths:
             try:
@@ -94,24 +95,20 @@ class FrameGraph:
         return found
 
     def _search(self, target: str, source: str, without: Link | None = None) -> list[Step] | None:
-        """The shortest way between two known frames, None where there is none."""
-        came: dict[str, Step | None] = {target: None}
-        waiting = deque([target])
-        while waiting and source not in came:
-            frame = waiting.popleft()
+        """The shortest way between two known frames, up to a frame above both and down again; None where none is."""
+        came: dict[tuple[str, bool], tuple[tuple[str, bool], Step] | None] = {(target, False): None}
+        waiting = deque(came)
+        while waiting:
+            frame, descending = here = waiting.popleft()
+            if frame == source:
+                return _steps(came, here)
             for link in sorted(self._links[frame]):
-                far = link[1] if frame == link[0] else link[0]
-                if link != without and far not in came:
-                    came[far] = (link, frame == link[0])
-                    waiting.append(far)
-        if source not in came:
-            return None
-        steps: list[Step] = []
-        frame = source
-        while (step := came[frame]) is not None:
-            steps.append(step)
-            frame = step[0][0] if step[1] else step[0][1]
-        return steps[::-1]
+                down = frame == link[0]
+                there = (link[1] if down else link[0], down)
+                if link != without and there not in came and (down or not descending):
+                    came[there] = (here, (link, down))
+                    waiting.append(there)
+        return None
 
     def _top(self, frame: str) -> str:
         """The frame above all others of a frame's tree; VprError where links run in a circle."""
@@ -124,6 +121,15 @@ class FrameGraph:
                 )
             chain.append(parent)
         return chain[-1]
+
+
+def _steps(came: dict[tuple[str, bool], tuple[tuple[str, bool], Step] | None], here: tuple[str, bool]) -> list[Step]:
+    """The steps that led to a place of a search."""
+    steps: list[Step] = []
+    while (before := came[here]) is not None:
+        here, step = before
+        steps.append(step)
+    return steps[::-1]
 
 
 def _two_ways(target: str, source: str, steps: set[Step]) -> str:
