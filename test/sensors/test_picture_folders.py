@@ -1,5 +1,6 @@
 """Folders of pictures: which files count, in which order, and that they are read as the bag that is made of them."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,9 @@ def test_a_folder_is_read_as_the_bag_that_is_made_of_it(walk, tmp_path):
         with Drive(path) as drive:
             found.append(([o.stamp_ns for o in drive], drive.skipped, drive.notes))
     assert found[0] == found[1] and found[0][1] == {"image unreadable": 2}
+    with Drive(walk) as drive:
+        list(drive)
+    assert drive.first_errors["image unreadable"].startswith("img3.jpg: ")
     reports = [doctor(path) for path in (walk, tmp_path / "bag")]
     assert (reports[0].kind, reports[0].stages) == ("pictures", reports[1].stages)
 
@@ -125,6 +129,15 @@ def test_a_folder_that_is_no_drive_says_what_it_holds(tmp_path):
     with pytest.raises(VprError, match="single picture; give the folder"):
         Bag(tmp_path / "robot" / "cam0" / "1.jpg")
     assert len(list(images_of(tmp_path / "robot", 9))) == 2  # where the order is of no use, folders below count
+
+
+def test_names_of_other_encodings_are_kept_readable(tmp_path):
+    write(tmp_path / "walk" / "1.jpg").rename(os.fsdecode(os.fsencode(tmp_path / "walk") + b"/caf\xe9.jpg"))
+    folder_to_bag(tmp_path / "walk", tmp_path / "bag")
+    for path in (tmp_path / "walk", tmp_path / "bag"):
+        assert read_drive_frames(path).names == ("caf\ufffd.jpg",)
+        with Drive(path) as drive:
+            assert len(list(drive)) == 1
 
 
 def test_pictures_that_git_did_not_fetch_are_named(walk):

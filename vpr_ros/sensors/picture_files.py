@@ -30,6 +30,11 @@ def is_picture_name(path: Path) -> bool:
     return path.suffix.lower() in FORMATS and not path.name.startswith(".")
 
 
+def in_utf8(name: str) -> str:
+    """A file's name for messages and tables, whatever encoding the disk has it in."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def natural(text: str) -> tuple:
     """Key of an order in which digits compare as numbers: photo 9, photo 10, without leading zeros."""
     parts = re.split(r"([0-9]+)", text)  # words and numbers take turns, so that keys compare place by place

@@ -9,6 +9,7 @@ from pathlib import Path
 from vpr_ros import __version__
 from vpr_ros.atomic import whole_text
 from vpr_ros.evaluation.protocols.folders import FolderConfig, FolderResult
+from vpr_ros.sensors.picture_files import in_utf8
 
 
 def write_folder_results(
@@ -39,6 +40,6 @@ def write_folder_results(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["query", *(result.name for result in results)])
         ranks = [[str(rank) for rank in result.ranks] for result in results]
-        names = [file.relative_to(queries).as_posix() for file in results[0].query_files]
+        names = [in_utf8(file.relative_to(queries).as_posix()) for file in results[0].query_files]
         writer.writerows(zip(names, *ranks, strict=True))
     return [figures, table]

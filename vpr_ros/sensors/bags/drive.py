@@ -179,7 +179,8 @@ class Drive:
         try:
             pixels = decode_image(image.msg)
         except FrameError as error:
-            self._skip("image unreadable", error)
+            name = self.bag.name_at(image.bag_time_ns)
+            self._skip("image unreadable", f"{name}: {error}" if name else error)
             return None
         if size is not None and pixels.shape != size:
             self.notes["image size changed"] += 1

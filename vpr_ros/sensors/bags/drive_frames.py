@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.sensors.bags.picture_reader import NAME_TOPIC
+from vpr_ros.sensors.bags.kinds import kind_of
+from vpr_ros.sensors.bags.picture_reader import NAME_TOPIC, picture_stamp
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import choose_topic
 from vpr_ros.sensors.payload import stamp_ns
+from vpr_ros.sensors.picture_files import drive_pictures, in_utf8
 
 SAME_NS = 1000  # stamps that went through a float64 of seconds are off by up to a few hundred nanoseconds
 
@@ -41,6 +43,10 @@ def read_drive_frames(bag_path: str | Path, image_topic: str | None = None) -> D
 
     Raises VprError for a bag that cannot be read or leaves the topic open.
     """
+    if kind_of(bag_path) == "pictures":  # the stamps and names of files need no reading of them
+        files = drive_pictures(bag_path)
+        stamped = np.array([picture_stamp(number) for number in range(len(files))], np.int64)
+        return DriveFrames(str(bag_path), stamped, tuple(in_utf8(file.name) for file in files))
     with Bag(bag_path) as bag:
         known = {topic.name for topic in bag.topics}
         topic = choose_topic(bag, "image", image_topic if image_topic in known else None)

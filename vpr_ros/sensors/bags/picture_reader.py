@@ -6,7 +6,7 @@ from pathlib import Path
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.messages import compressed_image_msg, make, typestore
 from vpr_ros.sensors.bags.storage.base import Connection, Raw
-from vpr_ros.sensors.picture_files import FORMATS, drive_pictures
+from vpr_ros.sensors.picture_files import FORMATS, drive_pictures, in_utf8
 
 IMAGE_TOPIC = "/camera/image/compressed"
 # std_msgs/String: the file that the picture of the same receive time came from.
@@ -20,14 +20,18 @@ def picture_stamp(number: int, rate_hz: float = RATE_HZ, start_ns: int = START_N
     return start_ns + round(number * 1e9 / rate_hz)
 
 
-def picture_messages(file: Path, stamp_ns: int) -> tuple:
-    """CompressedImage with the file's bytes as they are, and String with its name. VprError where it cannot be read."""
+def picture_message(file: Path, stamp_ns: int):
+    """CompressedImage with the file's bytes as they are. VprError where it cannot be read."""
     try:
         data = file.read_bytes()
     except OSError as error:
         raise VprError(f"{file} cannot be read ({error.strerror}); check its rights") from None
-    image = compressed_image_msg(data, stamp_ns, format=FORMATS[file.suffix.lower()])
-    return image, make("std_msgs/msg/String", data=file.name)
+    return compressed_image_msg(data, stamp_ns, format=FORMATS[file.suffix.lower()])
+
+
+def name_message(file: Path):
+    """String with a file's name."""
+    return make("std_msgs/msg/String", data=in_utf8(file.name))
 
 
 class PictureReader:
@@ -49,9 +53,14 @@ class PictureReader:
         """Raw messages of the connections with these ids by time."""
         for number, file in enumerate(self.files):
             stamp = picture_stamp(number)
-            for connection, message in zip(self.connections, picture_messages(file, stamp), strict=True):
+            for connection in self.connections:
                 if connection.id in wanted:
+                    message = picture_message(file, stamp) if connection.id == 0 else name_message(file)
                     yield stamp, connection.id, bytes(typestore().serialize_cdr(message, connection.msgtype))
+
+    def file_at(self, time_ns: int) -> Path:
+        """The picture that was received then."""
+        return self.files[round((time_ns - START_NS) * RATE_HZ / 1e9)]
 
     def close(self) -> None:
         """Nothing is held open."""

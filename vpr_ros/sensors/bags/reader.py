@@ -12,6 +12,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.sensors.bags.losses import Losses
+from vpr_ros.sensors.bags.picture_reader import PictureReader
 from vpr_ros.sensors.bags.storage.base import READABLE, Connection, StorageError
 from vpr_ros.sensors.bags.storage.compression import ZSTD_MAGIC, decompressed
 from vpr_ros.sensors.bags.storage.opening import BagStorages
@@ -66,6 +67,11 @@ class Bag:
     def losses(self) -> list[str]:
         """Sentences about what the recording lacks; complete once its messages have been read."""
         return self._losses.sentences
+
+    def name_at(self, time_ns: int) -> str:
+        """The file that holds the image of this receive time in a folder of pictures; nothing of a recorded bag."""
+        found = [s.file_at(time_ns) for s in self._files.storages if isinstance(s, PictureReader)]
+        return found[0].name if found else ""
 
     @property
     def duration_s(self) -> float:

@@ -17,7 +17,8 @@ from vpr_ros.sensors.bags.picture_reader import (
     NAME_TOPIC,
     RATE_HZ,
     START_NS,
-    picture_messages,
+    name_message,
+    picture_message,
     picture_stamp,
 )
 from vpr_ros.sensors.picture_files import drive_pictures
@@ -133,9 +134,8 @@ def folder_to_bag(
     with BagWriter(bag, storage) as writer:
         for i, file in enumerate(files):
             stamp_ns = picture_stamp(i, rate_hz, start_ns)
-            image, name = picture_messages(file, stamp_ns)
-            writer.write(topic, image, stamp_ns)
-            writer.write(NAME_TOPIC, name, stamp_ns)
+            writer.write(topic, picture_message(file, stamp_ns), stamp_ns)
+            writer.write(NAME_TOPIC, name_message(file), stamp_ns)
             if progress:
                 progress(i + 1, len(files))
     return len(files)
