@@ -11,6 +11,7 @@ from support.mcap_bytes import Channel, McapBytes
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import planar_transform
+from vpr_ros.nodes.launching.bag_topics import bag_topics
 from vpr_ros.sensors import Bag, Drive, decode_image, doctor, image_msg, odometry_msg, reading_bags
 from vpr_ros.sensors.bags.messages import typestore
 from vpr_ros.sensors.bags.storage.compression import zstd
@@ -127,6 +128,8 @@ def test_ros1_messages_in_mcap(tmp_path, profile):
     assert [o.stamp_ns for o in observations] == [SECOND + i * TENTH for i in range(10)]
     assert all(np.array_equal(o.image, p) for o, p in zip(observations, PIXELS, strict=True))
     assert doctor(path).kind == "ROS 1"
+    with pytest.raises(VprError, match="holds messages of ROS 1, and ROS 2 cannot play them"):
+        bag_topics(str(path), {"image": ""})
 
 
 def test_ros1_and_ros2_channels_of_one_type_in_one_file(tmp_path):
