@@ -1,5 +1,8 @@
 """What robots send and people type that cannot work: the node stays up, says what is wrong, and goes on."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from nav_msgs.msg import Odometry
@@ -55,18 +58,30 @@ def test_silence_and_a_camera_of_another_type_are_told(start, robot, first_map, 
     assert node.state == "active"
 
 
+def huge_png() -> bytes:
+    """A small file that claims 30,000 x 30,000 pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(bytes(30_001)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
+
+
 def test_bad_images_between_good_ones(start, robot, first_map, jpeg):
     node = start(map_path=first_map, compressed=True).up()
     matches = robot.listen(node.topic("~/matches"), Detection3D)
     camera = robot.publisher(node.topic("image/compressed"), CompressedImage)
     until_answered(camera, matches, lambda stamp: compressed(stamp, jpeg))
     answered = len(matches)
-    bad = [b"", b"no picture", jpeg[: len(jpeg) // 3], bytes(reversed(jpeg))]
+    bad = [b"", b"no picture", jpeg[: len(jpeg) // 3], bytes(reversed(jpeg)), huge_png()]
     for number, data in enumerate(bad, 1):
         camera.publish(compressed(robot.now_ns(), data))
         node.until_health("input", lambda h, number=number: h.number("image unreadable") == number)
-    health = node.until_health("input", lambda h: h.level > 0)
-    assert "JPEG" in health.message or "image" in health.message
+    too_large = "claims 30000x30000 pixels, more than the 64 megapixels"
+    health = node.until_health("input", lambda h: too_large in h.message)
+    assert health.level > 0
     assert len(matches) == answered
     until_answered(camera, matches, lambda stamp: compressed(stamp, jpeg))
     assert "Traceback" not in node.log

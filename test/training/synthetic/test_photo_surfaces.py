@@ -72,7 +72,7 @@ def test_cities_have_other_tiles_and_processes_the_same(photographs):
 
 def test_a_folder_without_pictures_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VprError, match="no pictures to cut surfaces from"):
+    with pytest.raises(VprError, match="empty holds no pictures"):
         render_training_set(tmp_path / "set", [1], 1, 5, (24, 32), surfaces=str(tmp_path / "empty"))
     assert not (tmp_path / "set").exists()
     (tmp_path / "empty" / "torn.jpg").write_bytes(b"no picture")
