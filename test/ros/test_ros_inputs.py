@@ -235,17 +235,28 @@ def test_tf_with_two_parents_gives_no_pose_and_is_named(hear, robot):
     assert sum(o.T_odom_base is not None for o in hearer.observations) >= 18
 
 
-def test_two_publishers_on_one_topic_are_named_and_the_first_is_kept(hear, robot):
+@pytest.mark.parametrize("other_first", [False, True])
+def test_of_two_publishers_on_one_topic_the_fitting_one_is_taken(hear, robot, other_first):
     hearer = hear()
     others = [
-        ("/odom", odometry_msg(planar_transform(1000, i, 0), t, frame_id="map", child_frame_id="imu"), t + 1)
-        for i, t in enumerate(START + i * TENTH for i in range(20))
+        ("/odom", odometry_msg(planar_transform(1000, i, 0), t, frame_id="map", child_frame_id="imu"), t)
+        for i, t in enumerate(START + i * TENTH + (1 - 20 * other_first) * MILLI for i in range(20))
     ]
     messages = sorted([*images(), *odom_messages(), *others], key=lambda m: m[2])
     Speaker(robot, {topic: msg.__msgtype__ for topic, msg, _ in messages}).play(messages, hearer)
     poses = [o.T_odom_base for o in hearer.observations]
     assert all(T is not None and T[0, 3] < 50 for T in poses[1:])
     assert hearer.counts()["odom in two frames"] == 20
+    assert "poses of odom -> base_link are used, those of map -> imu are not" in hearer.health.newest("input")
+
+
+def test_poses_in_the_odometry_frame_are_none_of_the_map(hear, robot):
+    hearer = hear(mapping=True, pose_source="pose")
+    poses = [("/pose", pose_msg(planar_transform(1, 2, 0), t, frame_id="odom"), t) for _, _, t in images()]
+    messages = sorted([*images(), *poses], key=lambda m: m[2])
+    Speaker(robot, {topic: msg.__msgtype__ for topic, msg, _ in messages}).play(messages, hearer)
+    assert all(o.T_map_base is None for o in hearer.observations)
+    assert hearer.counts()["pose unusable"] == 20 and "--map-frame odom" in hearer.health.newest("input")
 
 
 def test_bad_messages_are_counted_and_the_next_good_one_is_heard(hear, robot):

@@ -12,6 +12,7 @@ from vpr_ros.runtime.input_settings import Reliability
 from vpr_ros.sensors.arrivals import Arrivals
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.poses.buffer import PoseBuffer
+from vpr_ros.sensors.poses.topic_frames import WantedFrames
 from vpr_ros.sensors.poses.trajectory import pose_of
 from vpr_ros.sensors.stamps import Slips, jump_text
 
@@ -19,7 +20,7 @@ _FLOWING_S = 2.0  # an input that was silent for longer is not waited for
 
 
 class PoseTopic:
-    """Poses of one topic, by header stamp moved by `offset_s`; those in other frames than the first are left out."""
+    """Poses of one topic, by header stamp moved by `offset_s`; of two publishers, those whose frames fit better."""
 
     def __init__(
         self,
@@ -30,9 +31,11 @@ class PoseTopic:
         depth: int,
         health,
         arrivals: Arrivals,
+        wanted: WantedFrames,
         offset_s: float = 0.0,
     ):
         self.name: Literal["odom", "pose"] = name
+        self._wanted = wanted
         self._offset_ns = round(offset_s * 1e9)
         self._node, self._health, self._arrivals = node, health, arrivals
         self.input = TopicInput(node, msgtype, name, self._on_message, reliability, depth)
@@ -41,7 +44,7 @@ class PoseTopic:
     def _forget(self) -> None:
         self.poses = PoseBuffer(arrivals=self._arrivals)
         self._slips: Slips[tuple[np.ndarray, np.ndarray | None]] = Slips(self._on_slip)
-        self._frames: tuple[str, str] | None = None  # frame and child frame of the first message
+        self._frames: tuple[str, str] | None = None  # frame and child frame of the messages in use
         self._stamped, self._received_at = False, -np.inf
 
     @property
@@ -97,10 +100,7 @@ class PoseTopic:
             self._health.count("input", f"{self.name} unusable", f"{self.name}: {error}")
             return
         frames = (frame_of(msg), str(getattr(msg, "child_frame_id", "")).lstrip("/"))
-        if self._frames not in (None, frames):
-            used, other = (" -> ".join(name or "no frame" for name in pair) for pair in (self._frames, frames))
-            sentence = f"{self.name} comes from two publishers: poses of {used} are used, those of {other} are not"
-            self._health.count("input", f"{self.name} in two frames", sentence)
+        if not self._usable(*frames):
             return
         stamp = stamp_ns(msg)
         if stamp:
@@ -115,6 +115,22 @@ class PoseTopic:
         for at, (pose, its_covariance) in self._slips.take(stamp, (T, covariance)):
             if self.poses.add(at + self._offset_ns, pose, its_covariance):
                 self._health.count("input", f"{self.name} clock jumped back")
+
+    def _usable(self, frame: str, child: str) -> bool:
+        """Whether poses of these frames are taken; those that fit better put the poses before them away."""
+        if refusal := self._wanted.refusal(frame, child):
+            self._health.count("input", f"{self.name} unusable", f"{self.name}: {refusal}")
+            return False
+        if self._frames in (None, (frame, child)):
+            return True
+        better = self._wanted.fit(frame, child) > self._wanted.fit(*self._frames)
+        both = [" -> ".join(name or "no frame" for name in pair) for pair in ((frame, child), self._frames)]
+        used, other = both if better else both[::-1]
+        sentence = f"{self.name} comes from two publishers: poses of {used} are used, those of {other} are not"
+        self._health.count("input", f"{self.name} in two frames", sentence)
+        if better:
+            self._forget()
+        return better
 
     def _on_slip(self, stamp: int, last: int) -> None:
         self._health.count(

@@ -10,6 +10,7 @@ from nav_msgs.msg import Odometry
 from vpr_ros.nodes.inputs.pose_topics import PoseTopic, TfPoses
 from vpr_ros.nodes.inputs.transforms import TransformInput
 from vpr_ros.sensors.arrivals import Arrivals
+from vpr_ros.sensors.poses.topic_frames import WantedFrames
 
 POSE_TYPES = {"pose": PoseStamped, "pose_with_covariance": PoseWithCovarianceStamped, "odometry": Odometry}
 
@@ -23,19 +24,22 @@ class Poses:
     def __init__(self, node, settings, health, tf: TransformInput, arrivals: Arrivals, depth: int):
         self._node, self._settings, self._health, self._tf, self._arrivals = node, settings, health, tf, arrivals
         reliability, odom_s, pose_s = settings.odom_reliability, settings.odom_offset_s, settings.pose_offset_s
-        self._odom = PoseTopic(node, "odom", Odometry, reliability, depth, health, arrivals, odom_s)
+        base, odom, map_ = (f.strip("/") for f in (settings.base_frame, settings.odom_frame, settings.map_frame))
+        wanted = WantedFrames(odom, child=base)
+        self._odom = PoseTopic(node, "odom", Odometry, reliability, depth, health, arrivals, wanted, odom_s)
         self._odom_tf = TfPoses(tf, settings.odom_frame, settings.base_frame, health, odom_s)
         self._map: PoseTopic | TfPoses | None = None
         if settings.mapping and settings.pose_source == "tf":
             self._map = TfPoses(tf, settings.map_frame, settings.base_frame, health, pose_s)
         elif settings.mapping and settings.pose_source != "none":
-            kind = POSE_TYPES[settings.pose_source]
-            self._map = PoseTopic(node, "pose", kind, reliability, depth, health, arrivals, pose_s)
+            kind, wanted = POSE_TYPES[settings.pose_source], WantedFrames(map_, unlike=odom)
+            self._map = PoseTopic(node, "pose", kind, reliability, depth, health, arrivals, wanted, pose_s)
         self._forget()
 
     def _forget(self) -> None:
         self._started_at = time.monotonic()
         self._T_child_base: np.ndarray | None = None
+        self._linked = ""  # the child that this is about
         self._child_reported = False
 
     @property
@@ -160,7 +164,10 @@ class Poses:
 
     def _link(self) -> np.ndarray | None:
         """T_child_base (4, 4) by fixed TF links; None while TF does not know it, or when there is no other child."""
-        if self._T_child_base is None and (child := self._child()):
+        child = self._child()
+        if child != self._linked:
+            self._T_child_base, self._linked = None, child
+        if self._T_child_base is None and child:
             self._tf.listen()
             self._T_child_base = self._tf.fixed(child, self._settings.base_frame.strip("/"))
         return self._T_child_base

@@ -15,7 +15,7 @@ from vpr_ros.sensors.poses.collectors import PoseTrack
 from vpr_ros.sensors.poses.fixes import FixCollector
 from vpr_ros.sensors.poses.frame_graph import DisputedFramesError, known_list, two_parents
 from vpr_ros.sensors.poses.tf import TransformTree
-from vpr_ros.sensors.poses.topic_frames import PosesByFrame
+from vpr_ros.sensors.poses.topic_frames import PosesByFrame, WantedFrames
 from vpr_ros.sensors.poses.trajectory import Trajectory, pose_of
 from vpr_ros.sensors.upright import Mounting, mounting_by_tf, told
 
@@ -188,7 +188,7 @@ def _offsets(config: DriveConfig) -> dict[TrackStage, float]:
 def _odometry(sources: PoseSources, poses: PosesByFrame, topic: str | None) -> PoseTrack:
     if topic is None:
         return _tf_poses(sources, "odometry", sources.frames.odom)
-    chosen = poses.choose(lambda frame, child: (child == sources.frames.base, frame == sources.frames.odom))
+    chosen = poses.choose(WantedFrames(sources.frames.odom, child=sources.frames.base))
     sources.note("odometry", poses.disagreement(topic))
     if chosen is None:
         return PoseTrack()
@@ -199,16 +199,11 @@ def _odometry(sources: PoseSources, poses: PosesByFrame, topic: str | None) -> P
 
 def _map_poses(sources: PoseSources, poses: PosesByFrame, fixes: FixCollector, topic: str | None) -> PoseTrack:
     track = PoseTrack() if topic else _tf_poses(sources, "pose", sources.frames.map)
-    odom, map_ = sources.frames.odom, sources.frames.map
-    if topic and (chosen := poses.choose(lambda frame, _: (frame == map_, frame != odom))) is not None:
+    wanted = WantedFrames(sources.frames.map, unlike=sources.frames.odom)
+    if topic and (chosen := poses.choose(wanted)) is not None:
         sources.note("pose", poses.disagreement(topic))
-        if chosen.frame == odom != map_ and not chosen.child:  # an Odometry topic is a pose only where it was named
-            sources.reject(
-                "pose unusable",
-                f"poses on {topic} are in the odometry's frame {odom}, not in {map_}; if they are good for a map, say "
-                f"--map-frame {odom}",
-                chosen.count,
-            )
+        if refusal := wanted.refusal(chosen.frame, chosen.child):
+            sources.reject("pose unusable", f"{topic}: {refusal}", chosen.count)
         else:
             track = chosen.collector.track()
     if not len(track):

@@ -1,12 +1,35 @@
 """Poses of one topic by the frames they are about: two publishers on one topic are never mixed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from vpr_ros.sensors.payload import frame_of
 from vpr_ros.sensors.poses.collectors import PoseCollector
+
+
+@dataclass(frozen=True)
+class WantedFrames:
+    """The frames that the poses of a topic should be about: of odometry, `frame` odom and `child` base_link; of poses
+    for a map, `frame` map, and not `unlike`, the odometry's."""
+
+    frame: str
+    child: str = ""
+    unlike: str = ""
+
+    def fit(self, frame: str, child: str) -> tuple[bool, ...]:
+        """How well the frames of a message fit; the greater of two fits better."""
+        return child == self.child or not self.child, frame == self.frame, frame != self.unlike
+
+    def refusal(self, frame: str, child: str) -> str:
+        """Why poses in these frames are not for a map; empty where they are. Odometry, which names a child, is a pose
+        only where somebody named its topic, and is taken at his word."""
+        if child or not self.unlike or frame != self.unlike or frame == self.frame:
+            return ""
+        return (
+            f"poses are in the odometry's frame {frame}, not in {self.frame}; if they are good for a map, say so: "
+            f"--map-frame {frame}, or the parameter map_frame"
+        )
 
 
 @dataclass
@@ -43,9 +66,11 @@ class PosesByFrame:
         poses.collector.add(bag_time_ns, stamp, T, covariance)
         poses.count += 1
 
-    def choose(self, fits: Callable[[str, str], tuple[bool, ...]]) -> FramedPoses | None:
-        """Those whose (frame, child) fit best, of equals the most; whatever came first. None without any."""
-        self._chosen = max(self._found.values(), key=lambda p: (fits(p.frame, p.child), p.count, p.name), default=None)
+    def choose(self, wanted: WantedFrames) -> FramedPoses | None:
+        """Those whose frames fit best, of equals the most; whatever came first. None without any."""
+        self._chosen = max(
+            self._found.values(), key=lambda p: (wanted.fit(p.frame, p.child), p.count, p.name), default=None
+        )
         return self._chosen
 
     def disagreement(self, topic: str) -> str:
