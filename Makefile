@@ -22,10 +22,13 @@ STAMP := $(VENV)/.installed
 LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libX11.so.6:libx11-6 libusb-1.0.so.0:libusb-1.0-0 \
   libudev.so.1:libudev1 libidn2.so.0:libidn2-0 libgomp.so.1:libgomp1
 
+SIZE := $(if $(filter pip,$(TORCH)),7.3 GB with everything (3 GB of it CUDA; make TORCH=cpu goes without),about 2.5 GB with everything)
+
 .PHONY: install demo test lint bench clean distclean system
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
+	@echo "vpr_ros is in $(VENV). Next:  . $(BIN)/activate && vpr_ros $(if $(findstring train,$(EXTRAS)),demo,--help)"
 
 # Before the long download: the interpreter, its venv module, and the system libraries. Root, as in a container, gets
 # them installed; anybody else is told the one command.
@@ -52,11 +55,14 @@ $(BIN)/python: | system
 $(STAMP): setup.py setup.cfg pyproject.toml $(BIN)/python | system
 	@[ "$(TORCH)" != system ] || $(BIN)/python -c 'import torch' 2>/dev/null || { \
 	  echo "TORCH=system, but this Python has no torch: install the platform's own, or leave TORCH out."; exit 1; }
+	@echo "vpr_ros with [$(EXTRAS)] goes into $(VENV): $(SIZE); a few minutes, most of them download."
 	$(BIN)/python -m pip install --quiet --upgrade pip "setuptools>=61" wheel
 ifeq ($(TORCH),cpu)
-	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) torch torchvision
+	@echo "downloading PyTorch's CPU wheels:"
+	$(BIN)/python -m pip install --index-url $(TORCH_INDEX) torch torchvision
 endif
-	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	@echo "downloading and installing the other packages:"
+	$(BIN)/python -m pip install -e ".[$(EXTRAS)]"
 	@touch $@
 
 demo: $(STAMP)
