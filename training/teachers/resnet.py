@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.errors import VprError
+from vpr_ros.student.trunks.timm_library import BasicBlock
 from vpr_ros.tensor_files import fill, read_tensors, without_shared_prefix
 from vpr_ros.training.teachers.pooling import GeM
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student.config import AdapterInit
 from vpr_ros.student.folding import FoldedBlock, folded
+from vpr_ros.student.trunks.timm_library import Block
 
 BN_EPS = 1e-3
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student.adapters import AdaptedBlock
 from vpr_ros.student.config import StudentConfig, check_image_size
+from vpr_ros.student.trunks.timm_library import VisionTransformer
 
 RESIZE_MARGIN = 0.1
 _Version = tuple[int, int, torch.dtype, torch.device]  # of a parameter: address, writes, type and place

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student.aggregator import GEM_EPS, Aggregator, FixedRegions
-from vpr_ros.student.backbone import Backbone
 from vpr_ros.student.config import SMALL, Pooling, Standardise, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
 from vpr_ros.student.recovery import Recovery, ResidualRecovery
 from vpr_ros.student.trunks.features import Trunk, joined_channels
+
+if TYPE_CHECKING:
+    from vpr_ros.student.backbone import Backbone
 
 LOCAL_VARIANCE_FLOOR = 0.02
 
@@ -51,6 +54,12 @@ def _window_matrix(side: int, dtype: torch.dtype, device: torch.device) -> Tenso
         return near / near.sum(dim=1, keepdim=True)
 
 
+def _transformer(config: StudentConfig) -> Backbone:
+    from vpr_ros.student.backbone import Backbone  # it needs timm, and a trunk may not
+
+    return Backbone(config)
+
+
 class GlobalPool(nn.Module):
     """One vector of a whole map: its generalised mean with a learned exponent that starts at 3, or its plain mean."""
 
@@ -80,7 +89,7 @@ class D2VPR(nn.Module):
     def __init__(self, config: StudentConfig = SMALL) -> None:
         super().__init__()
         self.config = config
-        self.backbone = Trunk(config) if config.is_trunk else Backbone(config)
+        self.backbone = Trunk(config) if config.is_trunk else _transformer(config)
         self.recovery: Recovery | ResidualRecovery
         if config.recovery == "residual":
             self.recovery = ResidualRecovery(config.dim)

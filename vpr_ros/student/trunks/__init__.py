@@ -1,1 +1,1 @@
-"""Trunks: timm networks with feature maps in the place of the vision transformer."""
+"""Trunks: convolutional networks with feature maps in the place of the vision transformer."""

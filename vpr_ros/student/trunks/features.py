@@ -1,4 +1,4 @@
-"""Feature maps of a timm network: the stages that a student taps, and no stage after the last one needed."""
+"""Feature maps of a network: the stages that a student taps, and no stage after the last one needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 
 from vpr_ros.errors import VprError
 from vpr_ros.student.config import StudentConfig
+from vpr_ros.student.trunks.lite import SCALES, EfficientNetLite, stages_of_lite
 
 PROBE = 256  # side of the image that stages are measured with
 
@@ -26,10 +26,15 @@ class Stage(NamedTuple):
 
 
 def make_network(name: str, stages: Sequence[int], pretrained: bool = False) -> nn.Module:
-    """timm's network of a name: whole where its blocks can be run one by one, else its maps of `stages`.
+    """The network of a name: whole where its blocks can be run one by one, else its maps of `stages`.
 
-    VprError where timm knows no such network with feature maps, or its weights cannot be fetched.
+    EfficientNet-Lite is our own, every other network timm's. VprError where timm knows no such network with feature
+    maps, or its weights cannot be fetched.
     """
+    if name in SCALES and not pretrained:
+        return EfficientNetLite(name)
+    from vpr_ros.student.trunks.timm_library import timm
+
     if not timm.is_model(name):
         raise VprError(f"backbone '{name}' is no network of timm: vit, or a name such as tf_efficientnet_lite0.")
     create: Any = timm.create_model  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # no types
@@ -51,7 +56,9 @@ def by_blocks(network: nn.Module) -> bool:
 
 @lru_cache(maxsize=32)
 def stages_of(name: str) -> tuple[Stage, ...]:
-    """Every stage of a timm network, in order; VprError for a name that it does not have."""
+    """Every stage of a network, in order; VprError for a name that it does not have."""
+    if name in SCALES:
+        return tuple(Stage(*stage) for stage in stages_of_lite(name))
     with torch.device("meta"), torch.no_grad():
         network: Any = make_network(name, (0,)).eval()
         if not by_blocks(network):

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor
 
@@ -56,6 +55,8 @@ def _normalisation(backbone: str) -> dict[str, Any]:
     """Of a network's input; timm's own weights of EfficientNet-Lite are the same as TensorFlow's."""
     if backbone.startswith(LITE_PREFIX):
         return {"input_mean": LITE_MEAN, "input_std": LITE_STD}
+    from vpr_ros.student.trunks.timm_library import timm
+
     stated: Any = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
     return {} if stated is None else {"input_mean": tuple(stated.mean), "input_std": tuple(stated.std)}
 
@@ -155,6 +156,8 @@ def from_timm(backbone: str, config: StudentConfig | None = None) -> tuple[D2VPR
     own = trunk.state_dict()
     prefix = "" if hasattr(trunk, "blocks") else "features."
     trunk.load_state_dict({key: fetched[key.removeprefix(prefix)] for key in own})
+    from vpr_ros.student.trunks.timm_library import timm
+
     stated: Any = timm.get_pretrained_cfg(backbone)
     source = f"timm, {stated.hf_hub_id or stated.url}"
     return model, {"network": backbone, "source": source, "licence": stated.license or "not stated"}
