@@ -145,6 +145,13 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(name, unde
         pictures.pixels_of(data)
 
 
+def test_a_tiff_of_few_pixels_in_one_huge_tile_is_refused(undecoded):
+    entries = [(256, 100), (257, 100), (322, 16_384), (323, 16_384)]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", t, 4, 1, v) for t, v in entries)
+    with pytest.raises(FrameError, match="claims 16384x16384 pixels"):
+        pictures.pixels_of(b"II*\0\x08\0\0\0" + directory + bytes(4))
+
+
 def test_the_limit_holds_for_files_and_is_above_any_camera(tmp_path, undecoded):
     (tmp_path / "a.png").write_bytes(png_of(30_000, 30_000))
     assert pictures.read(tmp_path / "a.png") is None

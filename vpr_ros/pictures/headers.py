@@ -112,15 +112,16 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 def _tiff(data: bytes) -> tuple[int, int]:
-    """Width and height of the first directory, the one that is decoded."""
+    """Width and height of the first directory, the one that is decoded; of its tiles, where they are larger."""
     order, big = "<" if data[:2] == b"II" else ">", 43 in (data[2], data[3])
     at = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0]
     count = struct.unpack_from(f"{order}Q" if big else f"{order}H", data, at)[0]
     at, step = (at + 8, 20) if big else (at + 2, 12)
-    sides = {256: 0, 257: 0}  # ImageWidth, ImageLength
+    sides, tags = [0, 0], {256: 0, 257: 1, 322: 0, 323: 1}  # ImageWidth, ImageLength, TileWidth, TileLength
     for entry in range(at, at + min(count, 4096) * step, step):
         tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-        if tag in sides:
+        if tag in tags:
             code = {3: "H", 4: "I", 16: "Q"}.get(kind, "I")
-            sides[tag] = max(sides[tag], struct.unpack_from(order + code, data, entry + (12 if big else 8))[0])
-    return sides[256], sides[257]
+            side = tags[tag]
+            sides[side] = max(sides[side], struct.unpack_from(order + code, data, entry + (12 if big else 8))[0])
+    return sides[0], sides[1]

@@ -46,11 +46,6 @@ def decode_image(msg) -> np.ndarray:
         raise FrameError(f"image could not be converted to RGB ({reason}); check the camera driver") from None
 
 
-def image_size(msg) -> tuple[int, int] | None:
-    """(width, height) of a raw image from its header, or None for a compressed one."""
-    return (int(msg.width), int(msg.height)) if hasattr(msg, "encoding") else None
-
-
 def source_encoding(format: str) -> str:
     """What `CompressedImage.format` says was compressed, in lower case: `bayer_rggb8` of `bayer_rggb8; png compressed`.
 
