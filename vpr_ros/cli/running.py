@@ -135,9 +135,10 @@ def map_(
     with Progress(f"mapping {bag.name}") as progress:
         result = map_bag(bag, output, extractor, config, progress)
     state = "interrupted: " if result.interrupted else ""
+    session = "no session" if result.session is None else f"session {result.session} '{config.session}'"
     say(
-        f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, session {result.session} "
-        f"'{config.session}', {result.fps:.1f} frames/s ({network_phrase(extractor)})"
+        f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, {session}, "
+        f"{result.fps:.1f} frames/s ({network_phrase(extractor)})"
     )
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
