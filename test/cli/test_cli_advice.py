@@ -11,7 +11,15 @@ from vpr_ros.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = typer.main.get_command(app)
-OTHERS = {"--help", "--show-args", "--src", "--dst", "--dst-version"}  # options of other programs
+OTHERS = {
+    "--help",
+    "--show-args",
+    "--ros-args",
+    "--clock",
+    "--src",
+    "--dst",
+    "--dst-version",
+}  # options of other programs
 
 
 def texts(path):

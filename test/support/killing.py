@@ -28,7 +28,7 @@ def _run_until(frames: int, write_end: int, arguments) -> None:
 
     from vpr_ros.cli.console import Progress
 
-    def wait(_self, done: int) -> None:
+    def wait(_self, done: int, *_total: int) -> None:
         if done >= frames:
             os.write(write_end, b"x")
             time.sleep(600)
