@@ -3,13 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from os.path import basename, splitext
+from pathlib import Path
 
 import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
 
+_DIGITS = re.compile("[0-9]+")
 OUT = -1  # number of a file that is no frame
 _FILE = "name the pairs in a file, --truth pairs.csv"
 
@@ -50,17 +52,17 @@ def frame_rows(files: Sequence[str | Path], what: str) -> np.ndarray:
     Where other names have numbers, a file without one is no frame if it is no readable picture; VprError naming it if
     it is one, since its place among the frames is not known.
     """
-    rows = []
-    named = [row for row, file in enumerate(files) if re.search("[0-9]", PurePath(file).stem)]
-    for row, file in enumerate(files):
-        if not named or re.search("[0-9]", PurePath(file).stem):
-            rows.append(row)
-        elif not _is_broken(file):
+    numbered = np.array([_DIGITS.search(_stem(file)) is not None for file in files], bool)
+    if not numbered.any():
+        return np.arange(len(files))
+    for row in np.flatnonzero(~numbered).tolist():
+        if not _is_broken(files[row]):
             raise VprError(
-                f"{what} picture {PurePath(file).name} has no number in its name, and {len(named)} of the {len(files)} "
-                f"have: which frame it is cannot be told; take it out of the folder, or {_FILE} with names."
+                f"{what} picture {basename(files[row])} has no number in its name, and {numbered.sum()} of the "
+                f"{len(files)} have: which frame it is cannot be told; take it out of the folder, or {_FILE} with "
+                "names."
             )
-    return np.array(rows, np.int64)
+    return np.flatnonzero(numbered)
 
 
 def numbers_in_step(queries: Sequence[str | Path], database: Sequence[str | Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -119,8 +121,8 @@ def _same_scheme(query: tuple[int, int] | None, reference: tuple[int, int] | Non
 
 def _side(files: Sequence[str | Path], what: str) -> _Side:
     rows = frame_rows(files, what)
-    names = [PurePath(files[row]).name for row in rows]
-    found = [[int(digits) for digits in re.findall("[0-9]+", PurePath(name).stem)] for name in names]
+    names = [basename(files[row]) for row in rows]
+    found = [[int(digits) for digits in _DIGITS.findall(_stem(name))] for name in names]
     # The last number that differs between the names: of left_0007_v2.png, 7.
     for place in range(1, min(map(len, found), default=0) + 1):
         numbers = [own[-place] for own in found]
@@ -139,6 +141,10 @@ def _side(files: Sequence[str | Path], what: str) -> _Side:
         return _Side(rows, None)
     kept = sorted(first.values())
     return _Side(rows[kept], np.array(numbers, np.int64)[kept])
+
+
+def _stem(file: str | Path) -> str:
+    return splitext(basename(file))[0]  # as PurePath.stem, at a tenth of its time
 
 
 def _is_broken(file: str | Path) -> bool:

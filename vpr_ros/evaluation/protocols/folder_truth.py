@@ -27,9 +27,8 @@ def truth_for_folders(
     one, in pictures. Raises VprError for anything else, and for a rule that does not fit the files.
     """
     kind, _, value = spec.partition(":")
-    names = [PurePath(file).name for file in queries], [PurePath(file).name for file in database]
     if spec == "names":
-        return truth_from_names(*names)
+        return truth_from_names(_names(queries), _names(database))
     frames = frame_tolerance(spec)
     if frames is not None:
         return truth_in_step(queries, database, frames)
@@ -38,8 +37,12 @@ def truth_for_folders(
             radius_m = float(value) if value else 25.0
         except ValueError:
             raise VprError(f"--truth {spec!r} is not understood: give metres, as in utm:25.") from None
-        return truth_from_utm(*names, radius_m)
+        return truth_from_utm(_names(queries), _names(database), radius_m)
     return _truth_of_file(parse_truth(spec, "utm:RADIUS_M, "), queries, database, tolerance)
+
+
+def _names(files: Sequence[str | Path]) -> list[str]:
+    return [PurePath(file).name for file in files]
 
 
 def truth_in_step(queries: Sequence[str | Path], database: Sequence[str | Path], tolerance: int) -> Truth:
