@@ -1,11 +1,13 @@
 """How a bag is read, from the command line: frames, TF topics, clocks and gaps, and that it is said."""
 
+import json
+
 import numpy as np
 import pytest
 
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map import PlaceMap
-from vpr_ros.sensors import BagWriter, Trajectory, compressed_image_msg, odometry_msg, tf_msg
+from vpr_ros.sensors import BagWriter, Trajectory, compressed_image_msg, navsat_msg, odometry_msg, tf_msg
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -97,3 +99,25 @@ def test_poses_of_a_sparse_trajectory_name_the_gap(two_clocks, checkpoint, vpr, 
     assert "20 poses replaced, 0 cleared" in vpr("poses", town, sparse, "--max-gap-s", 1.4).output
     cleared = vpr("poses", town, sparse, "--clear")
     assert cleared.exit_code == 0 and "without a pose: " in cleared.output and "--max-gap-s 1.4" in cleared.output
+
+
+def test_fixes_at_null_island_make_no_map_of_five_thousand_kilometres(checkpoint, vpr, tmp_path):
+    """Three first fixes (0, 0, 500) with status 0 before 48 degrees north: length 5,260,787 m, doctor OK."""
+    path, town = tmp_path / "gnss", tmp_path / "town.vpr"
+    rng = np.random.default_rng(0)
+    with BagWriter(path) as bag:
+        for i in range(24):
+            t = START + i * SECOND // 2
+            latitude, longitude = (0.0, 0.0) if i < 3 else (48.0 + 1e-5 * i, 11.0)
+            altitude = float("nan") if 3 <= i < 5 else 500.0
+            bag.write("/fix", navsat_msg(latitude, longitude, altitude, t), t)
+            picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            bag.write("/camera", compressed_image_msg(picture, t), t)
+    named = vpr("doctor", path).output
+    assert "WARN  pose: 3 poses are unusable (GNSS fix at latitude 0, longitude 0" in named
+    mapped = vpr("map", path, "-o", town, "-c", checkpoint, "--keyframe-every", 1)
+    assert mapped.exit_code == 0 and "skipped 3: pose unusable" in mapped.output
+    assert "2 GNSS fixes do not know their altitude" in mapped.output
+    facts = json.loads(vpr("info", town, "--json").stdout)
+    assert facts["length_m"] == pytest.approx(20 * 1.11, abs=0.1) and facts["keyframes_with_pose"] == 21
+    np.testing.assert_allclose(facts["datum"], [48.00003, 11.0, 500.0])
