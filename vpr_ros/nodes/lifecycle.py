@@ -70,6 +70,10 @@ class WorkerNode(LifecycleNode):
     def stop_outputs(self) -> None:
         """After the last subscription is gone and the worker was told to stop."""
 
+    def summary(self) -> str:
+        """What came of the images so far, in one line; empty where nothing can be said."""
+        return ""
+
     # Transitions
 
     def on_configure(self, state) -> TransitionCallbackReturn:
@@ -132,12 +136,15 @@ class WorkerNode(LifecycleNode):
         return self._release(1.0)
 
     def _stop(self) -> None:
-        self._active_since = None
+        was_active, self._active_since = self.active, None
         if self.inputs is not None:
             self.inputs.stop()
         if self._worker is not None:
             self._worker.stop(2.0)
         self.stop_outputs()
+        if was_active and (sentence := self.summary()):
+            with suppress(Exception):  # after Ctrl-C the logger may be gone
+                self.get_logger().info(sentence)
 
     def _release(self, timeout_s: float = 5.0) -> bool:
         ended = self._worker is None or self._worker.stop(timeout_s)
@@ -166,3 +173,10 @@ class WorkerNode(LifecycleNode):
         text = f"{type(error).__name__}: {error}"
         self.health.count(self.health_task, "error", text)
         self.warn(f"an image could not be {self.action} ({text})")
+
+
+def images_sentence(received: int, used: int, action: str, dropped: int) -> str:
+    """What became of the images: "60 images came: 40 answered, 18 dropped as newer came first, 2 unusable or late"."""
+    others = received - used - dropped
+    ending = f", {others} unusable or late" if others > 0 else ""
+    return f"{received} images came: {used} {action}, {dropped} dropped as newer came first{ending}"

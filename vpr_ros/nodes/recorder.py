@@ -6,7 +6,7 @@ from typing import Any
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.recorder import RecorderDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
+from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode, images_sentence
 from vpr_ros.nodes.settings import recording_config
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS
@@ -24,10 +24,12 @@ class RecorderNode(WorkerNode):
     def __init__(self, **kwargs: Any):
         super().__init__("recorder", **kwargs)
         self.recording: Recording | None = None
+        self._seen = 0  # images since configure that could be recorded
         self._diagnostics = RecorderDiagnostics(self, self.health)
 
     def open_resources(self, values: dict[str, Any]) -> Inputs:
         """The training set's next drive."""
+        self._seen = 0
         topic = self.resolve_topic_name("image/compressed" if values["compressed"] else "image")
         config, folder = recording_config(values), values["output"]
         self.recording = Recording(config, lambda: _writer(folder, config, topic), self.health)
@@ -48,9 +50,14 @@ class RecorderNode(WorkerNode):
             recording.close()
         except VprError as error:
             self.report_failure(error, "the training set could not be closed")
-        if self.context.ok():  # after Ctrl-C the log has no readers left
-            writer = recording.writer
-            self.get_logger().info(f"{writer.count} frames in drive '{writer.drive}' of {writer.folder}")
+
+    def summary(self) -> str:
+        """What came of the images since configure."""
+        recording, inputs = self.recording, self.inputs
+        if recording is None or inputs is None:
+            return ""
+        writer, came = recording.writer, images_sentence(inputs.received, self._seen, "looked at", inputs.dropped)
+        return f"{came}; {writer.count} frames in drive '{writer.drive}' of {writer.folder}"
 
     def step(self) -> None:
         """Records the newest image, if one comes in time and it is to be kept."""
@@ -66,6 +73,7 @@ class RecorderNode(WorkerNode):
             return
         if not self.active:  # told to stop meanwhile
             return
+        self._seen += 1
         try:
             recording.take(observation, inputs.camera)
         except VprError as error:

@@ -14,7 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode
+from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode, images_sentence
 from vpr_ros.nodes.map_change import MapChange
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.nodes.queries import Queries
@@ -47,6 +47,8 @@ class VprNode(WorkerNode):
         self._queries: Queries | None = None
         self._stamps: TextIO | None = None
         self._wants_initial_pose = False
+        self._told_of_map = ""
+        self._answered = 0  # images since configure
         self._last_answer, self._next_keyframes = -float("inf"), float("inf")  # steady seconds; the worker's
         self.create_service(Trigger, "~/relocalize", self._relocalize)
         self.create_service(Trigger, "~/save_map", self._save_map)
@@ -62,6 +64,7 @@ class VprNode(WorkerNode):
         """Model, map, publishers, and the file for the stamps."""
         from vpr_ros.runtime.pipeline import Pipeline  # torch: imported here, so that the node itself starts at once
 
+        self._answered, self._told_of_map = 0, ""
         mapping = values["mode"] != "localize"
         if values["stamps_log"]:
             self._stamps = _opened(values["stamps_log"])
@@ -100,6 +103,20 @@ class VprNode(WorkerNode):
             self._queries.stop()
         if self._outputs is not None:
             self._outputs.stop()
+
+    def summary(self) -> str:
+        """What came of the images since configure."""
+        pipeline, inputs = self.pipeline, self.inputs
+        if pipeline is None or inputs is None:
+            return ""
+        results = []
+        if pipeline.mode != "map":
+            results.append(f"{self.health.counts('decision').get('accepted', 0)} places accepted")
+        if pipeline.mode == "localize":
+            results.append(f"map {pipeline.place_map.path}")
+        else:
+            results.append(f"{pipeline.saved} keyframes saved in {pipeline.place_map.path}")
+        return f"{images_sentence(inputs.received, self._answered, 'answered', inputs.dropped)}; {', '.join(results)}"
 
     def close_resources(self) -> None:
         """Closes the map and lets go of the model."""
@@ -140,10 +157,17 @@ class VprNode(WorkerNode):
             pipeline.idle()
         except VprError as error:
             self.health.count("map", "write failed", str(error))
+        if pipeline.on_disk.problem != self._told_of_map:
+            self._told_of_map = pipeline.on_disk.problem
+            if self._told_of_map:
+                self.get_logger().warning(self._told_of_map)
         if self.active and time.monotonic() >= self._next_keyframes:
             started = time.monotonic()
-            outputs.publish_vision_info()
-            outputs.publish_keyframes()
+            try:
+                outputs.publish_vision_info()
+                outputs.publish_keyframes()
+            except VprError as error:  # the file was damaged meanwhile; answers come from what was loaded
+                self.health.count("map", "read failed", str(error))
             # A large table takes long to build: never more than a twentieth of the time goes there.
             self._next_keyframes = time.monotonic() + max(KEYFRAMES_PERIOD_S, 20 * (time.monotonic() - started))
 
@@ -165,7 +189,7 @@ class VprNode(WorkerNode):
             self.camera = MountedCamera(inputs.T_base_camera(message), hfov_deg, observation.rotation)
             answer = pipeline.process(observation, self.camera)
         except FrameError as error:
-            self.health.count("inference", "image unusable", str(error))
+            self.health.count("input", "image unusable", str(error))
             self.warn(f"image unusable: {error}")
             return
         except VprError as error:
@@ -178,6 +202,7 @@ class VprNode(WorkerNode):
         pose = pipeline.T_map_query(answer, self.camera)
         initial = self._wants_initial_pose and pose is not None
         outputs.publish(answer, pose, initial)
+        self._answered += 1
         self._wants_initial_pose = self._wants_initial_pose and not initial
         if recognition is not None:
             self.health.count("decision", recognition.reason, recognition.note)

@@ -17,6 +17,7 @@ from vpr_ros.recognition.calibration import Source
 from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.map_on_disk import MapOnDisk
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
 from vpr_ros.runtime.settings import Mode, PipelineConfig
 from vpr_ros.runtime.verification import verify_match
@@ -36,6 +37,7 @@ class Pipeline:
         self.config, self.extractor, self.health = config, extractor, health
         self.mode: Mode = config.mode
         self.place_map: PlaceMap = opened.place_map
+        self.on_disk = MapOnDisk(self.place_map)
         self.saved = 0  # keyframes that this pipeline has made durable
         self._opened, self._facts = opened, facts
         self._lock = threading.RLock()
@@ -106,8 +108,8 @@ class Pipeline:
 
     @property
     def keyframe_count(self) -> int:
-        """Keyframes in the map, those not yet durable included."""
-        return len(self.place_map)
+        """Keyframes in the map, those not yet durable included; in mode localize those that were loaded."""
+        return len(self._localizer.recogniser) if self._localizer is not None else len(self.place_map)
 
     @property
     def mapping(self) -> bool:
@@ -169,8 +171,9 @@ class Pipeline:
             return self._asked.take(observation, descriptor)
 
     def idle(self) -> None:
-        """To be called at least once a second: pending keyframes become durable."""
+        """To be called at least once a second: pending keyframes become durable, and the map's file is looked at."""
         self.place_map.commit_if_due()
+        self.on_disk.look()
 
     def T_map_query(self, answer: Answer, camera: MountedCamera | None = None) -> tuple[np.ndarray, np.ndarray] | None:
         """The query's pose in the map and its covariance, as `query_pose`."""

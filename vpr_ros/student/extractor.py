@@ -101,7 +101,7 @@ class DescriptorExtractor:
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 RGB of any size -> (H, W, 3) uint8 at the input size, with the same descriptor.
 
-        FrameError unless the image is a non-empty (h, w, 3) array of uint8.
+        FrameError unless the image is an (h, w, 3) array of uint8 with sides of 16 pixels or more.
         """
         return resize(image, self.input_size)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from vpr_ros import pictures
-from vpr_ros.errors import VprError
+from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols import image_sets
 from vpr_ros.evaluation.protocols.folder_truth import truth_for_folders
@@ -160,30 +160,45 @@ def describe_files(
     batch_size: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> DescribedFiles:
-    """Describe image files; unreadable ones are left out and counted.
+    """Describe image files; those that are unreadable, or that the extractor refuses, are left out and counted.
 
     `progress` gets the number of files done since its last call.
     """
     rows, parts, greys, unreadable, seconds = [], [], [], 0, 0.0
     for start in range(0, len(files), batch_size):
-        images = []
+        images: list[np.ndarray] = []
+        chosen: list[int] = []
         for row in range(start, min(start + batch_size, len(files))):
             image = pictures.read(files[row])
             if image is None:
                 unreadable += 1
                 continue
-            rows.append(row)
+            chosen.append(row)
             images.append(image)
+        begin = time.perf_counter()
+        vectors = _described(extractor, images)
+        seconds += time.perf_counter() - begin
+        for row, image, vector in zip(chosen, images, vectors, strict=True):
+            if vector is None:
+                unreadable += 1
+                continue
+            rows.append(row)
+            parts.append(vector)
             greys.append(float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean()))
-        if images:
-            begin = time.perf_counter()
-            parts.append(np.asarray(extractor.describe(images), dtype=np.float32))
-            seconds += time.perf_counter() - begin
         if progress:
             progress(min(batch_size, len(files) - start))
     if not parts:
         raise VprError(f"none of the {len(files)} files in {Path(files[0]).parent} is a readable image")
-    return DescribedFiles(list(files), np.array(rows), np.concatenate(parts), np.array(greys), unreadable, seconds)
+    return DescribedFiles(list(files), np.array(rows), np.stack(parts), np.array(greys), unreadable, seconds)
+
+
+def _described(extractor: ImageDescriber, images: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """Descriptors (dim,) float32 of images; None for those that the extractor refuses, such as too small ones."""
+    try:
+        return list(np.asarray(extractor.describe(images), dtype=np.float32)) if images else []
+    except FrameError:
+        # One bad image fails the whole batch; described one by one, only the bad one fails.
+        return [None] if len(images) == 1 else [row for image in images for row in _described(extractor, [image])]
 
 
 def rank_by_similarity(

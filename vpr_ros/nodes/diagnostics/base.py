@@ -1,12 +1,14 @@
 """What /diagnostics of both nodes share: the updater and the stage `input`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import Updater
 from rclpy.clock import Clock, ClockType
 
+from vpr_ros.errors import VprError
 from vpr_ros.nodes.parameters.declaration import undeclared
 from vpr_ros.runtime.health import Health, Stream, Task
 
@@ -27,7 +29,7 @@ class Diagnostics:
         self._timer = node.create_timer(self.updater.period, self.updater.force_update, clock=steady)
         self.updater.setHardwareID(node.get_fully_qualified_name())  # tells the robots of several namespaces apart
         for stage, task in self.tasks().items():
-            self.updater.add(stage, task)
+            self.updater.add(stage, partial(_guarded, task))
 
     def tasks(self) -> dict[str, Callable[[Any], Any]]:
         """What fills the status of each stage, in the order in which they are shown."""
@@ -70,6 +72,15 @@ class Diagnostics:
         if mounting is not None:
             status.add("pictures are turned by (degrees)", f"{mounting.rotation} ({mounting.reason})")
         return with_counts(status, health, "input")
+
+
+def _guarded(task: Callable[[Any], Any], status: Any) -> Any:
+    """The status of a stage; one that cannot be told, as of a map whose file was damaged, must not end the node."""
+    try:
+        return task(status)
+    except VprError as error:
+        status.summary(ERROR, str(error))
+        return status
 
 
 def with_counts(status: Any, health: Health, task: Task) -> Any:

@@ -104,6 +104,8 @@ class VprDiagnostics(Diagnostics):
         place_map, wrong_lens = pipeline.place_map, self._other_lens()
         if sentences := self._health.newest("map", SENTENCE_AGE_S):
             status.summary(ERROR, sentences)
+        elif pipeline.on_disk.problem:
+            status.summary(WARN, pipeline.on_disk.problem)
         elif wrong_lens:
             status.summary(WARN, wrong_lens)
         elif pipeline.mode != "localize" and not pipeline.mapping:

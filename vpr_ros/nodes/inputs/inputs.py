@@ -61,7 +61,7 @@ class Inputs:
         self._clock_jumped = False
         self._camera_msg: CameraInfo | None = None
         self._camera: Camera | None = None
-        self._mount_reported = False
+        self._mount_reported, self._told_of_camera = False, ""
 
     @property
     def received(self) -> int:
@@ -101,7 +101,9 @@ class Inputs:
             try:
                 self._camera = Camera.from_message(msg).turned(self._mounting.rotation)
             except (FrameError, ValueError) as error:
-                self._health.count("input", "camera_info unusable", str(error))
+                # Calibration is not needed: once is enough.
+                told, self._told_of_camera = self._told_of_camera, str(error)
+                self._health.count("input", "camera_info unusable", "" if told == str(error) else str(error))
         return self._camera
 
     def start(self) -> None:
@@ -137,7 +139,7 @@ class Inputs:
         self._arrivals.wake()
         self._order.reset()
         self._clock.reset()
-        self._mount_reported = False
+        self._mount_reported, self._told_of_camera = False, ""
         self._camera_msg = self._camera = None
 
     def next(self, timeout_s: float) -> Any | None:
