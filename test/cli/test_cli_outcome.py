@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import assert_sentence
 
 from vpr_ros.atomic import held
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.cli.outcome.outputs import MARK, fresh, growing
 from vpr_ros.errors import VprError
+from vpr_ros.place_map import PlaceMap
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,3 +144,67 @@ def test_each_signal_has_its_exit_code_and_a_sentence(number, code):
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
     assert said == ("" if number == signal.SIGKILL else "error: interrupted: half of it is kept\n")
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("patched", "arguments", "words"),
+    [
+        (
+            "vpr_ros.training.synthetic.render_training_set",
+            ("render", "OUT"),
+            "finished drives are kept in OUT; the same",
+        ),
+        (
+            "vpr_ros.training.data.convert.robotcar.convert_robotcar",
+            ("convert", "robotcar", "FOLDER", "-o", "OUT"),
+            "finished parts are kept in OUT; the same command goes on from there",
+        ),
+        (
+            "vpr_ros.training.data.convert.boreas.convert_boreas",
+            ("convert", "boreas", "FOLDER", "-o", "OUT"),
+            "finished parts are kept in OUT; the same command goes on from there",
+        ),
+        ("vpr_ros.sensors.folder_to_bag", ("bag", "FOLDER", "-o", "OUT"), "'OUT' was not made"),
+        ("vpr_ros.place_map.merge", ("merge", "MAP", "MAP", "-o", "OUT"), "'OUT' was not made"),
+        ("vpr_ros.place_map.redescribe", ("redescribe", "MAP", "-c", "CHECKPOINT"), "MAP has its former descriptors"),
+        (
+            "vpr_ros.offline.calibrate_map.calibrate_from_map",
+            ("calibrate", "MAP", "-c", "CHECKPOINT"),
+            "MAP has its former calibration",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_interrupted_commands_say_what_is_kept(
+    patched, arguments, words, first_map, checkpoint, vpr, tmp_path, monkeypatch
+):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "1.jpg").write_bytes(b"not looked at")
+    names = {"OUT": tmp_path / "out", "FOLDER": tmp_path / "pictures", "MAP": first_map, "CHECKPOINT": checkpoint}
+    monkeypatch.setattr(patched, interrupted)
+    before = first_map.read_bytes()
+    result = vpr(*(names.get(argument, argument) for argument in arguments))
+    for name, path in names.items():
+        words = words.replace(name, str(path))
+    assert result.exit_code == 130 and words in result.stderr and result.stderr.count("\n") == 1, result.output
+    assert not (tmp_path / "out").exists()
+    with PlaceMap.open(first_map) as place_map:
+        assert len(place_map) == 30 and len(before) == first_map.stat().st_size
+
+
+def test_a_demo_that_fails_at_its_report_keeps_bags_map_and_run(vpr, tmp_path, monkeypatch):
+    pytest.importorskip("open3d")
+    out = tmp_path / "demo"
+
+    def failing(folder, *_):
+        (folder / "town.vpr").write_text("a map")
+        raise VprError("cannot write report.html: No space left on device")
+
+    monkeypatch.setattr("vpr_ros.cli.demo._main_job", failing)
+    assert_sentence(vpr("demo", "--out", out), f"No space left on device; what was made until then stands in '{out}'")
+    assert names(out) == ["town.vpr", MARK]
+    assert_sentence(vpr("demo", "--out", out), "failed or was killed. It has town.vpr;", "--force")

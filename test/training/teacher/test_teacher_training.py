@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -97,6 +98,27 @@ else:  # half of the checkpoint's bytes have reached the disk
     whole_checkpoint.torch.save = cut
 train_teacher(read_teacher_config(config), out)
 """
+
+
+def test_an_interrupt_says_what_is_kept_and_leaves_the_signal_heard(folder, tmp_path, monkeypatch):
+    step, before = TeacherTraining.training_step, signal.getsignal(signal.SIGINT)
+
+    def stopped(self, batch, index):
+        if self.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TeacherTraining, "training_step", stopped)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(
+            KeyboardInterrupt, match=r"^1 of \d+ epochs are kept in .*last\.ckpt; the same command goes on"
+        ):
+            train_teacher(settings(folder), tmp_path / "run")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == ["1"]
 
 
 def test_kills_within_an_epoch_and_within_a_checkpoint_change_nothing(folder, tmp_path):
