@@ -65,8 +65,10 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     own.write_text(f"/**:\n  ros__parameters:\n    stamps_log: {log}\n    threads: 1\n")
     mapping = launch(programs, tmp_path, "map", f"bag:={drives['first']}", f"map:={live_map}")
     assert mapping.wait(60) == 0, mapping.log
+    assert f"{FRAMES} images came: {FRAMES} answered, 0 dropped" in mapping.log
     with PlaceMap.open(live_map) as live, PlaceMap.open(first_map) as offline:
         a, b = live.keyframes(), offline.keyframes()
+    assert f"{len(a)} keyframes saved in {live_map}" in mapping.log
     np.testing.assert_array_equal(a.stamps_ns, b.stamps_ns)
     np.testing.assert_allclose(a.T_map_base, b.T_map_base, atol=1e-9)
     np.testing.assert_allclose(np.sum(a.descriptors.astype(float) * b.descriptors, axis=1), 1.0, atol=2e-3)
@@ -77,5 +79,6 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     localizing = launch(programs, tmp_path, "localize", *arguments)
     assert localizing.wait(60) == 0, localizing.log
     assert len(matches) == FRAMES + OFFMAP_FRAMES, localizing.log
+    assert f"{sum(bool(m.id) for m in matches.messages)} places accepted, map {live_map}" in localizing.log
     assert [stamp for stamp, _ in images_of(drives["second"])] == read_stamps(log)
     assert_same_answers(matches.by_stamp(), answers(drives["second"], map_path=live_map))
