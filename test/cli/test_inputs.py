@@ -50,6 +50,7 @@ def call(folder: Path, words, given):
     (folder / "a.vpr").write_bytes(b"SQLite format 3\0" + bytes(100))
     (folder / "a.txt").write_text("1\n", encoding="utf-8")
     (folder / "f").mkdir(exist_ok=True)
+    (folder / "f" / "1.jpg").touch()
     right = {
         **dict.fromkeys(("BAG", "FOLDER", "PATH"), folder / "f"),
         **{"MAP": folder / "a.vpr", "FILE": folder / "a.txt", "OUT": folder / "out.safetensors"},
@@ -108,6 +109,25 @@ def test_no_command_loads_torch_for_a_value_that_cannot_be_right(tmp_path):
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert int(run.stdout) > 100
+
+
+def test_neither_does_a_file_of_another_kind(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from typer.testing import CliRunner; from vpr_ros.cli import app\n"
+        "text, empty, folder = (Path(sys.argv[1]) / name for name in ('a.txt', 'b.vpr', 'folder'))\n"
+        "text.write_text('x' * 100), empty.touch(), folder.mkdir(), (folder / '1.jpg').touch()\n"
+        "bad = [['map', text, '-o', 'x'], ['frames', text, '-o', 'x'], \n"
+        "  ['localize', folder, '--map', text, '-o', 'x'],\n"
+        "  ['localize', folder, '--map', empty, '-o', 'x'], ['redescribe', text], ['calibrate', text],\n"
+        "  ['doctor', folder, '--map', text], ['align', text, text, '-o', 'x'], ['merge', text, '-o', 'x']]\n"
+        "for words in bad:\n"
+        "    result = CliRunner().invoke(app, [str(word) for word in words])\n"
+        "    assert result.exit_code == 2 and result.stderr.startswith('error: '), (words, result.output)\n"
+        "    assert result.stderr.count('\\n') == 1 and ('a.txt' in result.stderr or 'b.vpr' in result.stderr), words\n"
+        "    assert 'torch' not in sys.modules, words\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
 
 
 def test_a_name_like_the_missing_one_is_offered(vpr, tmp_path):

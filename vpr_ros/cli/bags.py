@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, require_file, say, table
+from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.cli.outcome.outputs import fresh
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
@@ -110,8 +110,6 @@ def doctor(
     from vpr_ros.sensors import doctor as examine
 
     names = reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic)
-    if map_file is not None:
-        require_file(map_file, "map")
     report = examine(bag, names, reading.drive(rotate))
     if map_file is not None:
         from vpr_ros.offline.orientation import examine_orientation

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.console import Progress, say
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.settings import PipelineConfig
@@ -79,7 +79,6 @@ def calibrate(
     """
     from vpr_ros.place_map import PlaceMap
 
-    require_file(map_file, "map")
     if reset:
         with PlaceMap.open(map_file, writable=True) as place_map:
             place_map.set_calibration(None)
@@ -99,7 +98,6 @@ def calibrate(
         with unchanged:
             calibration = calibrate_from_map(map_file, extractor)
     else:
-        require_file(drive, "bag")
         topics = reading.topics(image=image_topic, odom=odom_topic, pose="none")
         config = TruthConfig(map_bags=tuple(map_bag or ()), truth_topic=truth_topic, truth=truth)
         with unchanged, Progress("frames") as progress:

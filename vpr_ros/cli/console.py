@@ -7,10 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from vpr_ros.errors import VprError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,13 +124,6 @@ def table(title: str, columns: list[str], rows: Iterable[Iterable], unbroken: bo
     for row in rows:
         grid.add_row(*(escape(value) for value in row))
     console().print(grid)
-
-
-def require_file(path: Path, what: str) -> Path:
-    """The path itself, or VprError when nothing is there."""
-    if not path.exists():
-        raise VprError(f"{what} '{path}' does not exist.")
-    return path
 
 
 def _text(value) -> str:

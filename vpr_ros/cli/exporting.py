@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from vpr_ros.cli import maps, options
-from vpr_ros.cli.console import require_file, say, table
+from vpr_ros.cli.console import say, table
 from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
 
@@ -98,7 +98,7 @@ def export(
     if _is_map(source) or (output is not None and output.suffix.lower() in TABLES):
         if output is None:
             raise VprError(f"'{source}' is a map: say with -o which .csv or .tum file to write.")
-        maps.export_map(require_file(source, "map"), output, pose, session, force)
+        maps.export_map(source, output, pose, session, force)
         return
     _export_network(source, output, weights, data, validation, dim, whiten, projection, force)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import options
-from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.console import Progress, say
 from vpr_ros.cli.outcome.interrupts import exit_code
 from vpr_ros.runtime.settings import RecordingConfig
 
@@ -67,7 +67,6 @@ def frames(
     from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
     from vpr_ros.runtime.recording import LACKS
 
-    require_file(bag, "bag")
     config = FramesConfig(
         topics=reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
         drive=drive,

@@ -142,7 +142,13 @@ def _path(path: Path, said: str) -> None:
 
 
 def _bag(path: Path, said: str) -> None:
+    from vpr_ros.sensors.bags.kinds import kind_of
+
     _readable(path, "bag", said)
+    if kind_of(path) == "other":
+        from vpr_ros.sensors import Bag
+
+        Bag(path).close()  # it says what is wrong
 
 
 def _map(path: Path, said: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import calibrating, models, options
-from vpr_ros.cli.console import Progress, require_file, say, table
+from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
@@ -134,8 +134,6 @@ def merge(
 
     if any(path.resolve() == output.resolve() for path in maps):
         raise VprError(f"'{output}' is one of the maps to merge: give the merged map another name.")
-    for path in maps:
-        require_file(path, "map")
     with fresh(output, force) as path:
         facts = join(path, maps, place_radius, same_frame)
     say(f"{output}: {facts['keyframes']} keyframes in {facts['sessions']} sessions from {facts['maps']} maps")
@@ -242,7 +240,6 @@ def redescribe(
     from vpr_ros.place_map import redescribe as rebuild
     from vpr_ros.student import DescriptorExtractor
 
-    require_file(map_file, "map")
     extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
     unchanged = interrupts_say(f"{map_file} has its former descriptors")
     with (

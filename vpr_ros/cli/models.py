@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vpr_ros.cli import calibrating, options
-from vpr_ros.cli.console import Progress, require_file, say, table, track
+from vpr_ros.cli.console import Progress, say, table, track
 from vpr_ros.cli.outcome.outputs import fresh
 from vpr_ros.errors import VprError
 
@@ -96,12 +96,8 @@ def import_(
       vpr_ros models import finetune_no_encoder.pth -o d2vpr.safetensors
       vpr_ros models import efficientnet-lite0 -o lite0.safetensors
     """
-    from vpr_ros.student.catalogue.entries import CATALOGUE
     from vpr_ros.student.catalogue.fetching import import_file
-    from vpr_ros.student.catalogue.names import TIMM
 
-    if source not in CATALOGUE and not source.startswith(TIMM):
-        require_file(Path(source), "weights file")
     _require_ending(output)
     changes = None if options_file is None else _options(options_file)
     with fresh(output, force) as path:
@@ -244,7 +240,7 @@ def _options(path: Path) -> dict[str, Any]:
     from vpr_ros.plain_files import parse_yaml
 
     try:
-        found = parse_yaml(require_file(path, "options file").read_text(encoding="utf-8"))
+        found = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VprError(f"'{path}' cannot be read as YAML: {error}.") from None
     if not isinstance(found, dict):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vpr_ros.cli import options, parameters
-from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.console import Progress, say
 from vpr_ros.cli.outcome.interrupts import exit_code, interrupts_say
 from vpr_ros.cli.outcome.outputs import growing
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
@@ -115,7 +115,6 @@ def map_(
     from vpr_ros.runtime.opening import load_extractor, network_phrase
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
 
-    require_file(bag, "bag")
     if output.suffix.lower() in (".mcap", ".db3", ".bag", ".yaml"):
         raise VprError(f"'{output}' names a bag: give the map another ending, such as .vpr.")
     values = parameters.given(ctx, "map", config_file, assignments, MAP_OPTIONS)
@@ -217,8 +216,6 @@ def localize(
     from vpr_ros.runtime.opening import load_extractor, network_phrase
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
 
-    require_file(bag, "bag")
-    require_file(map_file, "map")
     values = parameters.given(ctx, "localize", config_file, assignments, LOCALIZE_OPTIONS)
     core = pipeline_config(values)
     config = LocalizeBagConfig(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vpr_ros.cli import training_students
-from vpr_ros.cli.console import Progress, require_file, say
+from vpr_ros.cli.console import Progress, say
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.cli.training_students import require_training_extra
 from vpr_ros.errors import VprError
@@ -132,7 +132,7 @@ def train_teacher(
     from vpr_ros.training.teacher.train import train_teacher as run
 
     settings = read_teacher_config(
-        require_file(config, "training configuration"),
+        config,
         {
             "data.train": None if data is None else [str(path) for path in data],
             "data.validation": None if validation is None else [str(path) for path in validation],

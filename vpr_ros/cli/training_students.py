@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vpr_ros.cli.console import require_file, say
+from vpr_ros.cli.console import say
 from vpr_ros.cli.outcome.interrupts import interrupts_say
 from vpr_ros.errors import VprError
 
@@ -129,7 +129,7 @@ def distill(
     if teacher is not None:
         from vpr_ros.training.common.yaml_config import with_settings
 
-        settings = with_settings(settings, {"distillation.checkpoint": str(require_file(teacher, "teacher"))})
+        settings = with_settings(settings, {"distillation.checkpoint": str(teacher)})
     _run(settings, output, resume)
 
 
@@ -181,7 +181,7 @@ def _settings(config: Path | None, data, validation, **overrides):
     settings["data.train"] = None if data is None else [str(path) for path in data]
     settings["data.validation"] = None if validation is None else [str(path) for path in validation]
     if config is not None:
-        return read_config(require_file(config, "training configuration"), settings)
+        return read_config(config, settings)
     return check(with_settings(TrainConfig(), settings))
 
 
