@@ -171,7 +171,7 @@ def test_a_trained_projection_is_compared_with_the_fitted_one(run_dir, vpr, tmp_
     a, b = read_checkpoint(fitted).projection, read_checkpoint(trained).projection
     assert np.array_equal(a.mean, b.mean) and not np.array_equal(a.matrix, b.matrix)
     assert read_checkpoint(trained).metadata["provenance"]["projection"]["kind"] == "trained"
-    refuses(vpr("export", run_dir, "-o", tmp_path / "x.safetensors", "--projection", "best"), "fitted or trained")
+    refuses(vpr("export", run_dir, "-o", tmp_path / "x.safetensors", "--projection", "best"), "fitted, trained or kept")
 
 
 def test_a_kept_projection_is_only_calibrated(run_dir, checkpoint, vpr, tmp_path):
@@ -218,7 +218,7 @@ def test_validation_frames_that_were_trained_on(run_dir, town, vpr, tmp_path):
 
 def test_runs_that_are_none(run_dir, checkpoint, vpr, tmp_path):
     out = tmp_path / "x.safetensors"
-    refuses(vpr("export", tmp_path / "nowhere"), "no run folder and no checkpoint")
+    refuses(vpr("export", tmp_path / "nowhere"), "nowhere' does not exist")
     (tmp_path / "empty").mkdir()
     refuses(vpr("export", tmp_path / "empty"), "no config.json")
     (tmp_path / "teacher").mkdir()
@@ -238,8 +238,8 @@ def test_runs_that_are_none(run_dir, checkpoint, vpr, tmp_path):
 def test_data_that_are_none(run_dir, vpr, tmp_path):
     (tmp_path / "no_set").mkdir()
     refuses(vpr("export", run_dir, "--train", tmp_path / "no_set"), "no training set")
-    refuses(vpr("export", run_dir, "--train", tmp_path / "gone"), "gone is not there", "--train")
-    refuses(vpr("export", run_dir, "--validation", tmp_path / "gone"), "no training set")
+    refuses(vpr("export", run_dir, "--train", tmp_path / "gone"), "gone' (--train) does not exist")
+    refuses(vpr("export", run_dir, "--validation", tmp_path / "gone"), "gone' (--validation) does not exist")
 
 
 def test_nothing_in_a_run_is_executed(run_dir, vpr, tmp_path):

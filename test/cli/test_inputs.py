@@ -58,7 +58,7 @@ def call(folder: Path, words, given):
     }
     out = list(words)
     for parameter in COMMANDS[words].params:
-        if parameter.name in given or parameter.required:
+        if parameter.name in given or parameter.required or parameter.param_type_name == "argument":
             value = str(given.get(parameter.name, right.get(parameter.metavar)))
             out += [value] if parameter.param_type_name == "argument" else [f"{max(parameter.opts, key=len)}={value}"]
     return out

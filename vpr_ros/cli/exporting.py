@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    source: Annotated[Path, typer.Argument(help="A run's folder, a file of weights, or a map.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="CHECKPOINT", help="A run's folder, a file of weights, or a map.", show_default=False),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(

@@ -125,14 +125,15 @@ def _device(text: str, said: str) -> None:
         raise VprError(f"'{text}'{said} is not a device: use auto, cpu or cuda.")
 
 
-def _checkpoint(text: str, said: str) -> None:
+def _checkpoint(source: str | Path, said: str) -> None:
     from vpr_ros.student.catalogue.names import TIMM, resolve
 
+    text = str(source)
     if text.startswith(TIMM):
         return
     path = Path(text).expanduser()
-    if path.exists():
-        _readable(path, "checkpoint", said)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        _readable(path, "file", said)
     else:
         resolve(text)
 

@@ -13,9 +13,15 @@ POSES = "Truth from poses"
 PAIRS = "Truth without poses"
 
 
+def _named(out: Path | None) -> Path:
+    if out is None:
+        raise VprError("what is to be evaluated? Name the folder of the run: `vpr_ros eval run OUT`.")
+    return out
+
+
 def evaluate_run_folder(
     out: Annotated[
-        Path | None, typer.Argument(help="Folder that `vpr_ros localize` wrote.", show_default=False)
+        Path | None, typer.Argument(callback=_named, help="Folder that `vpr_ros localize` wrote.", show_default=False)
     ] = None,
     map_bag: Annotated[
         list[Path] | None, typer.Option(help="Bag that was mapped; repeat for several.", rich_help_panel=POSES)
@@ -59,8 +65,7 @@ def evaluate_run_folder(
     or query_frame,reference_frame, and tolerance:
       vpr_ros eval run OUT --truth pairs.csv --tolerance 2
     """
-    if out is None:
-        raise VprError("what is to be evaluated? Name the folder of the run: `vpr_ros eval run OUT`.")
+    assert out is not None  # `_named` has seen to it
     from vpr_ros.evaluation.advice import advice
     from vpr_ros.offline.evaluate_run import TruthConfig, evaluate_run
     from vpr_ros.offline.reporting import write_evaluation
