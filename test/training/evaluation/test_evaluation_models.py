@@ -340,7 +340,7 @@ def test_command_line(folder, town, teacher, student, tmp_path):
         "there is no teacher": ("drives", folder, "--teacher", "mink", "-c", tmp_path / "tiny.safetensors"),
         "eval drives FOLDER": ("--drives", folder, "--submaps", folder),
         "eval submaps FOLDER": ("--submaps", folder, "--teacher", "minkloc++"),
-        "choose one of euclidean": (*mine, "--measure", "l2"),
+        "choose euclidean": (*mine, "--measure", "l2"),
         "shares 60 images": (*mine, "--pca-from", folder, "--pca-dim", 9),
         "is no test split": ("submaps", folder, "--split", "london"),
     }.items():
