@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from nav_msgs.srv import LoadMap
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_srvs.srv import SetBool, Trigger
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
-from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, WorkerNode, images_sentence
-from vpr_ros.nodes.map_change import MapChange
+from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, images_sentence
+from vpr_ros.nodes.map_node import MapNode
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.nodes.queries import Queries
 from vpr_ros.place_map import MountedCamera, limits
@@ -24,13 +23,12 @@ from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 from vpr_ros.runtime.parameters.values import DECISION, decision_config, pipeline_config
 
 if TYPE_CHECKING:
-    from vpr_ros.runtime.opening import Extractor
     from vpr_ros.runtime.pipeline import Pipeline
 
 KEYFRAMES_PERIOD_S = 5.0
 
 
-class VprNode(WorkerNode):
+class VprNode(MapNode):
     """configure loads the model and the map, activate subscribes, deactivate unsubscribes, cleanup frees the memory.
 
     Callbacks only leave the newest image in a mailbox; one worker thread owns the network and answers it.
@@ -41,7 +39,6 @@ class VprNode(WorkerNode):
 
     def __init__(self, **kwargs: Any):
         super().__init__("vpr", **kwargs)
-        self.pipeline: Pipeline | None = None
         self.camera: MountedCamera | None = None
         self._outputs: Outputs | None = None
         self._queries: Queries | None = None
@@ -54,8 +51,6 @@ class VprNode(WorkerNode):
         self.create_service(Trigger, "~/save_map", self._save_map)
         self.create_service(Trigger, "~/clear_session", self._clear_session)
         self.create_service(SetBool, "~/set_mapping", self._set_mapping)
-        self.create_service(LoadMap, "~/load_map", MapChange(self).load_map)
-        self.spare_extractor: Extractor | None = None  # a network that the next configure takes over
         self._diagnostics = VprDiagnostics(self, self.health)
 
     # Lifecycle

@@ -9,78 +9,79 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from vpr_ros.errors import VprError
+from vpr_ros.nodes.lifecycle import WorkerNode
 from vpr_ros.place_map import PlaceMap
 
 if TYPE_CHECKING:
-    from vpr_ros.nodes.vpr import VprNode
+    from vpr_ros.runtime.opening import Extractor
+    from vpr_ros.runtime.pipeline import Pipeline
 
 
-class MapChange:
-    """Answers `~/load_map` of a configured node: `nav_msgs/LoadMap`, as nav2's map server does for its grids.
+class MapNode(WorkerNode):
+    """A node with a map, which `~/load_map` changes: `nav_msgs/LoadMap`, as nav2's map server does for its grids.
 
     A map that cannot be used is refused before anything is closed, and the old one goes on. Otherwise the node is
     deactivated, cleaned up, configured and activated as by hand, but keeps the network. The reason of a refusal is in
     the log and in /diagnostics, since the answer has only a number.
     """
 
-    def __init__(self, node: "VprNode"):
-        self._node = node
+    def __init__(self, name: str, **kwargs: Any):
+        super().__init__(name, **kwargs)
+        self.pipeline: Pipeline | None = None
+        self.spare_extractor: Extractor | None = None  # a network that the next configure takes over
+        self.create_service(LoadMap, "~/load_map", self._load_map)
 
-    def load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+    def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
         """The answer of the service; the node is in the state in which it was found."""
-        node = self._node
         response.result = LoadMap.Response.RESULT_UNDEFINED_FAILURE
         try:
             path = _path(request.map_url)
             if not path.exists():
                 response.result = LoadMap.Response.RESULT_MAP_DOES_NOT_EXIST
                 raise VprError(f"map {path} does not exist")
-            if node.pipeline is None:
+            if self.pipeline is None:
                 raise VprError("the node is not configured: set map_path, and configure it")
             response.result = LoadMap.Response.RESULT_INVALID_MAP_DATA
-            self._check(path)
+            _check(path, self.pipeline)
             response.result = LoadMap.Response.RESULT_UNDEFINED_FAILURE
-            self._change(str(path))
+            self._change_map(str(path), self.pipeline)
         except VprError as error:
-            node.health.count("map", "load_map refused", f"load_map: {error}")
-            node.get_logger().error(f"load_map refused: {error}")
+            self.health.count("map", "load_map refused", f"load_map: {error}")
+            self.get_logger().error(f"load_map refused: {error}")
             return response
         response.result = LoadMap.Response.RESULT_SUCCESS
-        response.map.header.frame_id = node.pipeline.place_map.frame_id
+        response.map.header.frame_id = self.pipeline.place_map.frame_id
         return response
 
-    def _check(self, path: Path) -> None:
-        pipeline = self._node.pipeline
-        assert pipeline is not None
-        extractor = pipeline.extractor
-        with PlaceMap.open(
-            path, fingerprint=extractor.fingerprint, dim=extractor.dim, model_name=extractor.name, writable=False
-        ) as place_map:
-            if pipeline.mode == "localize" and not len(place_map):
-                raise VprError(f"map {path} has no keyframes")
-
-    def _change(self, path: str) -> None:
+    def _change_map(self, path: str, pipeline: "Pipeline") -> None:
         """VprError where the node could not be brought up with the map; then it has its old one again, if it can."""
-        node = self._node
-        assert node.pipeline is not None
-        active, before = node.active, node.get_parameter("map_path").value
-        if node.get_parameter("checkpoint").value == node.pipeline.config.checkpoint:
-            node.spare_extractor = node.pipeline.extractor
+        active, before = self.active, self.get_parameter("map_path").value
+        if self.get_parameter("checkpoint").value == pipeline.config.checkpoint:
+            self.spare_extractor = pipeline.extractor
         try:
             if active:
-                node.trigger_deactivate()
-            node.trigger_cleanup()
+                self.trigger_deactivate()
+            self.trigger_cleanup()
             if not self._up(path, active):
-                reason = node.last_error
+                reason = self.last_error
                 self._up(before, active)
                 raise VprError(reason)
         finally:
-            node.spare_extractor = None
+            self.spare_extractor = None
 
     def _up(self, path: str, active: bool) -> bool:
-        node, done = self._node, TransitionCallbackReturn.SUCCESS
-        node.set_parameters([Parameter("map_path", value=path)])
-        return node.trigger_configure() == done and (not active or node.trigger_activate() == done)
+        done = TransitionCallbackReturn.SUCCESS
+        self.set_parameters([Parameter("map_path", value=path)])
+        return self.trigger_configure() == done and (not active or self.trigger_activate() == done)
+
+
+def _check(path: Path, pipeline: "Pipeline") -> None:
+    extractor = pipeline.extractor
+    with PlaceMap.open(
+        path, fingerprint=extractor.fingerprint, dim=extractor.dim, model_name=extractor.name, writable=False
+    ) as place_map:
+        if pipeline.mode == "localize" and not len(place_map):
+            raise VprError(f"map {path} has no keyframes")
 
 
 def _path(url: str) -> Path:
