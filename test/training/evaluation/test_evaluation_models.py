@@ -342,7 +342,7 @@ def test_command_line(folder, town, teacher, student, tmp_path):
         "eval submaps FOLDER": ("--submaps", folder, "--teacher", "minkloc++"),
         "choose euclidean": (*mine, "--measure", "l2"),
         "shares 60 images": (*mine, "--pca-from", folder, "--pca-dim", 9),
-        "is no test split": ("submaps", folder, "--split", "london"),
+        "choose oxford": ("submaps", folder, "--split", "london"),
     }.items():
         wrong = run("eval", *arguments)
         assert wrong.exit_code == 2 and words in " ".join(wrong.stderr.split()), (words, wrong.output, wrong.stderr)
