@@ -54,7 +54,9 @@ COMMAND = typer.main.get_command(app)
 LAUNCHES = [call for call in CALLS if call.startswith("ros2 launch vpr_ros ")]
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
 PUBLISHED = (ROOT / "vpr_ros/nodes/outputs/publishers.py").read_text(encoding="utf-8")
-SERVED = "".join((ROOT / f"vpr_ros/nodes/{name}.py").read_text(encoding="utf-8") for name in ("vpr", "queries"))
+SERVED = "".join(
+    (ROOT / f"vpr_ros/nodes/{name}.py").read_text(encoding="utf-8") for name in ("vpr", "map_node", "queries")
+)
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if line.startswith("vpr_ros ")])

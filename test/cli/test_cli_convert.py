@@ -116,7 +116,7 @@ def test_doctor_finds_nothing_wrong(robotcar_bags, vpr):
         result = vpr("doctor", robotcar_bags[name])
         assert result.exit_code == 0, result.output
         stages = [line for line in result.stdout.splitlines() if re.match(r"(OK|WARN|ERROR)\s", line)]
-        assert len(stages) == 7 and all(line.startswith("OK") for line in stages), result.stdout
+        assert len(stages) == 8 and all(line.startswith("OK") for line in stages), result.stdout
 
 
 def test_map_one_season_and_localise_in_the_other(raw, robotcar_bags, checkpoint, vpr, tmp_path):
