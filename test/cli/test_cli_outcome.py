@@ -138,7 +138,13 @@ main()
 )
 def test_each_signal_has_its_exit_code_and_a_sentence(number, code):
     command = [sys.executable, "-c", WAITING, "wait"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def heed():  # the tests may run under nohup, which children inherit
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=heed, **pipes)
     assert process.stdout.readline() == "waiting\n"
     os.kill(process.pid, number)
     _, said = process.communicate(timeout=60)
