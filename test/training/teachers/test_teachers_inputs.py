@@ -99,15 +99,15 @@ def test_collate_gives_what_each_teacher_takes():
 
 
 def test_pictures_are_resized_then_normalised_by_the_teachers_own_figures():
-    one = sample(size=(8, 8))
-    whole = collate([one], TeacherInputs(image_size=(8, 8), image_mean=(0.5, 0.5, 0.5), image_std=(0.5, 0.5, 0.5)))
+    one = sample(size=(16, 16))
+    whole = collate([one], TeacherInputs(image_size=(16, 16), image_mean=(0.5, 0.5, 0.5), image_std=(0.5, 0.5, 0.5)))
     for channel in range(3):
-        for row in range(8):
-            for col in range(8):
+        for row in range(16):
+            for col in range(16):
                 expected = (one.image[row, col, channel] / 255 - 0.5) / 0.5
                 assert whole["images"][0, channel, row, col].item() == pytest.approx(expected, abs=1e-6)
-    half = collate([one], TeacherInputs(image_size=(4, 4)))["images"][0]
-    blocks = one.image.reshape(4, 2, 4, 2, 3).mean((1, 3)) / 255
+    half = collate([one], TeacherInputs(image_size=(8, 8)))["images"][0]
+    blocks = one.image.reshape(8, 2, 8, 2, 3).mean((1, 3)) / 255
     expected = ((blocks - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(2, 0, 1)
     assert np.abs(half.numpy() - expected).max() < 0.5 / 255 / 0.224 + 1e-5
     ada = load_teacher("adafusion").inputs
