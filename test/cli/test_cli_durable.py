@@ -135,6 +135,7 @@ def test_a_killed_run_keeps_its_answers_and_the_next_call_says_so(localize, run_
     )
     result = vpr("eval", "run", run, "--truth", tmp_path / "pairs.csv")
     assert result.exit_code == 0 and "did not come to the bag's end: these are its first 12 frames" in result.stdout
+    assert "`vpr_ros eval run` draws the page with the truth again" in vpr("report", run).stdout
     killed_at(3, *localize, "--force")
     assert len(lines_of(run / "matches.jsonl")) == 3
     result = vpr(*localize, "--force", "--no-report")

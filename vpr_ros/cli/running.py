@@ -288,7 +288,8 @@ def report_(
     records = read_matches(out / MATCHES)
     write_csv(out / "matches.csv", records)
     _write_report(out, map_file)
-    say(f"{out}: {len(records)} frames in matches.csv and report.html")
+    judged = "; `vpr_ros eval run` draws the page with the truth again" if (out / "eval.json").exists() else ""
+    say(f"{out}: {len(records)} frames in matches.csv and report.html{judged}")
 
 
 def _write_report(out: Path, map_file: Path | None) -> None:
