@@ -22,7 +22,7 @@ STAMP := $(VENV)/.installed
 LIBRARIES := libGL.so.1:libgl1 libEGL.so.1:libegl1 libX11.so.6:libx11-6 libusb-1.0.so.0:libusb-1.0-0 \
   libudev.so.1:libudev1 libidn2.so.0:libidn2-0 libgomp.so.1:libgomp1
 
-SIZE := $(if $(filter pip,$(TORCH)),7.3 GB with everything (3 GB of it CUDA; make TORCH=cpu goes without),about 2.5 GB with everything)
+SIZE := $(if $(filter pip,$(TORCH)),7.3 GB with everything (about 5 GB of it for CUDA; make TORCH=cpu goes without),about 2.5 GB with everything)
 
 .PHONY: install demo test lint bench clean distclean system
 .DEFAULT_GOAL := install

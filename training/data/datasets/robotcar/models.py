@@ -159,12 +159,12 @@ def load_model(camera: str, folder: Path, size: tuple[int, int]) -> CameraModel:
             f"{table} has {table.stat().st_size} bytes, but images of {width}x{height} need {needed}; copy "
             "it again, or take images and models of one kit"
         )
-    lut = np.fromfile(table, "<f8").reshape(2, height, width)  # all x, then all y
+    lut = np.fromfile(table, "<f8").reshape(2, height, width).clip(-1e9, 1e9)  # all x, then all y; float32 holds them
     return CameraModel(
         camera,
         np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]),
         G,
-        np.ascontiguousarray(np.moveaxis(lut, 0, -1).clip(-1e9, 1e9).astype(np.float32)),
+        np.ascontiguousarray(np.moveaxis(lut, 0, -1).astype(np.float32)),
     )
 
 
