@@ -155,6 +155,16 @@ def test_a_picture_that_vanishes_is_named(walk):
             list(drive)
 
 
+def test_a_link_to_a_disk_that_is_not_there_is_named_and_shifts_nothing(walk):
+    names = [path.name for path in drive_pictures(walk)]
+    moved = walk / names[1]
+    moved.unlink()
+    moved.symlink_to("/nowhere/picture.jpg")
+    assert [path.name for path in drive_pictures(walk)] == names == [path.name for path in list_pictures(walk)]
+    with pytest.raises(VprError, match=f"{names[1]} cannot be read"), Drive(walk) as drive:
+        list(drive)
+
+
 def test_a_bag_without_metadata_is_a_bag_everywhere(make_bag):
     path = make_bag([("/camera", image_msg(scene(60), 10**9), 10**9)])
     (path / "metadata.yaml").unlink()

@@ -79,7 +79,8 @@ def _folder(folder: str | Path) -> Path:
 
 
 def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if is_picture_name(path) and path.is_file()]
+    """Those that are pictures by name; a link whose target is missing counts, and is told where it is read."""
+    return [path for path in paths if is_picture_name(path) and (path.is_file() or not path.exists())]
 
 
 def lack_of_pictures(folder: Path) -> str:
