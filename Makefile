@@ -3,7 +3,7 @@
 #   PYTHON=python3.12     the interpreter that makes .venv
 #   TORCH=cpu             PyTorch's CPU wheels: about 5 GB less than the default, which runs on CUDA and CPU
 #   TORCH=system          keep the torch that the platform ships (Jetson): .venv sees the system's packages
-#   EXTRAS=dev            without the synthetic drives, LiDAR verification and training, and their system libraries
+#   EXTRAS=dev            without the synthetic drives and training, and their system libraries
 #   JOBS=4                test processes
 #   DATA=FOLDER           real photo sets for `make bench`
 
@@ -37,7 +37,7 @@ system:
 	  echo "vpr_ros needs Python 3.10 to 3.12, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo absent): say 'make PYTHON=python3.12'."; exit 1; }
 	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
 	[ -x $(BIN)/python ] || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$(notdir $(PYTHON))-venv"; \
-	case ",$(EXTRAS)," in *,train,*|*,lidar,*) if command -v ldconfig >/dev/null; then for pair in $(LIBRARIES); do \
+	case ",$(EXTRAS)," in *,train,*) if command -v ldconfig >/dev/null; then for pair in $(LIBRARIES); do \
 	  ldconfig -p | grep -q "$${pair%%:*} " || missing="$$missing $${pair#*:}"; done; fi;; esac; \
 	missing=$$(echo $$missing); [ -n "$$missing" ] || exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -45,8 +45,8 @@ system:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null && exit 0; \
 	fi; \
 	echo "these system packages are missing; on Debian and Ubuntu:"; echo "  sudo apt install $$missing"; \
-	case ",$(EXTRAS)," in *,train,*|*,lidar,*) \
-	  echo "(the libraries serve the synthetic drives and LiDAR verification; 'make EXTRAS=dev' leaves both out)";; esac; exit 1
+	case ",$(EXTRAS)," in *,train,*) \
+	  echo "(the libraries serve the synthetic drives; 'make EXTRAS=dev,lidar,slam' leaves them and training out)";; esac; exit 1
 
 $(BIN)/python: | system
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)

@@ -25,7 +25,7 @@ LAYERS = (
     ("errors", "observation", "configuration", "colours", "idle_threads", "lazy", "plain_pickles"),
     ("lfs",),
     ("geometry", "atomic", "pictures", "plain_files"),
-    ("tensor_files",),
+    ("tensor_files", "lidar"),
     ("sensors", "student"),
     ("place_map",),
     ("recognition", "verification"),

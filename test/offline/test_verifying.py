@@ -46,7 +46,7 @@ def place_map(tmp_path):
 
 
 def test_agreement_gives_the_relative_pose_and_disagreement_none(place_map, tmp_path):
-    pytest.importorskip("open3d")
+    pytest.importorskip("small_gicp")
     T_keyframe_query = planar_transform(0.8, -0.4, 0.06)
     T = invert(T_keyframe_query)
     seen = (street(1) @ T[:3, :3].T + T[:3, 3]).astype(np.float32)

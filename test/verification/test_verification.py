@@ -5,7 +5,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert, planar_transform, yaw_of
 from vpr_ros.verification import VerificationConfig, verify_clouds
 
-pytest.importorskip("open3d", exc_type=ImportError)
+pytest.importorskip("small_gicp")
 
 
 def street(seed, corridor=False):
@@ -86,9 +86,9 @@ def test_too_few_points():
     assert verify_clouds(np.empty((0, 3)), cloud).reason == "too_few_points"
 
 
-def test_without_open3d_the_extra_is_named(monkeypatch):
+def test_without_small_gicp_the_extra_is_named(monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "open3d", None)
+    monkeypatch.setitem(sys.modules, "small_gicp", None)
     with pytest.raises(VprError, match=r"\[lidar\]"):
         verify_clouds(np.zeros((500, 3)), np.zeros((500, 3)))

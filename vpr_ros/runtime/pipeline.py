@@ -83,7 +83,7 @@ class Pipeline:
         self.close()
 
     def warm_up(self) -> None:
-        """Takes the network's slow first pass before any image; VprError where Open3D is needed and missing."""
+        """Takes the network's slow first pass before any image; VprError where small_gicp is needed and missing."""
         self.extractor.describe([np.zeros((64, 64, 3), np.uint8)])
         if self.config.verify:
             verify_clouds(np.zeros((0, 3)), np.zeros((0, 3)))

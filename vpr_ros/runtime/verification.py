@@ -15,7 +15,7 @@ def verify_match(
 ) -> Verified | NotVerified:
     """Registers the query's cloud with that of the accepted keyframe, or says why there is nothing to register.
 
-    Raises VprError where Open3D is not installed.
+    Raises VprError where small_gicp is not installed.
     """
     match = None if recognition is None else recognition.match
     if match is None:

@@ -4,17 +4,23 @@ Retrieval says "the same place within a radius". Only a registration that succee
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 
 from vpr_ros.errors import VprError
+from vpr_ros.geometry import planar_transform
+from vpr_ros.lidar import likely_turns, polar_grid
 
 Refusal = Literal["too_few_points", "little_agreement", "poor_fit", "too_far", "degenerate"]
 
 MIN_POINTS = 200
 UPRIGHT = 0.7  # |z| of a normal below which a surface is a wall and not the ground
 NORMAL_SCATTER = 0.01  # mean square of a wall's normals along the wall: about 6 degrees
+NEIGHBOURS = 20  # points that a normal is computed from
+ITERATIONS = 30
+REFINED = 2  # coarse alignments that are refined
 ALIKE = 0.8  # cosine between the normals of surfaces that face alike
 
 
@@ -22,7 +28,7 @@ ALIKE = 0.8  # cosine between the normals of surfaces that face alike
 class VerificationConfig:
     """Registration and what counts as success. Sizes suit a spinning LiDAR on a vehicle or a mobile robot."""
 
-    coarse_voxel_m: float = 1.0  # features and global search
+    coarse_voxel_m: float = 1.0  # of the starts that are tried
     fine_voxel_m: float = 0.3
     max_correspondence_m: float = 0.45  # fine alignment and the agreement that is counted
     max_distance_m: float = 15.0  # a larger offset is no match of one place
@@ -31,8 +37,8 @@ class VerificationConfig:
     max_std_m: float = 0.5  # along the least certain direction: a bare corridor does not tell where along it one is
     noise_m: float = 0.05  # of one point to its counterpart's plane, at least
     independent_points: int = 100  # errors of neighbouring points are shared: no more than so many count
-    ransac_iterations: int = 50_000
-    seed: int = 0
+    turns: int = 2  # that are tried without a guess: those at which the polar grids of both clouds are most alike
+    steps_m: tuple[float, ...] = (0.0, -5.0, 5.0)  # of the first positions along the keyframe's axes, for each turn
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,16 @@ class Verified:
 
 
 @dataclass(frozen=True)
+class _Scan:
+    """A thinned cloud with normals, and its search tree; kept in small_gicp's own types."""
+
+    cloud: Any
+    tree: Any
+    points: np.ndarray  # (N, 3)
+    normals: np.ndarray  # (N, 3)
+
+
+@dataclass(frozen=True)
 class _Fit:
     T: np.ndarray
     pairs: np.ndarray  # (M, 2) indices of corresponding query and keyframe points
@@ -67,24 +83,24 @@ def verify_clouds(
 ) -> Verified:
     """Registers two clouds (N, 3) given in metres in their base frames.
 
-    Coarse: `T_init` (a guess of T_keyframe_query) where given, else FPFH features with RANSAC; a guess that fails is
-    followed by the search. Fine: generalised ICP. The covariance is the inverse of the point-to-plane information, so
-    that a direction without structure shows as uncertain, floored by `independent_points`.
-    Raises VprError where Open3D is not installed.
+    Coarse: from `T_init` (a guess of T_keyframe_query) where given; a guess that fails is followed by several starts,
+    turned as the polar grids of both clouds are most alike, and by kiss-matcher's where that is installed. Fine:
+    generalised ICP (small_gicp). The covariance is the inverse of the point-to-plane information, so that a direction
+    without structure shows as uncertain, floored by `independent_points`. VprError where small_gicp is not installed.
     """
-    o3d = _open3d()
+    gicp = _small_gicp()
     config = config or VerificationConfig()
     clouds = [np.asarray(c, dtype=np.float64).reshape(-1, 3) for c in (cloud_query, cloud_keyframe)]
     clouds = [c[np.isfinite(c).all(axis=1)] for c in clouds]
     if min(len(c) for c in clouds) < MIN_POINTS:
         return Verified(False, "too_few_points", None, None, 0.0, float("inf"))
-    query, keyframe = (_prepare(o3d, c, config.fine_voxel_m) for c in clouds)
+    query, keyframe = (_prepare(gicp, c, config.fine_voxel_m) for c in clouds)
     best: _Fit | None = None
     if T_init is not None:
-        best = _refine(o3d, query, keyframe, np.asarray(T_init, dtype=np.float64), config)
+        best = _refine(gicp, query, keyframe, np.asarray(T_init, dtype=np.float64), config)
     if best is None or _judge(best, config):
-        for start in _coarse(o3d, clouds, config):
-            found = _refine(o3d, query, keyframe, start, config)
+        for start in _coarse(gicp, clouds, config):
+            found = _refine(gicp, query, keyframe, start, config)
             best = found if best is None or found.agreement > best.agreement else best
     assert best is not None
     covariance = _covariance(best, query, keyframe, config)
@@ -105,70 +121,86 @@ def _judge(fit: _Fit, config: VerificationConfig) -> Refusal | None:
     return None
 
 
-def _prepare(o3d: Any, points: np.ndarray, voxel_m: float) -> Any:
-    cloud = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(points)).voxel_down_sample(voxel_m)
-    cloud.estimate_normals(o3d.geometry.KDTreeSearchParamHybrid(radius=5 * voxel_m, max_nn=30))
-    cloud.orient_normals_towards_camera_location(np.zeros(3))
-    return cloud
+def _prepare(gicp: Any, points: np.ndarray, voxel_m: float) -> _Scan:
+    cloud, tree = gicp.preprocess_points(points, downsampling_resolution=voxel_m, num_neighbors=NEIGHBOURS)
+    return _Scan(cloud, tree, np.asarray(cloud.points())[:, :3], np.asarray(cloud.normals())[:, :3])
 
 
-def _coarse(o3d: Any, clouds: list[np.ndarray], config: VerificationConfig) -> list[np.ndarray]:
-    """Candidate poses by features; the identity too, which is right wherever a robot passes the same way again."""
-    registration = o3d.pipelines.registration
-    voxel = config.coarse_voxel_m
-    small = [_prepare(o3d, points, voxel) for points in clouds]
-    search = o3d.geometry.KDTreeSearchParamHybrid(radius=5 * voxel, max_nn=100)
-    features = [registration.compute_fpfh_feature(cloud, search) for cloud in small]
-    o3d.utility.random.seed(config.seed)
-    found = registration.registration_ransac_based_on_feature_matching(
-        small[0],
-        small[1],
-        features[0],
-        features[1],
-        True,
-        1.5 * voxel,
-        registration.TransformationEstimationPointToPoint(False),
-        3,
-        [
-            registration.CorrespondenceCheckerBasedOnEdgeLength(0.9),
-            registration.CorrespondenceCheckerBasedOnDistance(1.5 * voxel),
-        ],
-        registration.RANSACConvergenceCriteria(config.ransac_iterations, 0.999),
-    )
-    return [np.asarray(found.transformation), np.eye(4)]
+def _coarse(gicp: Any, clouds: list[np.ndarray], config: VerificationConfig) -> list[np.ndarray]:
+    """The best REFINED of several coarse alignments; one of them begins at the identity, which is right wherever a
+    robot passes the same way again."""
+    query, keyframe = (_prepare(gicp, points, config.coarse_voxel_m) for points in clouds)
+    starts = [np.eye(4), *global_starts(clouds[0], clouds[1], config)]
+    reach_m = 1.5 * config.coarse_voxel_m
+    fits: list[_Fit] = []
+    for start in starts:
+        T = _aligned(gicp, query, keyframe, start, 4 * config.coarse_voxel_m)
+        fits.append(_fit(query, keyframe, T, reach_m))
+    fits.sort(key=lambda fit: -fit.agreement)
+    return [fit.T for fit in fits[:REFINED]]
 
 
-def _refine(o3d: Any, query: Any, keyframe: Any, pose: np.ndarray, config: VerificationConfig) -> _Fit:
-    """Alignment from `pose`, a guess of T_keyframe_query."""
-    registration = o3d.pipelines.registration
-    for distance in (4 * config.max_correspondence_m, config.max_correspondence_m):
-        result = registration.registration_generalized_icp(
-            query,
-            keyframe,
-            distance,
-            pose,
-            registration.TransformationEstimationForGeneralizedICP(),
-            registration.ICPConvergenceCriteria(max_iteration=50),
-        )
-        pose = np.asarray(result.transformation)
-    pairs = np.asarray(result.correspondence_set).reshape(-1, 2)
-    return _Fit(pose, pairs, _agreement(pose, pairs, query, keyframe), float(result.inlier_rmse))
+def global_starts(query: np.ndarray, keyframe: np.ndarray, config: VerificationConfig) -> list[np.ndarray]:
+    """Guesses of T_keyframe_query for clouds (N, 3) whose turn and offset nobody knows.
 
-
-def _agreement(T: np.ndarray, pairs: np.ndarray, query: Any, keyframe: Any) -> float:
-    """Share of the query's points on upright surfaces that lie on a surface of the keyframe with the same orientation.
-
-    The ground is left out: any two streets agree on that.
+    `turns` times `steps_m` of them by the clouds' polar grids, and one by kiss-matcher where it is installed (it has no
+    arm64 wheel).
     """
-    normals = np.asarray(query.normals)
-    upright = np.abs(normals[:, 2]) < UPRIGHT
-    pairs = pairs[upright[pairs[:, 0]]]
-    turned = normals[pairs[:, 0]] @ T[:3, :3].T
-    alike = np.abs((turned * np.asarray(keyframe.normals)[pairs[:, 1]]).sum(axis=1)) > ALIKE
-    return float(alike.sum() / max(upright.sum(), 1))
+    starts = [
+        planar_transform(step, 0.0, turn)
+        for turn in likely_turns(polar_grid(query), polar_grid(keyframe), config.turns)
+        for step in config.steps_m
+    ]
+    try:
+        kiss_matcher: Any = import_module("kiss_matcher")
+    except ImportError:
+        return starts
+    matcher: Any = kiss_matcher.KISSMatcher(kiss_matcher.KISSMatcherConfig(config.coarse_voxel_m))
+    found: Any = matcher.estimate(query.astype(np.float32), keyframe.astype(np.float32))
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = np.asarray(found.rotation), np.ravel(found.translation)
+    return [*starts, T]
 
 
-def _covariance(fit: _Fit, query: Any, keyframe: Any, config: VerificationConfig) -> np.ndarray:
+def _aligned(gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_m: float) -> np.ndarray:
+    result = gicp.align(
+        keyframe.cloud,
+        query.cloud,
+        keyframe.tree,
+        start,
+        registration_type="GICP",
+        max_correspondence_distance=reach_m,
+        max_iterations=ITERATIONS,
+    )
+    return np.asarray(result.T_target_source)
+
+
+def _refine(gicp: Any, query: _Scan, keyframe: _Scan, T: np.ndarray, config: VerificationConfig) -> _Fit:
+    """Alignment from T, a guess of T_keyframe_query."""
+    near = _aligned(gicp, query, keyframe, T, 4 * config.max_correspondence_m)
+    aligned = _aligned(gicp, query, keyframe, near, config.max_correspondence_m)
+    return _fit(query, keyframe, aligned, config.max_correspondence_m)
+
+
+def _fit(query: _Scan, keyframe: _Scan, T: np.ndarray, reach_m: float) -> _Fit:
+    """How well the clouds agree at T: corresponding points are at most `reach_m` apart.
+
+    The agreement is the share of the query's points on upright surfaces that lie on a surface of the keyframe with the
+    same orientation. The ground is left out: any two streets agree on that.
+    """
+    found, squared = keyframe.tree.batch_nearest_neighbor_search(query.points @ T[:3, :3].T + T[:3, 3])
+    found, squared = np.asarray(found), np.asarray(squared)
+    near = np.flatnonzero((found >= 0) & (squared <= reach_m**2))
+    pairs = np.column_stack([near, found[near]])
+    rmse_m = float(np.sqrt(squared[near].mean())) if len(near) else float("inf")
+    upright = (np.abs(query.normals[:, 2]) < UPRIGHT) & (np.abs(query.normals).sum(axis=1) > 0)
+    of_walls = pairs[upright[pairs[:, 0]]]
+    turned = query.normals[of_walls[:, 0]] @ T[:3, :3].T
+    alike = np.abs((turned * keyframe.normals[of_walls[:, 1]]).sum(axis=1)) > ALIKE
+    return _Fit(T, pairs, float(alike.sum() / max(upright.sum(), 1)), rmse_m)
+
+
+def _covariance(fit: _Fit, query: _Scan, keyframe: _Scan, config: VerificationConfig) -> np.ndarray:
     """Inverse of sum J^T J / s^2 with J = [n, (R p) x n]: how the plane distances react to the six small motions.
 
     A wall's estimated normals scatter, which looks like a little information along the wall. That much is taken off
@@ -177,8 +209,8 @@ def _covariance(fit: _Fit, query: Any, keyframe: Any, config: VerificationConfig
     pairs = fit.pairs
     if len(pairs) < 6:
         return np.diag(np.full(6, 1e6))
-    arms = np.asarray(query.points)[pairs[:, 0]] @ fit.T[:3, :3].T
-    normals = np.asarray(keyframe.normals)[pairs[:, 1]]
+    arms = query.points[pairs[:, 0]] @ fit.T[:3, :3].T
+    normals = keyframe.normals[pairs[:, 1]]
     jacobian = np.concatenate([normals, np.cross(arms, normals)], axis=1)
     variance = max(config.noise_m, fit.rmse_m) ** 2 * max(1.0, len(pairs) / config.independent_points)
     covariance = variance * np.linalg.inv(jacobian.T @ jacobian + 1e-9 * np.eye(6))
@@ -189,9 +221,9 @@ def _covariance(fit: _Fit, query: Any, keyframe: Any, config: VerificationConfig
     return covariance
 
 
-def _open3d() -> Any:
+def _small_gicp() -> Any:
     try:
-        import open3d
-    except (ImportError, OSError) as error:
-        raise VprError(f"verification needs Open3D ({error}): pip install 'vpr_ros[lidar]'") from error
-    return open3d
+        import small_gicp
+    except ImportError as error:
+        raise VprError(f"registration of clouds needs small_gicp ({error}): pip install 'vpr_ros[lidar]'") from error
+    return small_gicp

@@ -170,7 +170,7 @@ def test_a_real_cloud_fits_its_picture_best_where_the_calibration_puts_it(number
 
 
 def test_neighbouring_real_scans_register():
-    pytest.importorskip("open3d")
+    pytest.importorskip("small_gicp")
     from vpr_ros.verification.lidar import verify_clouds
 
     folder = sample("kitti_scans")
