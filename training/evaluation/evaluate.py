@@ -13,6 +13,7 @@ from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
 from vpr_ros.evaluation.ranking import Measure
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
+from vpr_ros.training.teachers import Teacher
 
 CONDITION_HEADER = (
     "database condition",
@@ -73,7 +74,7 @@ def evaluate_model(
     *,
     radius_m: float = 25.0,
     heading_rad: float | None = None,
-    measure: Measure = "euclidean",
+    measure: Measure | None = None,
     queries: np.ndarray | None = None,
     reduction: Reduction | None = None,
     renormalise: bool = True,
@@ -84,6 +85,7 @@ def evaluate_model(
     """Embed all samples and search every run (drive) of an area in every other one.
 
     model: see `embed`. `measure`: "euclidean" on the embeddings as they are (MinkLoc++), "cosine" (DistilVPR) or "l1";
+    None takes the teacher's own, "euclidean" for networks;
     queries (N,) bool: which samples are queries. A `reduction` is applied first, its rows brought to unit length unless
     `renormalise` is False; it is refused if it was fitted on any of these samples. VprError as `embed` and `run_pairs`.
     """
@@ -106,7 +108,7 @@ def evaluate_model(
         heading_rad=heading_rad,
         conditions=np.asarray(samples.conditions),
         queries=queries,
-        measure=measure,
+        measure=measure or (model.measure if isinstance(model, Teacher) and reduction is None else "euclidean"),
     )
     return ModelEvaluation(name or type(model).__name__, samples.name, recalls, described)
 

@@ -10,6 +10,7 @@ import numpy as np
 from vpr_ros import __version__
 from vpr_ros.atomic import whole_text, write_whole
 from vpr_ros.evaluation.metrics import PrecisionRecall
+from vpr_ros.evaluation.ranking import name_of
 from vpr_ros.evaluation.report.condition_plots import conditions_picture
 from vpr_ros.training.evaluation.evaluate import ModelEvaluation
 
@@ -40,7 +41,7 @@ def write_evaluation(folder: str | Path, evaluation: ModelEvaluation) -> list[Pa
         "model": evaluation.model,
         "data": evaluation.data,
         "protocol": evaluation.statement,
-        "measure": recalls.measure,
+        "measure": name_of(recalls.measure),
         "AR@1": recalls.ar1,
         "AR@1%": recalls.ar1_percent,
         "AR@1 of drawn answers": recalls.chance,

@@ -115,7 +115,7 @@ class MetricLearning(L.LightningModule):
         (teacher,) = self._teacher
         assert teacher is not None and teacher.network is not None
         with torch.no_grad():
-            embeddings = gather(teacher.network.embed(batch["teacher"]))
+            embeddings = gather(teacher.network.embed(batch["teacher"]).to(self.device))
         check_finite(embeddings)  # the losses treat values that are not finite as samples that coincide
         return embeddings
 

@@ -17,7 +17,7 @@ from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.student.config import DistillationConfig
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
-from vpr_ros.training.teachers import Teacher, check_unit, load_teacher
+from vpr_ros.training.teachers import TEACHERS, Teacher, check_unit, load_teacher
 
 BATCH = 32
 TeacherLike = Teacher | np.ndarray  # a network, or its embeddings (N, D) of the training samples
@@ -61,19 +61,25 @@ def find_teacher(config: DistillationConfig, given: TeacherLike | None, samples:
         check_unit(given, samples)
         name = given.made_as[0] if given.made_as else type(given).__name__
         return RunTeacher(given.eval(), None, {"teacher": name, "sha256": _digest(given)})
-    if not config.checkpoint:
+    if not config.checkpoint and TEACHERS[config.teacher].trained:
         raise VprError(
-            "distillation: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`)"
+            "distillation: checkpoint names no file: the teacher's weights are needed (`vpr_ros train teacher`), or a "
+            "teacher without weights (polar-grid)"
         )
-    teacher = load_teacher(config.teacher, config.checkpoint, sparse=config.sparse, **config.options)
+    teacher = load_teacher(config.teacher, config.checkpoint or None, sparse=config.sparse, **config.options)
     check_unit(teacher, samples)
+    if not config.checkpoint:
+        return RunTeacher(teacher, None, {"teacher": config.teacher, "sha256": _digest(teacher)})
     path = Path(config.checkpoint)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return RunTeacher(teacher, None, {"teacher": config.teacher, "file": path.name, "sha256": digest})
 
 
-def _digest(network: torch.nn.Module) -> str:
+def _digest(network: Teacher) -> str:
+    """Of the weights, or of the options of a teacher without any."""
     digest = hashlib.sha256()
+    if not network.state_dict():
+        digest.update(json.dumps(network.made_as, sort_keys=True).encode())
     for key, value in sorted(network.state_dict().items()):
         digest.update(f"{key}{tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())

@@ -31,6 +31,10 @@ class TeacherModelConfig:
         """The conditions on the settings."""
         return [
             (self.teacher in TEACHERS, f"there is no teacher {self.teacher!r}; choose one of {', '.join(TEACHERS)}"),
+            (
+                self.teacher not in TEACHERS or TEACHERS[self.teacher].trained,
+                f"{self.teacher} has no weights: there is nothing to train, use it as it is",
+            ),
             (not self.branch or self.teacher == "adafusion", "only adafusion has a branch: others have names for it"),
         ]
 

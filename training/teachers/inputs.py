@@ -23,7 +23,7 @@ Colour = tuple[float, float, float]
 class TeacherInputs:
     """The input of a teacher; every teacher has one as `model.inputs`.
 
-    A teacher without `image_size` takes no images, without `voxel_size` no sparse clouds, without `grid` no
+    A teacher without `image_size` takes no images, without `voxel_size` or `points` no clouds, without `grid` no
     voxel grids. Lengths are in the unit of the clouds it is trained on (metres, or PointNetVLAD's normalised units).
     """
 
@@ -31,6 +31,7 @@ class TeacherInputs:
     image_mean: Colour = IMAGENET_MEAN  # of RGB in [0, 1]
     image_std: Colour = IMAGENET_STD
     voxel_size: float | None = None  # edge of a sparse voxel
+    points: bool = False  # clouds as they are, for a teacher that makes its own grid of them
     grid: OccupancyGrid | None = None
     cloud_points: int | None = None  # larger clouds are thinned to this number of points; None keeps all
     thinning: Thinning = "even"  # every n-th point in the cloud's order, or "random" ones
@@ -48,13 +49,18 @@ class TeacherInputs:
     @property
     def names(self) -> tuple[str, ...]:
         """The keyword arguments that `collate` makes and the forward needs."""
-        settings = {"images": self.image_size, "clouds": self.voxel_size, "voxels": self.grid}
-        return tuple(name for name, setting in settings.items() if setting is not None)
+        taken = {"images": self.image_size is not None, "clouds": self.takes_points, "voxels": self.grid is not None}
+        return tuple(name for name, used in taken.items() if used)
+
+    @property
+    def takes_points(self) -> bool:
+        """Whether `collate` makes clouds."""
+        return self.points or self.voxel_size is not None
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The parts of a sample that are used: "image", "cloud" or both."""
-        used = {"image": self.image_size is not None, "cloud": self.voxel_size is not None or self.grid is not None}
+        used = {"image": self.image_size is not None, "cloud": self.takes_points or self.grid is not None}
         return tuple(name for name in BOTH if used[name])
 
 
@@ -74,11 +80,11 @@ def collate(
         pictures = [resize(_image(sample), inputs.image_size) for sample in samples]
         stacked = torch.from_numpy(np.stack(pictures))
         batch["images"] = normalise(stacked, inputs.image_mean, inputs.image_std).contiguous()
-    if inputs.voxel_size is not None or inputs.grid is not None:
+    if inputs.takes_points or inputs.grid is not None:
         if rng is None and inputs.thinning == "random":
             rng = np.random.default_rng(int(torch.randint(2**62, (1,))))
         clouds = [thin(_cloud(sample), inputs.cloud_points, inputs.thinning, rng) for sample in samples]
-        if inputs.voxel_size is not None:
+        if inputs.takes_points:
             batch["clouds"] = [torch.from_numpy(cloud) for cloud in clouds]
         if inputs.grid is not None:
             batch["voxels"] = torch.from_numpy(np.stack([inputs.grid.fill(cloud) for cloud in clouds]))

@@ -17,6 +17,7 @@ from vpr_ros.training.teachers.adafusion import make_adafusion
 from vpr_ros.training.teachers.checkpoints import fill_published, read_teacher
 from vpr_ros.training.teachers.cricavpr import make_cricavpr
 from vpr_ros.training.teachers.minkloc import make_cloud, make_image, make_minkloc
+from vpr_ros.training.teachers.polar import make_polar_grid
 from vpr_ros.training.teachers.published_layouts import Layout
 from vpr_ros.training.teachers.teacher import Teacher
 
@@ -25,13 +26,21 @@ STARTS = ("imagenet", "dinov2")  # options that name files of initial weights; t
 
 @dataclass(frozen=True)
 class TeacherEntry:
-    """The function that makes a teacher, the default options of its name, the layout of its published checkpoints."""
+    """The function that makes a teacher, the default options of its name, the layout of its published checkpoints.
+
+    One without a layout has no weights: nothing of it is trained, saved or loaded.
+    """
 
     build: Callable[..., Teacher]
-    layout: Layout
+    layout: Layout | None
     description: str
     sizes: dict[str, Any] = dataclasses.field(default_factory=dict)
     published_unit: str = ""  # of the clouds that its published weights were trained on
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has weights."""
+        return self.layout is not None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -55,6 +64,7 @@ TEACHERS: dict[str, TeacherEntry] = {
     "distilvpr-minkloc++": TeacherEntry(
         make_minkloc, layouts.DISTIL_TEACHER, "DistilVPR's teacher: image and cloud, 384-d", {"image_dim": 256}
     ),
+    "polar-grid": TeacherEntry(make_polar_grid, None, "polar grid of the cloud's heights: nothing is trained"),
 }
 
 
@@ -72,6 +82,8 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
     unknown = sorted(set(options) - set(entry.options))
     if unknown:
         raise VprError(f"teacher '{name}' has no option {', '.join(unknown)}: it has {', '.join(entry.options)}.")
+    if checkpoint is not None and not entry.trained:
+        raise VprError(f"teacher '{name}' has no weights: leave the checkpoint {checkpoint} out.")
     state, stored = (None, None) if checkpoint is None else read_teacher(checkpoint)
     if stored is not None:
         if stored["teacher"] != name:
@@ -93,7 +105,7 @@ def load_teacher(name: str, checkpoint: str | Path | None = None, *, sparse: str
         if stored is not None:
             fill(model, state, checkpoint, f"teacher '{name}'")
             model.cloud_unit = str(stored["provenance"].get("cloud_unit", ""))
-        else:
+        elif entry.layout is not None:
             fill_published(model, state, entry.layout, checkpoint, name)
             model.cloud_unit = entry.published_unit
     return model.eval()

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.ranking import Measure, OwnMeasure, distances
 from vpr_ros.training.data.sample import METRES, NORMALISED, SampleSet
 from vpr_ros.training.teachers.inputs import TeacherInputs
 
@@ -27,6 +30,17 @@ class Teacher(nn.Module):
         self.made_as: tuple[str, dict[str, Any]] | None = None
         self.cloud_unit = ""
 
+    @property
+    def measure(self) -> Measure | OwnMeasure:
+        """How embeddings are compared when places are looked up, where nothing else is asked for."""
+        return "euclidean"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; a teacher without parameters computes on the CPU."""
+        first = next(self.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
     def heads(
         self, images: Tensor | None = None, clouds: Sequence[Tensor] | None = None, voxels: Tensor | None = None
     ) -> dict[str, Tensor]:
@@ -41,19 +55,26 @@ class Teacher(nn.Module):
 
     def embed(self, inputs: Mapping[str, Tensor | list[Tensor]]) -> Tensor:
         """What `collate` makes, on any device -> embeddings (B, D) float32 on the network's device."""
-        device = next(self.parameters()).device
+        device = self.device
         moved: dict[str, Any] = {
             name: value.to(device) if isinstance(value, Tensor) else [part.to(device) for part in value]
             for name, value in inputs.items()
         }
         return self(**moved).float()
 
+    def similarities(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """How alike samples are by their embeddings (N, D), (M, D) -> (N, M), larger is more alike.
+
+        Only values of one teacher compare with one another: those of networks are negated squared distances.
+        """
+        return -distances(a, b)[0]
+
 
 def check_unit(teacher: Teacher, samples: SampleSet) -> None:
     """VprError where the clouds of a set are in another unit than those that the teacher was trained on."""
     if "cloud" in teacher.inputs.modalities and teacher.cloud_unit not in ("", samples.cloud_unit):
         raise VprError(
-            f"the teacher learnt from {UNITS[teacher.cloud_unit]}, and {samples.name} has "
+            f"the teacher knows {UNITS[teacher.cloud_unit]}, and {samples.name} has "
             f"{UNITS[samples.cloud_unit]}: it sees nothing it knows there; train one on such clouds."
         )
 

@@ -4,7 +4,8 @@ The measure is part of a protocol: on the same embeddings, Euclidean distance of
 (by 20 points on made-up data, METHODS §3.7), so every figure says which one it used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,17 @@ MEASURES: dict[Measure, str] = {
     "cosine": "cosine of normalised embeddings",
     "l1": "L1 distance of raw embeddings",
 }
+
+
+@dataclass(frozen=True)
+class OwnMeasure:
+    """A model's own way to compare its embeddings: (Q, D), (K, D) -> similarities (Q, K), larger = more alike."""
+
+    name: str
+    described: str
+    similarities: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
 # Rows that are equal come out of a matrix product with distances that differ in the last bits: what lies this near,
 # relative to the squared lengths, is a tie. This is far below the resolution of single-precision embeddings.
 TIE = 1e-12
@@ -43,18 +55,31 @@ def measure_named(name: str) -> Measure:
     raise VprError(f"'{name}' is not a measure: choose one of {', '.join(MEASURES)}.")
 
 
+def name_of(measure: Measure | OwnMeasure) -> str:
+    """The measure's name."""
+    return measure.name if isinstance(measure, OwnMeasure) else measure
+
+
+def described(measure: Measure | OwnMeasure) -> str:
+    """The measure in words."""
+    return measure.described if isinstance(measure, OwnMeasure) else MEASURES[measure]
+
+
 def distances(
-    queries: np.ndarray, database: np.ndarray, measure: Measure = "euclidean"
+    queries: np.ndarray, database: np.ndarray, measure: Measure | OwnMeasure = "euclidean"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances (Q, K) float64, smaller = more alike, and per query (Q, 1) the difference that still is a tie.
 
     "euclidean" gives squared distances (same order, no root), "cosine" one minus the cosine (a zero row has cosine 0
-    with everything), "l1" the sum of absolute differences. VprError for another measure or widths that differ.
+    with everything), "l1" the sum of absolute differences, a model's own its negated similarities. VprError for another
+    measure or widths that differ.
     """
-    measure = measure_named(measure)
     a, b = checked(queries, "the query embeddings"), checked(database, "the database embeddings")
     if a.shape[1] != b.shape[1]:
         raise VprError(f"queries have {a.shape[1]} numbers, the database {b.shape[1]}: describe both with one model.")
+    if isinstance(measure, OwnMeasure):
+        return -measure.similarities(a, b), np.full((len(a), 1), TIE)
+    measure = measure_named(measure)
     if measure == "l1":
         import torch
 
@@ -71,7 +96,7 @@ def distances(
     return found, TIE * (squares_a + squares_b.max(initial=0.0))
 
 
-def best_distances(found: np.ndarray, measure: Measure) -> np.ndarray:
+def best_distances(found: np.ndarray, measure: Measure | OwnMeasure) -> np.ndarray:
     """Distance (Q,) of each query's nearest row, in the usual form of the measure: Euclidean ones with their root."""
     best = found.min(axis=1)
     return np.sqrt(best) if measure == "euclidean" else best

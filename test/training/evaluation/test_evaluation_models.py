@@ -1,6 +1,7 @@
 """Models on drives of several conditions: embeddings, figures against plain loops, files, refusals, the command."""
 
 import csv
+import itertools
 import json
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from vpr_ros.errors import VprError
+from vpr_ros.lidar import compare, polar_grids
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, save_checkpoint
 from vpr_ros.training.data.sample import METRES, NORMALISED, Sample, SampleSet
 from vpr_ros.training.evaluation import embed, evaluate_model, fit_on_samples, open_drives, write_evaluation
@@ -261,7 +263,7 @@ def test_bad_models_and_sets(town, teacher):
 
 def test_clouds_in_another_unit_than_the_teacher_learnt_from(town, teacher, monkeypatch):
     monkeypatch.setattr(teacher, "cloud_unit", NORMALISED)
-    with pytest.raises(VprError, match="learnt from PointNetVLAD's normalised clouds, and town has clouds in metres"):
+    with pytest.raises(VprError, match="knows PointNetVLAD's normalised clouds, and town has clouds in metres"):
         embed(teacher, town)
     expected = embed(teacher, Memory(cloud_unit=NORMALISED))
     monkeypatch.setattr(teacher, "cloud_unit", "")
@@ -308,6 +310,20 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"})  # tables unbroken
 
 
+def best_turn_recall(town):
+    """AR@1 of polar grids, pair of runs by pair of runs, within 25 m."""
+    grids = polar_grids([town[row].cloud for row in range(len(town))])
+    recalls = []
+    for base, query in itertools.permutations(sorted(set(town.drives)), 2):
+        b, q = (np.flatnonzero(town.drives == name) for name in (base, query))
+        if town.areas[b[0]] != town.areas[q[0]]:
+            continue
+        gaps = np.linalg.norm(town.positions_m[q][:, None] - town.positions_m[b], axis=2)
+        answers = compare(grids[q], grids[b])[0].argmax(axis=1)
+        recalls.append((gaps[np.arange(len(q)), answers] <= 25)[(gaps <= 25).any(1)].mean())
+    return np.mean(recalls)
+
+
 def test_command_line(folder, town, teacher, student, tmp_path):
     save_teacher(tmp_path / "minkloc.safetensors", teacher)
     save_checkpoint(tmp_path / "tiny.safetensors", student)
@@ -332,6 +348,10 @@ def test_command_line(folder, town, teacher, student, tmp_path):
     said = " ".join(done.output.split())
     for words in ("minkloc++ (minkloc) on town", "winter/day", "AR@1 %", "cosine of normalised embeddings", "25 m"):
         assert words in said, words
+    done = run("eval", "drives", folder, "--teacher", "polar-grid", "-o", tmp_path / "polar")
+    facts = json.loads((tmp_path / "polar" / "evaluation.json").read_text())
+    assert facts["measure"] == "best-turn" and "at the best turn" in " ".join(done.output.split())
+    assert facts["AR@1"] == pytest.approx(best_turn_recall(town), abs=1e-9)
     done = run("eval", "drives", folder, "-c", tmp_path / "tiny.safetensors", "--radius-m", 5, "--device", "cpu")
     assert done.exit_code == 0 and "within 5 m" in " ".join(done.output.split())
     mine = ("drives", folder, "-c", tmp_path / "tiny.safetensors")

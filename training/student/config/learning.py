@@ -41,7 +41,7 @@ class DistillationConfig:
     """
 
     teacher: str = "minkloc++"  # a name of training.teachers.TEACHERS
-    checkpoint: str = ""  # its weights; empty only where the teacher is passed in Python
+    checkpoint: str = ""  # its weights; empty where it has none, and where the teacher is passed in Python
     options: dict = field(default_factory=dict)  # of the teacher, for published files of another size
     loss: str = "distilvpr-sc"  # a name of training.losses.DISTILLATION, or several joined by +
     weights: dict[str, float] = field(default_factory=dict)  # of single terms by name, in place of the loss's defaults

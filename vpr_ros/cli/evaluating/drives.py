@@ -14,13 +14,15 @@ from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.errors import VprError
 
 Teacher = Annotated[
-    str | None, typer.Option(help="Evaluate this teacher instead of the student; --checkpoint is its file.")
+    str | None,
+    typer.Option(help="Evaluate this teacher instead of the student; --checkpoint is its file, if it has weights."),
 ]
 MeasureName = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="euclidean|l1|cosine",
-        help="Distance between descriptors: euclidean or l1, both unscaled, or cosine.",
+        help="Distance between descriptors: euclidean or l1, both unscaled, or cosine; by default the teacher's own, "
+        "euclidean for networks.",
     ),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for tables, JSON and a picture.")]
@@ -44,7 +46,7 @@ def evaluate_drives(
         int, typer.Option(min=1, help="Numbers that the PCA keeps; it needs four images for each.")
     ] = 512,
     teacher: Teacher = None,
-    measure: MeasureName = "euclidean",
+    measure: MeasureName = None,
     output: Output = None,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
@@ -72,7 +74,7 @@ def evaluate_drives(
             samples,
             radius_m=radius_m,
             heading_rad=None if heading_deg is None else math.radians(heading_deg),
-            measure=measure_named(measure),
+            measure=measure_named(measure) if measure else None,
             reduction=reduction,
             progress=progress,
             name=name,
@@ -90,7 +92,7 @@ def evaluate_submaps(
     ] = "oxford",
     images: Annotated[Path | None, typer.Option(help="Folder with the pictures that belong to the submaps.")] = None,
     teacher: Teacher = None,
-    measure: MeasureName = "euclidean",
+    measure: MeasureName = None,
     output: Output = None,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
@@ -109,7 +111,7 @@ def evaluate_submaps(
     model, name = _model(teacher, checkpoint, device)
     with Progress(name, len(split_paths(opened))) as progress:
         evaluation = evaluate_split(
-            model, folder, opened, images, measure=measure_named(measure), progress=progress, name=name
+            model, folder, opened, images, measure=measure_named(measure or "euclidean"), progress=progress, name=name
         )
     _show(evaluation, output)
 
@@ -123,8 +125,10 @@ def _model(teacher: str | None, checkpoint: str, device: str, raw: bool = False)
         return (extractor.model if raw else extractor), extractor.name
     import torch
 
-    from vpr_ros.training.teachers import load_teacher
+    from vpr_ros.training.teachers import TEACHERS, load_teacher
 
+    if teacher in TEACHERS and not TEACHERS[teacher].trained:
+        return load_teacher(teacher, None if checkpoint == options.CHECKPOINT else checkpoint), teacher
     if not Path(checkpoint).is_file():
         raise VprError(f"--teacher {teacher} needs its weights: name the file with --checkpoint, not '{checkpoint}'.")
     if device == "auto":

@@ -13,7 +13,16 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols.frame_columns import FrameColumns
-from vpr_ros.evaluation.ranking import MEASURES, Measure, best_distances, distances, first_ranks, mask_of, near
+from vpr_ros.evaluation.ranking import (
+    Measure,
+    OwnMeasure,
+    best_distances,
+    described,
+    distances,
+    first_ranks,
+    mask_of,
+    near,
+)
 
 DEPTH = 25  # N of the published curves
 
@@ -69,7 +78,7 @@ class PairRecalls:
     """Recalls over run pairs. Pairs in which no query has a true match enter no mean."""
 
     pairs: tuple[PairResult, ...]
-    measure: Measure
+    measure: Measure | OwnMeasure
     rule: str  # one sentence: when does a match count as right
 
     def ar(self, n: int = 1) -> float:
@@ -170,7 +179,7 @@ class PairRecalls:
         """The protocol in words, to be printed beside the figures."""
         empty = f" {self.empty_pairs} pairs without any true match were left out." if self.empty_pairs else ""
         return (
-            f"{MEASURES[self.measure]}; mean over {len(self.pairs) - self.empty_pairs} ordered run pairs; "
+            f"{described(self.measure)}; mean over {len(self.pairs) - self.empty_pairs} ordered run pairs; "
             f"{self.counted} queries, {self.skipped} without a true match skipped. {self.rule}{empty}"
         )
 
@@ -215,7 +224,7 @@ def run_pairs(
     heading_rad: float | None = None,
     conditions: np.ndarray | None = None,
     queries: np.ndarray | None = None,
-    measure: Measure = "euclidean",
+    measure: Measure | OwnMeasure = "euclidean",
 ) -> PairRecalls:
     """Every ordered pair of runs of one area; a match is right within `radius_m` of the query (inclusive).
 
@@ -254,7 +263,11 @@ def run_pairs(
 
 
 def _pair(
-    ends: tuple[str, str, str, str, str], database: np.ndarray, queries: np.ndarray, right: np.ndarray, measure: Measure
+    ends: tuple[str, str, str, str, str],
+    database: np.ndarray,
+    queries: np.ndarray,
+    right: np.ndarray,
+    measure: Measure | OwnMeasure,
 ) -> PairResult:
     """`ends`: area, database run, query run and their conditions."""
     if not len(database):
