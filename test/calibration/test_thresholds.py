@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recognition_worlds import World, correct, drive, keyframes, run
+from recognition_worlds import World, correct, drive, keyframes, label_by_pose, run
 from scipy.stats import beta
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose, thresholds
+from vpr_ros.calibration import LabelledSequence, fit_calibration, thresholds
 from vpr_ros.calibration.replay import outcomes_of, replay
 from vpr_ros.calibration.thresholds import MOST_WEIGHT, PROBABILITIES, Judged, judge, threshold_table
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig

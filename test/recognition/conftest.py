@@ -1,7 +1,7 @@
 import pytest
-from recognition_worlds import World, drive, keyframes
+from recognition_worlds import World, drive, keyframes, label_by_pose
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
+from vpr_ros.calibration import LabelledSequence, fit_calibration
 from vpr_ros.recognition import RecognitionConfig
 
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recognition_worlds import DIM, World, believed, correct, drive, keyframes, run
+from recognition_worlds import DIM, World, believed, correct, drive, keyframes, label_by_pose, run
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, hide_stretch, label_by_pose, self_matches
+from vpr_ros.calibration import LabelledSequence, fit_calibration, hide_stretch, self_matches
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PartedIndex
 from vpr_ros.recognition import Calibration, Recogniser, choose_calibration
@@ -140,18 +140,6 @@ def test_too_little_to_calibrate_on_is_refused(labelled):
         fit_calibration([nowhere], 10.0)
     with pytest.raises(VprError, match="as many stamps"):
         replace(one, stamps_ns=one.stamps_ns[:-1])
-
-
-def test_labels_by_pose():
-    world = World(34)
-    frames = keyframes(drive(world, [(0, 0, 100)], step_m=2))
-    query = drive(world, [(0, 10, 90), (3, 0, 10)], step_m=5)
-    truth = label_by_pose(frames, query.T_map_base, 6.0)
-    for i, rows in enumerate(truth):
-        gaps = [np.hypot(*(frames.T_map_base[r, :2, 3] - query.T_map_base[i, :2, 3])) for r in range(len(frames))]
-        assert rows.tolist() == [r for r, gap in enumerate(gaps) if gap <= 6.0]
-    with pytest.raises(VprError, match="no true pose"):
-        label_by_pose(frames, np.full((1, 4, 4), np.nan), 6.0)
 
 
 def test_hiding_a_stretch_takes_its_true_keyframes_out_of_the_map(labelled):

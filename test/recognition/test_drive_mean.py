@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pixel_street import PixelExtractor, observations, panorama, take
-from recognition_worlds import DIM, World, drive, keyframes, run
+from recognition_worlds import DIM, World, drive, keyframes, label_by_pose, run
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose, self_matches
+from vpr_ros.calibration import LabelledSequence, fit_calibration, self_matches
 from vpr_ros.calibration.replay import replay
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform

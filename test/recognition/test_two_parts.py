@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recognition_worlds import World, drive, keyframes, run
+from recognition_worlds import World, drive, keyframes, label_by_pose, run
 
-from vpr_ros.calibration import LabelledSequence, fit_calibration, label_by_pose
+from vpr_ros.calibration import LabelledSequence, fit_calibration
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.place_map.summary import FEWEST_KEYFRAMES

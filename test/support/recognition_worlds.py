@@ -111,3 +111,9 @@ def correct(recognitions, query, frames, radius=10.0):
 def believed(posterior, evidence=9.0, shortfall=0.0):
     """A place that the filter believes in so much, in the middle of a large map."""
     return Place(0, posterior, posterior, 0.02, evidence, shortfall)
+
+
+def label_by_pose(frames: Keyframes, T_map_query: np.ndarray, radius_m: float) -> list[np.ndarray]:
+    """Rows of the keyframes within `radius_m` of each query pose (M, 4, 4)."""
+    gaps = np.linalg.norm(T_map_query[:, None, :3, 3] - frames.T_map_base[None, :, :3, 3], axis=2)
+    return [np.flatnonzero(row <= radius_m) for row in gaps]

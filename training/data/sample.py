@@ -6,9 +6,12 @@ Nothing here imports torch, open3d or rosbags.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
+
+from vpr_ros.training.data.nearness import Nearness
 
 CloudUnit = Literal["m", "normalised"]
 METRES: CloudUnit = "m"
@@ -33,12 +36,13 @@ class Sample:
 class SampleSet(ABC):
     """Every data set: columns that are in memory, and samples that are read from files on demand.
 
-    Positions of one area share one metric frame; samples of different areas are never positives of one another.
+    Samples of different areas are never positives of one another. Positions of one area share one metric frame, unless
+    `nearness` says otherwise: it answers how far apart two samples are.
     """
 
     name: str
     cloud_unit: CloudUnit
-    positions_m: np.ndarray  # (N, 2) x, y
+    positions_m: np.ndarray  # (N, 2) x, y; NaN where the position is not known
     areas: np.ndarray  # (N,) str
     drives: np.ndarray  # (N,) str
     conditions: np.ndarray  # (N,) str
@@ -48,6 +52,11 @@ class SampleSet(ABC):
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
+
+    @cached_property
+    def nearness(self) -> Nearness:
+        """How far apart the samples are, as far as it is known."""
+        return Nearness.of_maps(self.positions_m, self.headings_rad, self.areas)
 
     @abstractmethod
     def read(self, row: int, modalities: Collection[Modality]) -> Sample:
@@ -83,6 +92,10 @@ class SelectedSamples(SampleSet):
         self.areas, self.drives, self.conditions = samples.areas[rows], samples.drives[rows], samples.conditions[rows]
         self.headings_rad = None if samples.headings_rad is None else samples.headings_rad[rows]
         self.places = None if samples.places is None else samples.places[rows]
+
+    @cached_property
+    def nearness(self) -> Nearness:
+        return self._samples.nearness.select(self._rows)
 
     def read(self, row: int, modalities: Collection[Modality]) -> Sample:
         return self._samples.read(int(self._rows[row]), [name for name in modalities if name in self._modalities])

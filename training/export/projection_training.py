@@ -84,8 +84,7 @@ def projection_rows(samples: SampleSet, least: int, seed: int = 0) -> np.ndarray
     if len(samples) <= wanted:
         return np.arange(len(samples))
     if samples.places is None:
-        cells = np.floor(samples.positions_m / CELL_M).astype(np.int64)
-        keys = np.column_stack([np.unique(samples.areas, return_inverse=True)[1], cells])
+        keys = samples.nearness.cells(CELL_M)
     else:
         keys = samples.places[:, None]
     _, cell_of, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
@@ -117,19 +116,15 @@ def place_batches(samples: SampleSet, config: ProjectionTraining) -> tuple[Itera
         positive_rad=SAMPLED_RAD if has_headings else None,
         negative_m=NEGATIVE_M,
     )
-    positions = torch.from_numpy(samples.positions_m)
-    areas = torch.from_numpy(np.unique(samples.areas, return_inverse=True)[1])
-    headings = None if samples.headings_rad is None else torch.from_numpy(samples.headings_rad)
 
     def by_pose(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return masks_by_pose(
-            positions[rows],
-            None if headings is None else headings[rows],
-            areas[rows],
+        positives, negatives = masks_by_pose(
+            samples.nearness.among(rows.numpy()),
             positive_m=POSITIVE_M * 1.5,
             positive_rad=POSITIVE_RAD,
             negative_m=NEGATIVE_M,
         )
+        return torch.from_numpy(positives), torch.from_numpy(negatives)
 
     return (_rows(batch) for batch in sampler if batch), by_pose
 

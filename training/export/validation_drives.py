@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpr_ros.calibration import LabelledSequence, label_by_pose
+from vpr_ros.calibration import LabelledSequence
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
@@ -36,8 +36,9 @@ def labelled_drives(
     through up to OFF_MAP_CITIES cities that are not in the map, odometry running on. Some come through one of them
     first, and for every second one the map ends before its street does. Of three drives one is asked once more of a map
     without poses, and one of such a map of every second picture. Worlds of another scale (rendered corridors) have maps
-    of their own, with places as much smaller. At most MOST_QUERIES are asked. `parts` are the lengths of the
-    descriptors' parts (None: one part).
+    of their own, with places as much smaller. Frames without a position are left out, and frames of which it is not
+    known whether the map shows their place only move the filter. At most MOST_QUERIES are asked. `parts` are the
+    lengths of the descriptors' parts (None: one part).
     """
     sequences: list[LabelledSequence] = []
     areas = [str(area) for area in np.unique(samples.areas)]
@@ -60,15 +61,18 @@ def _scale(area: str) -> float:
 def _of_cities(
     descriptors: np.ndarray, samples: SampleSet, cities: Sequence[str], radius_m: float, parts: tuple[int, ...] | None
 ) -> list[LabelledSequence]:
+    posed = np.isfinite(samples.positions_m).all(axis=1)
     drives_of = {
-        city: [np.flatnonzero(samples.drives == d) for d in sorted(set(samples.drives[samples.areas == city]))]
-        for city in cities
+        city: [np.flatnonzero((samples.drives == d) & posed) for d in sorted(set(samples.drives[here & posed]))]
+        for city, here in ((city, samples.areas == city) for city in cities)
     }
+    cities = [city for city in cities if drives_of[city]]
     sequences: list[LabelledSequence] = []
     for position in range(len(cities)):
         mapped = 1 + position % min(MAP_CITIES, max(1, len(cities) // 2))
         ordered = [cities[(position + i) % len(cities)] for i in range(len(cities))]
-        keyframes = _keyframes(descriptors, samples, [drives_of[city][0] for city in ordered[:mapped]])
+        rows_of_map = [drives_of[city][0] for city in ordered[:mapped]]
+        keyframes, map_rows = _keyframes(descriptors, samples, rows_of_map), np.concatenate(rows_of_map)
         ends = np.zeros(len(keyframes), dtype=bool)
         first = len(drives_of[ordered[0]][0])
         ends[2 * first // 3 : first] = True
@@ -81,8 +85,12 @@ def _of_cities(
             before, after = away[:come_from], away[come_from:]
             # The map of every second robot ends before the street does: views that change bit by bit tell apart what
             # is 10 m behind the last keyframe and what is 20.
-            mapped_part = keyframes.select(~ends) if number % 2 else keyframes
-            sequences.append(_sequence(descriptors, samples, mapped_part, before, on_map, after, radius_m, parts))
+            kept = np.flatnonzero(~ends) if number % 2 else np.arange(len(keyframes))
+            mapped_part = keyframes.select(kept) if number % 2 else keyframes
+            truth = _truth(samples, on_map, map_rows[kept], radius_m)
+            sequences.append(
+                _sequence(descriptors, samples, mapped_part, before, on_map, after, truth, radius_m, parts)
+            )
     return sequences
 
 
@@ -93,10 +101,14 @@ def _sequence(
     before: Sequence[np.ndarray],
     on_map: np.ndarray,
     after: Sequence[np.ndarray],
+    truth_on_map: tuple[list[np.ndarray], np.ndarray],
     radius_m: float,
     parts: tuple[int, ...] | None,
 ) -> LabelledSequence:
-    """A drive on the map that comes from other ones and goes on through others, of these rows of the samples."""
+    """A drive on the map that comes from other ones and goes on through others, of these rows of the samples.
+
+    `truth_on_map` are the true keyframes of each query on the map, and (M,) bool which of these queries are known.
+    """
     T_on_map = _poses(samples, on_map)
     step_ns = int(np.median(np.diff(samples.stamps_ns[on_map])))
     step_m = float(np.median(np.linalg.norm(np.diff(T_on_map[:, :3, 3], axis=0), axis=1)))
@@ -113,10 +125,11 @@ def _sequence(
     rows, first = np.concatenate(pieces), sum(len(piece) for piece in before)
     left = first + len(on_map)
     truth = [np.empty(0, dtype=np.int64)] * len(rows)
-    truth[first:left] = label_by_pose(keyframes, T_on_map, radius_m, max_heading_deg=MAX_HEADING_DEG)
+    truth[first:left], known = truth_on_map
     way_m = np.r_[0.0, np.cumsum(np.linalg.norm(np.diff(T_odom[:, :3, 3], axis=0), axis=1))]
     last = max((q for q in range(first, left) if len(truth[q])), default=first)
-    leaving = (np.arange(len(rows)) >= left) & (way_m - way_m[last] <= LEAVING_RADII * radius_m)
+    silent = (np.arange(len(rows)) >= left) & (way_m - way_m[last] <= LEAVING_RADII * radius_m)
+    silent[first:left] = ~known
     return LabelledSequence(
         keyframes,
         descriptors[rows].astype(np.float16),
@@ -124,9 +137,18 @@ def _sequence(
         T_odom,
         truth,
         parts=parts,
-        known=~leaving,
+        known=~silent,
         radius=radius_m,
     )
+
+
+def _truth(
+    samples: SampleSet, queries: np.ndarray, map_rows: np.ndarray, radius_m: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Numbers among `map_rows` of the true keyframes of each query, and (M,) bool where it is known which are."""
+    gaps = samples.nearness.gaps(queries[:, None], map_rows[None])
+    true = gaps.near(radius_m, math.radians(MAX_HEADING_DEG))
+    return [np.flatnonzero(row) for row in true], true.any(axis=1) | ~gaps.unknown(radius_m).any(axis=1)
 
 
 def without_poses(sequence: LabelledSequence, every: int) -> LabelledSequence:

@@ -86,10 +86,10 @@ class MetricLearning(L.LightningModule):
                 teacher.network.cpu()
 
     def training_step(self, batch: dict, _index: int) -> Tensor:
-        images, own_rows = self._resize(batch["image"]), batch["row"]
-        own = self.student(images)
-        descriptors, rows = gather(own), gather(own_rows)
-        positives, negatives = self.masks(rows)
+        rows = gather(batch["row"])
+        positives, negatives = self.masks(rows)  # computed on the CPU, while no kernel has to be waited for
+        own = self.student(self._resize(batch["image"]))
+        descriptors = gather(own)
         logged: dict[str, Tensor] = {}
         loss = descriptors.sum() * 0.0 if self.loss is None else self.loss(descriptors, positives, negatives)
         if self.distilling is not None:

@@ -23,43 +23,31 @@ class PlaceMasks(nn.Module):
     place. Poses are data, not weights: the checkpoint does not hold them.
     """
 
-    positions_m: Tensor
-    headings_rad: Tensor
-    areas: Tensor
     places: Tensor
 
     def __init__(self, samples: SampleSet, config: DataConfig):
         super().__init__()
-        self.config = config
-        _, areas = np.unique(samples.areas, return_inverse=True)
-        columns = {"positions_m": samples.positions_m, "areas": areas}
-        if config.batches == "places":
-            columns["headings_rad"] = samples.headings_rad
+        self.config, self.nearness = config, samples.nearness
         if config.batches == "visits":
-            columns["places"] = samples.places
-        for name, column in columns.items():
-            self.register_buffer(name, torch.from_numpy(np.asarray(column)), persistent=False)
+            self.register_buffer("places", torch.from_numpy(np.asarray(samples.places)), persistent=False)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         if config.batches == "visits":
             return masks_by_place(self.places[rows], rows)
+        drawn = rows.cpu().numpy()
+        gaps = self.nearness.among(drawn)
         if config.batches == "pairs":
-            return masks_by_position(
-                self.positions_m[rows],
-                self.areas[rows],
-                rows,
-                positive_m=config.positive_m,
-                non_negative_m=config.negative_m,
+            masks = masks_by_position(gaps, drawn, positive_m=config.positive_m, non_negative_m=config.negative_m)
+        else:
+            masks = masks_by_pose(
+                gaps,
+                positive_m=config.positive_m * POSITIVE_SLACK,
+                positive_rad=POSITIVE_RAD,
+                negative_m=config.negative_m,
             )
-        return masks_by_pose(
-            self.positions_m[rows],
-            self.headings_rad[rows],
-            self.areas[rows],
-            positive_m=config.positive_m * POSITIVE_SLACK,
-            positive_rad=POSITIVE_RAD,
-            negative_m=config.negative_m,
-        )
+        positives, negatives = (torch.from_numpy(mask).to(rows.device) for mask in masks)
+        return positives, negatives
 
 
 def task_loss(config: TaskConfig, unit: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:

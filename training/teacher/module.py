@@ -33,12 +33,7 @@ class TeacherTraining(L.LightningModule):
         super().__init__()
         self.teacher, self.config, self.validate = teacher, config, validate
         self.batch_size, self.history = config.data.batch_size, []
-        self.positions_m: torch.Tensor
-        self.areas: torch.Tensor
-        _, areas = np.unique(samples.areas, return_inverse=True)
-        # Poses are data, not weights: the checkpoint does not hold them.
-        self.register_buffer("positions_m", torch.from_numpy(np.asarray(samples.positions_m)), persistent=False)
-        self.register_buffer("areas", torch.from_numpy(areas), persistent=False)
+        self.nearness = samples.nearness
         inputs = teacher.inputs
         self.tuples = TeacherTuples(
             samples,
@@ -73,14 +68,11 @@ class TeacherTraining(L.LightningModule):
         self.epoch_triplets, self.epoch_losses = {}, []
 
     def training_step(self, batch: dict, _index: int) -> torch.Tensor:
-        rows, data, task = batch["rows"], self.config.data, self.config.task
-        positives, negatives = masks_by_position(
-            self.positions_m[rows],
-            self.areas[rows],
-            rows,
-            positive_m=data.positive_m,
-            non_negative_m=data.non_negative_m,
+        rows, data, task = batch["rows"].cpu().numpy(), self.config.data, self.config.task
+        masks = masks_by_position(
+            self.nearness.among(rows), rows, positive_m=data.positive_m, non_negative_m=data.non_negative_m
         )
+        positives, negatives = (torch.from_numpy(mask).to(self.device) for mask in masks)
         heads = self.teacher.heads(**batch["inputs"])
         loss, found = weighted_heads(
             heads, task.head_weights, positives, negatives, margin=task.margin, loss=self.head_loss()

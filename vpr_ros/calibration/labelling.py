@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import rows_within, turn_between, yaw_of
+from vpr_ros.geometry import rows_within
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.statistics import DriveStatistics
 
@@ -47,25 +47,6 @@ class LabelledSequence:
         known = np.ones(len(self.truth), dtype=bool) if self.known is None else self.known
         on = np.array([len(rows) > 0 for rows in self.truth], dtype=bool)
         return 0 if self.repeats else int((known & on).sum()), int((known & ~on).sum())
-
-
-def label_by_pose(
-    keyframes: Keyframes, T_map_query: np.ndarray, radius_m: float, max_heading_deg: float | None = None
-) -> list[np.ndarray]:
-    """Rows of the keyframes within `radius_m` of each query pose (M, 4, 4) of the same frame; NaN poses are
-    VprErrors."""
-    if not np.isfinite(T_map_query).all():
-        raise VprError("some queries have no true pose: leave them out of the labelled drive")
-    known = np.flatnonzero(np.isfinite(keyframes.T_map_base).all(axis=(1, 2)))
-    positions, yaws = keyframes.T_map_base[known, :3, 3], yaw_of(keyframes.T_map_base[known])
-    near = rows_within(positions, T_map_query[:, :3, 3], radius_m)
-    if max_heading_deg is not None:
-        headings = yaw_of(T_map_query)
-        near = [
-            rows[turn_between(yaws[rows], heading) <= np.radians(max_heading_deg)]
-            for rows, heading in zip(near, headings, strict=True)
-        ]
-    return [known[rows] for rows in near]
 
 
 def hide_stretch(sequence: LabelledSequence, first: int, last: int, margin: int = 0) -> LabelledSequence:

@@ -1,4 +1,4 @@
-"""The file `meta.json` of a recorded set: its drives, and which of them may share a city."""
+"""The file `meta.json` of a recorded set: its drives, and the frames of their poses."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.plain_files import parse_json
 from vpr_ros.training_set.format import FORMAT, META, RECORDED, TABLE, VERSION
 
-PoseKind = Literal["map", "odometry"]  # poses in the map frame, or in the drive's own
+PoseKind = Literal["map", "odometry", "none"]  # poses in the map frame, in the drive's own, or no poses
 
 
 class DriveEntry(TypedDict):
@@ -19,7 +19,7 @@ class DriveEntry(TypedDict):
     name: str
     city: str
     condition: str
-    poses: PoseKind | None  # None: no frame yet
+    poses: PoseKind | None  # None: no picture yet
     camera: dict[str, Any] | None  # intrinsics of the images as they came, before any shrinking
     source: str
 
@@ -43,14 +43,7 @@ class RecordedMeta:
         return self._meta["drives"]
 
     def append(self, entry: DriveEntry) -> None:
-        """Add a drive to the file; VprError where it cannot be written or shares no frame with others of its city."""
-        others = [each for each in self.drives if each["city"] == entry["city"]]
-        alone = next((each["name"] for each in others if "odometry" in (entry["poses"], each["poses"])), None)
-        if alone is not None:
-            raise VprError(
-                f"drive {entry['name']} and drive {alone} of city '{entry['city']}' share no frame, as odometry "
-                "begins anew with every drive; record with poses in the map frame (pose_source), or name another city"
-            )
+        """Add a drive to the file; VprError where it cannot be written."""
         self.drives.append(entry)
         try:
             self.write()

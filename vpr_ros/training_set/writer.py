@@ -27,8 +27,7 @@ class TrainingSetWriter:
     never mixed. Raises VprError, one sentence each, for a folder of another kind, one in use, and a disk that is full
     or read-only.
 
-    Poses of one city share one frame: `poses` says whether this drive's are in the map frame ("map") or in the
-    drive's own ("odometry"). A drive of the second kind is refused where the city has others.
+    Poses in the map frame share one frame per city; those by odometry begin anew with every drive.
     """
 
     def __init__(
@@ -75,12 +74,18 @@ class TrainingSetWriter:
         self._listed = False  # whether the drive is listed in meta.json, from its first frame on
 
     def add(
-        self, stamp_ns: int, image: np.ndarray, T: np.ndarray, cloud: np.ndarray | None = None, poses: PoseKind = "map"
+        self,
+        stamp_ns: int,
+        image: np.ndarray,
+        T: np.ndarray | None,
+        cloud: np.ndarray | None = None,
+        poses: PoseKind = "map",
     ) -> int:
         """Write a frame and return its number in the drive.
 
-        image (H, W, 3) uint8 RGB; T (4, 4) the base's pose; cloud (N, 3) in the base frame in metres; `poses`: what T
-        is a pose in, "map" or "odometry", the same for a whole drive. After a VprError the set is unchanged.
+        image (H, W, 3) uint8 RGB; T (4, 4) the base's pose, None where it is not known; cloud (N, 3) in the base frame
+        in metres; `poses`: what T is a pose in, "map" or "odometry", or "none", the same for a whole drive. After a
+        VprError the set is unchanged.
         """
         if self._table is None:
             raise VprError(f"training set {self.folder} is closed")

@@ -8,11 +8,9 @@ negatives farther than 50 m.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from vpr_ros.geometry import turn_between
-from vpr_ros.training.data.sample import SampleSet
+from vpr_ros.training.data.nearness import Gaps
 
 POSITIVE_M, REFINED_POSITIVE_M, NON_NEGATIVE_M = 10.0, 12.5, 50.0
 
@@ -24,47 +22,30 @@ def masks_by_place(places: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def masks_by_position(
-    positions_m: Tensor,
-    areas: Tensor,
-    rows: Tensor,
-    *,
-    positive_m: float = POSITIVE_M,
-    non_negative_m: float = NON_NEGATIVE_M,
-) -> tuple[Tensor, Tensor]:
-    """Masks of positive and negative pairs by position alone, as PointNetVLAD's benchmark has them.
+    gaps: Gaps, rows: np.ndarray, *, positive_m: float = POSITIVE_M, non_negative_m: float = NON_NEGATIVE_M
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of positive and negative pairs by distance alone, as PointNetVLAD's benchmark has them.
 
-    positions_m (B, 2) in one frame per area; areas (B,) and rows (B,) whole numbers. Positive: same area and at most
-    `positive_m` apart, but never two copies of one row. Negative: everything else in the batch that is not within
-    `non_negative_m` in the same area.
+    `gaps` (B, B) of the rows (B,). Positive: at most `positive_m` apart, but never two copies of one row. Negative:
+    farther than `non_negative_m`, or of another area.
     """
-    distance, same_area = _distances(positions_m), areas[:, None] == areas[None]
-    positive = same_area & (distance <= positive_m) & (rows[:, None] != rows[None])
-    return positive, ~(same_area & (distance <= non_negative_m))
+    return gaps.near(positive_m) & (rows[:, None] != rows[None]), gaps.least_m > non_negative_m
 
 
 def masks_by_pose(
-    positions_m: Tensor,
-    headings_rad: Tensor | None,
-    areas: Tensor,
-    *,
-    positive_m: float,
-    positive_rad: float,
-    negative_m: float,
-    negative_rad: float = 1.0,
-) -> tuple[Tensor, Tensor]:
-    """Masks of positive and negative pairs by position (B, 2) and heading (B,); without headings by position alone.
+    gaps: Gaps, *, positive_m: float, positive_rad: float, negative_m: float, negative_rad: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of positive and negative pairs by distance and heading; without headings by distance alone.
 
-    Positive: same area, at most `positive_m` apart and turned by at most `positive_rad`; never a frame with itself.
+    `gaps` (B, B). Positive: at most `positive_m` apart and turned by at most `positive_rad`; never a frame with itself.
     Negative: another area, `negative_m` or more apart, or looking another way by `negative_rad` or more. Pairs
     between the two are neither: a camera sees much of the same street from there.
     """
-    distance, same_area = _distances(positions_m), areas[:, None] == areas[None]
-    positive, negative = same_area & (distance <= positive_m), ~same_area | (distance >= negative_m)
-    if headings_rad is not None:
-        gap = headings_rad[:, None] - headings_rad[None]
-        turn = torch.remainder(gap + torch.pi, 2 * torch.pi).sub(torch.pi).abs()
-        positive, negative = positive & (turn <= positive_rad), negative | (turn >= negative_rad)
-    return positive.fill_diagonal_(False), negative
+    positive, negative = gaps.near(positive_m, positive_rad), gaps.least_m >= negative_m
+    if gaps.turn_rad is not None:
+        negative |= gaps.turn_rad >= negative_rad
+    np.fill_diagonal(positive, False)
+    return positive, negative
 
 
 def masks_by_lists(
@@ -77,23 +58,3 @@ def masks_by_lists(
     is_negative = np.stack([~np.isin(drawn, non_negatives[i]) for i in drawn])
     itself = drawn[:, None] == drawn[None]
     return is_positive & ~itself, is_negative & ~itself
-
-
-def same_place(
-    samples: SampleSet, a: np.ndarray, b: np.ndarray, radius_m: float, heading_rad: float | None
-) -> np.ndarray:
-    """Whether rows `a` and `b` of one area, of shapes that broadcast, are at most `radius_m` and `heading_rad` apart.
-
-    Without a limit on headings, or where the set has no headings, the position alone decides.
-    """
-    gap = samples.positions_m[a] - samples.positions_m[b]
-    near = np.hypot(gap[..., 0], gap[..., 1]) <= radius_m
-    if samples.headings_rad is None or heading_rad is None:
-        return near
-    return near & (turn_between(samples.headings_rad[a], samples.headings_rad[b]) <= heading_rad)
-
-
-def _distances(positions_m: Tensor) -> Tensor:
-    """Exact distances (B, B) between positions (B, 2)."""
-    xy = positions_m.double()
-    return torch.cdist(xy, xy, compute_mode="donot_use_mm_for_euclid_dist")

@@ -6,22 +6,10 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import rows_within
 from vpr_ros.training.data.sample import SampleSet
 
 Key = tuple[int, int, int]  # row, seed of the sample's augmentation, seed of the batch's
 LEAST = 4  # a smaller last batch is dropped
-
-
-def neighbours(positions_m: np.ndarray, areas: np.ndarray, radius_m: float) -> list[np.ndarray]:
-    """For every row the other rows of its area within `radius_m` (inclusive); positions (N, 2), areas (N,)."""
-    found: list[np.ndarray] = [np.zeros(0, np.int64)] * len(positions_m)
-    for area in np.unique(areas):
-        members = np.flatnonzero(areas == area)
-        for row, near in zip(members, rows_within(positions_m[members], positions_m[members], radius_m), strict=True):
-            others = members[near]
-            found[row] = others[others != row]
-    return found
 
 
 class PairBatchSampler(Sampler):
@@ -47,9 +35,11 @@ class PairBatchSampler(Sampler):
         areas_per_batch: int = 0,
     ):
         areas = np.asarray(samples.areas)
-        self.positives = neighbours(np.asarray(samples.positions_m), areas, positive_m)
+        self.positives = samples.nearness.neighbours(positive_m)
         if not any(map(len, self.positives)):
-            raise VprError(f"no two of the {len(samples)} samples lie within {positive_m:g} m: there is no positive.")
+            raise VprError(
+                f"no two of the {len(samples)} samples are known to lie within {positive_m:g} m: there is no positive."
+            )
         self.group = np.unique(areas, return_inverse=True)[1] if areas_per_batch else np.zeros(len(areas), np.int64)
         self.groups_per_batch = max(1, areas_per_batch)
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0

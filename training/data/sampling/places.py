@@ -10,7 +10,6 @@ from torch.utils.data import Sampler
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sampling.masks import same_place
 
 
 class PlaceBatchSampler(Sampler):
@@ -48,6 +47,7 @@ class PlaceBatchSampler(Sampler):
         self.seed, self.cities_per_batch, self.ramp, self.ramp_until = seed, cities_per_batch, ramp, ramp_until
         self.positive_m, self.positive_rad, self.negative_m = positive_m, positive_rad, negative_m
         self.rows_of_city = {c: np.flatnonzero(samples.areas == c) for c in np.unique(samples.areas)}
+        self._near_of: dict[int, np.ndarray] = {}  # by row, as far as it was drawn
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -87,18 +87,17 @@ class PlaceBatchSampler(Sampler):
 
     def _rows_of_city(self, candidates: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
         """`count` places at least `negative_m` apart, as far as the city has them, each by several drives."""
-        xy, drives = self.samples.positions_m[candidates], self.samples.drives[candidates]
+        nearness, drives = self.samples.nearness, self.samples.drives[candidates]
         anchors: list[int] = []
         rows: list[int] = []
         for anchor in rng.permutation(len(candidates)):
             if len(anchors) == count:
                 break
-            far = [np.hypot(*(xy[anchor] - xy[other])) >= self.negative_m for other in anchors]
-            near = np.flatnonzero(
-                same_place(self.samples, candidates, candidates[anchor], self.positive_m, self.positive_rad)
-            )
-            near = near[near != anchor]
-            if not all(far) or not len(near):
+            near = self._near(candidates, int(anchor))
+            if not len(near):
+                continue
+            # Anchors of which nothing is known may show two places or one: the masks leave them out.
+            if not (nearness.gaps(candidates[anchor], candidates[anchors]).most_m >= self.negative_m).all():
                 continue
             anchors.append(int(anchor))
             # Other drives first: the same drive repeats the season, the light and the parked cars.
@@ -107,6 +106,15 @@ class PlaceBatchSampler(Sampler):
             chosen = [int(anchor), *fresh, *[i for i in order if i not in fresh]][: self.images_per_place]
             rows += [int(candidates[i]) for i in chosen]
         return rows
+
+    def _near(self, candidates: np.ndarray, anchor: int) -> np.ndarray:
+        """Of the candidates of a city, other ones of the anchor's place."""
+        row = int(candidates[anchor])
+        if row not in self._near_of:
+            gaps = self.samples.nearness.gaps(candidates[anchor], candidates)
+            near = np.flatnonzero(gaps.near(self.positive_m, self.positive_rad))
+            self._near_of[row] = near[near != anchor]
+        return self._near_of[row]
 
 
 def _one_per_drive(order: np.ndarray, drives: np.ndarray, used: set) -> list[int]:
