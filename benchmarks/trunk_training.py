@@ -44,6 +44,7 @@ from vpr_ros.student import read_checkpoint
 from vpr_ros.student.checkpoints import Checkpoint
 from vpr_ros.student.parts import PartedProjection, split_parts
 from vpr_ros.tensor_files import read_tensors, write_tensors
+from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_pose
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
 from vpr_ros.training.losses import contrastive_loss
@@ -94,7 +95,7 @@ def parameters(model: Reduced, trained: str) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[list[int]], torch.Tensor]]:
+def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[list[int]], np.ndarray]]:
     """Per step the rows of every kind of picture, and for all of them the columns (B, 4): x, y, heading, area."""
     kinds = setting.pictures.split("+")
     tables, numbers = [bench.learned[kind][0] for kind in kinds], itertools.count()
@@ -116,7 +117,7 @@ def batches(bench: Bench, setting: Setting, seed: int) -> Iterator[tuple[list[li
     ]
     for step in zip(*drawn, strict=True):
         rows = [[key[0] for key in keys] for keys in step]
-        yield rows, torch.from_numpy(np.concatenate([pose[own] for pose, own in zip(poses, rows, strict=True)]))
+        yield rows, np.concatenate([pose[own] for pose, own in zip(poses, rows, strict=True)])
 
 
 def train(bench: Bench, setting: Setting, seed: int) -> tuple[Reduced, list[float]]:
@@ -131,7 +132,7 @@ def train(bench: Bench, setting: Setting, seed: int) -> tuple[Reduced, list[floa
     for rows, poses in batches(bench, setting, seed):
         maps = [torch.from_numpy(bench.learned[kind][1][own]) for kind, own in zip(kinds, rows, strict=True)]
         positives, negatives = masks_by_pose(
-            *(poses[:, :2], poses[:, 2], poses[:, 3]),
+            Nearness.of_maps(poses[:, :2], poses[:, 2], poses[:, 3]).among(np.arange(len(poses))),
             positive_m=1.5 * POSITIVE_M,
             positive_rad=1.5 * POSITIVE_RAD,
             negative_m=NEGATIVE_M,

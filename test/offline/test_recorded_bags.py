@@ -107,17 +107,23 @@ def test_two_drives_share_a_set(bag, tmp_path):
         bag_to_frames(bag, tmp_path / "set")
 
 
-def test_odometry_stands_in_and_is_a_city_of_its_own(tmp_path):
+def test_odometry_stands_in_with_a_frame_for_each_drive(tmp_path):
     first = write_bag(tmp_path / "first")
     second = write_bag(tmp_path / "second")
     result = bag_to_frames(first, tmp_path / "set")
     # No image is lost to waiting for poses that the bag is known not to have.
     assert result.poses == "odometry" and "waiting for a pose in the map frame" not in result.reasons
     assert read_frame_table(tmp_path / "set").stamps_ns[0] == START
-    with pytest.raises(VprError, match="share no frame, as odometry begins anew"):
-        bag_to_frames(second, tmp_path / "set")
-    bag_to_frames(second, tmp_path / "set", FramesConfig(city="second street"))
-    assert set(read_frame_table(tmp_path / "set").cities) == {"own", "second street"}
+    bag_to_frames(second, tmp_path / "set")
+    bag_to_frames(first.rename(tmp_path / "third"), tmp_path / "set", FramesConfig(city="second street"))
+    table = read_frame_table(tmp_path / "set")
+    assert set(table.cities) == {"own", "second street"} and len(set(table.pose_frames)) == 3
+    samples = TrainingSetSamples(tmp_path / "set")
+    of = {drive: np.flatnonzero(samples.drives == drive) for drive in ("first", "second", "third")}
+    inside = samples.nearness.gaps(of["first"][0], of["first"])
+    assert inside.near(5.0)[:4].all() and inside.least_m[-1] > 9
+    assert samples.nearness.gaps(of["first"][0], of["second"]).unknown(3.0).all()
+    assert (samples.nearness.gaps(of["first"][0], of["third"]).least_m == np.inf).all()
 
 
 def test_poses_of_a_trajectory_bring_two_drives_into_one_frame(bag, tmp_path):
@@ -179,11 +185,20 @@ def test_pictures_alone(tmp_path):
     assert TrainingSetSamples(tmp_path / "set")[0].cloud is None
 
 
-def test_bags_that_cannot_teach_are_refused(tmp_path):
+def test_a_bag_without_poses_gives_every_nth_picture(tmp_path):
     lost = write_bag(tmp_path / "lost", odom=False)
-    with pytest.raises(VprError, match="lost has no poses .* --odom-topic or --pose-topic"):
-        bag_to_frames(lost, tmp_path / "set")
-    assert not (tmp_path / "set").exists()
+    result = bag_to_frames(lost, tmp_path / "set", FramesConfig(frame_every=4))
+    assert (result.poses, result.frames) == ("none", 5)
+    assert result.reasons == {"recorded": 5, "between n-th frames": 15}
+    samples = TrainingSetSamples(tmp_path / "set")
+    assert samples.stamps_ns.tolist() == [START + i * SECOND // 10 for i in (0, 4, 8, 12, 16)]
+    assert samples[2].T_world_base is None and len(samples[2].cloud)
+    assert samples.nearness.gaps(0, np.arange(1, 5)).unknown(1e6).all()
+    with pytest.raises(VprError, match="every n-th frame is kept, n being 1 or more, not 0"):
+        FramesConfig(frame_every=0)
+
+
+def test_bags_that_cannot_teach_are_refused(tmp_path):
     with BagWriter(tmp_path / "apart") as bag:  # odometry ends before the first image
         for i in range(3):
             t = START + i * SECOND

@@ -183,14 +183,18 @@ def test_drives_by_odometry_share_no_frame(tmp_path):
         writer.add(1, picture(), np.eye(4), poses="odometry")
         with pytest.raises(VprError, match="began with poses of odometry"):
             writer.add(2, picture(), np.eye(4), poses="map")
-    for poses in ("odometry", "map"):
+    for poses in ("odometry", "map", "map", "none"):
         with TrainingSetWriter(tmp_path, "b") as writer:
-            with pytest.raises(VprError, match="drive b and drive a of city 'own' share no frame"):
-                writer.add(1, picture(), np.eye(4), poses=poses)
-    with TrainingSetWriter(tmp_path, "b", city="north") as writer:
-        writer.add(1, picture(), np.eye(4), poses="odometry")
-    assert list(read_frame_table(tmp_path).cities) == ["own", "north"]
-    assert [d["name"] for d in json.loads((tmp_path / "meta.json").read_text())["drives"]] == ["a", "b"]
+            writer.add(1, picture(), None if poses == "none" else np.eye(4), poses=poses)
+    table = read_frame_table(tmp_path)
+    assert list(table.cities) == ["own"] * 5 and table.numbers.tolist() == [0] * 5
+    a, b, c, d, e = table.pose_frames
+    assert len({a, b, "own"}) == 3 and (c, d, e) == ("own", "own", "")
+    assert np.isnan(table.positions_m[4]).all() and np.isnan(table.headings_rad[4])
+    both = read_frame_table(tmp_path, tmp_path / ".." / tmp_path.name)
+    assert len(set(both.pose_frames)) == 6, "drives of one name in two folders have two frames"
+    kinds = [d["poses"] for d in json.loads((tmp_path / "meta.json").read_text())["drives"]]
+    assert kinds == ["odometry", "odometry", "map", "map", "none"]
 
 
 def test_a_drive_without_frames_leaves_nothing(tmp_path):

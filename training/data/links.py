@@ -36,7 +36,7 @@ class Links:
     """What pairs say of N samples; frames, poses and ways are `Nearness`'s.
 
     Sample `rows[s]` stands at `poses[s]` of the frame `frames[s]`, which its own position is not in: known from a pair
-    whose one end is `steps_m[s]` along its drive from the sample, and whose other end lies at `ends_m[s]` of the way of
+    whose one end is `steps_m[s]` by odometry from the sample, and whose other end lies at `ends_m[s]` of the way of
     the frame's drive.
     """
 
@@ -72,7 +72,7 @@ class Links:
         # each pair places either end in the frame of the other one
         ends = np.concatenate([known, known[:, ::-1]])
         beyond = np.concatenate([_compose(poses[known[:, 1]], _invert(T)), _compose(poses[known[:, 0]], T)])
-        placed = _placed(ends, beyond, frames, poses, ways_m, drives)
+        placed = _placed(ends, beyond, frames, poses, ways_m, drives, drifting)
         cells, count = _cells(ways_m, drives, posed)
         drive_count = int(drives.max(initial=-1)) + 1
         listed = cells[pairs.rows]
@@ -206,8 +206,9 @@ def _placed(
     poses: np.ndarray,
     ways_m: np.ndarray,
     drives: np.ndarray,
+    drifting: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Samples in the frames of others: row, frame, pose, way to the pair, way of the pair's other end.
+    """Samples in the frames of others: row, frame, pose, way by odometry to the pair, way of the pair's other end.
 
     `ends` (K, 2) are the pairs, either way round; `beyond` (K, 3) the pose of the first in the frame of the second.
     """
@@ -232,7 +233,8 @@ def _placed(
         rows, pair, steps = rows[inside], pair[inside], steps[inside]
         within = _compose(_invert(poses[ends[pair, 0]]), poses[rows])
         other = ends[pair, 1]
-        found.append((rows, frames[other], _compose(beyond[pair], within), steps, ways_m[other]))
+        by_odometry = steps * drifting[frames[rows]]
+        found.append((rows, frames[other], _compose(beyond[pair], within), by_odometry, ways_m[other]))
     rows, targets, placed, steps, others = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((targets, rows))
     return rows[order], targets[order], placed[order], steps[order], others[order]

@@ -4,10 +4,11 @@ Positions of two drives by odometry say nothing of one another, and a sample may
 known as a least and a most, which are equal where both samples stand in one map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vpr_ros.geometry import rows_within, turn_between
 from vpr_ros.training.data.links import DRIFT, Links, RowPairs, ways_of
@@ -94,9 +95,9 @@ class Nearness:
             self, areas=columns[0], frames=columns[1], poses=columns[2], ways_m=self.ways_m[rows], links=links
         )
 
-    def gaps(self, a: np.ndarray, b: np.ndarray) -> Gaps:
+    def gaps(self, a: ArrayLike, b: ArrayLike) -> Gaps:
         """Between rows `a` and `b`, of shapes that broadcast."""
-        a, b = np.broadcast_arrays(a, b)
+        a, b = np.broadcast_arrays(np.asarray(a), np.asarray(b))
         gap = self.poses[a, :2] - self.poses[b, :2]
         distance = np.hypot(gap[..., 0], gap[..., 1])
         drift = DRIFT * np.abs(self.ways_m[a] - self.ways_m[b])
@@ -122,6 +123,17 @@ class Nearness:
         """Between all pairs of the rows (B,): gaps of shape (B, B)."""
         rows = np.asarray(rows)
         return self.gaps(rows[:, None], rows[None])
+
+    def truth(
+        self, radius_m: float, heading_rad: float | None = None
+    ) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Function of rows (Q,) and (K,): which show one place, and of which that is not known, both (Q, K) bool."""
+
+        def answer(queries: np.ndarray, database: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            gaps = self.gaps(queries[:, None], database[None])
+            return gaps.near(radius_m, heading_rad), gaps.unknown(radius_m)
+
+        return answer
 
     def cells(self, side_m: float) -> np.ndarray:
         """Squares of this side that the samples stand in, as rows (N, 3) of numbers: equal ones are one square.

@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.evaluation import metrics
 from vpr_ros.evaluation.protocols.reduction import Reduction, TrainingDescriptors, fit_reduction
 from vpr_ros.evaluation.protocols.run_pairs import PairRecalls, run_pairs
-from vpr_ros.evaluation.ranking import Measure
+from vpr_ros.evaluation.ranking import HEADING_TOLERANCE_RAD, Measure
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.teachers import Teacher
@@ -104,11 +104,11 @@ def evaluate_model(
         np.asarray(samples.drives),
         np.asarray(samples.areas),
         radius_m=radius_m,
-        headings_rad=samples.headings_rad,
         heading_rad=heading_rad,
         conditions=np.asarray(samples.conditions),
         queries=queries,
         measure=measure or (model.measure if isinstance(model, Teacher) and reduction is None else "euclidean"),
+        truth=samples.nearness.truth(radius_m, None if heading_rad is None else heading_rad + HEADING_TOLERANCE_RAD),
     )
     return ModelEvaluation(name or type(model).__name__, samples.name, recalls, described)
 

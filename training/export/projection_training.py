@@ -118,13 +118,12 @@ def place_batches(samples: SampleSet, config: ProjectionTraining) -> tuple[Itera
     )
 
     def by_pose(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        positives, negatives = masks_by_pose(
+        return masks_by_pose(
             samples.nearness.among(rows.numpy()),
             positive_m=POSITIVE_M * 1.5,
             positive_rad=POSITIVE_RAD,
             negative_m=NEGATIVE_M,
         )
-        return torch.from_numpy(positives), torch.from_numpy(negatives)
 
     return (_rows(batch) for batch in sampler if batch), by_pose
 

@@ -148,7 +148,8 @@ def _truth(
     """Numbers among `map_rows` of the true keyframes of each query, and (M,) bool where it is known which are."""
     gaps = samples.nearness.gaps(queries[:, None], map_rows[None])
     true = gaps.near(radius_m, math.radians(MAX_HEADING_DEG))
-    return [np.flatnonzero(row) for row in true], true.any(axis=1) | ~gaps.unknown(radius_m).any(axis=1)
+    known = np.any(true, axis=1) | ~np.any(gaps.unknown(radius_m), axis=1)
+    return [np.flatnonzero(row) for row in true], np.asarray(known)
 
 
 def without_poses(sequence: LabelledSequence, every: int) -> LabelledSequence:

@@ -46,7 +46,7 @@ class PlaceMasks(nn.Module):
                 positive_rad=POSITIVE_RAD,
                 negative_m=config.negative_m,
             )
-        positives, negatives = (torch.from_numpy(mask).to(rows.device) for mask in masks)
+        positives, negatives = (mask.to(rows.device) for mask in masks)
         return positives, negatives
 
 

@@ -72,7 +72,7 @@ class TeacherTraining(L.LightningModule):
         masks = masks_by_position(
             self.nearness.among(rows), rows, positive_m=data.positive_m, non_negative_m=data.non_negative_m
         )
-        positives, negatives = (torch.from_numpy(mask).to(self.device) for mask in masks)
+        positives, negatives = (mask.to(self.device) for mask in masks)
         heads = self.teacher.heads(**batch["inputs"])
         loss, found = weighted_heads(
             heads, task.head_weights, positives, negatives, margin=task.margin, loss=self.head_loss()

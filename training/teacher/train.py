@@ -123,5 +123,6 @@ def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: T
         np.asarray(validation.areas),
         radius_m=config.data.validation_radius_m,
         measure=config.task.measure,
+        truth=validation.nearness.truth(config.data.validation_radius_m),
     )
     return {"validation_ar1": found.ar1, "validation_ar1_percent": found.ar1_percent}

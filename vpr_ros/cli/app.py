@@ -14,11 +14,11 @@ from vpr_ros.cli import (
     demo,
     evaluating,
     exporting,
-    frames,
     maps,
     models,
     parameters,
     running,
+    sets,
     training,
 )
 from vpr_ros.cli.console import say_error
@@ -105,7 +105,7 @@ def root(
 
 for group in (running, parameters, evaluating, calibrating, maps, models, bags, demo):
     group.register(app)
-for group in (training, exporting, converting, frames):
+for group in (training, exporting, converting, sets):
     group.register(app)
 prepare(app)
 

@@ -1,7 +1,8 @@
 """One's own bags as training data: the frames that the recorder node would keep of a drive, offline.
 
 Camera, LiDAR and poses are read as `vpr_ros map` reads them, and the recorder's own rules decide what is kept, so that
-a set made here and one recorded live are the same kind of set and may be one folder.
+a set made here and one recorded live are the same kind of set and may be one folder. A bag without poses, which no
+recorder would take, gives every n-th of its frames.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +40,7 @@ class BagFrames:
     drives: tuple[str, ...]  # names in the set; more than one where the bag's clock jumped back
     frames: int
     images: int  # that the bag delivered
-    poses: PoseKind | None  # None where no frame was complete
+    poses: PoseKind | None  # None where it never came out
     reasons: dict[str, int]  # what became of the images
     skipped: dict[str, int]  # what could not be used
     first_errors: dict[str, str]
@@ -52,8 +53,9 @@ def bag_to_frames(
 ) -> BagFrames:
     """Append the drive of a bag to the training set `folder`, which is made if it is missing.
 
-    KeyboardInterrupt ends the drive early and keeps what was written. Raises VprError for a bag that cannot be read,
-    has no poses or was put into this set before, where no frame was complete, and as `TrainingSetWriter` does.
+    A bag without any poses gives frames without positions. KeyboardInterrupt ends the drive early and keeps what was
+    written. Raises VprError for a bag that cannot be read or was put into this set before, where no frame was complete,
+    and as `TrainingSetWriter` does.
     """
     from vpr_ros.sensors.bags.drive import Drive
 
@@ -69,11 +71,6 @@ def bag_to_frames(
             raise VprError(
                 f"bag {bag} has no LiDAR (sensor_msgs PointCloud2) in use; say --no-require-cloud to take "
                 "pictures alone"
-            )
-        if given is None and not len(drive.poses.pose) and not len(drive.poses.odom):
-            raise VprError(
-                f"bag {bag} has no poses (odometry, a pose topic or TF), and training needs to know where "
-                "each picture was taken; record odometry, or name a topic with --odom-topic or --pose-topic"
             )
         if given is None and len(drive.poses.pose):
             origins.check(drive.datum)
@@ -92,8 +89,9 @@ def bag_to_frames(
             names.append(writer.drive)
             return writer
 
-        posed = given is not None or len(drive.poses.pose) > 0
-        recording = Recording(replace(config, pose_source="bag" if posed else "none"), begin, health)
+        in_map, by_odometry = given is not None or len(drive.poses.pose) > 0, len(drive.poses.odom) > 0
+        pose_source = "bag" if in_map else "none" if by_odometry else "no poses"
+        recording = Recording(replace(config, pose_source=pose_source), begin, health)
         try:
             for observation in drive if given is None else _along(drive, given):
                 images += 1

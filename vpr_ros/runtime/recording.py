@@ -30,18 +30,16 @@ class Recording:
     def __init__(self, config: RecordingConfig, make_writer: Callable[[], TrainingSetWriter], health: Health):
         self._config, self._make_writer, self._health = config, make_writer, health
         # Without spacing every frame is kept.
-        gate = GateConfig(
-            distance_m=config.spacing_m or 1.0,
-            heading_deg=config.heading_deg,
-            every_n=None if config.spacing_m else 1,
-        )
+        by_count = config.frame_every if config.pose_source == "no poses" else None if config.spacing_m else 1
+        gate = GateConfig(distance_m=config.spacing_m or 1.0, heading_deg=config.heading_deg, every_n=by_count)
         self._gate = KeyframeGate(gate)
         self.writer = make_writer()
         self._begin()
 
     def _begin(self) -> None:
         self._gate.reset()
-        self.poses: PoseKind | None = None  # until it is known
+        # None until it is known
+        self.poses: PoseKind | None = "none" if self._config.pose_source == "no poses" else None
         self._first_ns: int | None = None
         self._last_ns = 0
 
@@ -58,8 +56,8 @@ class Recording:
         if missing is not None:
             self._health.count("recording", missing)
             return False
-        T = observation.T_map_base if self.poses == "map" else observation.T_odom_base
-        assert T is not None and self.poses is not None  # the frame is complete
+        assert self.poses is not None  # the frame is complete
+        T = {"map": observation.T_map_base, "odometry": observation.T_odom_base, "none": None}[self.poses]
         # By the recorded pose: beside odometry, a jump of the pose in the map would go unseen.
         keep, reason = self._gate.decide(T)
         if not keep:
@@ -81,6 +79,8 @@ class Recording:
             return "no cloud"
         if self.poses is None:
             self._choose_poses(observation)
+        if self.poses == "none":
+            return None
         if self.poses == "map":
             return None if observation.T_map_base is not None else "no pose in the map frame"
         if observation.T_odom_base is None:
@@ -100,7 +100,7 @@ class Recording:
                 "recording",
                 "poses come from odometry",
                 "no poses in the map frame (pose_source "
-                f"{self._config.pose_source}): odometry stands in, and other drives do not share it",
+                f"{self._config.pose_source}): odometry stands in, and other drives do not share its frame",
             )
 
 

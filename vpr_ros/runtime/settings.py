@@ -49,15 +49,18 @@ class RecordingConfig:
     condition: str = ""  # such as "winter/day/snow"
     spacing_m: float = 1.0  # 0 keeps every frame
     heading_deg: float = 15.0
+    frame_every: int = 10  # of a drive that is known to have no poses: every n-th complete frame
     require_cloud: bool = True
     jpeg_quality: int = 90
     max_width: int = 640
-    pose_source: PoseSource | Literal["bag"] = "tf"  # of poses in the map frame; "none": odometry is taken at once
+    # Of poses in the map frame; "none": odometry is taken at once, "no poses": there is no odometry either.
+    pose_source: PoseSource | Literal["bag", "no poses"] = "tf"
 
     def __post_init__(self):
         rules = (
             (self.spacing_m >= 0, f"the spacing is 0 m or more, not {self.spacing_m:g}"),
             (self.heading_deg > 0, f"the heading is more than 0 degrees, not {self.heading_deg:g}"),
+            (self.frame_every >= 1, f"every n-th frame is kept, n being 1 or more, not {self.frame_every}"),
             (1 <= self.jpeg_quality <= 100, f"JPEG quality is 1 to 100, not {self.jpeg_quality}"),
             (self.max_width >= 16, f"images are at least 16 pixels wide, not {self.max_width}"),
         )

@@ -192,10 +192,8 @@ def test_from_the_folder_through_a_teacher_to_an_evaluation(folders):
     keys = next(iter(PairBatchSampler(samples, 8, positive_m=6.0)))
     batch = batches([tuples[key] for key in keys])
     rows = batch["rows"]
-    areas = torch.zeros(len(rows), dtype=torch.long)
-    positive, negative = masks_by_position(
-        torch.from_numpy(samples.positions_m)[rows], areas, rows, positive_m=6.0, non_negative_m=12.0
-    )
+    drawn = rows.numpy()
+    positive, negative = masks_by_position(samples.nearness.among(drawn), drawn, positive_m=6.0, non_negative_m=12.0)
     assert positive.any(1).all() and negative.any()
     triplets = batch_hard_triplet(teacher(**batch["inputs"]), positive, negative, margin=2.0)
     triplets.loss.backward()

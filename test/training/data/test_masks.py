@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from vpr_ros.training.data.datasets.pointnetvlad.splits import TrainingSplit
+from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_lists, masks_by_pose, masks_by_position
 
 HOME = np.array([5735300.0, 620300.0])  # around the test squares
@@ -18,10 +18,13 @@ def places(n, seed, spread=400.0):
 
 def batch(seed, count=14):
     rng = np.random.default_rng(seed)
-    positions = torch.from_numpy(rng.uniform(0, 120, (count, 2)))
-    positions[1::2] = positions[::2] + torch.from_numpy(rng.uniform(-4, 4, (count // 2, 2)))
-    areas = torch.from_numpy(rng.integers(0, 2, count // 2)).repeat_interleave(2)
-    return positions, areas, torch.arange(count)
+    positions = rng.uniform(0, 120, (count, 2))
+    positions[1::2] = positions[::2] + rng.uniform(-4, 4, (count // 2, 2))
+    return positions, np.repeat(rng.integers(0, 2, count // 2), 2), np.arange(count)
+
+
+def by_position(positions, areas, rows, **limits):
+    return masks_by_position(Nearness.of_maps(positions, None, areas).among(np.arange(len(rows))), rows, **limits)
 
 
 def naive_masks(positions, areas, rows, positive_m, non_negative_m):
@@ -41,27 +44,26 @@ def test_masks_are_those_of_a_loop(seed):
     positions, areas, rows = batch(seed)
     rows[3] = rows[2]  # one element twice in a batch
     positions[3] = positions[2]
-    found = masks_by_position(positions, areas, rows, positive_m=10, non_negative_m=50)
+    found = by_position(positions, areas, rows, positive_m=10, non_negative_m=50)
     expected = naive_masks(positions, areas, rows, 10, 50)
     assert all((a.numpy() == b).all() for a, b in zip(found, expected, strict=True))
     assert found[0].any() and found[1].any() and not found[0][2, 3]
 
 
 def test_the_limits_of_the_masks():
-    positions = torch.tensor([[0.0, 0], [10, 0], [10.01, 0], [50, 0], [50.01, 0]], dtype=torch.float64)
-    areas = torch.zeros(5, dtype=torch.long)
-    positive, negative = masks_by_position(positions, areas, torch.arange(5))
+    positions = np.array([[0.0, 0], [10, 0], [10.01, 0], [50, 0], [50.01, 0]])
+    positive, negative = by_position(positions, np.zeros(5), np.arange(5))
     assert positive[0].tolist() == [False, True, False, False, False]
     assert negative[0].tolist() == [False, False, False, False, True]
-    _, elsewhere = masks_by_position(positions, torch.arange(5), torch.arange(5))
+    _, elsewhere = by_position(positions, np.arange(5), np.arange(5))
     assert elsewhere[0].tolist() == [False, True, True, True, True], "other areas are negatives however near"
 
 
 def test_masks_by_pose_follow_distance_heading_and_city():
-    xy = torch.tensor([[0.0, 0], [2, 0], [8, 0], [20, 0], [0, 0], [0, 0]])
-    heading = torch.tensor([0.0, 2 * np.pi - 0.1, 0, 0, np.pi, 0])
-    city = torch.tensor([0, 0, 0, 0, 0, 1])
-    positives, negatives = masks_by_pose(xy, heading, city, positive_m=3, positive_rad=0.35, negative_m=15)
+    xy = np.array([[0.0, 0], [2, 0], [8, 0], [20, 0], [0, 0], [0, 0]])
+    heading = np.array([0.0, 2 * np.pi - 0.1, 0, 0, np.pi, 0])
+    gaps = Nearness.of_maps(xy, heading, np.array([0, 0, 0, 0, 0, 1])).among(range(6))
+    positives, negatives = masks_by_pose(gaps, positive_m=3, positive_rad=0.35, negative_m=15)
     assert positives[0].tolist() == [False, True, False, False, False, False]
     assert negatives[0].tolist() == [False, False, False, True, True, True]
     assert not (positives & negatives).any() and (positives == positives.T).all()
@@ -75,8 +77,7 @@ def test_masks_by_lists_are_those_of_two_loops():
         for j, b in enumerate(rows):
             assert positives[i, j] == (b in split.positives[a] and a != b)
             assert negatives[i, j] == (b not in split.non_negatives[a] and a != b)
-    at = torch.from_numpy(split.positions[rows])
-    by_position = masks_by_position(at, torch.zeros(len(rows), dtype=torch.long), torch.tensor(rows))
-    assert (positives == by_position[0].numpy()).all() and (negatives == by_position[1].numpy()).all()
+    found = by_position(split.positions[rows], np.zeros(len(rows)), np.array(rows))
+    assert (positives == found[0].numpy()).all() and (negatives == found[1].numpy()).all()
     same = masks_by_lists([0, 1], [np.array([0, 1]), np.array([])], [np.array([]), np.array([])])
     assert same[0].tolist() == [[False, True], [False, False]] and not same[1].diagonal().any()

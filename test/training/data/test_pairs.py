@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import VprError
-from vpr_ros.training.data.sampling.pairs import PairBatchSampler, neighbours
+from vpr_ros.training.data.nearness import Nearness
+from vpr_ros.training.data.sampling.pairs import PairBatchSampler
 
 
 def table(seed=0, count=120, areas=3, extent=200.0):
@@ -20,6 +21,10 @@ def table(seed=0, count=120, areas=3, extent=200.0):
 class Samples(SimpleNamespace):
     def __len__(self):
         return len(self.positions_m)
+
+    @property
+    def nearness(self):
+        return Nearness.of_maps(self.positions_m, None, self.areas)
 
 
 def samples(**options):
@@ -39,7 +44,7 @@ def naive_neighbours(positions, areas, radius):
 
 def test_neighbours_are_those_of_a_loop():
     data = samples(count=700, extent=150)
-    found = neighbours(data.positions_m, data.areas, 10.0)
+    found = data.nearness.neighbours(10.0)
     assert [f.tolist() for f in found] == naive_neighbours(data.positions_m, data.areas, 10.0)
     assert 0 < sum(map(len, found))
 
@@ -113,5 +118,5 @@ def test_a_last_batch_of_less_than_two_pairs_is_dropped():
 
 def test_data_without_pairs_is_told():
     data = samples(count=5, extent=1e5)
-    with pytest.raises(VprError, match="no two of the 5 samples lie within 10 m"):
+    with pytest.raises(VprError, match="no two of the 5 samples are known to lie within 10 m"):
         PairBatchSampler(data, 8)

@@ -232,6 +232,8 @@ def test_a_pair_without_any_true_match_is_written_as_nothing(tmp_path):
     assert "4 pairs without any true match were left out" in evaluation.statement
     kept = evaluation.recalls.select(lambda p: not {"a2"} & {p.database_run, p.query_run})
     assert len(kept.pairs) == 8 and evaluation.recalls.ar1 == kept.ar1
+    far = Memory()
+    far.positions_m[20:30] += 1e5
     far.positions_m[50:] += 1e5
     write_evaluation(tmp_path, evaluate_model(pixels, far))
     facts = json.loads((tmp_path / "evaluation.json").read_text())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_position
 from vpr_ros.training.losses.distance_contrast import distance_contrast
 from vpr_ros.training.losses.margin import pairwise_margin
@@ -19,6 +20,10 @@ def batch(seed, count=14, dim=5, spread=1.0):
     areas = torch.from_numpy(rng.integers(0, 2, count // 2)).repeat_interleave(2)
     embeddings = torch.from_numpy(rng.normal(0, spread, (count, dim))).float()
     return embeddings, positions, areas, torch.arange(count)
+
+
+def masks_of(positions, areas, rows):
+    return masks_by_position(Nearness.of_maps(positions.numpy(), None, areas.numpy()).among(rows), rows.numpy())
 
 
 def naive_triplet(embeddings, positive, negative, margin):
@@ -40,7 +45,7 @@ def naive_triplet(embeddings, positive, negative, margin):
 @pytest.mark.parametrize("spread", [0.05, 1.0])
 def test_the_triplet_loss_is_that_of_a_loop(seed, spread):
     embeddings, positions, areas, rows = batch(seed, spread=spread)
-    masks = masks_by_position(positions, areas, rows)
+    masks = masks_of(positions, areas, rows)
     loss, count, active = naive_triplet(embeddings, *[m.numpy() for m in masks], 0.2)
     found = batch_hard_triplet(embeddings, *masks, margin=0.2)
     assert (found.count, found.active) == (count, active) and count > 0
@@ -98,7 +103,7 @@ def test_equal_embeddings_give_the_margin_and_finite_gradients():
 
 def test_heads_are_weighed_and_a_head_of_no_weight_gets_no_gradient():
     embeddings, positions, areas, rows = batch(1)
-    masks = masks_by_position(positions, areas, rows)
+    masks = masks_of(positions, areas, rows)
     heads = {name: (embeddings + k).requires_grad_() for k, name in enumerate(("final", "cloud", "image"))}
     heads = {name: value.detach().mul(1 + k).requires_grad_() for k, (name, value) in enumerate(heads.items())}
     total, found = weighted_heads(heads, {"final": 0.5, "cloud": 0.25, "image": 0.0, "depth": 9.0}, *masks, margin=0.2)
@@ -113,7 +118,7 @@ def test_heads_are_weighed_and_a_head_of_no_weight_gets_no_gradient():
 @pytest.mark.parametrize("seed", range(4))
 def test_adafusions_pairs_are_those_of_a_loop(seed):
     embeddings, positions, areas, rows = batch(seed, dim=20, spread=1.3)
-    positive, negative = masks_by_position(positions, areas, rows)
+    positive, negative = masks_of(positions, areas, rows)
     terms = {1: [], -1: []}
     for i in range(len(rows)):
         for j in range(len(rows)):
@@ -141,7 +146,7 @@ def test_no_pairs_no_loss():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_distance_contrast_is_that_of_a_loop(seed):
     embeddings, positions, areas, rows = batch(seed, spread=0.6)
-    positive, negative = masks_by_position(positions, areas, rows)
+    positive, negative = masks_of(positions, areas, rows)
 
     def d2(i, j):
         return sum((a - b) ** 2 for a, b in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True))

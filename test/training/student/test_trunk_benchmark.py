@@ -11,6 +11,7 @@ from vpr_ros.pictures import encode
 from vpr_ros.student import D2VPR, DescriptorExtractor
 from vpr_ros.student.parts import fit_parts
 from vpr_ros.student.trunks.weights import trunk_config
+from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_pose
 
 OPTIONS = {
@@ -132,9 +133,7 @@ def test_views_of_a_photograph_are_one_place_and_its_neighbours_neither(modules,
     assert len(list(views)) == len(table) == 4 * modules[0].VIEWS
     training = modules[1]
     positives, negatives = masks_by_pose(
-        torch.from_numpy(table.positions_m),
-        torch.from_numpy(table.headings_rad),
-        torch.zeros(len(table)),
+        Nearness.of_maps(table.positions_m, table.headings_rad, np.zeros(len(table))).among(np.arange(len(table))),
         positive_m=1.5 * training.POSITIVE_M,
         positive_rad=1.5 * training.POSITIVE_RAD,
         negative_m=training.NEGATIVE_M,

@@ -1,6 +1,6 @@
 """Which samples show the same place, which do not, and which pairs are left out, for sampling and losses.
 
-Masks (B, B) are of the pairs of a batch. Pairs that are neither positive nor negative do not enter the loss. The
+Masks (B, B) bool are of the pairs of a batch. Pairs that are neither positive nor negative do not enter the loss. The
 published radii of PointNetVLAD's benchmark (METHODS section 6.1): positives within 10 m (12.5 m in the refined sets),
 negatives farther than 50 m.
 """
@@ -8,6 +8,7 @@ negatives farther than 50 m.
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vpr_ros.training.data.nearness import Gaps
@@ -23,18 +24,19 @@ def masks_by_place(places: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def masks_by_position(
     gaps: Gaps, rows: np.ndarray, *, positive_m: float = POSITIVE_M, non_negative_m: float = NON_NEGATIVE_M
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Tensor, Tensor]:
     """Masks of positive and negative pairs by distance alone, as PointNetVLAD's benchmark has them.
 
     `gaps` (B, B) of the rows (B,). Positive: at most `positive_m` apart, but never two copies of one row. Negative:
     farther than `non_negative_m`, or of another area.
     """
-    return gaps.near(positive_m) & (rows[:, None] != rows[None]), gaps.least_m > non_negative_m
+    positive = gaps.near(positive_m) & (rows[:, None] != rows[None])
+    return torch.from_numpy(positive), torch.from_numpy(gaps.least_m > non_negative_m)
 
 
 def masks_by_pose(
     gaps: Gaps, *, positive_m: float, positive_rad: float, negative_m: float, negative_rad: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Tensor, Tensor]:
     """Masks of positive and negative pairs by distance and heading; without headings by distance alone.
 
     `gaps` (B, B). Positive: at most `positive_m` apart and turned by at most `positive_rad`; never a frame with itself.
@@ -45,7 +47,7 @@ def masks_by_pose(
     if gaps.turn_rad is not None:
         negative |= gaps.turn_rad >= negative_rad
     np.fill_diagonal(positive, False)
-    return positive, negative
+    return torch.from_numpy(positive), torch.from_numpy(negative)
 
 
 def masks_by_lists(

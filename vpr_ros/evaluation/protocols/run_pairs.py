@@ -25,6 +25,8 @@ from vpr_ros.evaluation.ranking import (
 )
 
 DEPTH = 25  # N of the published curves
+# Of query rows (Q,) and database rows (K,): which show one place, and of which that is not known, both (Q, K) bool.
+Truth = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -225,14 +227,16 @@ def run_pairs(
     conditions: np.ndarray | None = None,
     queries: np.ndarray | None = None,
     measure: Measure | OwnMeasure = "euclidean",
+    truth: Truth | None = None,
 ) -> PairRecalls:
     """Every ordered pair of runs of one area; a match is right within `radius_m` of the query (inclusive).
 
     embeddings (N, D); positions_m (N, 2) in one frame per area; runs, areas, conditions (N,) names (a run belongs to
     one area); headings_rad (N,) with `heading_rad` also limits the difference of direction; queries (N,) bool: which
     frames are queries (those inside the test squares), all by default. The database of a run is all of its frames.
-    VprError for columns of different lengths, an area with fewer than two runs, or a test in which no query has a true
-    match.
+    `truth`, by these limits, stands in place of positions and headings where runs share no frame: a query is not
+    compared with frames of which it is not known whether they show its place. VprError for columns of different
+    lengths, an area with fewer than two runs, or a test in which no query has a true match.
     """
     columns = FrameColumns.checked(embeddings, positions_m, runs, areas, conditions, radius_m)
     count = len(columns.runs)
@@ -249,16 +253,25 @@ def run_pairs(
                     continue
                 b, q = columns.members(area, base), columns.members(area, query_run)
                 q = q[asks[q]]
-                turned = (None, None) if headings is None else (headings[q], headings[b])
-                right = near(columns.positions_m[q], columns.positions_m[b], radius_m, *turned, heading_rad)
+                unknown = None
+                if truth is not None:
+                    right, unknown = truth(q, b)
+                    asked = ~unknown.all(axis=1)
+                    q, right, unknown = q[asked], right[asked], unknown[asked]
+                else:
+                    turned = (None, None) if headings is None else (headings[q], headings[b])
+                    right = near(columns.positions_m[q], columns.positions_m[b], radius_m, *turned, heading_rad)
                 ends = (area, base, query_run, columns.condition(area, base), columns.condition(area, query_run))
-                pairs.append(_pair(ends, columns.embeddings[b], columns.embeddings[q], right, measure))
+                pairs.append(_pair(ends, columns.embeddings[b], columns.embeddings[q], right, measure, unknown))
     turn = "" if heading_rad is None else f" and looks the same way within {np.degrees(heading_rad):g}°"
     result = PairRecalls(
         tuple(pairs), measure, f"A match is right within {radius_m:g} m of the query in another run{turn}."
     )
     if not result.counted:
-        raise VprError(f"no query has a true match within {radius_m:g} m: are the positions of an area in one frame?")
+        raise VprError(
+            f"no query has a true match within {radius_m:g} m: are the positions of an area in one frame, or are there "
+            "pairs of its drives?"
+        )
     return result
 
 
@@ -268,11 +281,14 @@ def _pair(
     queries: np.ndarray,
     right: np.ndarray,
     measure: Measure | OwnMeasure,
+    unknown: np.ndarray | None = None,
 ) -> PairResult:
-    """`ends`: area, database run, query run and their conditions."""
+    """`ends`: area, database run, query run and their conditions; answers that are `unknown` (Q, K) are not given."""
     if not len(database):
         raise VprError(f"run {ends[1]} has no frames to search in; leave the run out.")
     found, tie = distances(queries, database, measure)
+    if unknown is not None:
+        found[unknown] = np.inf
     ranks = first_ranks(found, right, tie)
     chance = float(right[ranks > 0].mean()) if ranks.any() else float("nan")
     return PairResult(*ends, len(database), ranks, best_distances(found, measure), chance)

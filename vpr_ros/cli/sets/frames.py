@@ -11,11 +11,6 @@ from vpr_ros.cli.outcome.interrupts import exit_code
 from vpr_ros.runtime.settings import RecordingConfig
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the application."""
-    app.command()(options.reads_bag(frames))
-
-
 def frames(
     reading: options.Reading,
     bag: options.BagArgument,
@@ -23,7 +18,7 @@ def frames(
         Path, typer.Option("--output", "-o", help="Training set; a drive is added when it exists.", show_default=False)
     ],
     drive: Annotated[str, typer.Option(help="Name of this drive (default: the bag's)")] = RecordingConfig.drive,
-    city: Annotated[str, typer.Option(help="Area; drives of one area have poses in one frame.")] = RecordingConfig.city,
+    city: Annotated[str, typer.Option(help="Area; map poses of one area are in one frame.")] = RecordingConfig.city,
     condition: Annotated[
         str, typer.Option(help="Light, season, weather in your words, such as night/rain.")
     ] = RecordingConfig.condition,
@@ -33,6 +28,9 @@ def frames(
     heading_deg: Annotated[
         float, typer.Option("--heading-deg", min=0.1, help="Or after turning by so many degrees.")
     ] = RecordingConfig.heading_deg,
+    frame_every: Annotated[
+        int, typer.Option(min=1, help="Without any poses in the bag: every n-th complete frame.")
+    ] = RecordingConfig.frame_every,
     require_cloud: Annotated[
         bool, typer.Option(help="Skip images that have no LiDAR cloud.")
     ] = RecordingConfig.require_cloud,
@@ -54,14 +52,17 @@ def frames(
 ):
     """Put a bag's drive into a training set: image, cloud and pose every metre, as the recorder node does live.
 
-    Drive the same streets several times, in different light. All drives of
-    one city need poses in one frame: a localisation, satellite fixes, or
-    converted data sets. With odometry alone, each drive is a city.
+    Drive the same streets several times, in different light. Pairs of one
+    place follow from poses in one frame (a localisation, satellite fixes,
+    converted data sets). Drives with odometry alone share no frame, and bags
+    without poses are taken, too: `vpr_ros pairs` finds the pairs of such
+    drives by their clouds.
 
     \b
     Examples:
       vpr_ros frames monday.mcap -o town --condition summer/day
       vpr_ros frames tuesday.mcap -o town --condition summer/night
+      vpr_ros pairs town
       vpr_ros train student --train town
     """
     from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
@@ -74,6 +75,7 @@ def frames(
         condition=condition,
         spacing_m=spacing_m,
         heading_deg=heading_deg,
+        frame_every=frame_every,
         require_cloud=require_cloud,
         jpeg_quality=jpeg_quality,
         max_width=max_width,
@@ -83,10 +85,10 @@ def frames(
     with Progress(f"frames of {bag.name}") as progress:
         result = bag_to_frames(bag, output, config, progress)
     state = "interrupted: " if result.interrupted else ""
-    say(
-        f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, poses "
-        f"of {result.poses or 'nothing'}"
-    )
+    poses = "no poses" if result.poses in (None, "none") else f"poses of {result.poses}"
+    say(f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, {poses}")
+    if result.poses in ("odometry", "none"):
+        say(f"pairs with other drives of the city, if the bags have clouds: vpr_ros pairs {output}")
     for reason, count in result.reasons.items():
         if reason in LACKS:
             say(f"left out {count}: {reason}", style="yellow")

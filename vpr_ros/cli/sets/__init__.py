@@ -1,0 +1,5 @@
+"""`vpr_ros frames | pairs`: training sets of one's own bags."""
+
+from vpr_ros.cli.sets.group import register
+
+__all__ = ["register"]
