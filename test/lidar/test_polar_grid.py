@@ -3,7 +3,15 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
-from vpr_ros.lidar import PolarGridConfig, compare, likely_turns, polar_grid, polar_grids
+from vpr_ros.lidar import (
+    PolarGridConfig,
+    compare,
+    compare_unit,
+    likely_turns,
+    polar_grid,
+    polar_grids,
+    unit_grids,
+)
 
 
 def surroundings(seed, count=40):
@@ -33,19 +41,19 @@ def naive_grid(points, config):
     return grid
 
 
+def naive_unit(grid):
+    """Roots less their ring's mean, at length 1, cell by cell."""
+    rings, sectors = grid.shape
+    means = [sum(grid[i, j] ** 0.5 for j in range(sectors)) / sectors for i in range(rings)]
+    cells = {(i, j): grid[i, j] ** 0.5 - means[i] for i in range(rings) for j in range(sectors)}
+    length = sum(value**2 for value in cells.values()) ** 0.5
+    return {cell: value / length for cell, value in cells.items()}
+
+
 def naive_comparison(a, b):
-    best, at = -1.0, 0
-    for shift in range(a.shape[1]):
-        cosines = []
-        for sector in range(a.shape[1]):
-            u, v = a[:, sector], b[:, (sector + shift) % a.shape[1]]
-            if u.any() or v.any():
-                length = np.linalg.norm(u) * np.linalg.norm(v)
-                cosines.append(u @ v / length if length else 0.0)
-        mean = np.mean(cosines) if cosines else 0.0
-        if mean > best + 1e-6:
-            best, at = mean, shift
-    return best, at
+    u, v, sectors = naive_unit(a), naive_unit(b), a.shape[1]
+    alike = [sum(value * v[i, (j + shift) % sectors] for (i, j), value in u.items()) for shift in range(sectors)]
+    return max(alike), int(np.argmax(alike))
 
 
 def test_a_grid_is_the_greatest_height_of_each_cell():
@@ -57,7 +65,7 @@ def test_a_grid_is_the_greatest_height_of_each_cell():
     assert not polar_grid(np.zeros((0, 3)), config).any()
 
 
-def test_comparison_is_the_best_shift_of_the_columns():
+def test_comparison_is_the_best_shift():
     config = PolarGridConfig(rings=6, sectors=16)
     a, b = (polar_grids([surroundings(s, 12) for s in seeds], config) for seeds in ((1, 2, 3), (4, 5)))
     a[1, :, 3:9] = 0  # sectors that hold nothing
@@ -65,7 +73,7 @@ def test_comparison_is_the_best_shift_of_the_columns():
     for i in range(3):
         for j in range(2):
             best, at = naive_comparison(a[i], b[j])
-            assert similarity[i, j] == pytest.approx(best, abs=1e-4)
+            assert similarity[i, j] == pytest.approx(max(best, 0), abs=1e-4)
             assert turn[i, j] == pytest.approx((at * 2 * np.pi / 16 + np.pi) % (2 * np.pi) - np.pi, abs=1e-9) or at == 8
 
 
@@ -85,8 +93,16 @@ def test_a_scan_that_sees_little_is_not_alike_to_everything():
     full, empty = polar_grid(surroundings(1)), np.zeros((20, 60), np.float32)
     sparse = np.where(np.arange(60) < 6, full, 0)
     similarity, _ = compare(np.stack([full, sparse, empty]), np.stack([full, empty]))
-    assert similarity[0, 0] == pytest.approx(1, abs=1e-4) and similarity[1, 0] < 0.2
+    assert similarity[0, 0] == pytest.approx(1, abs=1e-4) and similarity[1, 0] < 0.4
     assert similarity[2].max() == similarity[:, 1].max() == 0
+
+
+def test_blurred_grids_are_alike_at_a_greater_distance():
+    here, near, far = (polar_grids([surroundings(3) + [shift, 0, 0]]) for shift in (0.0, 3.0, 25.0))
+    sharp, soft = ([compare_unit(unit_grids(here, b), unit_grids(x, b))[0][0, 0] for x in (near, far)] for b in (0, 1))
+    assert soft[0] > sharp[0] + 0.05 and soft[0] > soft[1] + 0.2
+    blurred = unit_grids(np.roll(here, 7, axis=2), 1.0)
+    np.testing.assert_allclose(blurred, np.roll(unit_grids(here, 1.0), 7, axis=2), atol=1e-6)
 
 
 def test_impossible_grids_are_refused():

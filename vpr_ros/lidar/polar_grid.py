@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from vpr_ros.errors import VprError
 
@@ -17,11 +18,13 @@ PAIRS_AT_ONCE = 4096  # of grids that are compared: bounds the memory of a compa
 
 @dataclass(frozen=True)
 class PolarGridConfig:
-    """The grid. The defaults suit streets; within buildings a range of 10 to 20 m does."""
+    """The grid. The defaults suit streets and scanners that reach at least half as far; within buildings a range of 10
+    to 20 m does, and where scanners of two ranges meet that of the shorter one.
+    """
 
     rings: int = 20
     sectors: int = 60
-    range_m: float = 50.0
+    range_m: float = 70.0
     floor_m: float = 0.3  # above base_link's ground; what is lower is the ground, on which any two streets agree
     ceiling_m: float = 12.0  # crowns and façades above it differ by what a scanner's beams happen to reach
 
@@ -59,36 +62,46 @@ def polar_grids(clouds: Sequence[np.ndarray], config: PolarGridConfig | None = N
     return np.stack(found) if found else np.zeros((0, config.rings, config.sectors), np.float32)
 
 
-def unit_columns(grids: np.ndarray) -> np.ndarray:
-    """Grids (N, rings, sectors) with every sector of length 1, or 0 where nothing stands in it."""
-    length = np.linalg.norm(grids, axis=1, keepdims=True)
-    return np.divide(grids, length, out=np.zeros_like(grids), where=length > 0)
+def unit_grids(grids: np.ndarray, blur_cells: float = 0.0) -> np.ndarray:
+    """Grids (N, rings, sectors) -> what is compared, of length 1 each: roots of heights, less the mean of their ring.
+
+    Roots, because a crown twice as high is not twice as telling. Less the mean, because every street has houses at the
+    distance of its own: what tells one from another is where around the robot they stand. `blur_cells`: standard
+    deviation of a Gaussian over sectors and rings, with which similarities fall more gradually with the distance. A
+    grid that is the same all around becomes zeros.
+    """
+    found = np.sqrt(np.asarray(grids, dtype=np.float32))
+    if blur_cells:
+        found = gaussian_filter1d(found, blur_cells, axis=2, mode="wrap")
+        found = gaussian_filter1d(found, blur_cells, axis=1, mode="constant")
+    found = found - found.mean(axis=2, keepdims=True)
+    length = np.linalg.norm(found, axis=(1, 2), keepdims=True)
+    return np.divide(found, length, out=np.zeros_like(found), where=length > 1e-6)
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Grids (N, R, S) and (M, R, S) -> similarities (N, M) from 0 to 1, and how `b` is turned against `a` (N, M), rad.
 
-    A similarity is the mean cosine of the sectors at the best shift, over the sectors that hold something in one of
-    both: a robot that sees little is not alike to everything. The turn, counter-clockwise, in (-pi, pi], is the yaw of
-    T_b_a: what stands at azimuth t in `a` stands at t + turn in `b`; its resolution is that of the sectors.
+    A similarity is the product of both `unit_grids` at the best shift of their sectors. The turn, counter-clockwise, in
+    (-pi, pi], is the yaw of T_b_a: what stands at azimuth t in `a` stands at t + turn in `b`; its resolution is that of
+    the sectors.
     """
+    return compare_unit(unit_grids(a), unit_grids(b))
+
+
+def compare_unit(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`compare` of what `unit_grids` makes."""
     sectors = a.shape[2]
-    spectra = [np.fft.rfft(unit_columns(grids), axis=2) for grids in (a, b)]
-    filled = [(grids.max(axis=1) > 0).astype(np.float32) for grids in (a, b)]
-    masks = [np.fft.rfft(each, axis=1) for each in filled]
+    # frequency first: one product of matrices for each
+    before, after = (np.ascontiguousarray(np.fft.rfft(x, axis=2).transpose(2, 0, 1)) for x in (a, b))
     similarity = np.zeros((len(a), len(b)), np.float32)
     shift = np.zeros((len(a), len(b)), np.int64)
     at_once = max(1, PAIRS_AT_ONCE // max(len(b), 1))
     for start in range(0, len(a), at_once):
         part = slice(start, start + at_once)
-        products = np.einsum("nrf,mrf->nmf", spectra[0][part].conj(), spectra[1], optimize=True)
-        cosines = np.fft.irfft(products, sectors, axis=2)
-        both = np.fft.irfft(masks[0][part].conj()[:, None] * masks[1][None], sectors, axis=2)
-        either = filled[0][part].sum(1)[:, None, None] + filled[1].sum(1)[None, :, None] - both
-        mean = cosines / np.maximum(either, 1.0)
-        best = mean.argmax(axis=2)
-        similarity[part] = np.take_along_axis(mean, best[..., None], axis=2)[..., 0]
-        shift[part] = best
+        products = before[:, part].conj() @ after.transpose(0, 2, 1)
+        alike = np.fft.irfft(products, sectors, axis=0)
+        shift[part], similarity[part] = alike.argmax(axis=0), alike.max(axis=0)
     turn = shift * (2 * np.pi / sectors)
     return np.clip(similarity, 0.0, 1.0), np.where(turn > np.pi, turn - 2 * np.pi, turn)
 
@@ -99,10 +112,10 @@ def likely_turns(a: np.ndarray, b: np.ndarray, count: int = 2) -> list[float]:
     There are at most `count`, at least four sectors apart.
     """
     sectors = a.shape[1]
-    spectra = [np.fft.rfft(unit_columns(grid[None])[0], axis=1) for grid in (a, b)]
-    cosines = np.fft.irfft((spectra[0].conj() * spectra[1]).sum(axis=0), sectors)
+    spectra = [np.fft.rfft(unit_grids(grid[None])[0], axis=1) for grid in (a, b)]
+    alike = np.fft.irfft((spectra[0].conj() * spectra[1]).sum(axis=0), sectors)
     chosen: list[int] = []
-    for shift in np.argsort(-cosines, kind="stable").tolist():
+    for shift in np.argsort(-alike, kind="stable").tolist():
         if len(chosen) < count and all(min((shift - c) % sectors, (c - shift) % sectors) > 3 for c in chosen):
             chosen.append(shift)
     turns = [shift * 2 * np.pi / sectors for shift in chosen]

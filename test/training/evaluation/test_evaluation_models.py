@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from vpr_ros.errors import VprError
-from vpr_ros.lidar import compare, polar_grids
+from vpr_ros.lidar import compare_unit, polar_grids, unit_grids
 from vpr_ros.student import D2VPR, NANO, DescriptorExtractor, save_checkpoint
 from vpr_ros.training.data.sample import METRES, NORMALISED, Sample, SampleSet
 from vpr_ros.training.evaluation import embed, evaluate_model, fit_on_samples, open_drives, write_evaluation
@@ -314,14 +314,14 @@ def run(*arguments):
 
 def best_turn_recall(town):
     """AR@1 of polar grids, pair of runs by pair of runs, within 25 m."""
-    grids = polar_grids([town[row].cloud for row in range(len(town))])
+    grids = unit_grids(polar_grids([town[row].cloud for row in range(len(town))]), 0.7)
     recalls = []
     for base, query in itertools.permutations(sorted(set(town.drives)), 2):
         b, q = (np.flatnonzero(town.drives == name) for name in (base, query))
         if town.areas[b[0]] != town.areas[q[0]]:
             continue
         gaps = np.linalg.norm(town.positions_m[q][:, None] - town.positions_m[b], axis=2)
-        answers = compare(grids[q], grids[b])[0].argmax(axis=1)
+        answers = compare_unit(grids[q], grids[b])[0].argmax(axis=1)
         recalls.append((gaps[np.arange(len(q)), answers] <= 25)[(gaps <= 25).any(1)].mean())
     return np.mean(recalls)
 

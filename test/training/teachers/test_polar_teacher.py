@@ -36,7 +36,7 @@ def embeddings(teacher, *clouds):
 
 
 def test_embeddings_keep_the_heading_and_similarities_do_not():
-    teacher = load_teacher("polar-grid")
+    teacher = load_teacher("polar-grid", blur_cells=0.0)
     clouds = [street(1), street(1, np.pi / 2), street(2), np.full((1, 3), 0.1, np.float32)]
     found = embeddings(teacher, *clouds)
     assert found.shape == (4, teacher.dim) and teacher.inputs.modalities == ("cloud",)
@@ -54,7 +54,11 @@ def test_options_make_another_grid():
     assert small.made_as[0] == "polar-grid" and small.made_as[1]["range_m"] == 12.0
     for other in (copy.deepcopy(small), pickle.loads(pickle.dumps(small))):
         assert np.array_equal(embeddings(other, street(0)), embeddings(small, street(0)))
-    for options, words in (({"rings": 1}, "at least two of each"), ({"planes": 3}, "has no option planes")):
+    for options, words in (
+        ({"rings": 1}, "at least two of each"),
+        ({"planes": 3}, "has no option planes"),
+        ({"blur_cells": -1.0}, "0 cells or more"),
+    ):
         with pytest.raises(VprError, match=words):
             load_teacher("polar-grid", **options)
 
