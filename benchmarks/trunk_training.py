@@ -1,7 +1,7 @@
 """Does training what follows a frozen trunk pay? Recall@1 of trained students beside the untrained one.
 
-The trunk's maps of all pictures are computed once (`trunk_maps.py`) and kept in `--out`; every row then trains some
-parts of the student at its start, on places that are a photograph's augmented views, rendered streets, painted
+The trunk's maps of all pictures are computed once (`training/adapt/maps.py`) and kept in `--out`; every row then trains
+some parts of the student at its start, on places that are a photograph's augmented views, rendered streets, painted
 cardboard or streets whose surfaces are cut from photographs, with the contrastive loss of `vpr_ros train student`.
 `keep` weighs the squared change of the similarities between photographs. Afterwards the weights are averaged with the
 start: `alpha` 1 is the trained student, 0 the untrained one.
@@ -36,14 +36,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from trunk_maps import Pictures, Reduced, kept, kept_sets, on_maps, packed, photographs, rendered
-from trunk_pictures import Traverses, hard_traverses, picture, real_traverses
+from trunk_maps import Pictures, kept, kept_sets, photographs, rendered
+from trunk_pictures import Traverses, hard_traverses, real_traverses
 from trunks import scores
 
 from vpr_ros.student import read_checkpoint
 from vpr_ros.student.checkpoints import Checkpoint
 from vpr_ros.student.parts import PartedProjection, split_parts
 from vpr_ros.tensor_files import read_tensors, write_tensors
+from vpr_ros.training.adapt.reduced import Reduced
 from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_pose
 from vpr_ros.training.data.sampling.places import PlaceBatchSampler
@@ -252,7 +253,6 @@ def bench_of(options: argparse.Namespace, checkpoint: Checkpoint) -> Bench:
     student, projection = checkpoint.model, checkpoint.projection
     if not isinstance(projection, PartedProjection):
         raise SystemExit(f"{options.checkpoint} has no projection of parts: make it as the docstring says.")
-    check_forward(student, sorted((options.data / "photos").rglob("*.jpg"))[:4])
     learned = {"photos": photographs(options.data / "photos", student.config.image_size, 0)}
     for kind in ("cities", "cardboard", "photo_cities"):
         if (folder := getattr(options, kind)) is not None:
@@ -265,18 +265,6 @@ def bench_of(options: argparse.Namespace, checkpoint: Checkpoint) -> Bench:
     )
     start = Reduced(student, projection)
     return Bench(start, maps, sets, scored, options.steps, options.places, start.describe(maps["photos"][1]))
-
-
-def check_forward(student, paths: list[Path]) -> None:
-    """Stops unless a student on kept maps describes as it does on pixels."""
-    from vpr_ros.student.extractor import DescriptorExtractor
-
-    images = [picture(path) for path in paths]
-    direct = DescriptorExtractor(student, device="cpu").describe_raw(images)
-    with torch.inference_mode():
-        through = on_maps(student)(torch.from_numpy(packed(student, images)).float()[:, :, None, None]).numpy()
-    if not np.allclose(direct, through, atol=1e-3):
-        raise SystemExit("the student on kept maps describes otherwise than on pixels.")
 
 
 def main() -> None:

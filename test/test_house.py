@@ -41,6 +41,7 @@ LAYERS = (
     ("training.common",),
     ("training.export",),
     ("training.student", "training.teacher"),
+    ("training.adapt",),
     ("cli", "nodes"),
 )
 # Only the named module may call these.

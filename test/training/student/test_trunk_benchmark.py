@@ -1,29 +1,17 @@
-"""The measurement of trained students on a trunk: kept maps stand for pixels, and only what is named moves."""
+"""The measurement of trained students on a trunk: only what is named moves."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from trunk_students import noise_pictures, projection_of, trunk_student
 
-from vpr_ros.errors import VprError
 from vpr_ros.pictures import encode
-from vpr_ros.student import D2VPR, DescriptorExtractor
-from vpr_ros.student.parts import fit_parts
-from vpr_ros.student.trunks.weights import trunk_config
+from vpr_ros.training.adapt.maps import packed
+from vpr_ros.training.adapt.reduced import Reduced
 from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sampling.masks import masks_by_pose
-
-OPTIONS = {
-    "backbone": "mobilenetv3_small_050",
-    "image_size": (64, 64),
-    "stages": (1,),
-    "global_stage": 4,
-    "regions": (2, 3),
-    "offset_hidden": 8,
-    "fusion_hidden": 8,
-}
-CONFIG = trunk_config(OPTIONS["backbone"], **{key: value for key, value in OPTIONS.items() if key != "backbone"})
 
 
 @pytest.fixture
@@ -36,64 +24,13 @@ def modules(monkeypatch):
 
 
 @pytest.fixture
-def student():
-    """Its offsets, residual, fusion, embedding and region weights are not at their start."""
-    torch.manual_seed(0)
-    model = D2VPR(CONFIG).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if not name.startswith("backbone."):
-                parameter += 0.1 * torch.randn_like(parameter)
-    return model
-
-
-@pytest.fixture
-def images():
-    rng = np.random.default_rng(0)
-    return list(rng.integers(0, 255, (40, 48, 80, 3), dtype=np.uint8))
-
-
-def reduced(modules, student, images, dims=(5, 4)):
-    raw = DescriptorExtractor(student, device="cpu").describe_raw(images)
-    return modules[0].Reduced(student, fit_parts(raw, student.config, dims))
-
-
-def test_a_student_on_kept_maps_describes_as_on_pixels(modules, student, images):
-    direct = DescriptorExtractor(student, device="cpu").describe_raw(images)
-    rows = modules[0].packed(student, images)
-    assert rows.dtype == np.float16
-    moved = modules[0].on_maps(student)
-    with torch.inference_mode():
-        through = moved(torch.from_numpy(rows).float()[:, :, None, None]).numpy()
-    assert np.abs(direct - through).max() < 2e-3
-    assert np.abs(direct - through[::-1]).max() > 0.02
-    assert isinstance(student.backbone, modules[0].Trunk) and not isinstance(student.backbone, modules[0].FromMaps)
-
-
-def test_the_trained_descriptor_is_that_of_the_projection(modules, student, images):
-    model, rows = reduced(modules, student, images), modules[0].packed(student, images)
-    with torch.no_grad():
-        for matrix in model.matrices:
-            matrix += 0.3 * torch.randn_like(matrix)
-        found = model(torch.from_numpy(rows)).numpy()
-    raw = DescriptorExtractor(student, device="cpu").describe_raw(images)
-    assert np.abs(found - model.projection().apply(raw)).max() < 5e-3
-    assert np.abs(found - model.start.apply(raw)).max() > 0.05
-    assert np.allclose(model.describe(rows), found, atol=1e-5)
-
-
-def test_maps_are_refused_for_students_that_need_more_of_them(modules):
-    with pytest.raises(VprError, match="pooled by its mean"):
-        modules[0].packed(D2VPR(CONFIG.replace(global_pooling="gem")), [])
-
-
-@pytest.fixture
-def bench(modules, student, images):
+def bench(modules):
     """Ten places in four views each."""
     maps, training = modules
     places = np.repeat(np.arange(10), 4)
     table = maps.Pictures("photos", np.column_stack([40.0 * places, 0 * places]), 0.0 * places, places // 5, places)
-    start, rows = reduced(modules, student, images), maps.packed(student, images)
+    student, images = trunk_student(), noise_pictures()
+    start, rows = Reduced(student, projection_of(student, images)), packed(student, images)
     return training.Bench(start, {"photos": (table, rows)}, [], rows, 3, 4, start.describe(rows))
 
 
