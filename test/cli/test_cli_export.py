@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vpr_ros.student import CONFIGS, DescriptorExtractor, load_checkpoint, read_checkpoint
-from vpr_ros.training.export import runtime_checkpoint as finish
+from vpr_ros.training.export import candidates
 
 VIEWS = 12
 
@@ -160,7 +160,7 @@ def test_a_file_of_weights_with_frames_of_ones_own(checkpoint, town, vpr, tmp_pa
 
 
 def test_a_trained_projection_is_compared_with_the_fitted_one(run_dir, vpr, tmp_path, monkeypatch):
-    monkeypatch.setattr(finish, "ProjectionTraining", partial(finish.ProjectionTraining, steps=15))
+    monkeypatch.setattr(candidates, "ProjectionTraining", partial(candidates.ProjectionTraining, steps=15))
     fitted, trained = tmp_path / "fitted.safetensors", tmp_path / "trained.safetensors"
     assert vpr("export", run_dir, "-o", fitted).exit_code == 0
     few = write_set(tmp_path / "few", 7, "z", places=10)
@@ -171,7 +171,10 @@ def test_a_trained_projection_is_compared_with_the_fitted_one(run_dir, vpr, tmp_
     a, b = read_checkpoint(fitted).projection, read_checkpoint(trained).projection
     assert np.array_equal(a.mean, b.mean) and not np.array_equal(a.matrix, b.matrix)
     assert read_checkpoint(trained).metadata["provenance"]["projection"]["kind"] == "trained"
-    refuses(vpr("export", run_dir, "-o", tmp_path / "x.safetensors", "--projection", "best"), "fitted, trained or kept")
+    refuses(
+        vpr("export", run_dir, "-o", tmp_path / "x.safetensors", "--projection", "good"),
+        "best, fitted, trained or kept",
+    )
 
 
 def test_a_kept_projection_is_only_calibrated(run_dir, checkpoint, vpr, tmp_path):

@@ -13,10 +13,28 @@ from vpr_ros.atomic import write_whole
 
 
 class EpochProgress(L.Callback):
-    """A bar for the current epoch where the output is a terminal; prints and writes the rows of finished epochs."""
+    """A bar for the current epoch where the output is a terminal; prints and writes the rows of finished epochs.
+
+    The row of epoch 0 is of the weights before the first step, where `measure_start` gives one.
+    """
 
     def __init__(self, out: Path):
         self.out, self.console, self.bar = out, Console(stderr=True), Progress(disable=True)
+
+    def measure_start(self, trainer, module) -> dict:
+        """The recalls of the weights before the first step, in all processes alike; empty where nothing measures
+        them."""
+        raise NotImplementedError
+
+    def on_train_start(self, trainer, module) -> None:
+        if module.history:
+            return  # the run is resumed
+        self.started = time.monotonic()
+        if recalls := self.measure_start(trainer, module):
+            row = {"epoch": 0, **recalls, "seconds": self.epoch_seconds()}
+            module.history.append(row)
+            if trainer.is_global_zero:
+                self.publish(row, module.history)
 
     def on_train_epoch_start(self, trainer, module) -> None:
         self.started = time.monotonic()
@@ -45,19 +63,26 @@ class EpochProgress(L.Callback):
         self.bar.stop()
 
     def epoch_seconds(self) -> float:
-        """Wall-clock time since the epoch began, to a tenth."""
+        """Wall-clock time since the epoch, or the measure before the first one, began; to a tenth."""
         return round(time.monotonic() - self.started, 1)
 
     def publish(self, row: dict, history: list[dict]) -> None:
         """Print the last epoch's row and rewrite all rows: the table of a resumed run is that of an uninterrupted one,
         except for the seconds."""
-        self.console.print("  ".join(f"{name} {value}" for name, value in row.items()), highlight=False)
+        told = {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in row.items()}
+        self.console.print("  ".join(f"{name} {value}" for name, value in told.items()), highlight=False)
         write_log(self.out / "log.csv", history)
+
+
+def columns_of(history: list[dict]) -> list[str]:
+    """Names of the columns, in the order of whole epochs: that before the first step has recalls alone."""
+    rows = sorted(history, key=lambda row: row["epoch"] == 0)
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def write_log(path: Path, history: list[dict]) -> None:
     """Rows with any columns as CSV, written atomically."""
-    columns = list(dict.fromkeys(key for row in history for key in row))
+    columns = columns_of(history)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()

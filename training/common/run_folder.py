@@ -11,15 +11,16 @@ from vpr_ros.plain_files import parse_json
 from vpr_ros.training.common.yaml_config import RunConfig, read_stored
 
 CONFIG_FILE = "config.json"
+LAST, BEST = "last.ckpt", "best.ckpt"  # the states after the last complete epoch and after the best one
 
 
 def open_run_folder(out: Path, config: RunConfig, resume: bool) -> dict:
     """Write the effective configuration and return it as plain values.
 
     VprError for a folder that holds weights of a run of another configuration; the configuration of a run that ended
-    before its first epoch, for example because of a misspelt file, may change. Keys that a stored configuration lacks
-    count as defaults. Without `resume` the folder's checkpoints are removed: the next resume would continue from
-    them. Incomplete files of a killed run are removed in any case.
+    before its first epoch, for example because of a misspelt file, may change, and so may the class's `AFTERWARDS`.
+    Keys that a stored configuration lacks count as defaults. Without `resume` the folder's checkpoints are removed: the
+    next resume would continue from them. Incomplete files of a killed run are removed in any case.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -31,9 +32,11 @@ def open_run_folder(out: Path, config: RunConfig, resume: bool) -> dict:
         for checkpoint in out.glob("*.ckpt"):
             checkpoint.unlink()
     elif written.exists():
-        stored = _read_plain(written, type(config))
-        if stored is None or (stored != effective and _has_weights(out)):
+        stored, begun = _read_plain(written, type(config)), _has_weights(out)
+        if stored is None or (begun and _of_training(stored, config) != _of_training(effective, config)):
             raise VprError(f"{out} holds a run of another configuration; choose another folder or remove it")
+        if not begun:
+            (out / BEST).unlink(missing_ok=True)  # of before the first step
     write_whole(written, json.dumps(effective, indent=1), durable=False)
     return effective
 
@@ -60,7 +63,19 @@ def _read_plain(path: Path, cls: type[RunConfig]) -> dict | None:
 
 
 def _has_weights(out: Path) -> bool:
-    return any(path.suffix in (".ckpt", ".safetensors") for path in out.iterdir())
+    """Whether an epoch was complete; the best weights may be those before the first."""
+    return (out / LAST).exists() or any(path.suffix == ".safetensors" for path in out.iterdir())
+
+
+def _of_training(plain: dict, config: RunConfig) -> dict:
+    """The plain values without those settings that do not change the training."""
+    left = config.AFTERWARDS
+    return {
+        group: {key: value for key, value in settings.items() if f"{group}.{key}" not in left}
+        if isinstance(settings, dict)
+        else settings
+        for group, settings in plain.items()
+    }
 
 
 def without_folders(value: Any) -> Any:

@@ -13,8 +13,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from vpr_ros.errors import VprError
 from vpr_ros.training.common.checkpoint_io import WholeCheckpointIO
-
-LAST = "last.ckpt"
+from vpr_ros.training.common.run_folder import LAST
 
 
 def silence_lightning() -> None:
@@ -28,6 +27,9 @@ def make_trainer(out: Path, callbacks: list[Callback], **settings: Any) -> L.Tra
 
     VprError, in one sentence, for devices and precisions that this machine does not support.
     """
+    last = ModelCheckpoint(
+        out, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True
+    )
     try:
         return L.Trainer(
             default_root_dir=out,
@@ -35,20 +37,13 @@ def make_trainer(out: Path, callbacks: list[Callback], **settings: Any) -> L.Tra
             enable_model_summary=False,
             enable_progress_bar=False,
             plugins=[WholeCheckpointIO()],
-            callbacks=[*callbacks, epoch_checkpoint(out, "last")],
+            callbacks=[*callbacks, last],
             **settings,
         )
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         keys = ("accelerator", "devices", "num_nodes", "strategy", "precision")
         wanted = ", ".join(f"{key} {settings[key]!r}" for key in keys if key in settings)
         raise VprError(f"training with {wanted} does not work here: {' '.join(str(error).split())}") from None
-
-
-def epoch_checkpoint(out: Path, name: str, **settings: Any) -> ModelCheckpoint:
-    """One checkpoint `<out>/<name>.ckpt`, of the last epoch or, with `settings` that name a metric, of the best."""
-    return ModelCheckpoint(
-        out, filename=name, save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True, **settings
-    )
 
 
 def fit(trainer: L.Trainer, module: L.LightningModule, out: Path, resume: bool, loader: Any = None) -> None:

@@ -18,10 +18,11 @@ class RunConfig:
     """Base of a run's configuration: a frozen dataclass whose fields are groups of settings.
 
     A setting is addressed by its path, e.g. `optimisation.epochs`. `FORMER_KEYS` maps the keys of files without groups
-    to their paths.
+    to their paths, and `AFTERWARDS` names the settings of what becomes of the weights after the training.
     """
 
     FORMER_KEYS: ClassVar[Mapping[str, str]] = {}
+    AFTERWARDS: ClassVar[frozenset[str]] = frozenset()
 
 
 def read_dataclass(cls: type[Config], path: str | Path, overrides: Mapping[str, Any]) -> Config:

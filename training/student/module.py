@@ -21,6 +21,7 @@ from vpr_ros.training.student.schedules import rate_factor
 from vpr_ros.training.student.tasks import PlaceMasks, task_loss
 from vpr_ros.training.student.teacher_cache import RunTeacher, check_finite
 from vpr_ros.training.student.teacher_space import to_space
+from vpr_ros.training.student.validation.start import Start
 
 Embed = Callable[[RunTeacher], np.ndarray]
 
@@ -54,7 +55,8 @@ class MetricLearning(L.LightningModule):
         # Not a buffer: data-parallel training would broadcast it at every step.
         self.teacher_embeddings = torch.empty(0)
         self.seen: Tensor | None = None  # (N,) bool, samples with an embedding of the teacher; None: all
-        self.history: list[dict] = []  # a row per finished epoch
+        self.history: list[dict] = []  # a row per finished epoch, and that of epoch 0 with a validation set
+        self.start: Start | None = None  # what epoch 0 measured
         self.provenance: dict = {}  # plain values that every checkpoint of the run stores
 
     @property
@@ -172,9 +174,12 @@ class MetricLearning(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["history"], checkpoint["provenance"] = self.history, self.provenance
+        checkpoint["start"] = None if self.start is None else self.start.stored()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.history = list(checkpoint["history"])
+        if checkpoint.get("start"):
+            self.start = Start.read(checkpoint["start"])
         stored, current = (one.get("teacher", {}).get("sha256") for one in (checkpoint["provenance"], self.provenance))
         if stored != current:
             raise VprError("the run was begun with another teacher: its file has changed; choose another folder")

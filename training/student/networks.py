@@ -15,6 +15,7 @@ from vpr_ros.student import (
     read_checkpoint,
     save_checkpoint,
 )
+from vpr_ros.student.parts import lengths_of
 from vpr_ros.student.trunks.weights import trunk_config
 from vpr_ros.tensor_files import fill
 from vpr_ros.training.student.config import ModelConfig, TrainConfig
@@ -83,12 +84,24 @@ def _load_start(student: D2VPR, path: str) -> None:
     fill(student, weights, path, f"{student.config.name} student")
 
 
-def trunk_origin(config: ModelConfig) -> dict:
-    """Under "trunk", where a trunk's first weights are from and under which licence; empty where `start` names none."""
-    if not config.start or config.student not in CONFIGS:
-        return {}
-    provenance = read_checkpoint(config.start, configured(config.student, config.options)).metadata["provenance"]
-    return {"trunk": provenance["trunk"]} if "trunk" in provenance else {}
+def start_of(config: ModelConfig, student: Student) -> tuple[AnyProjection | None, dict]:
+    """The projection of the checkpoint that `start` names, None where it does not fit the student; and under "trunk",
+    where a trunk's first weights are from and under which licence."""
+    if not config.start or not isinstance(student, D2VPR):
+        return None, {}
+    found = read_checkpoint(config.start, student.config)
+    provenance = found.metadata["provenance"]
+    origin = {"trunk": provenance["trunk"]} if "trunk" in provenance else {}
+    return fitting(found.projection, student.config), origin
+
+
+def fitting(projection: AnyProjection | None, config: StudentConfig) -> AnyProjection | None:
+    """The projection itself where it takes the descriptors of such a student, else None."""
+    try:
+        lengths_of(config, projection)
+    except VprError:
+        return None
+    return projection
 
 
 def image_size_of(student: Student) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from vpr_ros.errors import VprError
+from vpr_ros.student import AnyProjection
 from vpr_ros.training.common.loading import SampleLoader
 from vpr_ros.training.common.run_folder import open_run_folder, without_folders
 from vpr_ros.training.common.trainer import silence_lightning
@@ -20,9 +21,10 @@ from vpr_ros.training.student.batches import StudentBatches
 from vpr_ros.training.student.config import DataConfig, TrainConfig, check
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of, trunk_origin
+from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of, start_of
 from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
 from vpr_ros.training.student.trainer import check_validation
+from vpr_ros.training.student.validation.start import Validation
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ class PreparedRun:
     out: Path
     samples: SampleSet
     validation: SampleSet | None
+    measured: Validation | None  # the validation set where it has a query
+    own: AnyProjection | None  # of the start's checkpoint
+    teacher: RunTeacher | None
     module: MetricLearning
     loader: DataLoader
 
@@ -63,7 +68,9 @@ def prepare(
     samples = samples if samples is not None else _samples(config.data)
     if validation is None and config.data.validation:
         validation = TrainingSetSamples(*config.data.validation, name="validation")
-    check_validation(config.optimisation, validation)
+    measured = check_validation(
+        config.optimisation, None if validation is None else Validation(validation, config.data.validation)
+    )
     if validation is not None:
         _warn_of_shared_areas(samples, validation)
     source = None
@@ -73,8 +80,9 @@ def prepare(
         L.seed_everything(config.optimisation.seed, verbose=False)
         _warn_of_missing_clouds(source, samples, config)
     module, loader = _module_and_loader(config, student, samples, source, out)
-    module.provenance = _provenance(effective, samples, source, module, trunk_origin(config.model))
-    return PreparedRun(config, out, samples, validation, module, loader)
+    own, origin = start_of(config.model, student)
+    module.provenance = _provenance(effective, samples, source, module, origin)
+    return PreparedRun(config, out, samples, validation, measured, own, source, module, loader)
 
 
 def _samples(config: DataConfig) -> SampleSet:

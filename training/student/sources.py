@@ -1,14 +1,16 @@
 """The sources of `vpr_ros export`: a run's folder, interrupted or finished, or a file of weights."""
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.plain_files import parse_json
-from vpr_ros.student import CONFIGS, D2VPR, StudentConfig, read_checkpoint
+from vpr_ros.student import CONFIGS, D2VPR, AnyProjection, StudentConfig, read_checkpoint
 from vpr_ros.student.catalogue.names import WEIGHTS_DIR
 from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.tensor_files import fill, read_tensors
@@ -20,8 +22,10 @@ from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT
 from vpr_ros.training.student.config import TrainConfig
 from vpr_ros.training.student.config.data import Layout
-from vpr_ros.training.student.networks import configured
+from vpr_ros.training.student.networks import configured, start_of
+from vpr_ros.training.student.validation.start import Start
 
+log = logging.getLogger(__name__)
 AVERAGED, TRAINED = "average.", "student."  # prefixes in a run's checkpoint; the average is used where there is one
 
 
@@ -38,6 +42,9 @@ class TrainedStudent:
     whiten: float = 0.5
     seed: int = 0
     parts: ReductionConfig = ReductionConfig()
+    projection: Literal["best", "fitted"] = "best"
+    own: AnyProjection | None = None  # of the file, or of the checkpoint that the run started from
+    start: Start | None = None  # what the run measured before its first step
 
 
 def read_trained(source: Path, weights: str | None = None) -> TrainedStudent:
@@ -58,7 +65,7 @@ def read_trained(source: Path, weights: str | None = None) -> TrainedStudent:
     if checkpoint.is_initialisation:
         raise VprError(f"{source} is a start for a training, not a trained student: 'vpr_ros train student' first.")
     provenance = dict(checkpoint.metadata.get("provenance") or {})
-    return TrainedStudent(checkpoint.model, provenance, seed=0)
+    return TrainedStudent(checkpoint.model, provenance, own=checkpoint.projection)
 
 
 def _read_run(folder: Path, path: Path) -> TrainedStudent:
@@ -74,9 +81,11 @@ def _read_run(folder: Path, path: Path) -> TrainedStudent:
     fill(student, entries, path, f"{student.config.name} student")
     checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     provenance = checkpoint.get("provenance") or {"config": without_folders(dataclasses.asdict(config))}
+    history, start = checkpoint.get("history"), checkpoint.get("start")
+    epochs = history[-1]["epoch"] if history else int(checkpoint.get("epoch", -1)) + 1
     return TrainedStudent(
         student.eval(),
-        provenance | {"weights": path.stem, "epochs": int(checkpoint.get("epoch", -1)) + 1},
+        provenance | {"weights": path.stem, "epochs": epochs},
         train=config.data.train,
         validation=config.data.validation,
         layout=config.data.layout,
@@ -84,7 +93,19 @@ def _read_run(folder: Path, path: Path) -> TrainedStudent:
         whiten=config.export.whiten,
         seed=config.optimisation.seed,
         parts=config.export.reduction,
+        projection=config.export.projection,
+        own=_own_projection(config, student),
+        start=Start.read(start) if start else None,
     )
+
+
+def _own_projection(config: TrainConfig, student: D2VPR) -> AnyProjection | None:
+    """That of the run's start; None with a warning where its file is no longer there."""
+    try:
+        return start_of(config.model, student)[0]
+    except VprError as error:
+        log.warning("the start of the run cannot be read, so the projection is fitted: %s", error)
+        return None
 
 
 def _architecture(folder: Path, config: TrainConfig) -> StudentConfig:

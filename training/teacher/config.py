@@ -44,7 +44,7 @@ class TeacherDataConfig:
     """The sets, and batches of pairs that grow as fewer triplets are active."""
 
     train: tuple[str, ...] = ()  # training-set folders
-    validation: tuple[str, ...] = ()  # folders of other cities: reported, not used for a choice; never test cities
+    validation: tuple[str, ...] = ()  # folders of other cities: reported, and for `keep: best`; never test cities
     validation_radius_m: float = 25.0
     positive_m: float = 10.0
     non_negative_m: float = 50.0
@@ -110,6 +110,7 @@ class TeacherOptimisationConfig:
     weight_decay: float = 1e-4
     amsgrad: bool = False
     validate_every: int = 5  # epochs
+    keep: Literal["last", "best"] = "last"  # best: by validation AR@1
     seed: int = 1
 
     def rules(self) -> list[Rule]:

@@ -1,5 +1,6 @@
 """One training run of a teacher, from configuration to checkpoint."""
 
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 
 from vpr_ros.errors import VprError
 from vpr_ros.evaluation.protocols.run_pairs import run_pairs
+from vpr_ros.training.common.keeping import BestWeights, best_row, load_best
 from vpr_ros.training.common.run_folder import open_run_folder, without_folders
 from vpr_ros.training.common.trainer import fit as fit_module
 from vpr_ros.training.common.trainer import make_trainer, silence_lightning
@@ -23,6 +25,8 @@ from vpr_ros.training.teacher.progress import TeacherProgress
 from vpr_ros.training.teachers import Teacher, save_teacher
 
 CHECKPOINT = "teacher.safetensors"
+RECALLED = "validation_ar1"  # the column that `keep: best` looks at
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class PreparedRun:
     samples: SampleSet
     module: TeacherTraining
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best epoch are kept, not the last ones."""
+        return self.config.optimisation.keep == "best"
+
 
 def train_teacher(
     config: TeacherConfig,
@@ -44,7 +53,7 @@ def train_teacher(
     samples: SampleSet | None = None,
     validation: SampleSet | None = None,
 ) -> Path:
-    """Train and write `<out>/teacher.safetensors` (the last model, for `load_teacher`); returns its path.
+    """Train and write `<out>/teacher.safetensors` (the last or best model, for `load_teacher`); returns its path.
 
     `samples` and `validation` default to the configuration's folders. `out` also gets `config.json`, `log.csv` and
     Lightning's `last.ckpt`; an interrupted run resumes from the last complete epoch and ends with the weights of an
@@ -66,6 +75,8 @@ def prepare(
     samples = samples if samples is not None else folder_samples(config.data.train, "train")
     if validation is None and config.data.validation:
         validation = folder_samples(config.data.validation, "validation")
+    if validation is None and config.optimisation.keep == "best":
+        raise VprError("`keep: best` looks at the validation recall: name a validation folder")
     teacher = build_teacher(config)
     teacher.cloud_unit = samples.cloud_unit
     module = TeacherTraining(teacher, samples, config, lambda: validation_recalls(teacher, validation, config))
@@ -76,7 +87,7 @@ def fit(run: PreparedRun, resume: bool) -> int:
     """Train; returns the seconds."""
     trainer = make_trainer(
         run.out,
-        [TeacherProgress(run.out)],
+        [TeacherProgress(run.out), *([BestWeights(run.out, RECALLED)] if run.keeps_best else [])],
         max_epochs=run.config.optimisation.epochs,
         accelerator=run.config.hardware.accelerator,
         devices=1,
@@ -90,8 +101,16 @@ def fit(run: PreparedRun, resume: bool) -> int:
 
 
 def export(run: PreparedRun, seconds: int) -> Path:
-    """Write the last model with its provenance."""
-    teacher, path = run.module.teacher, run.out / CHECKPOINT
+    """Write the model that the run keeps with its provenance."""
+    teacher, path, row = run.module.teacher, run.out / CHECKPOINT, run.module.history[-1]
+    best = best_row(run.module.history, RECALLED) if run.keeps_best else None
+    if best is not None:
+        load_best(run.module, run.out)
+        row = best
+        if not row["epoch"]:
+            log.warning("no epoch of the teacher recognises more than its untrained weights, which are kept")
+    elif run.keeps_best:
+        log.warning("the validation set has no query, so the last epoch of the teacher is kept")
     provenance = {
         "kind": "teacher training",
         "config": without_folders(run.effective),
@@ -100,6 +119,7 @@ def export(run: PreparedRun, seconds: int) -> Path:
         "samples": len(run.samples),
         "seconds": seconds,
         "last_epoch": run.module.history[-1],
+        "epoch": row["epoch"],
     }
     save_teacher(path, teacher.network if isinstance(teacher, AdaFusionBranch) else teacher, provenance)
     return path
@@ -113,7 +133,7 @@ def folder_samples(folders: tuple[str, ...], what: str) -> SampleSet:
 
 
 def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: TeacherConfig) -> dict[str, float]:
-    """AR@1 and AR@1 % over run pairs of the validation set; empty where there is none."""
+    """AR@1 and AR@1 % over run pairs of the validation set; empty where there is no set, or no query in it."""
     if validation is None:
         return {}
     found = run_pairs(
@@ -125,4 +145,6 @@ def validation_recalls(teacher: Teacher, validation: SampleSet | None, config: T
         measure=config.task.measure,
         truth=validation.nearness.truth(config.data.validation_radius_m),
     )
-    return {"validation_ar1": found.ar1, "validation_ar1_percent": found.ar1_percent}
+    if np.isnan(found.ar1):
+        return {}
+    return {RECALLED: found.ar1, "validation_ar1_percent": found.ar1_percent}

@@ -72,12 +72,13 @@ def export(
     projection: Annotated[
         str,
         typer.Option(
-            metavar="fitted|trained|kept",
-            help="fitted; trained: some hundred steps more on pairs of frames, both are compared; or kept: the "
-            "checkpoint's own, which is only calibrated.",
+            metavar="best|fitted|trained|kept",
+            help="best: its own or its start's, unless a fitted one recognises more validation queries; fitted (the "
+            "default with --dim or --whiten); trained: some hundred steps more on pairs of frames, both are compared; "
+            "or kept: the checkpoint's own, which is only calibrated.",
             rich_help_panel=OF_A_NETWORK,
         ),
-    ] = "fitted",
+    ] = "best",
     pose: Annotated[
         str, typer.Option(metavar="map|odom", help="Poses of a .tum file.", rich_help_panel=OF_A_MAP)
     ] = "map",
@@ -87,8 +88,9 @@ def export(
     """Make a trained network the checkpoint that a robot runs; or write a map as a table (CSV) or trajectory (TUM).
 
     Of a network: the projection to compact descriptors is fitted on training
-    frames, the probabilities on validation drives, and both go into one file
-    with the weights and where they come from. `vpr_ros train` ends with this;
+    frames, or stays where that recognises more, the probabilities are fitted on
+    validation drives, and all goes into one file with the weights and where
+    they come from. `vpr_ros train` ends with this;
     use it for a run that was stopped, other dimensions, or published weights.
 
     \b
@@ -119,6 +121,8 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
     from vpr_ros.training.data.disjoint import check_disjoint
     from vpr_ros.training.export.runtime_checkpoint import CHECKPOINT, export_student
     from vpr_ros.training.student.sources import open_training_frames, read_trained
+    from vpr_ros.training.student.validation.result import compare, recalls_of_run
+    from vpr_ros.training.student.validation.start import Validation
 
     if projection == "kept":
         _calibrate_network(source, output, validation, force)
@@ -141,6 +145,18 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
         )
     if validation_samples is None:
         warn("no validation set, so no calibration in the checkpoint: fit one to the map with 'vpr_ros calibrate'")
+    if projection == "best":
+        projection = "fitted" if dim is not None or whiten is not None else trained.projection
+    start = trained.start if validation is None else None  # measured on the run's own validation set
+
+    def accept(right):
+        """The provenance's recalls; the start's are told, and whoever exports decides."""
+        if validation_samples is None or start is None or len(start.run) != len(right):
+            return {}
+        measured = Validation(validation_samples, trained.validation)
+        compare(measured, right, start.run, warn if right.sum() < start.run.sum() else say)
+        return {"recalls": recalls_of_run(measured, start, right)}
+
     with fresh(output, force) as path:
         exported = export_student(
             trained.student,
@@ -152,15 +168,18 @@ def _export_network(source, output, weights, data, validation, dim, whiten, proj
             whiten=trained.whiten if whiten is None else whiten,
             seed=trained.seed,
             projection=projection,
+            own=trained.own,
             shrink=False,
             parts=trained.parts,
             warn=warn,
+            accept=accept,
         )
     if exported.recalls:
         _show(exported)
+    made = "kept" if exported.projection == "kept" else f"{exported.projection} on {exported.frames} frames"
     say(
-        f"{output}: {exported.dim} numbers per descriptor, projection {exported.projection} on {exported.frames} "
-        f"frames, {'calibrated' if exported.calibrated else 'not calibrated'}"
+        f"{output}: {exported.dim} numbers per descriptor, projection {made}, "
+        f"{'calibrated' if exported.calibrated else 'not calibrated'}"
     )
 
 

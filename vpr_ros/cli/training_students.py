@@ -22,6 +22,9 @@ Seed = Annotated[int | None, typer.Option()]
 Accelerator = Annotated[str | None, typer.Option(metavar="auto|cpu|gpu", help="What it runs on.")]
 Devices = Annotated[str | None, typer.Option(help="GPUs or processes: a number, a list such as 0,1, or auto.")]
 Resume = Annotated[bool, typer.Option(help="Resume from the folder's last complete epoch.")]
+KeepWorse = Annotated[
+    bool, typer.Option("--keep-worse", help="Write the result even where validation finds it worse than the start.")
+]
 PATHS = {  # of the options' settings in a run's configuration
     "student": "model.student",
     "start": "model.start",
@@ -30,6 +33,7 @@ PATHS = {  # of the options' settings in a run's configuration
     "seed": "optimisation.seed",
     "accelerator": "hardware.accelerator",
     "devices": "hardware.devices",
+    "keep_worse": "export.keep_worse",
 }
 
 
@@ -59,6 +63,7 @@ def train_student(
     seed: Seed = None,
     accelerator: Accelerator = None,
     devices: Devices = None,
+    keep_worse: KeepWorse = False,
     resume: Resume = True,
 ):
     """Train a student by metric learning; the result is OUT/student.safetensors, fit for --checkpoint.
@@ -81,6 +86,7 @@ def train_student(
             seed=seed,
             accelerator=accelerator,
             devices=devices,
+            keep_worse=keep_worse or None,
         ),
         output,
         resume,
@@ -99,6 +105,7 @@ def distill(
     seed: Seed = None,
     accelerator: Accelerator = None,
     devices: Devices = None,
+    keep_worse: KeepWorse = False,
     resume: Resume = True,
 ):
     """Train a student with the help of a teacher, e.g. one with a LiDAR; the result is OUT/student.safetensors.
@@ -121,6 +128,7 @@ def distill(
         seed=seed,
         accelerator=accelerator,
         devices=devices,
+        keep_worse=keep_worse or None,
     )
     if settings.distillation is None:
         raise VprError(
@@ -144,6 +152,7 @@ def finetune(
     seed: Seed = None,
     accelerator: Accelerator = None,
     devices: Devices = None,
+    keep_worse: KeepWorse = False,
     resume: Resume = True,
 ):
     """Train a student from given weights, all of it or the parts that `trained` names.
@@ -165,6 +174,7 @@ def finetune(
         seed=seed,
         accelerator=accelerator,
         devices=devices,
+        keep_worse=keep_worse or None,
     )
     if not settings.model.start:
         raise VprError(f"{config} has no `start`: name the weights to start from there, or with --start.")
@@ -189,7 +199,7 @@ def _run(settings, output: Path, resume: bool) -> None:
     from vpr_ros.training.student.train import train
 
     with interrupts_say("the same command goes on"):
-        path = train(settings, output, resume=resume)
+        path = train(settings, output, resume=resume, tell=say)
     if int(os.environ.get("LOCAL_RANK", 0)):
         return  # Lightning started this process for another device; only the first process prints
     from vpr_ros.student import CONFIGS

@@ -30,6 +30,7 @@ from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import build_student, width_of
 from vpr_ros.training.student.train import train
+from vpr_ros.training.student.validation.start import Start
 from vpr_ros.training.teachers import load_teacher, save_teacher
 
 
@@ -172,9 +173,15 @@ def test_a_run_starts_from_a_checkpoint(folder, checkpoint, tmp_path):
 
 
 def scripted(monkeypatch, recalls):
-    """Validation recalls of the epochs, in place of measured ones."""
+    """Validation recalls of the start and of the epochs, in place of measured ones; in the end nothing is worse."""
     left = iter(recalls)
-    monkeypatch.setattr("vpr_ros.training.student.train.recall_by_condition", lambda *_: {"all": next(left)})
+
+    def begin(run):
+        nothing = np.zeros(len(run.measured.queries), dtype=bool)
+        return Start(nothing, nothing, False, {}), {"all": next(left)}
+
+    monkeypatch.setattr("vpr_ros.training.student.train.measured_start", begin)
+    monkeypatch.setattr("vpr_ros.training.student.train.validation_recalls", lambda _: {"all": next(left)})
 
 
 @pytest.mark.parametrize("keep, epoch", [("best", 2), ("last", 5)])
@@ -182,14 +189,14 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_
     config = settings(folder, checkpoint, epochs=9, patience=3, validate_every=1, keep=keep, steps_per_epoch=1)
     config = changed(config, loss="contrastive", distillation=None)
     samples = elsewhere(folder)
-    scripted(monkeypatch, [0.2, 0.5, 0.5, 0.4, 0.3, 0.9])
+    scripted(monkeypatch, [0.1, 0.2, 0.5, 0.5, 0.4, 0.3, 0.9])
     path = train(config, tmp_path / "run", validation=samples, weights_only=True)
-    assert len(rows_of(tmp_path / "run")) == 5
+    assert [row["epoch"] for row in rows_of(tmp_path / "run")] == list("012345")
     found = read_checkpoint(path)
     assert found.metadata["provenance"]["epoch"] == epoch
     scripted(monkeypatch, [1.0])
     again = train(config, tmp_path / "run", validation=samples, weights_only=True)
-    assert len(rows_of(tmp_path / "run")) == 5, "a run that ended stays ended"
+    assert len(rows_of(tmp_path / "run")) == 6, "a run that ended stays ended"
     a, b = weights(again), found.model.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
     with pytest.raises(VprError, match="name a validation folder"):
@@ -204,9 +211,9 @@ def test_patience_ends_a_run_and_the_best_epoch_is_kept(folder, checkpoint, tmp_
 def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, monkeypatch):
     config = settings(folder, checkpoint, epochs=9, patience=2, validate_every=2, keep="best", steps_per_epoch=1)
     config = changed(config, distillation=None)
-    scripted(monkeypatch, [0.5, 0.4, 0.9])
+    scripted(monkeypatch, [0.3, 0.5, 0.4, 0.9])
     whole = train(config, tmp_path / "whole", validation=elsewhere(folder), weights_only=True)
-    scripted(monkeypatch, [0.5, 0.4, 0.9])
+    scripted(monkeypatch, [0.3, 0.5, 0.4, 0.9])
     step = MetricLearning.training_step
 
     def cut(self, batch, index):
@@ -220,7 +227,7 @@ def test_patience_counts_the_same_after_a_resume(folder, checkpoint, tmp_path, m
     monkeypatch.setattr(MetricLearning, "training_step", step)
     parts = train(config, tmp_path / "parts", validation=elsewhere(folder), weights_only=True)
     counts = [[row["epoch"] for row in rows_of(tmp_path / name)] for name in ("whole", "parts")]
-    assert counts[0] == counts[1] == ["1", "2", "3", "4"]
+    assert counts[0] == counts[1] == list("01234")
     a, b = weights(whole), weights(parts)
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -257,8 +264,16 @@ def test_an_image_network_of_the_teachers_as_student(folder, checkpoint, tmp_pat
 
 def test_the_picture_of_a_run(folder, checkpoint, tmp_path):
     rows = [{"epoch": 1, "loss": 2.0, "rkd_angle": 0.1, "batch_recall": 0.5, "learning_rate": 0.1, "seconds": 1.0}]
-    draw_curves([*rows, {**rows[0], "epoch": 2, "all": 0.7}], tmp_path / "curves.png")
-    assert cv2.imread(str(tmp_path / "curves.png")).std() > 5
+    rows.append({**rows[0], "epoch": 2, "all": 0.7})
+    draw_curves(rows, tmp_path / "curves.png")
+    drawn = cv2.imread(str(tmp_path / "curves.png"))
+    assert drawn.std() > 5
+    draw_curves([{"epoch": 0, "all": 0.6, "teacher": 0.3, "seconds": 1.0}, *rows], tmp_path / "started.png")
+    started = cv2.imread(str(tmp_path / "started.png"))
+    third = drawn.shape[1] // 3
+    assert (started != drawn)[:, -third:].any(), "the start and its teacher are lines among the recalls"
+    left = [(picture < 128).sum() for picture in (drawn[:, :third], started[:, :third])]
+    assert left[0] == pytest.approx(left[1], rel=0.05), "epoch 0 has no loss"
 
 
 def test_weights_of_terms_are_checked_and_used():

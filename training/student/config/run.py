@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from vpr_ros.student.parts import ReductionConfig
 from vpr_ros.training.common.former_keys import STUDENT_KEYS
@@ -19,14 +19,16 @@ WHAT = "training configuration"
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """The projection of the run's final checkpoint."""
+    """The run's final checkpoint: its projection, and whether it is written at all."""
 
-    projection_dim: int = 512
+    projection: Literal["best", "fitted"] = "best"  # best: the start's own where validation gains nothing by another
+    projection_dim: int = 512  # of the fitted one
     whiten: float = 0.5  # power of the projection's whitening: 0 plain PCA, 1 equal variance
     global_dim: int = ReductionConfig.global_dim  # of a student's global vector; 0 leaves it
     global_whiten: float = ReductionConfig.global_whiten
     cell_dim: int = ReductionConfig.cell_dim  # of every region alone, by one matrix, before the projection; 0: not
     cell_whiten: float = ReductionConfig.cell_whiten
+    keep_worse: bool = False  # write a result that recognises less of the validation set than the start
 
     def rules(self) -> list[Rule]:
         """The conditions on the settings."""
@@ -57,6 +59,7 @@ class TrainConfig(RunConfig):
     """
 
     FORMER_KEYS: ClassVar[Mapping[str, str]] = STUDENT_KEYS
+    AFTERWARDS: ClassVar[frozenset[str]] = frozenset({"export.keep_worse"})
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -6,20 +6,34 @@ from pathlib import Path
 import torch
 
 from vpr_ros.training.common.progress import EpochProgress
+from vpr_ros.training.student.validation.start import Start
 
-RECALL = "validation_recall"  # the metric of patience and `keep: best`
+RECALL = "validation_recall"  # among the values of the loggers
+RECALLED = "all"  # its column, which patience and `keep: best` look at
 
 
 class StudentProgress(EpochProgress):
     """Means per epoch of the values that steps log, with the learning rate and the validation recalls.
 
-    The rows are stored in the module and in its checkpoint.
+    The rows are stored in the module and in its checkpoint. `begin` measures the start and gives it with its row, or
+    None without a validation set; `validate` gives the recalls of an epoch.
     """
 
-    def __init__(self, validate: Callable[[], dict], every: int, out: Path):
+    def __init__(
+        self, begin: Callable[[], tuple[Start, dict] | None], validate: Callable[[], dict], every: int, out: Path
+    ):
         super().__init__(out)
-        self.validate, self.every = validate, every
-        self.recall: float | None = None  # the latest one
+        self.begin, self.validate, self.every = begin, validate, every
+
+    def measure_start(self, trainer, module) -> dict:
+        # One process measures and sends the result to the others, as after the epochs.
+        found = trainer.strategy.broadcast(self.begin() if trainer.is_global_zero else None)
+        if found is None:
+            return {}
+        module.start, row = found
+        for logger in trainer.loggers:
+            logger.log_metrics({RECALL: row[RECALLED]}, step=0)
+        return _rounded(row)
 
     def on_train_epoch_start(self, trainer, module) -> None:
         super().on_train_epoch_start(trainer, module)
@@ -42,19 +56,13 @@ class StudentProgress(EpochProgress):
         recalls = trainer.strategy.broadcast(self.validate() if due and trainer.is_global_zero else {})
         row = {"epoch": epoch, **{name: float(total) / max(1, self.steps) for name, total in self.sums.items()}}
         row |= {"learning_rate": trainer.optimizers[0].param_groups[0]["lr"], **recalls}
-        row = {name: float(f"{value:.5g}") for name, value in row.items()} | {"epoch": epoch}
-        row["seconds"] = self.epoch_seconds()
-        if "all" in recalls:
-            self.recall = float(recalls["all"])
-        if self.recall is not None:
-            # Logged at every epoch, so that patience counts epochs, also after a resume.
-            module.log(RECALL, torch.tensor(self.recall), on_step=False, on_epoch=True)
+        row = _rounded(row) | {"epoch": epoch, "seconds": self.epoch_seconds()}
+        if RECALLED in recalls:
+            module.log(RECALL, torch.tensor(recalls[RECALLED]), on_step=False, on_epoch=True)
         module.history.append(row)
         if trainer.is_global_zero:
             self.publish(row, module.history)
 
-    def state_dict(self) -> dict:
-        return {"recall": self.recall}
 
-    def load_state_dict(self, state_dict: dict) -> None:
-        self.recall = state_dict["recall"]
+def _rounded(row: dict) -> dict:
+    return {name: float(f"{value:.5g}") for name, value in row.items()}

@@ -1,0 +1,1 @@
+"""What a run recognises of its validation set: before the first step, after its epochs, and in the end."""
