@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vpr_ros.evaluation.paired import FEWEST_AREAS, expanded_tail
-from vpr_ros.evaluation.ranking import distances
+from vpr_ros.evaluation.ranking import Measure, OwnMeasure, distances
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.data.sampling.masks import same_place
 
@@ -49,12 +49,11 @@ class Queries:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def right(self, embeddings: np.ndarray) -> np.ndarray:
-        """(N, D) of all samples -> (Q,) bool, whether a query's nearest row of the map by Euclidean distance is
-        right."""
+    def right(self, embeddings: np.ndarray, measure: Measure | OwnMeasure = "euclidean") -> np.ndarray:
+        """(N, D) of all samples -> (Q,) bool, whether a query's nearest row of the map is right."""
         found = [np.empty(0, dtype=bool)]
         for query, base in self.asked:
-            nearest = base[np.argmin(distances(embeddings[query], embeddings[base])[0], axis=1)]
+            nearest = base[np.argmin(distances(embeddings[query], embeddings[base], measure)[0], axis=1)]
             found.append(same_place(self.samples, query, nearest, RADIUS_M, HEADING_RAD))
         return np.concatenate(found)
 
@@ -70,7 +69,8 @@ class Queries:
         A stretch is a square of `STRETCH_M`, with the queries of all drives in it; stretches are drawn with
         replacement, and the interval is expanded as in `evaluation.paired`. None for fewer than five.
         """
-        squares = np.floor(self.samples.positions_m[self.rows] / STRETCH_M).astype(np.int64)
+        # Frames without a position are one stretch.
+        squares = np.floor(np.nan_to_num(self.samples.positions_m[self.rows]) / STRETCH_M)
         areas = np.unique(self.samples.areas[self.rows], return_inverse=True)[1]
         _, at = np.unique(np.column_stack([areas, squares]), axis=0, return_inverse=True)
         queries = np.bincount(at.ravel())
@@ -82,3 +82,11 @@ class Queries:
         tail = expanded_tail(len(queries))
         low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
         return Difference(float(gained.sum() / queries.sum()), float(low), float(high), len(queries))
+
+
+def recall_by_condition(
+    embeddings: np.ndarray, samples: SampleSet, measure: Measure | OwnMeasure = "euclidean"
+) -> dict[str, float]:
+    """Recall@1 of embeddings (N, D) by condition, and "all"; see `Queries`, which says what a query is."""
+    queries = Queries(samples)
+    return queries.recalls(queries.right(embeddings, measure))

@@ -159,6 +159,42 @@ def rows_of(out: Path) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
+def test_the_untrained_teacher_is_kept_where_no_epoch_is_better(folder, tmp_path, monkeypatch, caplog):
+    ruin = {"learning_rate": 0.05, "image_learning_rate": 0.05}
+    config, samples = settings(folder, keep="best", validate_every=1, **ruin), folder_samples((str(folder),), "x")
+    path = train_teacher(config, tmp_path / "whole", validation=samples)
+    rows = rows_of(tmp_path / "whole")
+    assert [row["epoch"] for row in rows] == list("0123")
+    before, *recalls = (float(row["validation_ar1"]) for row in rows)
+    assert before > max(recalls)
+    a, b = build_teacher(config).state_dict(), state(path)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert "no epoch of the teacher recognises more than its untrained weights" in caplog.text
+    step, ends = TeacherTraining.training_step, {"at": 0}
+
+    def cut(self, batch, index):
+        if self.current_epoch == ends["at"]:
+            raise RuntimeError("power cut")
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TeacherTraining, "training_step", cut)
+    for ends["at"] in (0, 2):
+        with pytest.raises(RuntimeError, match="power cut"):
+            train_teacher(config, tmp_path / "parts", validation=samples)
+    ends["at"] = -1
+    parts = state(train_teacher(config, tmp_path / "parts", validation=samples))
+    assert all(torch.equal(parts[name], b[name]) for name in b)
+    without_time = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(tmp_path / name)]
+        for name in ("whole", "parts")
+    ]
+    assert without_time[0] == without_time[1]
+    kept = train_teacher(changed(config, keep="last"), tmp_path / "last", validation=samples)
+    assert not all(torch.equal(state(kept)[name], b[name]) for name in b)
+    with pytest.raises(VprError, match="name a validation folder"):
+        train_teacher(config, tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -11,7 +11,7 @@ import torch
 from vpr_ros.student import AnyProjection
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.evaluation.embedding import embed
-from vpr_ros.training.evaluation.retrieval import Queries
+from vpr_ros.training.evaluation.retrieval import Queries, recall_by_condition
 from vpr_ros.training.student.networks import Student
 from vpr_ros.training.teachers import Teacher
 
@@ -78,17 +78,16 @@ def _teacher_recalls(
     """The teacher's recalls among the frames that hold what it sees, by the student's measure; empty where none do."""
     seen = validation.samples.holding(teacher.inputs.modalities)
     samples = validation.samples.select(seen, teacher.inputs.modalities)
-    queries = Queries(samples)
-    if not len(queries):
+    student = recall_by_condition(descriptors[seen], samples)
+    if not student:
         return {}
-    before = next(teacher.parameters()).device
-    taught = queries.recalls(queries.right(embed(teacher.to(device), samples)))
+    before = teacher.device
+    taught = recall_by_condition(embed(teacher.to(device), samples), samples, teacher.measure)
     teacher.to(before)
-    student = queries.recalls(queries.right(descriptors[seen]))["all"]
-    if taught["all"] < student:
+    if taught["all"] < student["all"]:
         log.warning(
             "the teacher recognises %.3f of %s's queries, the student %.3f before its first step: it can hardly teach "
             "it; train the teacher longer, or leave the distillation out",
-            *(taught["all"], validation.called, student),
+            *(taught["all"], validation.called, student["all"]),
         )
     return taught
