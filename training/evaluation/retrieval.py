@@ -8,7 +8,6 @@ import numpy as np
 from vpr_ros.evaluation.paired import FEWEST_AREAS, expanded_tail
 from vpr_ros.evaluation.ranking import Measure, OwnMeasure, distances
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sampling.masks import same_place
 
 RADIUS_M, HEADING_RAD = 10.0, 0.8  # of a true match
 STRETCH_M = 50.0  # side of the squares whose queries are resampled together: neighbours fail for the same reason
@@ -25,26 +24,40 @@ class Difference:
     stretches: int
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Rows (q,) of a drive's queries and (k,) of its map, what of it is true, and what is left out (None: nothing)."""
+
+    rows: np.ndarray
+    base: np.ndarray
+    true: np.ndarray  # (q, k) bool
+    left_out: np.ndarray | None
+
+
 class Queries:
     """The queries of a set: within each city every drive asks the first one, which is the map.
 
-    True is what lies within `RADIUS_M` and `HEADING_RAD`; where headings are not known, the position alone decides.
-    Frames without a true match are no queries.
+    True is what certainly lies within `RADIUS_M` and `HEADING_RAD`; where headings are not known, none are compared.
+    Frames without a true match are no queries. Frames of the map of which it is not known whether they show a query's
+    place, between drives without a common frame, are left out of its search.
     """
 
     def __init__(self, samples: SampleSet):
         self.samples = samples
-        self.asked: list[tuple[np.ndarray, np.ndarray]] = []  # rows of a drive's queries, and of its map
+        self.asked: list[_Asked] = []
+        truth = samples.nearness.truth(RADIUS_M, HEADING_RAD)
         for city in np.unique(samples.areas):
             of_city = np.flatnonzero(samples.areas == city)
             first, *others = sorted(set(samples.drives[of_city].tolist()))
             base = of_city[samples.drives[of_city] == first]
             for drive in others:
-                query = of_city[samples.drives[of_city] == drive]
-                true = same_place(samples, query[:, None], base[None], RADIUS_M, HEADING_RAD).any(1)
-                if true.any():
-                    self.asked.append((query[true], base))
-        self.rows = np.concatenate([query for query, _ in self.asked] or [np.empty(0, np.int64)])  # (Q,)
+                rows = of_city[samples.drives[of_city] == drive]
+                true, unknown = truth(rows, base)
+                asks = true.any(1)
+                if asks.any():
+                    left_out = unknown[asks] if unknown[asks].any() else None
+                    self.asked.append(_Asked(rows[asks], base, true[asks], left_out))
+        self.rows = np.concatenate([one.rows for one in self.asked] or [np.empty(0, np.int64)])  # (Q,)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -52,9 +65,11 @@ class Queries:
     def right(self, embeddings: np.ndarray, measure: Measure | OwnMeasure = "euclidean") -> np.ndarray:
         """(N, D) of all samples -> (Q,) bool, whether a query's nearest row of the map is right."""
         found = [np.empty(0, dtype=bool)]
-        for query, base in self.asked:
-            nearest = base[np.argmin(distances(embeddings[query], embeddings[base], measure)[0], axis=1)]
-            found.append(same_place(self.samples, query, nearest, RADIUS_M, HEADING_RAD))
+        for one in self.asked:
+            apart = distances(embeddings[one.rows], embeddings[one.base], measure)[0]
+            if one.left_out is not None:
+                apart = np.where(one.left_out, np.inf, apart)
+            found.append(one.true[np.arange(len(one.rows)), apart.argmin(1)])
         return np.concatenate(found)
 
     def recalls(self, right: np.ndarray) -> dict[str, float]:
@@ -69,10 +84,8 @@ class Queries:
         A stretch is a square of `STRETCH_M`, with the queries of all drives in it; stretches are drawn with
         replacement, and the interval is expanded as in `evaluation.paired`. None for fewer than five.
         """
-        # Frames without a position are one stretch.
-        squares = np.floor(np.nan_to_num(self.samples.positions_m[self.rows]) / STRETCH_M)
-        areas = np.unique(self.samples.areas[self.rows], return_inverse=True)[1]
-        _, at = np.unique(np.column_stack([areas, squares]), axis=0, return_inverse=True)
+        cells = self.samples.nearness.cells(STRETCH_M)[self.rows]
+        _, at = np.unique(cells, axis=0, return_inverse=True)
         queries = np.bincount(at.ravel())
         if len(queries) < FEWEST_AREAS:
             return None
