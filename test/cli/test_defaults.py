@@ -18,7 +18,7 @@ from vpr_ros.offline.localize_bag import LocalizeBagConfig
 from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
 from vpr_ros.place_map import prune, replace_poses
-from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
+from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig, RecordingConfig
 from vpr_ros.sensors import DriveConfig, folder_to_bag
 from vpr_ros.student import fit_projection
 from vpr_ros.student.parts import ReductionConfig
@@ -82,6 +82,7 @@ OWNERS = {
     ("render", "workers"): (render_training_set, "workers"),
     ("render", "lidar"): (render_training_set, "with_lidar"),
     ("export", "projection"): (export_student, "projection"),
+    ("frames", "frame_every"): (RecordingConfig, "frame_every"),
     **{
         ("frames", name): (FramesConfig, name)
         for name in (

@@ -92,7 +92,10 @@ def evaluate_submaps(
     ] = "oxford",
     images: Annotated[Path | None, typer.Option(help="Folder with the pictures that belong to the submaps.")] = None,
     teacher: Teacher = None,
-    measure: MeasureName = None,
+    measure: Annotated[
+        str,
+        typer.Option(metavar="euclidean|l1|cosine", help="Distance: euclidean or l1, both unscaled, or cosine."),
+    ] = "euclidean",
     output: Output = None,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
@@ -111,7 +114,7 @@ def evaluate_submaps(
     model, name = _model(teacher, checkpoint, device)
     with Progress(name, len(split_paths(opened))) as progress:
         evaluation = evaluate_split(
-            model, folder, opened, images, measure=measure_named(measure or "euclidean"), progress=progress, name=name
+            model, folder, opened, images, measure=measure_named(measure), progress=progress, name=name
         )
     _show(evaluation, output)
 
