@@ -39,6 +39,7 @@ class VerificationConfig:
     independent_points: int = 100  # errors of neighbouring points are shared: no more than so many count
     turns: int = 2  # that are tried without a guess: those at which the polar grids of both clouds are most alike
     steps_m: tuple[float, ...] = (0.0, -5.0, 5.0)  # of the first positions along the keyframe's axes, for each turn
+    kiss_matcher: bool = True  # one start more where it is installed: it finds offsets beyond the steps; costs half
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,19 @@ class _Scan:
 
 
 @dataclass(frozen=True)
+class PreparedCloud:
+    """A cloud that is registered more than once: thinned twice, with normals and search trees.
+
+    It takes a few megabytes; keep those of a neighbourhood, not of a drive.
+    """
+
+    points: np.ndarray  # (N, 3) the finite ones, float64, metres, base frame
+    fine: _Scan
+    coarse: _Scan
+    grid: np.ndarray  # the polar grid
+
+
+@dataclass(frozen=True)
 class _Fit:
     T: np.ndarray
     pairs: np.ndarray  # (M, 2) indices of corresponding query and keyframe points
@@ -81,29 +95,52 @@ def verify_clouds(
     T_init: np.ndarray | None = None,
     config: VerificationConfig | None = None,
 ) -> Verified:
-    """Registers two clouds (N, 3) given in metres in their base frames.
+    """Registers two clouds (N, 3) given in metres in their base frames, as `register` does."""
+    prepared = [prepare_cloud(cloud, config) for cloud in (cloud_query, cloud_keyframe)]
+    return register(prepared[0], prepared[1], T_init, config)
 
-    Coarse: from `T_init` (a guess of T_keyframe_query) where given; a guess that fails is followed by several starts,
-    turned as the polar grids of both clouds are most alike, and by kiss-matcher's where that is installed. Fine:
-    generalised ICP (small_gicp). The covariance is the inverse of the point-to-plane information, so that a direction
-    without structure shows as uncertain, floored by `independent_points`. VprError where small_gicp is not installed.
+
+def prepare_cloud(cloud: np.ndarray, config: VerificationConfig | None = None) -> PreparedCloud | None:
+    """What `register` needs of a cloud (N, 3), metres, base frame; None where it has too few finite points.
+
+    VprError where small_gicp is not installed.
     """
-    gicp = _small_gicp()
-    config = config or VerificationConfig()
-    clouds = [np.asarray(c, dtype=np.float64).reshape(-1, 3) for c in (cloud_query, cloud_keyframe)]
-    clouds = [c[np.isfinite(c).all(axis=1)] for c in clouds]
-    if min(len(c) for c in clouds) < MIN_POINTS:
+    gicp, config = _small_gicp(), config or VerificationConfig()
+    points = np.asarray(cloud, dtype=np.float64).reshape(-1, 3)
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < MIN_POINTS:
+        return None
+    fine, coarse = (_prepare(gicp, points, voxel_m) for voxel_m in (config.fine_voxel_m, config.coarse_voxel_m))
+    return PreparedCloud(points, fine, coarse, polar_grid(points))
+
+
+def register(
+    query: PreparedCloud | None,
+    keyframe: PreparedCloud | None,
+    T_init: np.ndarray | None = None,
+    config: VerificationConfig | None = None,
+    only_init: bool = False,
+) -> Verified:
+    """Registers two prepared clouds; None stands for one of too few points.
+
+    Coarse: from `T_init` (a guess of T_keyframe_query) where given; a guess that fails is followed, but for
+    `only_init`, by several starts, turned as the polar grids of both clouds are most alike, and by kiss-matcher's where
+    that is installed. Fine: generalised ICP (small_gicp). The covariance is the inverse of the point-to-plane
+    information, so that a direction without structure shows as uncertain, floored by `independent_points`. VprError
+    where small_gicp is not installed.
+    """
+    if query is None or keyframe is None:
         return Verified(False, "too_few_points", None, None, 0.0, float("inf"))
-    query, keyframe = (_prepare(gicp, c, config.fine_voxel_m) for c in clouds)
+    gicp, config = _small_gicp(), config or VerificationConfig()
     best: _Fit | None = None
     if T_init is not None:
-        best = _refine(gicp, query, keyframe, np.asarray(T_init, dtype=np.float64), config)
-    if best is None or _judge(best, config):
-        for start in _coarse(gicp, clouds, config):
-            found = _refine(gicp, query, keyframe, start, config)
+        best = _refine(gicp, query.fine, keyframe.fine, np.asarray(T_init, dtype=np.float64), config)
+    if best is None or (_judge(best, config) and not only_init):
+        for start in _coarse(gicp, query, keyframe, config):
+            found = _refine(gicp, query.fine, keyframe.fine, start, config)
             best = found if best is None or found.agreement > best.agreement else best
     assert best is not None
-    covariance = _covariance(best, query, keyframe, config)
+    covariance = _covariance(best, query.fine, keyframe.fine, config)
     reason = _judge(best, config)
     if not reason and np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]) > config.max_std_m:
         reason = "degenerate"
@@ -126,37 +163,37 @@ def _prepare(gicp: Any, points: np.ndarray, voxel_m: float) -> _Scan:
     return _Scan(cloud, tree, np.asarray(cloud.points())[:, :3], np.asarray(cloud.normals())[:, :3])
 
 
-def _coarse(gicp: Any, clouds: list[np.ndarray], config: VerificationConfig) -> list[np.ndarray]:
+def _coarse(gicp: Any, query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
     """The best REFINED of several coarse alignments; one of them begins at the identity, which is right wherever a
     robot passes the same way again."""
-    query, keyframe = (_prepare(gicp, points, config.coarse_voxel_m) for points in clouds)
-    starts = [np.eye(4), *global_starts(clouds[0], clouds[1], config)]
     reach_m = 1.5 * config.coarse_voxel_m
     fits: list[_Fit] = []
-    for start in starts:
-        T = _aligned(gicp, query, keyframe, start, 4 * config.coarse_voxel_m)
-        fits.append(_fit(query, keyframe, T, reach_m))
+    for start in [np.eye(4), *_global_starts(query, keyframe, config)]:
+        T = _aligned(gicp, query.coarse, keyframe.coarse, start, 4 * config.coarse_voxel_m)
+        fits.append(_fit(query.coarse, keyframe.coarse, T, reach_m))
     fits.sort(key=lambda fit: -fit.agreement)
     return [fit.T for fit in fits[:REFINED]]
 
 
-def global_starts(query: np.ndarray, keyframe: np.ndarray, config: VerificationConfig) -> list[np.ndarray]:
-    """Guesses of T_keyframe_query for clouds (N, 3) whose turn and offset nobody knows.
+def _global_starts(query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
+    """Guesses of T_keyframe_query where nobody knows turn and offset.
 
     `turns` times `steps_m` of them by the clouds' polar grids, and one by kiss-matcher where it is installed (it has no
     arm64 wheel).
     """
     starts = [
         planar_transform(step, 0.0, turn)
-        for turn in likely_turns(polar_grid(query), polar_grid(keyframe), config.turns)
+        for turn in likely_turns(query.grid, keyframe.grid, config.turns)
         for step in config.steps_m
     ]
+    if not config.kiss_matcher:
+        return starts
     try:
         kiss_matcher: Any = import_module("kiss_matcher")
     except ImportError:
         return starts
     matcher: Any = kiss_matcher.KISSMatcher(kiss_matcher.KISSMatcherConfig(config.coarse_voxel_m))
-    found: Any = matcher.estimate(query.astype(np.float32), keyframe.astype(np.float32))
+    found: Any = matcher.estimate(query.points.astype(np.float32), keyframe.points.astype(np.float32))
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = np.asarray(found.rotation), np.ravel(found.translation)
     return [*starts, T]
@@ -172,7 +209,13 @@ def _aligned(gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_
         max_correspondence_distance=reach_m,
         max_iterations=ITERATIONS,
     )
-    return np.asarray(result.T_target_source)
+    T = np.array(result.T_target_source)
+    if not (np.isfinite(T).all() and np.linalg.det(T[:3, :3]) > 0.5):
+        return start  # too few points in reach: it diverged
+    # It keeps the rounding errors of its start, which grow threefold from one registration to the next along a drive.
+    u, _, vt = np.linalg.svd(T[:3, :3])
+    T[:3, :3] = u @ vt
+    return T
 
 
 def _refine(gicp: Any, query: _Scan, keyframe: _Scan, T: np.ndarray, config: VerificationConfig) -> _Fit:
@@ -189,7 +232,7 @@ def _fit(query: _Scan, keyframe: _Scan, T: np.ndarray, reach_m: float) -> _Fit:
     same orientation. The ground is left out: any two streets agree on that.
     """
     found, squared = keyframe.tree.batch_nearest_neighbor_search(query.points @ T[:3, :3].T + T[:3, 3])
-    found, squared = np.asarray(found), np.asarray(squared)
+    found, squared = np.asarray(found, np.uint64).astype(np.int64), np.asarray(squared)  # the greatest: none found
     near = np.flatnonzero((found >= 0) & (squared <= reach_m**2))
     pairs = np.column_stack([near, found[near]])
     rmse_m = float(np.sqrt(squared[near].mean())) if len(near) else float("inf")
