@@ -136,7 +136,7 @@ def alone(call: Callable[[], Tensor], device: torch.device, precision: str, *, g
     return 1e3 * float(np.median(taken[1:]))
 
 
-def pieces(modules: dict[str, MetricLearning], images: Tensor, masks: Any, precision: str) -> dict[str, float]:
+def pieces(modules: dict[str, MetricLearning], images: Tensor, precision: str) -> dict[str, float]:
     """Milliseconds of what the student adds to backbone and task, and of the teacher, each by itself."""
     device, batch, side = images.device, len(images), images.shape[-1] // SMALL.patch_size
     student: Any = modules["task alone"].student
@@ -153,7 +153,7 @@ def pieces(modules: dict[str, MetricLearning], images: Tensor, masks: Any, preci
     for name, module in modules.items():
         if (terms := module.distilling) is not None:
             known = module.teacher_embeddings
-            calls[f"loss of {name}"] = lambda t=terms, k=known: t.weigh(unit, t.head(unit), k, *masks)[0]
+            calls[f"loss of {name}"] = lambda t=terms, k=known: t.weigh(unit, t.head(unit), k)[0]
     found = {name: alone(call, device, precision) for name, call in calls.items()}
     teacher: Any = load_teacher("minkloc++", sparse="torch").to(device)
     rng = np.random.default_rng(0)
@@ -205,7 +205,7 @@ def main() -> None:
         row = {"step": name, "ratio": middle, "quartile1": low, "quartile3": high}
         row |= {f"{part}_ms": round(1e3 * float(v), 1) for part, v in zip(PARTS, median[2:5], strict=True)}
         result.append(row | {"wall_ms": round(1e3 * float(median[5]), 1)})
-    added = {name: round(ms, 1) for name, ms in pieces(modules, images, masks, args.precision).items()}
+    added = {name: round(ms, 1) for name, ms in pieces(modules, images, args.precision).items()}
     gpu = device.type == "cuda"
     kind = torch.cuda.get_device_name() if gpu else f"{platform.machine()}, {args.threads} thread(s)"
     print(f"{kind}, batch {args.batch}, precision {args.precision}; milliseconds of {'GPU' if gpu else 'CPU'} time")

@@ -19,7 +19,7 @@ SELF: dict[Reading, tuple[str, ...]] = {
 CROSS: tuple[str, ...] = ("cross_euclidean", "cross_cosine", "cross_hyperbolic")
 CROSS_TT_TS: tuple[str, ...] = ("cross_tt_ts_euclidean", "cross_tt_ts_cosine", "cross_tt_ts_hyperbolic")
 
-Function = Callable[[Tensor, Tensor, Tensor, Tensor], dict[str, Tensor]]
+Function = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Distillation:
     equal_widths: bool  # D must be D'
     description: str
 
-    def __call__(self, student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
-        """Scalar terms of a batch; masks (B, B) are those of positive and negative pairs, which no loss uses so far."""
-        return self.function(student, teacher, positives, negatives)
+    def __call__(self, student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
+        """Scalar terms of a batch, for which no labels are needed; weights (B,) above 0 say how much a sample counts."""
+        return self.function(student, teacher, weights)
 
 
 def _distilvpr(reading: Reading, *, self_agent: bool, directions: tuple[Direction, ...]) -> Function:
-    def function(student: Tensor, teacher: Tensor, positives: Tensor, negatives: Tensor) -> dict[str, Tensor]:
-        terms = self_terms(student, teacher, reading=reading, curvature=CURVATURE) if self_agent else {}
+    def function(student: Tensor, teacher: Tensor, weights: Tensor | None) -> dict[str, Tensor]:
+        terms = self_terms(student, teacher, weights, reading=reading, curvature=CURVATURE) if self_agent else {}
         if directions:
-            terms |= cross_terms(student, teacher, reading=reading, curvature=CURVATURE, directions=directions)
+            terms |= cross_terms(student, teacher, weights, reading=reading, curvature=CURVATURE, directions=directions)
         return terms
 
     return function

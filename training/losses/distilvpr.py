@@ -36,6 +36,7 @@ from vpr_ros.training.losses.relations import (
     relative,
     same_width,
     unit,
+    weighted_mean,
 )
 
 Reading = Literal["paper", "released"]
@@ -49,7 +50,14 @@ def _released(reading: Reading) -> bool:
 
 
 @in_float32
-def self_terms(student: Tensor, teacher: Tensor, *, reading: Reading = "paper", curvature: float = 0.1) -> Terms:
+def self_terms(
+    student: Tensor,
+    teacher: Tensor,
+    weights: Tensor | None = None,
+    *,
+    reading: Reading = "paper",
+    curvature: float = 0.1,
+) -> Terms:
     """Self-agent terms (paper: tt–ss): relations among the student's samples against those among the teacher's.
 
     Embeddings (B, D) and (B, D') are not normalised, and widths may differ. Each term is 0 when student = teacher.
@@ -61,16 +69,18 @@ def self_terms(student: Tensor, teacher: Tensor, *, reading: Reading = "paper", 
         hyperbolic_s = released_geodesics(student, curvature=curvature)
         hyperbolic_t = released_geodesics(teacher, curvature=curvature)
         return {
-            "self_euclidean": huber(relative(s), relative(t)),
-            "self_angle": angle_loss(s, t),
-            "self_hyperbolic": huber(relative(hyperbolic_s), relative(hyperbolic_t)),
+            "self_euclidean": huber(relative(s, weights), relative(t, weights), weights),
+            "self_angle": angle_loss(s, t, weights),
+            "self_hyperbolic": huber(relative(hyperbolic_s, weights), relative(hyperbolic_t, weights), weights),
         }
     length_s, length_t = student.norm(dim=1), teacher.norm(dim=1)
     return {
-        "self_euclidean": huber(s, t),
-        "self_cosine": huber(cosines(student), cosines(teacher)),
+        "self_euclidean": huber(s, t, weights),
+        "self_cosine": huber(cosines(student), cosines(teacher), weights),
         "self_hyperbolic": huber(
-            geodesics(s, length_s, length_s, curvature=curvature), geodesics(t, length_t, length_t, curvature=curvature)
+            geodesics(s, length_s, length_s, curvature=curvature),
+            geodesics(t, length_t, length_t, curvature=curvature),
+            weights,
         ),
     }
 
@@ -79,6 +89,7 @@ def self_terms(student: Tensor, teacher: Tensor, *, reading: Reading = "paper", 
 def cross_terms(
     student: Tensor,
     teacher: Tensor,
+    weights: Tensor | None = None,
     *,
     reading: Reading = "paper",
     curvature: float = 0.1,
@@ -107,11 +118,16 @@ def cross_terms(
     if "ts-ss" in directions:
         for name, inner in _geometries(s, None, released, curvature).items():
             target = between[name].detach() if released else between[name]
-            terms[f"cross_{name}"] = F.mse_loss(inner, target)
+            terms[f"cross_{name}"] = _squares(inner, target, weights)
     if "tt-ts" in directions:
         for name, inner in _geometries(t, None, released, curvature).items():
-            terms[f"cross_tt_ts_{name}"] = F.mse_loss(between[name], inner)
+            terms[f"cross_tt_ts_{name}"] = _squares(between[name], inner, weights)
     return terms
+
+
+def _squares(one: Tensor, other: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean squared difference of relations (N, N)."""
+    return F.mse_loss(one, other) if weights is None else weighted_mean((one - other).square(), weights)
 
 
 def _geometries(x: Tensor, y: Tensor | None, released: bool, curvature: float) -> dict[str, Tensor]:

@@ -2,6 +2,9 @@
 
 All teacher–student losses of this package use these functions. They compute in float32, independently of the precision
 of the embeddings and of the surrounding autocast, and their gradient is bounded where samples coincide.
+
+`weights` (N,) say how much each sample counts, all above 0; None counts all alike. A pair counts with the product of its
+two weights and a triple with that of its three, so that a sample of hardly any weight is as good as left out.
 """
 
 from collections.abc import Callable
@@ -70,15 +73,18 @@ def cosines(x: Tensor, y: Tensor | None = None) -> Tensor:
     return (a @ (a if y is None else unit(y).double()).T).float()
 
 
-def off_diagonal_mean(square: Tensor) -> Tensor:
+def off_diagonal_mean(square: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean over pairs i != j of a matrix (N, N) with a zero diagonal; at least 1e-12, also for a single sample."""
     n = len(square)
-    return (square.sum() / max(n * (n - 1), 1)).clamp(min=1e-12)
+    if weights is None:
+        return (square.sum() / max(n * (n - 1), 1)).clamp(min=1e-12)
+    both = weights[:, None] * weights[None]
+    return ((both * square).sum() / (both.sum() - both.trace()).clamp(min=1e-12)).clamp(min=1e-12)
 
 
-def relative(square: Tensor) -> Tensor:
+def relative(square: Tensor, weights: Tensor | None = None) -> Tensor:
     """Distances (N, N) in units of their mean over pairs i != j; zeros where all are zero."""
-    return square / off_diagonal_mean(square)
+    return square / off_diagonal_mean(square, weights)
 
 
 def unit(x: Tensor) -> Tensor:
@@ -86,9 +92,19 @@ def unit(x: Tensor) -> Tensor:
     return F.normalize(x, dim=1, eps=CLOSE)
 
 
-def huber(student: Tensor, teacher: Tensor) -> Tensor:
-    """Smooth L1 with beta 1, mean over all entries."""
-    return F.smooth_l1_loss(student, teacher)
+def huber(student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Smooth L1 with beta 1, mean over all entries of (N, N)."""
+    if weights is None:
+        return F.smooth_l1_loss(student, teacher)
+    return weighted_mean(F.smooth_l1_loss(student, teacher, reduction="none"), weights)
+
+
+def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean of values of samples (N,) or of pairs (N, N)."""
+    if weights is None:
+        return values.mean()
+    each = weights if values.ndim == 1 else weights[:, None] * weights[None]
+    return (each * values).sum() / each.sum()
 
 
 def _cosines_at(i: Tensor, d: Tensor, arms: Tensor) -> Tensor:
@@ -97,24 +113,30 @@ def _cosines_at(i: Tensor, d: Tensor, arms: Tensor) -> Tensor:
     return (to_j**2 + (to_k - d) * (to_k + d)) / (2 * arms[i][:, :, None] * arms[i][:, None, :])
 
 
-def _arms(d: Tensor) -> Tensor:
+def _arms(d: Tensor, weights: Tensor | None) -> Tensor:
     """Lengths (N, N) of an angle's arms, at least `SHORTEST_ARM` of the mean distance, which bounds the gradient."""
-    return torch.maximum(d, SHORTEST_ARM * off_diagonal_mean(d.detach()))
+    return torch.maximum(d, SHORTEST_ARM * off_diagonal_mean(d.detach(), weights))
 
 
 class _AngleLoss(torch.autograd.Function):
     """The loss by blocks of anchors; the forward also computes its gradient to the distances (N, N), block by block."""
 
     @staticmethod
-    def forward(ctx, student: Tensor, teacher: Tensor) -> Tensor:
+    def forward(ctx, student: Tensor, teacher: Tensor, weights: Tensor | None) -> Tensor:
         n = len(student)
         total, gradient = student.new_zeros(()), torch.zeros_like(student)
-        arms_t = _arms(teacher)
+        arms_t = _arms(teacher, weights)
+        both = None if weights is None else weights[:, None] * weights[None]
         for i in torch.arange(n, device=student.device).split(max(1, BLOCK // (n * n))):
             target = _cosines_at(i, teacher, arms_t)
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):
                 leaf = student.detach().requires_grad_(ctx.needs_input_grad[0])
-                loss = F.smooth_l1_loss(_cosines_at(i, leaf, _arms(leaf)), target, reduction="sum") / n**3
+                angles = _cosines_at(i, leaf, _arms(leaf, weights))
+                if weights is None or both is None:
+                    loss = F.smooth_l1_loss(angles, target, reduction="sum") / n**3
+                else:
+                    each = weights[i, None, None] * both * F.smooth_l1_loss(angles, target, reduction="none")
+                    loss = each.sum() / weights.sum() ** 3
             if ctx.needs_input_grad[0]:
                 gradient += torch.autograd.grad(loss, leaf)[0]
             total += loss.detach()
@@ -122,11 +144,11 @@ class _AngleLoss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] * ctx.saved_tensors[0], None
+    def backward(ctx, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return grads[0] * ctx.saved_tensors[0], None, None
 
 
-def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def angle_loss(student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> Tensor:
     """Smooth L1 between the angles of all triples, mean over N x N x N, from distances (N, N) on either side.
 
     For every i, j, k it compares cos = (x_j - x_i)·(x_k - x_i) / (|x_j - x_i| |x_k - x_i|), which is 0 where j or k
@@ -134,4 +156,4 @@ def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
     so that memory grows neither with the width nor, beyond a block, with the cube of the batch. Arms shorter than a
     thousandth of the mean distance count as that long: their gradient would be unbounded.
     """
-    return _AngleLoss.apply(student, teacher)  # pyright: ignore[reportReturnType]
+    return _AngleLoss.apply(student, teacher, weights)  # pyright: ignore[reportReturnType]

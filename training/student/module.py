@@ -14,13 +14,14 @@ from vpr_ros.student import D2VPR
 from vpr_ros.training.common.distributed import gather, rank
 from vpr_ros.training.data.sample import SampleSet
 from vpr_ros.training.student.config import TrainConfig
-from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.networks import Student, width_of
 from vpr_ros.training.student.optimiser import make_optimiser
 from vpr_ros.training.student.schedules import rate_factor
 from vpr_ros.training.student.tasks import PlaceMasks, task_loss
 from vpr_ros.training.student.teacher_cache import RunTeacher, check_finite
-from vpr_ros.training.student.teacher_space import to_space
+from vpr_ros.training.student.teaching.confidence import confidence_of
+from vpr_ros.training.student.teaching.distillation import Distillation
+from vpr_ros.training.student.teaching.space import to_space
 from vpr_ros.training.student.validation.start import Start
 
 Embed = Callable[[RunTeacher], np.ndarray]
@@ -43,7 +44,7 @@ class MetricLearning(L.LightningModule):
         steps_per_epoch: int | None = None,
     ):
         super().__init__()
-        self.student, self.config, self.embed = student, config, embed
+        self.student, self.samples, self.config, self.embed = student, samples, config, embed
         self.masks, self.unit = PlaceMasks(samples, config.data), isinstance(student, D2VPR)
         self.loss = task_loss(config.task, self.unit)
         self.steps_per_epoch = steps_per_epoch or config.optimisation.steps_per_epoch
@@ -55,6 +56,7 @@ class MetricLearning(L.LightningModule):
         # Not a buffer: data-parallel training would broadcast it at every step.
         self.teacher_embeddings = torch.empty(0)
         self.seen: Tensor | None = None  # (N,) bool, samples with an embedding of the teacher; None: all
+        self.confidence: Tensor | None = None  # (N,) in the teacher's embeddings; None: all count alike
         self.history: list[dict] = []  # a row per finished epoch, and that of epoch 0 with a validation set
         self.start: Start | None = None  # what epoch 0 measured
         self.provenance: dict = {}  # plain values that every checkpoint of the run stores
@@ -82,6 +84,8 @@ class MetricLearning(L.LightningModule):
             self.trainer.strategy.barrier()
             embeddings = to_space(self.embed(teacher), self.config.distillation.teacher_space)
             self.teacher_embeddings = torch.from_numpy(embeddings).to(self.device)
+            confidence = confidence_of(embeddings, self.samples, self.config.distillation)
+            self.confidence = None if confidence is None else torch.from_numpy(confidence).to(self.device)
             seen = self.teacher_embeddings.isfinite().all(1)
             self.seen = None if seen.all() else seen
             if teacher.network is not None:
@@ -99,7 +103,8 @@ class MetricLearning(L.LightningModule):
                 headed = gather(self.distilling.head(own.float()))
             embeddings = self._embeddings(batch, rows)
             seen = None if self.seen is None else self.seen[rows]
-            added, terms = self.distilling.weigh(descriptors, headed, embeddings, positives, negatives, seen)
+            weights = None if self.confidence is None else self.confidence[rows]
+            added, terms = self.distilling.weigh(descriptors, headed, embeddings, seen, weights)
             logged = {"task": loss, "distil": added, **terms}
             loss = self.config.task.weight * loss + added
         elif self.config.task.weight != 1:

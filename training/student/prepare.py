@@ -23,6 +23,7 @@ from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import Student, build_student, colours_of, freeze, image_size_of, start_of
 from vpr_ros.training.student.teacher_cache import RunTeacher, TeacherLike, cached_embeddings, find_teacher
+from vpr_ros.training.student.teaching.space import to_space
 from vpr_ros.training.student.trainer import check_validation
 from vpr_ros.training.student.validation.start import Validation
 
@@ -113,7 +114,18 @@ def _module_and_loader(
     )
     if config.hardware.workers:
         frames.fill_cache()
-    batches = StudentBatches(samples, config)
+
+    def embeddings(teacher: RunTeacher):
+        assert distillation is not None
+        seed, workers = config.optimisation.seed, config.hardware.workers
+        return cached_embeddings(teacher, samples, distillation, variation, out, seed=seed, workers=workers)
+
+    def compared():
+        """The embeddings as the losses compare them."""
+        assert source is not None and distillation is not None
+        return to_space(embeddings(source), distillation.teacher_space)
+
+    batches = StudentBatches(samples, config, compared)
     loader = SampleLoader(
         frames,
         collate_fn=FrameBatches(inputs, cloud),
@@ -121,12 +133,6 @@ def _module_and_loader(
         num_workers=config.hardware.workers,
         persistent_workers=False,
     )
-
-    def embeddings(teacher: RunTeacher):
-        assert distillation is not None
-        seed, workers = config.optimisation.seed, config.hardware.workers
-        return cached_embeddings(teacher, samples, distillation, variation, out, seed=seed, workers=workers)
-
     return MetricLearning(student, samples, config, source, embeddings, len(batches)), loader
 
 

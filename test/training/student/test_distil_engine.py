@@ -26,9 +26,9 @@ from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.losses import DISTILLATION_WEIGHTS
 from vpr_ros.training.losses.distilvpr import cross_terms, self_terms
 from vpr_ros.training.student.config import DistillationConfig, TrainConfig, check, read_config
-from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.module import MetricLearning
 from vpr_ros.training.student.networks import build_student, width_of
+from vpr_ros.training.student.teaching.distillation import Distillation
 from vpr_ros.training.student.train import train
 from vpr_ros.training.student.validation.start import Start
 from vpr_ros.training.teachers import load_teacher, save_teacher
@@ -279,8 +279,7 @@ def test_the_picture_of_a_run(folder, checkpoint, tmp_path):
 def test_weights_of_terms_are_checked_and_used():
     config = DistillationConfig(loss="rkd", head="none", weights={"rkd_angle": 0.0}, scale=3.0)
     x, t = torch.randn(6, 8, requires_grad=True), torch.randn(6, 4)
-    masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
-    total, terms = Distillation(config, 8, 4).weigh(x, x, t, *masks)
+    total, terms = Distillation(config, 8, 4).weigh(x, x, t)
     assert total.item() == pytest.approx(3 * DISTILLATION_WEIGHTS["rkd"]["rkd_distance"] * terms["rkd_distance"].item())
     with pytest.raises(VprError, match="equal widths"):
         Distillation(DistillationConfig(loss="feature-mse", head="none"), 8, 4)
@@ -292,9 +291,8 @@ def test_only_losses_of_equal_widths_need_the_head():
     config = DistillationConfig(loss="distilvpr-s + distilvpr-c", head_for="widths")
     distilling = Distillation(config, 8, 4)
     x, t = torch.randn(6, 8), torch.randn(6, 4)
-    masks = torch.zeros(6, 6, dtype=torch.bool), torch.ones(6, 6, dtype=torch.bool)
     headed = distilling.head(x)
-    total, terms = distilling.weigh(x, headed, t, *masks)
+    total, terms = distilling.weigh(x, headed, t)
     assert headed.shape == (6, 4)
     alone = self_terms(x, t) | cross_terms(headed, t)
     assert terms.keys() == alone.keys()

@@ -12,10 +12,10 @@ from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.data.augment.images import AugmentConfig
 from vpr_ros.training.evaluation.embedding import embed
 from vpr_ros.training.student.config import DistillationConfig
-from vpr_ros.training.student.distillation import Distillation
 from vpr_ros.training.student.frames import FrameBatches, TrainingFrames
 from vpr_ros.training.student.module import MetricLearning
-from vpr_ros.training.student.teacher_space import to_space
+from vpr_ros.training.student.teaching.distillation import Distillation
+from vpr_ros.training.student.teaching.space import to_space
 from vpr_ros.training.student.train import train
 from vpr_ros.training.teachers import collate, load_teacher
 
@@ -92,15 +92,17 @@ def test_a_batch_that_the_teacher_sees_in_part_has_the_losses_of_that_part():
     distilling = Distillation(DistillationConfig(loss="rkd", head="none"), 24, 16)
     x = torch.randn(8, 24, generator=generator, requires_grad=True)
     taught = torch.randn(8, 16, generator=generator)
-    masks = torch.rand(2, 8, 8, generator=generator) > 0.5
     taught[[1, 4, 5]] = torch.nan
     rows, seen = [0, 2, 3, 6, 7], taught.isfinite().all(1)
-    loss, terms = distilling.weigh(x, x, taught, *masks, seen)
-    expected, by_name = distilling.weigh(x[rows], x[rows], taught[rows], *masks[:, rows][:, :, rows])
+    loss, terms = distilling.weigh(x, x, taught, seen)
+    expected, by_name = distilling.weigh(x[rows], x[rows], taught[rows])
     assert loss == expected and terms == by_name and loss > 0
     (gradient,) = torch.autograd.grad(loss, x)
     assert (gradient[[1, 4, 5]] == 0).all() and (gradient[rows] != 0).any(1).all()
-    nothing, none = distilling.weigh(x, x, taught, *masks, torch.zeros(8, dtype=torch.bool))
+    believed = torch.rand(8, generator=generator) + 0.1
+    weighed, _ = distilling.weigh(x, x, taught, seen, believed)
+    assert weighed == distilling.weigh(x[rows], x[rows], taught[rows], weights=believed[rows])[0] != loss
+    nothing, none = distilling.weigh(x, x, taught, torch.zeros(8, dtype=torch.bool))
     assert nothing == 0 and nothing.requires_grad and not none
 
 

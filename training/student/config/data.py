@@ -9,7 +9,7 @@ from vpr_ros.training.data.augment.images import AugmentConfig
 from vpr_ros.training.data.augment.minkloc_images import ImageAugmentConfig
 from vpr_ros.training.data.augment.variation import RandAugmentConfig, Variation
 
-Batches = Literal["places", "pairs", "visits"]
+Batches = Literal["places", "pairs", "visits", "unlabelled"]
 Layout = Literal["training-set", "gsv-cities"]
 
 
@@ -18,7 +18,8 @@ class DataConfig:
     """The sets, and the batches.
 
     `batches`: `places` samples places by position and heading; `pairs` samples pairs by position (DistilVPR); `visits`
-    samples numbered places (D2-VPR, CricaVPR).
+    samples numbered places (D2-VPR, CricaVPR); `unlabelled` groups of frames that the teacher finds alike, as many and as
+    large as places would be. Of the other batches `unlabelled_share` is drawn like that.
     """
 
     train: tuple[str, ...] = ()  # training-set folders (`vpr_ros render`, `vpr_ros convert`), or GSV-Cities' root
@@ -28,12 +29,18 @@ class DataConfig:
     places_per_batch: int = 24
     images_per_place: int = 4
     cities_per_batch: int = 2  # for `pairs` 0 means all
+    unlabelled_share: float = 0.0  # of each batch of `places`, `pairs` or `visits`
     batch_size: int = 128  # of `pairs`
     redraw: bool = True  # `visits`: a new order of places in every epoch
     positive_m: float = 3.0
     negative_m: float = 15.0
     image_sizes: tuple[int, ...] = ()  # sides in pixels over equal parts of the run; empty: the student's own size
     cache: bool = False  # keep the decoded images in memory
+
+    @property
+    def nominated(self) -> bool:
+        """Whether the teacher nominates frames for the batches."""
+        return self.batches == "unlabelled" or self.unlabelled_share > 0
 
     def rules(self, *, folders: bool = True) -> list[Rule]:
         """The conditions on the settings; without `folders`, samples are passed in Python."""
@@ -47,7 +54,18 @@ class DataConfig:
             ),
             (self.places_per_batch >= 2, "places_per_batch must be 2 or more: one place has no negative pair"),
             (self.batch_size >= 4, "batch_size must be 4 or more: two pairs"),
-            (self.cities_per_batch >= (self.batches == "places"), "cities_per_batch must be 1 or more; 0 is for pairs"),
+            (
+                self.cities_per_batch >= (self.batches != "pairs" or self.unlabelled_share > 0),
+                "cities_per_batch must be 1 or more; 0 is for pairs",
+            ),
+            (
+                0 <= self.unlabelled_share < 1,
+                "unlabelled_share must lie between 0 and 1, below 1: say batches: unlabelled",
+            ),
+            (
+                self.batches != "unlabelled" or not self.unlabelled_share,
+                "unlabelled_share is for batches: places, pairs and visits; those of unlabelled are so altogether",
+            ),
             (self.positive_m > 0, "positive_m must be above 0"),
             (self.negative_m > self.positive_m, "negative_m must exceed positive_m: no pair can be both"),
             (

@@ -6,12 +6,13 @@ from typing import Literal
 from vpr_ros.training.common.rules import Rule
 from vpr_ros.training.data.augment.clouds import CloudAugmentConfig
 from vpr_ros.training.losses import DISTILLATION, DISTILLATION_WEIGHTS, NEEDS_EQUAL_WIDTHS
-from vpr_ros.training.student.teacher_space import Space
+from vpr_ros.training.student.teaching.space import Space
 from vpr_ros.training.teachers import TEACHERS
 
 TaskLoss = Literal["contrastive", "multi_similarity", "triplet", "none"]
 Head = Literal["linear", "mlp", "none"]
 TeacherView = Literal["cached", "online", "frozen"]
+Confidence = Literal["none", "match"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class DistillationConfig:
     head: Head = "linear"  # trained on top of the student, not exported; none: for equal widths
     head_for: Literal["all", "widths"] = "all"  # widths: only losses that need equal widths, others get the descriptor
     head_dim: int = 0  # its output; 0: the teacher's width
-    teacher_space: Space = "raw"  # see `teacher_space.py`
+    teacher_space: Space = "raw"  # see `teaching/space.py`
     teacher_view: TeacherView = "cached"
+    confidence: Confidence = "none"  # weight of a sample; match: how much nearer its best match is than its median one
+    full_cloud: int = 0  # points; samples with fewer weigh less in proportion; 0: all alike
     cloud_augment: CloudAugmentConfig = field(default_factory=CloudAugmentConfig)  # of online and frozen views
     sparse: str = "auto"  # backend of the teacher's sparse convolutions
 
@@ -83,6 +86,11 @@ class DistillationConfig:
             (
                 self.teacher_view != "online" or self.teacher_space == "raw",
                 "teacher_space must be raw for teacher_view online: its statistics are those of all samples",
+            ),
+            (self.full_cloud >= 0, "full_cloud must be 0 (clouds weigh alike) or more points"),
+            (
+                self.teacher_view != "online" or (self.confidence == "none" and not self.full_cloud),
+                "confidence and full_cloud are for teacher_view cached and frozen: they are known before the first step",
             ),
             (
                 self.teacher_view != "cached" or self.cloud_augment == CloudAugmentConfig(),

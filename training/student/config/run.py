@@ -73,9 +73,15 @@ class TrainConfig(RunConfig):
     def rules(self, *, folders: bool = True) -> list[Rule]:
         """The conditions in the order in which they are reported; without `folders`, samples are passed in Python."""
         has_loss = self.task.loss != "none" or self.distillation is not None
+        sees_all = self.distillation is not None and self.distillation.teacher_view != "online"
         return [
             *self.data.rules(folders=folders),
             (has_loss, "loss none needs a distillation section: nothing is learnt"),
+            (
+                sees_all or not self.data.nominated,
+                "batches of unlabelled frames need a distillation section with teacher_view cached or frozen: the "
+                "teacher says which frames go together",
+            ),
             *self.augmentation.rules(),
             *self.optimisation.rules(),
             *self.model.rules(),

@@ -45,24 +45,23 @@ class Distillation(nn.Module):
         descriptors: Tensor,
         headed: Tensor,
         teacher: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
         seen: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Descriptors of the batch before and after the head -> `scale` times the weighted sum, and its terms.
 
         Samples that `seen` (B,) bool excludes, since they lack the teacher's input, are left out; no terms for a batch
-        without any sample.
+        without any sample. `weights` (B,) above 0 say how much each sample counts; None: all alike.
         """
         if seen is not None:
             descriptors, headed, teacher = descriptors[seen], headed[seen], teacher[seen]
-            positives, negatives = positives[seen][:, seen], negatives[seen][:, seen]
+            weights = None if weights is None else weights[seen]
         terms: dict[str, Tensor] = {}
         if len(teacher):
             with torch.autocast(descriptors.device.type, enabled=False):
                 for loss, through_head in self.losses:
                     student = headed if through_head else descriptors
-                    terms |= loss(student.float(), teacher.float(), positives, negatives)
+                    terms |= loss(student.float(), teacher.float(), weights)
         # Terms of weight 0 are reported and have no gradient.
         total = headed.sum() * 0.0
         for name, value in terms.items():
