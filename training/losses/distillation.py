@@ -32,7 +32,7 @@ class Distillation:
     description: str
 
     def __call__(self, student: Tensor, teacher: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
-        """Scalar terms of a batch, for which no labels are needed; weights (B,) above 0 say how much a sample counts."""
+        """Scalar terms of a batch, which needs no labels; weights (B,) above 0 say how much each sample counts."""
         return self.function(student, teacher, weights)
 
 

@@ -3,8 +3,8 @@
 All teacher–student losses of this package use these functions. They compute in float32, independently of the precision
 of the embeddings and of the surrounding autocast, and their gradient is bounded where samples coincide.
 
-`weights` (N,) say how much each sample counts, all above 0; None counts all alike. A pair counts with the product of its
-two weights and a triple with that of its three, so that a sample of hardly any weight is as good as left out.
+`weights` (N,) say how much each sample counts, all above 0; None counts all alike. A pair counts with the product of
+its two weights and a triple with that of its three, so that a sample of hardly any weight is as good as left out.
 """
 
 from collections.abc import Callable

@@ -18,8 +18,8 @@ class DataConfig:
     """The sets, and the batches.
 
     `batches`: `places` samples places by position and heading; `pairs` samples pairs by position (DistilVPR); `visits`
-    samples numbered places (D2-VPR, CricaVPR); `unlabelled` groups of frames that the teacher finds alike, as many and as
-    large as places would be. Of the other batches `unlabelled_share` is drawn like that.
+    samples numbered places (D2-VPR, CricaVPR); `unlabelled` groups of frames that the teacher finds alike, as many and
+    as large as places would be. Of the other batches `unlabelled_share` is drawn like that.
     """
 
     train: tuple[str, ...] = ()  # training-set folders (`vpr_ros render`, `vpr_ros convert`), or GSV-Cities' root
@@ -60,7 +60,7 @@ class DataConfig:
             ),
             (
                 0 <= self.unlabelled_share < 1,
-                "unlabelled_share must lie between 0 and 1, below 1: say batches: unlabelled",
+                "unlabelled_share must lie between 0 and 1; for 1 say batches: unlabelled",
             ),
             (
                 self.batches != "unlabelled" or not self.unlabelled_share,
