@@ -90,7 +90,7 @@ class DistillationConfig:
             (self.full_cloud >= 0, "full_cloud must be 0 (clouds weigh alike) or more points"),
             (
                 self.teacher_view != "online" or (self.confidence == "none" and not self.full_cloud),
-                "confidence and full_cloud are for teacher_view cached and frozen, which know them before the first step",
+                "confidence and full_cloud are for teacher_view cached and frozen, which embed all samples first",
             ),
             (
                 self.teacher_view != "cached" or self.cloud_augment == CloudAugmentConfig(),
