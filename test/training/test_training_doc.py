@@ -21,7 +21,7 @@ PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 
 COMMANDS = [line for block in blocks(PAGE, "bash") for line in block.splitlines() if line.startswith("vpr_ros")]
 COMMANDS += [one for one in re.findall(r"`(vpr_ros [a-z]+ [^`]+)`", PAGE) if "-" in one]
-TEACHER, STUDENT, DEVICES = blocks(PAGE, "yaml")
+TEACHER, STUDENT, UNLABELLED, DEVICES = blocks(PAGE, "yaml")
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -36,13 +36,16 @@ def test_the_page_goes_the_whole_way():
 
 
 def test_the_settings_are_read(tmp_path):
-    for name, text in (("teacher", TEACHER), ("student", STUDENT), ("devices", DEVICES)):
+    for name, text in (("teacher", TEACHER), ("student", STUDENT), ("unlabelled", UNLABELLED), ("devices", DEVICES)):
         (tmp_path / f"{name}.yaml").write_text(text)
     teacher = read_teacher_config(tmp_path / "teacher.yaml")
     assert load_teacher(teacher.model.teacher, sparse="torch", **teacher.model.options).inputs.voxel_size == 1.0
     student = read_config(tmp_path / "student.yaml")
     assert student.distillation is not None and student.distillation.teacher == teacher.model.teacher
     assert student.optimisation.keep == "best" and student.data.validation
+    unlabelled = read_config(tmp_path / "unlabelled.yaml")
+    assert unlabelled.data.nominated and unlabelled.distillation is not None
+    assert unlabelled.distillation.confidence == "match"
     assert read_config(tmp_path / "devices.yaml").hardware.devices == "4"
 
 
