@@ -19,6 +19,7 @@ from vpr_ros.training.teacher.config import TeacherConfig, read_teacher_config
 # Settings that came after the groups: no file could name them otherwise.
 NEWER = {
     "model.trained_blocks",
+    "data.unlabelled_share",
     *(f"export.{name}" for name in ("global_dim", "global_whiten", "cell_dim", "cell_whiten")),
     *(f"export.{name}" for name in ("projection", "keep_worse")),
 }
