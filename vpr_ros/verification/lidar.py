@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import planar_transform
+from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform
 from vpr_ros.lidar import likely_turns, polar_grid
 
 Refusal = Literal["too_few_points", "little_agreement", "poor_fit", "too_far", "degenerate"]
@@ -209,13 +209,11 @@ def _aligned(gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_
         max_correspondence_distance=reach_m,
         max_iterations=ITERATIONS,
     )
-    T = np.array(result.T_target_source)
+    T = np.asarray(result.T_target_source)
     if not (np.isfinite(T).all() and np.linalg.det(T[:3, :3]) > 0.5):
         return start  # too few points in reach: it diverged
     # It keeps the rounding errors of its start, which grow threefold from one registration to the next along a drive.
-    u, _, vt = np.linalg.svd(T[:3, :3])
-    T[:3, :3] = u @ vt
-    return T
+    return make_transform(T[:3, 3], matrix_to_quaternion(T[:3, :3]))
 
 
 def _refine(gicp: Any, query: _Scan, keyframe: _Scan, T: np.ndarray, config: VerificationConfig) -> _Fit:

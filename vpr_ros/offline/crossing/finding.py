@@ -52,7 +52,7 @@ def find_crossing(
     config: CrossingConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Crossing:
-    """Confirmed constraints between two drives, at most one for every `spacing_m` of the second, or none.
+    """Confirmed constraints between two drives, at most one for every `spacing_m` of the second; perhaps none.
 
     A registration counts only where others along both drives say the same, as far as odometry drifts between them. The
     drives may go in opposite directions. `progress(done, total)` counts registrations without a guess. Raises VprError
@@ -95,15 +95,13 @@ def _constraints(
     support, nearby = supports(len(rows), compare_registrations(registrations, courses, config))
     constraints = []
     for n, pair in enumerate(pairs):
-        share = float(support[n] / max(nearby[n], 1))
-        if share < config.least_support:
+        verified, share = found[pair], float(support[n] / max(nearby[n], 1))
+        if share < config.least_support or verified.covariance is None:
             continue
         grids = [
             polar_grids([drive.clouds[row]], config.grid) for drive, row in zip((first, second), pair, strict=True)
         ]
         similarity = float(compare(grids[1], grids[0])[0][0, 0])
-        verified = found[pair]
-        assert verified.covariance is not None  # as of every registration that was accepted
         constraints.append(
             Constraint(*pair, T[n], verified.covariance, similarity, verified.agreement, int(support[n]), share)
         )

@@ -17,7 +17,7 @@ def grow(
     rows: tuple[np.ndarray, np.ndarray],
     config: CrossingConfig,
 ) -> dict[tuple[int, int], Verified]:
-    """Registrations of every row of the second drive in and beside a confirmed group, with the first's nearest row.
+    """Registrations of the second drive's rows in and beside a confirmed group, each with the first's nearest row.
 
     Each begins where its nearest registered neighbour and odometry say, and is kept where it stays there.
     """
