@@ -66,8 +66,8 @@ class StudentBatches(Sampler):
         if empty:
             raise VprError(
                 f"no batch holds a pair of one place: none of the {self.count} samples is known to lie within "
-                f"{self.config.data.positive_m:g} m of another with its heading; add drives, look for pairs with "
-                "'vpr_ros pairs', raise positive_m, or let a teacher draw the batches (batches: unlabelled)"
+                f"{self.config.data.positive_m:g} m of another with its heading; add drives, raise "
+                "positive_m, or let a teacher draw the batches (batches: unlabelled)"
             )
 
     def strength(self, step: int) -> float:

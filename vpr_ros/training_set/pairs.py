@@ -89,7 +89,7 @@ def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
     return rows
 
 
-_AGAIN = "delete it and look for the pairs again with 'vpr_ros pairs'"
+_AGAIN = "delete it, or write it again"
 
 
 def _drive_pairs(path: Path, drive_a: str, drive_b: str, rows: list[dict[str, str]], examined: bool) -> DrivePairs:

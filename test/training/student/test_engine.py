@@ -299,7 +299,7 @@ def test_no_path_of_the_training_machine_is_told():
 def test_frames_without_a_pair_and_machines_without_a_gpu_are_told(folder, tmp_path):
     samples = TrainingSetSamples(folder)
     alone = samples.select((samples.drives == "a0") | (samples.drives == "b0"))
-    with pytest.raises(VprError, match="none of the 60 samples lies within 3 m of another"):
+    with pytest.raises(VprError, match="none of the 60 samples is known to lie within 3 m of another"):
         train(settings(folder), tmp_path / "run", samples=alone, weights_only=True)
     with pytest.raises(VprError, match="accelerator 'hamster'.* does not work here"):
         train(settings(folder, accelerator="hamster"), tmp_path / "run", weights_only=True)

@@ -84,8 +84,8 @@ def _pairs_of(table: FrameTable, folders: list[Path]) -> RowPairs | None:
                 absent = next((one for one in both if one not in row_of), None)
                 if absent is not None:
                     raise VprError(
-                        f"{folder / PAIRS} names frame {absent[2]} of drive '{absent[1]}', which the set has not: look "
-                        "for the pairs again with 'vpr_ros pairs'"
+                        f"{folder / PAIRS} names frame {absent[2]} of drive '{absent[1]}', which the set has "
+                        "not: delete it, or put the frames back"
                     )
                 rows.append([row_of[one] for one in both])
             T.append(pairs.T_a_b)

@@ -44,5 +44,5 @@ def test_damaged_pairs_are_one_sentence(tmp_path, old, new, said):
     text = (tmp_path / "pairs.csv").read_text()
     assert old in text
     (tmp_path / "pairs.csv").write_text(text.replace(old, new, 1))
-    with pytest.raises(VprError, match=f"{said}.*vpr_ros pairs"):
+    with pytest.raises(VprError, match=f"{said}.*delete it, or write it again"):
         read_pairs(tmp_path)
