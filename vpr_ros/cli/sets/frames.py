@@ -88,8 +88,8 @@ def frames(
     say(f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, {poses}")
     if result.poses in ("odometry", "none"):
         say(
-            "no pair with other drives of the city is known: bring them into one frame (vpr_ros align), or let a teacher "
-            "that sees the clouds draw the batches (batches: unlabelled)"
+            "no pair with other drives of the city is known: bring them into one frame (vpr_ros align), or let a "
+            "teacher that sees the clouds draw the batches (batches: unlabelled)"
         )
     for reason, count in result.reasons.items():
         if reason in LACKS:
