@@ -46,7 +46,7 @@ system:
 	fi; \
 	echo "these system packages are missing; on Debian and Ubuntu:"; echo "  sudo apt install $$missing"; \
 	case ",$(EXTRAS)," in *,train,*) \
-	  echo "(the libraries serve the synthetic drives; 'make EXTRAS=dev,lidar,slam' leaves them and training out)";; esac; exit 1
+	  echo "(the libraries serve the synthetic drives; 'make EXTRAS=dev,lidar' leaves them and training out)";; esac; exit 1
 
 $(BIN)/python: | system
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)

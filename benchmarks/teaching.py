@@ -20,23 +20,26 @@ import copy
 import csv
 import itertools
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from teaching_drives import ASKED, MAP, OTHERS, OWN, TAUGHT, Pass, read_pass, render
+from teaching_drives import ASKED, MAP, OTHERS, OWN, TAUGHT, Frames, Pass, read_pass, render
 from torch import Tensor
 
-from vpr_ros.evaluation.paired import paired_difference
+from vpr_ros.evaluation.paired import FEWEST_AREAS, paired_difference
 from vpr_ros.geometry import yaw_of
 from vpr_ros.offline.crossing import ScannedDrive, find_crossing
+from vpr_ros.place_map.statistics import DriveStatistics, centred
 from vpr_ros.student import read_checkpoint
-from vpr_ros.student.parts import split_parts
 from vpr_ros.training.adapt.maps import packed
 from vpr_ros.training.adapt.reduced import Reduced
 from vpr_ros.training.data.links import RowPairs
 from vpr_ros.training.data.nearness import Nearness
+from vpr_ros.training.data.sampling.nominated import NominatedBatchSampler
+from vpr_ros.training.data.sampling.places import PlaceBatchSampler
 from vpr_ros.training.losses import DISTILLATION, DISTILLATION_WEIGHTS, contrastive_loss
 from vpr_ros.training.student.freezing import trained_parameters
 from vpr_ros.training.teachers import load_teacher
@@ -84,40 +87,24 @@ class Kept:
         return np.load(path, allow_pickle=False)
 
 
-class Places:
-    """Batches of PLACES groups of up to VIEWS frames: of one place by what is known of their distances, or, without
-    that, those which the teacher finds alike across drives."""
-
-    def __init__(self, taught: Taught, known: Nearness | None, rng: np.random.Generator) -> None:
-        self.taught, self.rng = taught, rng
-        rows = np.arange(len(taught.drives))
-        gaps = None if known is None else known.gaps(rows[:, None], rows[None])
-        self.near = None if gaps is None else gaps.near(DRAWN_M, DRAWN_RAD)
-        self.possible = None if gaps is None else gaps.least_m < NEGATIVE_M
-
-    def draw(self) -> np.ndarray:
-        """Rows (B,) of a batch."""
-        rows: list[int] = []
-        for anchor in self.rng.permutation(len(self.taught.drives)).tolist():
-            if len(rows) >= PLACES * VIEWS:
-                break
-            if self.possible is not None and rows and self.possible[anchor, rows].any():
-                continue
-            views = self._views(anchor)
-            if views or self.near is None:
-                rows += [anchor, *views]
-        return np.array(list(dict.fromkeys(rows)), np.int64)
-
-    def _views(self, anchor: int) -> list[int]:
-        drives, chosen = self.taught.drives, []
-        for drive in self.rng.permutation(np.unique(drives[drives != drives[anchor]])).tolist():
-            of_drive = np.flatnonzero(drives == drive)
-            if self.near is None:
-                alike = self.taught.embeddings[of_drive] @ self.taught.embeddings[anchor]
-                chosen.append(int(of_drive[alike.argmax()]))
-            elif len(near := of_drive[self.near[anchor, of_drive]]):
-                chosen.append(int(self.rng.choice(near)))
-        return chosen[: VIEWS - 1]
+def batches(taught: Taught, known: Nearness | None, loss: str | None, steps: int, seed: int) -> Iterator[list[list]]:
+    """Per step the keys of the frames of known places, where any are known, and of those that the teacher nominates."""
+    samplers: list = []
+    if known is not None:
+        samplers.append(
+            PlaceBatchSampler(
+                *(Frames(taught.drives, known), PLACES, VIEWS, steps, 1),
+                seed=seed,
+                cities_per_batch=1,
+                positive_m=DRAWN_M,
+                positive_rad=DRAWN_RAD,
+                negative_m=NEGATIVE_M,
+            )
+        )
+    if loss is not None:
+        frames = Frames(taught.drives, taught.poses)  # its drives alone are looked at
+        samplers.append(NominatedBatchSampler(frames, lambda: taught.embeddings, PLACES, VIEWS, steps, seed=seed))
+    return map(list, zip(*samplers, strict=True))
 
 
 def masks(known: Nearness, rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -132,7 +119,7 @@ def masks(known: Nearness, rows: np.ndarray) -> tuple[Tensor, Tensor]:
 
 def train(start: Reduced, taught: Taught, known: Nearness | None, loss: str | None, steps: int, seed: int) -> Reduced:
     """The student after `steps` batches: contrastive on what is `known`, and distillation by `loss` on everything."""
-    model, rng = copy.deepcopy(start), np.random.default_rng(seed)
+    model = copy.deepcopy(start)
     torch.manual_seed(seed)
     model.requires_grad_(False)
     model.matrices.requires_grad_(True)
@@ -146,11 +133,9 @@ def train(start: Reduced, taught: Taught, known: Nearness | None, loss: str | No
         groups.append({"params": list(head.parameters()), "lr": RATES["projection"]})
     optimiser = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    of_places = None if known is None else Places(taught, known, rng)
-    of_all = None if loss is None else Places(taught, None, rng)
     model.train()
-    for _ in range(steps):
-        parts = [one.draw() for one in (of_places, of_all) if one is not None]
+    for step in batches(taught, known, loss, steps, seed):
+        parts = [np.array([key[0] for key in keys], np.int64) for keys in step]
         found = model(torch.from_numpy(taught.maps[np.concatenate(parts)]))
         total = found.sum() * 0.0
         if known is not None:
@@ -158,9 +143,7 @@ def train(start: Reduced, taught: Taught, known: Nearness | None, loss: str | No
             total = total + contrastive_loss(own, *masks(known, parts[0]), temperature=TEMPERATURE)
         if loss is not None:
             own, rows = found[-len(parts[-1]) :], torch.from_numpy(parts[-1])
-            none = torch.zeros(len(rows), len(rows), dtype=torch.bool)
-            given = own if head is None else head(own)
-            terms = DISTILLATION[LOSSES[loss]](given, teacher[rows], none, none)
+            terms = DISTILLATION[LOSSES[loss]](own if head is None else head(own), teacher[rows])
             weights = DISTILLATION_WEIGHTS[LOSSES[loss]]
             total = total + SCALE * torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         optimiser.zero_grad()
@@ -187,11 +170,8 @@ class Question:
 
 
 def _centred(model: Reduced, rows: np.ndarray) -> np.ndarray:
-    described = split_parts(model.describe(rows), model.start.lengths)
-    parts = [part - part.mean(axis=0) for part in described]
-    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
-    weighted = zip(parts, lengths, model.start.weights, strict=True)
-    return np.concatenate([part / length * weight**0.5 for part, length, weight in weighted], axis=1)
+    described = model.describe(rows)
+    return centred(described, DriveStatistics.of(described).mean, model.start.lengths)
 
 
 def questions(kept: Kept, area: str, seed: int) -> list[Question]:
@@ -307,13 +287,19 @@ def report(rows: list[dict]) -> None:
         spread = np.std(
             [np.mean([float(r["own"]) for r in found if r["seed"] == s]) for s in {r["seed"] for r in found}]
         )
-        differences = ("", "")
-        if name != "start":
-            differences = (paired_difference(own, base_own), paired_difference(others, start_others))
+        texts = ("", "") if name == "start" else (_difference(own, base_own), _difference(others, start_others))
         means = [np.mean([np.mean(list(each.values())) for each in side]) for side in (own, others)]
-        texts = [f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]" if d else "" for d in differences]
         cells = (robot, name, f"{means[0]:.3f} ± {spread:.3f}", f"{means[1]:.3f}", *texts)
         print("| " + " | ".join(cells) + f" | {np.mean([float(row['seconds']) for row in found]):.0f} |")
+
+
+def _difference(first: list[dict[str, float]], second: list[dict[str, float]]) -> str:
+    """With its paired interval over areas, where there are enough of them for one."""
+    if len(first[0]) < FEWEST_AREAS:
+        means = [np.mean([list(each.values()) for each in side]) for side in (first, second)]
+        return f"{means[0] - means[1]:+.3f}"
+    found = paired_difference(first, second)
+    return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _by_area(found: list[dict]) -> tuple[list[dict[str, float]], list[dict[str, float]]]:

@@ -7,6 +7,7 @@ and later asks on a rainy autumn night and on a winter evening, which nothing ha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr_ros.errors import VprError
+from vpr_ros.training.data.nearness import Nearness
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 from vpr_ros.training.synthetic.conditions import (
     CameraConfig,
     DriveConditions,
@@ -42,6 +46,26 @@ class Pass:
     T_map_base: np.ndarray
     T_odom_base: np.ndarray
     stamps_ns: np.ndarray
+
+
+class Frames(SampleSet):
+    """The frames of an area's drives, of which only maps and embeddings are read, and what is known of their places."""
+
+    cloud_unit = METRES
+
+    def __init__(self, drives: np.ndarray, known: Nearness) -> None:
+        self.name, count = "own streets", len(drives)
+        self.positions_m, self.headings_rad = known.poses[:, :2], known.poses[:, 2]
+        self.areas, self.drives = np.full(count, "here"), drives.astype(str)
+        self.conditions, self.stamps_ns = np.full(count, ""), np.arange(count)
+        self._known = known
+
+    @property
+    def nearness(self) -> Nearness:
+        return self._known
+
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
+        raise VprError(f"frame {row} of {self.name} was made into maps and is not read again.")
 
 
 def planned(seed: int, name: str) -> Drive:

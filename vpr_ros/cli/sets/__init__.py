@@ -1,4 +1,4 @@
-"""`vpr_ros frames | pairs`: training sets of one's own bags."""
+"""`vpr_ros frames`: training sets of one's own bags."""
 
 from vpr_ros.cli.sets.group import register
 

@@ -11,7 +11,7 @@ from vpr_ros.verification import VerificationConfig
 
 @dataclass(frozen=True)
 class CrossingConfig:
-    """The defaults suit streets; measured by `benchmarks/lidar_pairs.py`."""
+    """The defaults suit streets."""
 
     spacing_m: float = 2.0  # between the frames of a drive that are compared
     every: int = 2  # of them is registered without a guess
