@@ -8,7 +8,9 @@ against a training-free teacher, the polar grids of the clouds, on all frames an
 the LiDAR across drives (`vpr_ros.offline.crossing`) and take the place of poses, which it does not see.
 
 Recall@1 within 10 m against the day's map, compared as a recogniser compares (drives' means taken out), of two drives
-that nothing learnt from: own streets, and the other areas' mean. Differences are paired over areas, seeds averaged.
+that nothing learnt from: own streets, and the other areas' mean. Differences are paired over areas, seeds averaged;
+"least" is the worst of all pairs of an own area and another one. Times are seconds of one core; in the first row with
+pairs, that of an area's first seed has named them.
 
     python benchmarks/teaching.py --out runs/teaching --seeds 0 1 2
 """
@@ -277,8 +279,8 @@ def report(rows: list[dict]) -> None:
     figures = {(row["robot"], row["row"]): [] for row in rows}
     for row in rows:
         figures[row["robot"], row["row"]].append(row)
-    print("\n| robot | taught by | own streets | other areas | own: less no teacher | others: less the start | s |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| robot | taught by | own | others | own: less no teacher | others: less the start | least | s |")
+    print("|---" * 8 + "|")
     for (robot, name), found in figures.items():
         own, others = _by_area(found)
         bare = "labelled" if (robot, "labelled") in figures and name != "labelled" else "start"
@@ -287,7 +289,10 @@ def report(rows: list[dict]) -> None:
         spread = np.std(
             [np.mean([float(r["own"]) for r in found if r["seed"] == s]) for s in {r["seed"] for r in found}]
         )
-        texts = ("", "") if name == "start" else (_difference(own, base_own), _difference(others, start_others))
+        texts = ("", "", "")
+        if name != "start":
+            least = f"{_least_change(found, figures['', 'start']):+.3f}"
+            texts = (_difference(own, base_own), _difference(others, start_others), least)
         means = [np.mean([np.mean(list(each.values())) for each in side]) for side in (own, others)]
         cells = (robot, name, f"{means[0]:.3f} ± {spread:.3f}", f"{means[1]:.3f}", *texts)
         print("| " + " | ".join(cells) + f" | {np.mean([float(row['seconds']) for row in found]):.0f} |")
@@ -300,6 +305,15 @@ def _difference(first: list[dict[str, float]], second: list[dict[str, float]]) -
         return f"{means[0] - means[1]:+.3f}"
     found = paired_difference(first, second)
     return f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def _least_change(found: list[dict], start: list[dict]) -> float:
+    """Of all pairs of an own area and another one the least gain there over the start, seeds averaged."""
+    gains = []
+    for before in start:
+        after = [row for row in found if row["area"] == before["area"]]
+        gains += [np.mean([float(row[name]) for row in after]) - float(before[name]) for name in OTHERS if after]
+    return float(min(gains))
 
 
 def _by_area(found: list[dict]) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
