@@ -1,6 +1,6 @@
 """Scans of rendered worlds without pictures: many scanners for a training, one changed thing at a time for a test."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,38 +79,79 @@ def training_drives(seed: int, drives: int, frames: int) -> list[ScanDrive]:
     return found
 
 
-# What a query drive changes against the map's: 16 beams from -16 to 14 degrees, 70 m, 1.95 m up, level, a clear day.
-CHANGES: dict[str, tuple[str, dict, bool]] = {
-    "same scanner, night": ("night", {}, False),
-    "falling snow": ("snowfall", {}, False),
-    "snow, disturbed": ("snowfall", {"hard": True}, False),
-    "other direction": ("dusk", {}, True),
-    "4 beams": ("overcast", {"beams": 4}, False),
-    "8 beams": ("overcast", {"beams": 8}, False),
-    "64 beams, -24 to 4°": ("overcast", {"beams": 64, "low_deg": -24.0, "high_deg": 4.0, "azimuths": 450}, False),
-    "20 m": ("overcast", {"range_m": 20.0}, False),
-    "110 m": ("overcast", {"range_m": 110.0}, False),
-    "0.4 m up": ("overcast", {"height_m": 0.4}, False),
-    "2.8 m up": ("overcast", {"height_m": 2.8}, False),
-    "tilted by 4°": ("overcast", {"tilt_deg": (2.5, -3.0), "twist_deg": 3.0}, False),
-    "3 m a turn": ("overcast", {"skew_m": 3.0}, False),
-    "lorries around": ("overcast", {"vehicles": 4.0}, False),
-}
+@dataclass(frozen=True)
+class Change:
+    """What a query drive changes against the map's, which is `LidarConfig` on a clear day."""
+
+    condition: str = "overcast"
+    lidar: dict = field(default_factory=dict)
+    aside_m: float = 0.3  # to the left of where it drives
+    reverse: bool = False
+    disturbed: bool = False  # `hard_lidar` instead of `lidar`
+    in_corridors: bool = True  # where there is neither season nor weather nor traffic, and little room
+
+
 MAP = "map"
+CHANGES: dict[str, Change] = {
+    "night": Change("night"),
+    "winter": Change("winter", in_corridors=False),
+    "snowfall": Change("snowfall", in_corridors=False),
+    "heavy snowfall": Change("snowfall", {"weather_returns": 5.0}, in_corridors=False),
+    "snowfall, disturbed": Change("snowfall", disturbed=True),
+    "other direction": Change("dusk", reverse=True),
+    "other direction and lane": Change("dusk", aside_m=-3.5, reverse=True, in_corridors=False),
+    "1 m aside": Change(aside_m=1.0),
+    "2 m aside": Change(aside_m=2.0, in_corridors=False),
+    "4 m aside": Change(aside_m=4.0, in_corridors=False),
+    "64 beams, -24 to 4°": Change(lidar={"beams": 64, "low_deg": -24.0, "high_deg": 4.0, "azimuths": 450}),
+    "8 beams": Change(lidar={"beams": 8}),
+    "4 beams": Change(lidar={"beams": 4}),
+    "2 beams": Change(lidar={"beams": 2}),
+    "110 m": Change(lidar={"range_m": 110.0}),
+    "40 m": Change(lidar={"range_m": 40.0}),
+    "20 m": Change(lidar={"range_m": 20.0}),
+    "10 m": Change(lidar={"range_m": 10.0}),
+    "30 % lost": Change(lidar={"dropout": 0.3}),
+    "80 % lost": Change(lidar={"dropout": 0.8}),
+    "0.4 m up": Change(lidar={"height_m": 0.4}),
+    "2.8 m up": Change(lidar={"height_m": 2.8}),
+    "tilted by 2°": Change(lidar={"tilt_deg": (1.3, -1.5)}),
+    "tilted by 4°": Change(lidar={"tilt_deg": (2.6, -3.0)}),
+    "tilted by 8°": Change(lidar={"tilt_deg": (5.2, -6.0)}),
+    "1.5 m a turn": Change(lidar={"skew_m": 1.5}),
+    "3 m a turn": Change(lidar={"skew_m": 3.0}),
+    "4 lorries": Change(lidar={"vehicles": 4.0}, in_corridors=False),
+    "10 lorries": Change(lidar={"vehicles": 10.0}, in_corridors=False),
+    "all at once": Change(
+        "snowfall",
+        {"beams": 8, "range_m": 40.0, "height_m": 1.2, "tilt_deg": (1.3, -1.5), "skew_m": 1.0, "vehicles": 2.0},
+        aside_m=-1.0,
+        reverse=True,
+    ),
+}
+
+
+def query_lidar(seed: int, change: Change) -> LidarConfig:
+    """The scanner of a query drive in this world."""
+    disturbed = hard_lidar(np.random.default_rng([seed, 5]))
+    lidar = disturbed if change.disturbed else replace(LidarConfig(), **change.lidar)
+    if kind_of(seed) == "corridor":
+        shorter = INDOORS if "range_m" in change.lidar else 1.0
+        lidar = replace(indoors(lidar), range_m=shorter * lidar.range_m)
+    return lidar
 
 
 def test_drives(seed: int, frames: int, queries: int) -> list[ScanDrive]:
     """The map's drive and one for every entry of `CHANGES`; queries lie evenly along the map's."""
     inside = kind_of(seed) == "corridor"
     base = LidarConfig()
-    found = [ScanDrive(MAP, named_conditions("day", seed=seed * 20), indoors(base) if inside else base, frames)]
-    for number, (name, (condition, changes, reverse)) in enumerate(CHANGES.items(), 1):
-        lidar = hard_lidar(np.random.default_rng([seed, 5])) if "hard" in changes else replace(base, **changes)
-        if inside:
-            lidar = replace(indoors(lidar), range_m=lidar.range_m * (INDOORS if "range_m" in changes else 1.0))
-        offset = (0.5, -0.3, 0.2)[number % 3]
-        conditions = named_conditions(condition, seed=seed * 20 + number, lane_offset_m=offset)
-        found.append(ScanDrive(name, conditions, lidar, queries, 3.0 * frames / queries, reverse))
+    found = [ScanDrive(MAP, named_conditions("day", seed=seed * 50), indoors(base) if inside else base, frames)]
+    for number, (name, change) in enumerate(CHANGES.items(), 1):
+        if inside and not change.in_corridors:
+            continue
+        conditions = named_conditions(change.condition, seed=seed * 50 + number, lane_offset_m=change.aside_m)
+        spacing = 3.0 * frames / queries
+        found.append(ScanDrive(name, conditions, query_lidar(seed, change), queries, spacing, change.reverse))
     return found
 
 
@@ -151,20 +192,29 @@ def render_world(path: Path, seed: int, drives: list[ScanDrive], most_points: in
 class Scans(SampleSet):
     """The drives of worlds in memory. Positions are in lengths of streets, so that 10 m are one place in any world;
     clouds of buildings may be enlarged with them, so that a network of one voxel size sees both. Points lower than
-    `floor_m` are left out."""
+    `floor_m` are left out. The robot may be taken to stand `beside_m` to the left of where it is (in a street)."""
 
-    def __init__(self, paths: list[Path], name: str, *, enlarge: bool = False, floor_m: float = -np.inf):
+    def __init__(
+        self,
+        paths: list[Path],
+        name: str,
+        *,
+        enlarge: bool = False,
+        floor_m: float = -np.inf,
+        beside_m: float = 0.0,
+    ):
         self.name, self.cloud_unit = name, METRES
         self.clouds: list[np.ndarray] = []
         columns: list[tuple] = []
         for path in paths:
             arrays, seed = load_arrays(path), int(path.stem)
             factor = 1 / INDOORS if enlarge and kind_of(seed) == "corridor" else 1.0
+            shift = np.array([0, -beside_m * (INDOORS if kind_of(seed) == "corridor" else 1.0), 0], np.float16)
             for drive in dict.fromkeys(key.split("/")[0] for key in arrays):
                 points, counts, poses = (arrays[f"{drive}/{what}"] for what in ("points", "counts", "poses"))
                 scans = np.split(points, np.cumsum(counts)[:-1])
                 for number, (cloud, T) in enumerate(zip(scans, poses, strict=True)):
-                    cloud = cloud[cloud[:, 2] > floor_m] * np.float16(factor)
+                    cloud = cloud[cloud[:, 2] > floor_m] * np.float16(factor) + shift
                     if not len(cloud):
                         continue  # from inside a post a LiDAR sees nothing, on an open field nothing but ground
                     x, y = T[:2, 3] / scale_of(seed)
