@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 TORCH ?= pip
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV ?= .venv
-EXTRAS ?= dev,train
+EXTRAS ?= dev,train,slam
 CORES := $(shell OMP_NUM_THREADS= nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 JOBS ?= $(shell [ $(CORES) -gt 4 ] && echo 4 || echo $(CORES))
 

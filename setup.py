@@ -24,6 +24,7 @@ def installed_data():
 
 
 LIDAR = ["small_gicp>=1.0", "kiss-matcher>=1.0; platform_machine == 'x86_64' and sys_platform == 'linux'"]
+SLAM = [*LIDAR, "gtsam>=4.2; python_version >= '3.11'"]  # its wheel for Python 3.10 holds numpy below 2
 TRAIN = [*LIDAR, "open3d>=0.18", "lightning>=2.2", "tensorboard>=2.14"]
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [
@@ -71,7 +72,7 @@ setup(
         "matplotlib>=3.8",
         "jinja2>=3.1",
     ],
-    extras_require={"lidar": LIDAR, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
+    extras_require={"lidar": LIDAR, "slam": SLAM, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -227,20 +227,12 @@ def test_align_by_satellite_fixes(bags, vpr, tmp_path):
     # The second drive's fixes lie 9e-6 degrees further north: one metre in the frame of the first.
     np.testing.assert_allclose(T[:, 1, 3], 1.0, atol=0.02)
     np.testing.assert_allclose(np.diff(T[:, 0, 3]), 3.0, atol=0.02)
+    both = tmp_path / "first.tum"
+    assert vpr("align", bags["first"], bags["second"], "-o", path, "--force", "--first", both).exit_code == 0
+    np.testing.assert_allclose(Trajectory.from_tum(both).T[:, 1, 3], 0.0, atol=0.02)
+    again = ("align", bags["first"], bags["second"], "-o", path, "--force", "--picture", tmp_path / "x.png")
+    assert_sentence(vpr(*again), "--picture", "--method lidar")
     assert vpr("align", bags["first"], bags["elsewhere"], "-o", tmp_path / "x.tum", "--method", "gnss").exit_code == 2
-
-
-def test_consensus_is_the_transform_that_most_votes_lie_near():
-    from vpr_ros.geometry import planar_transform
-    from vpr_ros.offline.align import LidarAlignConfig, consensus
-
-    rng = np.random.default_rng(0)
-    right = [planar_transform(10 + rng.normal(0, 0.2), -4 + rng.normal(0, 0.2), 0.5) for _ in range(5)]
-    wrong = [planar_transform(*rng.uniform(-80, 80, 2), rng.uniform(-3, 3)) for _ in range(9)]
-    T, votes = consensus(wrong[:4] + right + wrong[4:], LidarAlignConfig())
-    assert votes == 5
-    np.testing.assert_allclose(T[:2, 3], [10, -4], atol=0.7)
-    assert consensus([], LidarAlignConfig())[1] == 0
 
 
 def test_models_lists_licences_and_imports_published_weights(vpr, tmp_path):

@@ -1,6 +1,7 @@
 """Commands about bags: what is in one, how to make one from pictures, and how to bring two into one frame."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from vpr_ros.cli import options
 from vpr_ros.cli.console import Progress, say, table
 from vpr_ros.cli.outcome.outputs import fresh
+from vpr_ros.errors import VprError
 
 COLOURS = {"OK": "green", "WARN": "yellow", "ERROR": "red"}
 
@@ -58,26 +60,59 @@ def align(
         Path, typer.Option("--output", "-o", help="TUM file: poses of BAG2 in the frame of BAG1.", show_default=False)
     ],
     method: Annotated[str, typer.Option(metavar="auto|gnss|lidar", help="What brings them together.")] = "auto",
+    first: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Also write BAG1's poses, in the same frame. With LiDAR they are then corrected as well: for a BAG1 "
+            "without odometry, or one that comes back to the same streets.",
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="PNG of both drives, their constraints and gaps, with LiDAR.")
+    ] = None,
     strict: options.Strict = False,
     force: options.Force = False,
 ):
-    """Bring two drives into one frame, through satellite fixes or by registering their LiDAR clouds.
+    """Bring two drives into one frame, through satellite fixes or by their LiDAR clouds.
 
     The result is the trajectory of BAG2 in the frame of BAG1: with fixes,
     east-north-up at the first fix of BAG1; with LiDAR, the odometry frame of
-    BAG1. `vpr_ros poses MAP TRAJ.tum` gives it to a map.
+    BAG1. There a pose graph of odometry and of registrations between the
+    drives lets BAG2 follow the drift of BAG1, so that near frames of both
+    have the right relative pose. It says how many registrations hold, along
+    which metres of BAG2 there are none, and what they leave unexplained, and
+    refuses drives that hold together too little. `vpr_ros frames --trajectory`
+    and `vpr_ros poses MAP` take the result.
 
     \b
-    Example:
+    Examples:
       vpr_ros align monday.mcap tuesday.mcap -o tuesday_in_monday.tum
+      vpr_ros align monday tuesday -o tuesday.tum --first monday.tum --picture tie.png
     """
     from vpr_ros.offline.align import align_bags
 
-    with fresh(output, force) as path, Progress("registrations") as progress:
-        how = {"topics": reading.topics(), "config": reading.config, "progress": progress}
-        result = align_bags(bag1, bag2, method, **how)
+    with ExitStack() as outputs:
+        path = outputs.enter_context(fresh(output, force))
+        first_path = None if first is None else outputs.enter_context(fresh(first, force))
+        picture_path = None if picture is None else outputs.enter_context(fresh(picture, force))
+        with Progress("registrations") as progress:
+            how = {"topics": reading.topics(), "config": reading.config, "progress": progress}
+            result = align_bags(bag1, bag2, method, first is not None, **how)
         result.trajectory.to_tum(path)
+        if first_path is not None and result.first is not None:
+            result.first.to_tum(first_path)
+        if picture_path is not None:
+            if result.tie is None:
+                raise VprError("--picture draws what LiDAR found, and satellite fixes were used: say --method lidar.")
+            from vpr_ros.offline.align.picture import draw_tie
+
+            draw_tie(picture_path, result.tie, (bag1.name, bag2.name))
     say(f"{output}: {len(result.trajectory)} poses; {result.summary}")
+    if result.first is not None:
+        say(f"{first}: {len(result.first)} poses of {bag1}, to be used in place of its odometry")
+    for note in result.notes:
+        say(note, style="yellow" if note != "no gaps" else None)
 
 
 def doctor(

@@ -1,0 +1,108 @@
+"""The scans of a bag, read once into files of their own, and where odometry had all its pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import interpolate, invert
+from vpr_ros.offline.crossing import Course, ScannedDrive
+from vpr_ros.plain_files import load_arrays
+from vpr_ros.sensors import Drive, DriveConfig, DriveTopics, Trajectory
+
+SPACING_M = 1.0  # between the scans that are kept of a drive with odometry
+PERIOD_S = 0.1  # without odometry
+
+
+class CloudFiles(Sequence[np.ndarray]):
+    """Clouds in a folder, read when they are asked for: those of a long drive are gigabytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def add(self, cloud: np.ndarray) -> None:
+        """Keep one more."""
+        np.save(self._folder / f"{self._count}.npy", np.asarray(cloud, np.float32))
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row):
+        if not 0 <= row < self._count:
+            raise IndexError(row)
+        return load_arrays(self._folder / f"{row}.npy")
+
+
+@dataclass(frozen=True)
+class Scans:
+    """The scans of a drive, and stamps_ns (P,) and T_odom_base (P, 4, 4) of all its pictures that odometry covers."""
+
+    drive: ScannedDrive
+    stamps_ns: np.ndarray
+    T_odom_base: np.ndarray
+
+    @property
+    def has_odometry(self) -> bool:
+        """Whether the bag itself says how the robot moved."""
+        return self.drive.T_odom_base is not None
+
+
+def read_scans(
+    path: str | Path,
+    folder: Path,
+    topics: DriveTopics,
+    config: DriveConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scans:
+    """Scans at pictures of a bag, SPACING_M apart by odometry, or PERIOD_S where the bag has none, kept in `folder`.
+
+    Raises VprError for a bag without scans.
+    """
+    folder.mkdir()
+    clouds, kept, pictures = CloudFiles(folder), [], []
+    with Drive(path, replace(topics, pose="none"), config, load_clouds=True) as drive:
+        by_odometry = len(drive.poses.odom) > 0
+        for n, observation in enumerate(drive):
+            if progress is not None:
+                progress(n, len(drive))
+            stamp, T = observation.stamp_ns, observation.T_odom_base
+            if (by_odometry and T is None) or (pictures and stamp <= pictures[-1][0]):  # a clock that went back
+                continue
+            pictures.append((stamp, np.full((4, 4), np.nan) if T is None else T))
+            if observation.cloud is not None and (not kept or _apart(kept[-1], pictures[-1])):
+                clouds.add(observation.cloud)
+                kept.append(pictures[-1])
+    if not kept:
+        raise VprError(
+            f"bag {path} has no picture with a cloud{' and odometry' * by_odometry}: --method lidar needs them."
+        )
+    stamps, T = np.array([s for s, _ in kept]), np.array([T for _, T in kept])
+    scanned = ScannedDrive(clouds, stamps, T if by_odometry else None, str(path))
+    return Scans(scanned, np.array([s for s, _ in pictures]), np.array([T for _, T in pictures]))
+
+
+def moved_along(scans: Scans, course: Course, T: np.ndarray) -> Trajectory:
+    """Poses of a drive's pictures, from optimised poses T (N, 4, 4) of its scans, NaN where there is none.
+
+    A picture is carried by odometry from the scans before and behind it, nearer ones more; beyond the first and the
+    last scan from that one. Between two parts of the course there is no pose, and without odometry there are only
+    those at the scans.
+    """
+    at, known = scans.drive.stamps_ns, np.asarray(np.isfinite(T).all(axis=(1, 2)))
+    if not scans.has_odometry:
+        return Trajectory(at[known], T[known])
+    after = np.asarray(np.searchsorted(at, scans.stamps_ns)).clip(max=len(at) - 1)
+    before = np.asarray(np.searchsorted(at, scans.stamps_ns, side="right") - 1).clip(min=0)
+    usable = known[before] & known[after] & (course.part[before] == course.part[after])
+    before, after, stamps, odometry = (x[usable] for x in (before, after, scans.stamps_ns, scans.T_odom_base))
+    ends = [T[row] @ invert(course.T[row]) @ odometry for row in (before, after)]
+    share = (stamps - at[before]) / np.maximum(at[after] - at[before], 1)
+    return Trajectory(stamps, interpolate(ends[0], ends[1], share))
+
+
+def _apart(last: tuple[int, np.ndarray], now: tuple[int, np.ndarray]) -> bool:
+    metres = np.linalg.norm(now[1][:3, 3] - last[1][:3, 3])
+    return bool(metres >= SPACING_M) if np.isfinite(metres) else now[0] - last[0] >= PERIOD_S * 1e9
