@@ -21,11 +21,11 @@ from vpr_ros.training.data.datasets.pointnetvlad.samples import read_run, read_s
 from vpr_ros.training.data.datasets.pointnetvlad.splits import TrainingSplit
 from vpr_ros.training.data.datasets.robotcar import readings as robotcar
 from vpr_ros.training.data.datasets.robotcar.models import load_model
-from vpr_ros.training.data.sensor_files import read_npy_cloud
 from vpr_ros.training.student.config.run import read_config
 from vpr_ros.training.teacher.config import read_teacher_config
 from vpr_ros.training.teachers.checkpoints import read_teacher
 from vpr_ros.training_set import format as layout
+from vpr_ros.training_set.clouds import read_npy_cloud
 from vpr_ros.training_set.reader import read_frame_table
 
 CONFIGS = Path(__file__).parents[2] / "config" / "training"

@@ -1,4 +1,4 @@
-"""Reading picture and cloud files of any data set; VprError, one sentence, for a file that cannot be used."""
+"""Reading picture files of any data set; VprError, one sentence, for a file that cannot be used."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from vpr_ros import pictures
 from vpr_ros.errors import VprError
-from vpr_ros.plain_files import load_arrays
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -15,22 +14,3 @@ def read_rgb(path: Path) -> np.ndarray:
     if pixels is None:
         raise VprError(f"cannot read the image {path}: missing or torn; fetch, convert or render it again")
     return pixels
-
-
-def read_npy_cloud(path: Path) -> np.ndarray:
-    """Points (N, 3) float32 of an `.npy` file with at least three columns; never runs a pickle inside it.
-
-    Raises VprError for a file that is missing, torn or holds something else.
-    """
-    try:
-        points = load_arrays(path)
-        if not isinstance(points, np.ndarray):
-            raise ValueError("an archive of arrays")
-        if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
-            raise ValueError(f"an array of shape {points.shape} and type {points.dtype}")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VprError(
-            f"cannot read the cloud {path} ({reason}): an .npy array (N, 3) is needed; fetch or convert it again"
-        ) from None
-    return points[:, :3].astype(np.float32)

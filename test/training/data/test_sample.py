@@ -9,8 +9,9 @@ import pytest
 from vpr_ros.errors import VprError
 from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
 from vpr_ros.training.data.sample import SampleSet
-from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
+from vpr_ros.training.data.sensor_files import read_rgb
 from vpr_ros.training_set import read_frame_table
+from vpr_ros.training_set.clouds import read_npy_cloud
 
 
 def give_cloud(folder, row, points):

@@ -11,7 +11,8 @@ from vpr_ros.geometry import planar_transform
 from vpr_ros.training.data.links import RowPairs
 from vpr_ros.training.data.nearness import Nearness
 from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
-from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
+from vpr_ros.training.data.sensor_files import read_rgb
+from vpr_ros.training_set.clouds import read_npy_cloud
 from vpr_ros.training_set.format import PAIRS
 from vpr_ros.training_set.pairs import read_pairs
 from vpr_ros.training_set.reader import FrameTable, read_frame_table

@@ -9,8 +9,12 @@ from vpr_ros.configuration import MotionConfig
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
 from vpr_ros.recognition.motion import leap_m
-from vpr_ros.verification.lidar import VerificationConfig, prepare_cloud, register
+from vpr_ros.sensors.clouds import transformed
+from vpr_ros.verification import VerificationConfig, prepare_cloud, register
 
+ODOMETRY = VerificationConfig(kiss_matcher=False, min_agreement=0.1, max_rmse_m=0.5, turns=1)
+KEYFRAME_M, KEPT = 1.5, 5  # metres between keyframes of the odometry by clouds, and how many make one cloud
+LEAP_M = 1.0  # by which a step may differ from the one before, and by half of it
 STANDING_M = 0.5  # odometry of a standing robot trembles: shorter ways are not added up
 
 
@@ -44,7 +48,8 @@ class ScannedDrive:
 class Course:
     """Where odometry had each frame: T (N, 4, 4), metres travelled along_m (N,), and part (N,).
 
-    Poses of two parts do not compare: between them odometry was missing or jumped. Frames without a pose have part -1.
+    Poses of two parts do not compare: between them odometry was missing or jumped. The metres go on there as if the
+    robot had stood still. Frames without a pose have part -1.
     """
 
     T: np.ndarray
@@ -83,42 +88,50 @@ def course_of(drive: ScannedDrive, progress: Callable[[int, int], None] | None =
 
 
 def _travelled(T: np.ndarray, part: np.ndarray) -> np.ndarray:
-    along = np.zeros(len(T))
+    along, end_m = np.zeros(len(T)), 0.0
     for value in range(int(part.max(initial=-1)) + 1):
         rows = np.flatnonzero(part == value)
         anchor = rows[0]
+        along[anchor] = end_m
         for row in rows:
             step_m = float(np.linalg.norm(T[row, :3, 3] - T[anchor, :3, 3]))
             along[row] = along[anchor] + step_m
             anchor = row if step_m >= STANDING_M else anchor
         along[rows] = np.maximum.accumulate(along[rows])
+        end_m = along[rows[-1]]
     return along
 
 
 def lidar_odometry(
-    clouds: Sequence[np.ndarray],
-    progress: Callable[[int, int], None] | None = None,
-    keyframe_m: float = 1.5,
+    clouds: Sequence[np.ndarray], progress: Callable[[int, int], None] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Poses (N, 4, 4) in the frame of the first cloud by registering each cloud with an earlier one, and cut (N,).
+    """Poses (N, 4, 4) in the frame of the first cloud by registering each cloud with those before, and cut (N,).
 
-    A cloud is registered with the last keyframe, from where the motion before leads; a keyframe serves until the robot
-    is `keyframe_m` away from it. Where a registration fails, `cut` says that a new frame begins.
+    A cloud is registered with the last KEPT keyframes as one, from where the motion before leads; a frame KEYFRAME_M
+    from the last keyframe is the next one. Where that fails, or the robot would have leapt, `cut` says that a new frame
+    begins.
     """
-    config = VerificationConfig(kiss_matcher=False, min_agreement=0.4)
     T, cut = np.tile(np.eye(4), (len(clouds), 1, 1)), np.zeros(len(clouds), bool)
-    anchor = prepare_cloud(clouds[0], config) if len(clouds) else None
-    T_anchor, step = np.eye(4), np.eye(4)
+    keyframes: list[int] = [0]
+    anchor = prepare_cloud(clouds[0], ODOMETRY) if len(clouds) else None
+    step: np.ndarray | None = None  # the motion before, where it is known
     for row in range(1, len(clouds)):
-        cloud = prepare_cloud(clouds[row], config)
-        found = register(cloud, anchor, invert(T_anchor) @ T[row - 1] @ step, config)
+        cloud, T_anchor = prepare_cloud(clouds[row], ODOMETRY), T[keyframes[-1]]
+        expected = T[row - 1] if step is None else T[row - 1] @ step
+        found = register(cloud, anchor, invert(T_anchor) @ expected, ODOMETRY)
+        T[row] = expected
+        cut[row] = not found.accepted
         if found.accepted and found.T_keyframe_query is not None:
             T[row] = T_anchor @ found.T_keyframe_query
-            step = invert(T[row - 1]) @ T[row]
-        else:
-            T[row], step, cut[row] = T[row - 1] @ step, np.eye(4), True
-        if cut[row] or np.linalg.norm(T[row, :3, 3] - T_anchor[:3, 3]) >= keyframe_m:
-            anchor, T_anchor = cloud, T[row]
+            leap = 0.0 if step is None else float(np.linalg.norm(T[row, :3, 3] - expected[:3, 3]))
+            cut[row] = step is not None and leap > max(LEAP_M, 0.5 * float(np.linalg.norm(step[:3, 3])))
+        step = None if cut[row] else invert(T[row - 1]) @ T[row]
+        if cut[row]:
+            keyframes, anchor = [row], cloud
+        elif np.linalg.norm(T[row, :3, 3] - T_anchor[:3, 3]) >= KEYFRAME_M:
+            keyframes = [*keyframes[1 - KEPT :], row]
+            seen = [transformed(clouds[k], invert(T[row]) @ T[k]) for k in keyframes]
+            anchor = prepare_cloud(np.concatenate(seen), ODOMETRY)
         if progress is not None:
             progress(row, len(clouds) - 1)
     return T, cut

@@ -71,5 +71,6 @@ def _elsewhere(course: Course, rows: np.ndarray, config: CrossingConfig) -> np.n
     """Which places (K, K) are others than a place; the drive may have come back to it, as far as odometry can tell."""
     position, along, part = course.T[rows, :3, 3], course.along_m[rows], course.part[rows]
     apart_m = np.linalg.norm(position[:, None] - position[None], axis=2)
-    drifted_m = config.drift * np.abs(along[:, None] - along[None])
-    return (apart_m > config.elsewhere_m + drifted_m) | (part[:, None] != part[None])
+    way_m = np.abs(along[:, None] - along[None])
+    told = part[:, None] == part[None]
+    return np.where(told, apart_m - config.drift * way_m, way_m) > config.elsewhere_m

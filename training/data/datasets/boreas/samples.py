@@ -14,7 +14,8 @@ from vpr_ros.training.data.datasets.boreas.calibration import MAP_ORIGIN, UTM, k
 from vpr_ros.training.data.datasets.boreas.readings import US, stamp_to_ns
 from vpr_ros.training.data.datasets.boreas.sequence import CONDITIONS, BoreasSequence
 from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
-from vpr_ros.training.data.sensor_files import read_npy_cloud, read_rgb
+from vpr_ros.training.data.sensor_files import read_rgb
+from vpr_ros.training_set.clouds import read_npy_cloud
 
 SENSORS = ("camera", "lidar")
 CLOUDS, PICTURES = "lidar_1_4096_interval10", "camera_lidar_interval10"  # of a prepared sequence

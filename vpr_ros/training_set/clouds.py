@@ -1,0 +1,27 @@
+"""Clouds of a training set as files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vpr_ros.errors import VprError
+from vpr_ros.plain_files import load_arrays
+
+
+def read_npy_cloud(path: Path) -> np.ndarray:
+    """Points (N, 3) float32 of an `.npy` file with at least three columns; never runs a pickle inside it.
+
+    Raises VprError for a file that is missing, torn or holds something else.
+    """
+    try:
+        points = load_arrays(path)
+        if not isinstance(points, np.ndarray):
+            raise ValueError("an archive of arrays")
+        if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in "fiu":
+            raise ValueError(f"an array of shape {points.shape} and type {points.dtype}")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VprError(
+            f"cannot read the cloud {path} ({reason}): an .npy array (N, 3) is needed; fetch or convert it again"
+        ) from None
+    return points[:, :3].astype(np.float32)
