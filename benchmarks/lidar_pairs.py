@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def rendered(folder: Path, seed: int, name: str) -> Pass:
         return Pass(clouds, held["stamps_ns"], held["T_odom_base"], held["T_map_base"])
 
 
-def _render(seed: int, name: str) -> dict[str, np.ndarray]:
+def _render(seed: int, name: str) -> dict[str, Any]:
     looks = {
         "day": named_conditions("day", seed=seed * 10 + 1),
         "night": named_conditions("night", seed=seed * 10 + 2, lane_offset_m=0.5),
@@ -142,7 +143,8 @@ def table(folder: Path, seeds: tuple[int, ...], with_odometry: bool) -> None:
             rmse_m = np.sqrt(row["squares"] / row["confirmed"]) if row["confirmed"] else float("nan")
             print(
                 f"{kind_of(seed) + ' ' + str(seed % 100):12} {condition:22} {row['partnered']:9} {row['nominated']:9} "
-                f"{row['registered']:10} {row['confirmed']:9} {precision:9.3f} {recall:6.3f} {rmse_m:7.3f} {seconds:6.0f}",
+                f"{row['registered']:10} {row['confirmed']:9} {precision:9.3f} {recall:6.3f} {rmse_m:7.3f} "
+                f"{seconds:6.0f}",
                 flush=True,
             )
 

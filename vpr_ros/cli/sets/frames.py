@@ -55,13 +55,15 @@ def frames(
     Drive the same streets several times, in different light. Pairs of one
     place follow from poses in one frame (a localisation, satellite fixes,
     converted data sets). Drives with odometry alone share no frame, and bags
-    without poses are taken, too: a teacher that sees their clouds can draw
-    the batches of such drives (batches: unlabelled).
+    without poses are taken, too: where they have clouds, `vpr_ros pairs` finds
+    their pairs, and a teacher that sees the clouds can draw the batches
+    (batches: unlabelled).
 
     \b
     Examples:
       vpr_ros frames monday.mcap -o town --condition summer/day
       vpr_ros frames tuesday.mcap -o town --condition summer/night
+      vpr_ros pairs town
       vpr_ros train student --train town
     """
     from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
@@ -88,8 +90,8 @@ def frames(
     say(f"{state}{output}: {result.frames} frames of {result.images} images, drive {', '.join(result.drives)}, {poses}")
     if result.poses in ("odometry", "none"):
         say(
-            "no pair with other drives of the city is known: bring them into one frame (vpr_ros align), or let a "
-            "teacher that sees the clouds draw the batches (batches: unlabelled)"
+            "no pair with other drives of the city is known: find them by the clouds (vpr_ros pairs), bring the drives "
+            "into one frame (vpr_ros align), or let a teacher that sees the clouds draw the batches (batches: unlabelled)"
         )
     for reason, count in result.reasons.items():
         if reason in LACKS:

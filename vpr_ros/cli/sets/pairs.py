@@ -14,8 +14,9 @@ def pairs(
     check: Annotated[
         Path | None,
         typer.Option(
-            help="Set with true poses of the same frames, to compare with; SET itself, whose poses are then not used "
-            "in the search."
+            metavar="TRUTH",
+            help="Set with true poses of the same frames, to compare with. With SET itself its poses are hidden from "
+            "the search, and nothing is written.",
         ),
     ] = None,
 ):
@@ -33,8 +34,9 @@ def pairs(
       vpr_ros frames tuesday.mcap -o town --condition winter/night
       vpr_ros pairs town
       vpr_ros train student --train town
+      vpr_ros pairs mapped --check mapped
     """
-    from vpr_ros.offline.crossing.checking import check_pairs
+    from vpr_ros.offline.crossing.checking import check_pairs, need_truth
     from vpr_ros.offline.crossing.of_set import pairs_of_set
     from vpr_ros.training_set.pairs import write_pairs
     from vpr_ros.training_set.reader import read_frame_table
@@ -42,16 +44,19 @@ def pairs(
     frames = read_frame_table(folder)
     truth = None if check is None else read_frame_table(check)
     blind = check is not None and check.resolve() == folder.resolve()
+    if truth is not None:
+        need_truth(frames, truth)
     with interrupts_say(f"the pairs of {folder} are as they were"), Progress("registrations") as progress:
         found = pairs_of_set(frames, blind=blind, progress=progress)
     checks = [None if truth is None else check_pairs(frames, one, truth) for one in found]
-    write_pairs(folder, [one.pairs for one in found])
+    if not blind:
+        write_pairs(folder, [one.pairs for one in found])
     rows = []
     for one, checked in zip(found, checks, strict=True):
         shares = [f"{len(placed) / count:.0%}" for placed, count in zip(one.placed, one.frames, strict=True)]
         row = [f"{one.pairs.drive_a} - {one.pairs.drive_b}", one.city, int(one.pairs.confirmed.sum()), *shares]
-        if checked is not None:
-            row += [checked.precision, checked.recall, checked.median_m]
+        if truth is not None:
+            row += ["", "", ""] if checked is None else [checked.precision, checked.recall, checked.median_m]
         rows.append(row)
     header = ["drives", "city", "pairs", "of the first", "of the second"]
     table(str(folder), [*header, *([] if truth is None else ["precision", "recall", "error m"])], rows)
@@ -64,8 +69,9 @@ def pairs(
         for name, numbers in zip((one.pairs.drive_a, one.pairs.drive_b), one.placed, strict=True)
         for number in numbers
     }
+    where = f"{folder}, not written" if blind else f"{folder}/pairs.csv"
     say(
-        f"{folder}/pairs.csv: {count} pairs of {len(drives)} drives, with another drive's place known for "
+        f"{where}: {count} pairs of {len(drives)} drives, with another drive's place known for "
         f"{len(placed) / len(frames):.0%} of the {len(frames)} frames; {len(crossing)} of {len(found)} pairs of drives "
         "cross"
     )

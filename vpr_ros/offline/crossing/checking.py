@@ -35,19 +35,26 @@ class PairCheck:
         return self.placed / self.passing if self.passing else float("nan")
 
 
-def check_pairs(table: FrameTable, found: SetCrossing, truth: FrameTable) -> PairCheck:
+def need_truth(table: FrameTable, truth: FrameTable) -> None:
+    """VprError where `truth` has no poses in one frame for frames of two drives of the set `table`."""
+    frames = [_frame(truth, _true_rows(table, truth, name)) for name in np.unique(table.drives).tolist()]
+    if len([frame for frame in frames if frame and frames.count(frame) > 1]) < 2:
+        raise VprError(
+            "the pairs cannot be checked: true poses in one map frame are needed for two of the set's drives, and the "
+            "set to check with has none for frames of the same drives and stamps"
+        )
+
+
+def check_pairs(table: FrameTable, found: SetCrossing, truth: FrameTable) -> PairCheck | None:
     """`found` in the set `table` by the poses that `truth` has of the same frames, told by drive and stamp.
 
-    VprError where the truth has no poses of one frame for both drives.
+    None where the truth has no poses in one frame for both drives.
     """
     pairs, names = found.pairs, (found.pairs.drive_a, found.pairs.drive_b)
     true = [_true_rows(table, truth, name) for name in names]
-    frames = set(truth.pose_frames[list(true[0].values()) + list(true[1].values())].tolist())
-    if not min(map(len, true)) or len(frames) != 1:
-        raise VprError(
-            f"drives '{names[0]}' and '{names[1]}' cannot be checked: true poses of the same stamps in one frame are "
-            "needed for both"
-        )
+    frames = [_frame(truth, rows) for rows in true]
+    if not frames[0] or frames[0] != frames[1]:
+        return None
     errors, turns = [], []
     for (a, b), T_a_b in zip(pairs.frames[pairs.confirmed].tolist(), pairs.T_a_b[pairs.confirmed], strict=True):
         if a in true[0] and b in true[1]:
@@ -70,6 +77,12 @@ def _true_rows(table: FrameTable, truth: FrameTable, drive: str) -> dict[int, in
     own = np.flatnonzero(table.drives == drive)
     stamps = zip(table.numbers[own].tolist(), table.stamps_ns[own].tolist(), strict=True)
     return {number: row_of[stamp] for number, stamp in stamps if stamp in row_of}
+
+
+def _frame(truth: FrameTable, rows: dict[int, int]) -> str:
+    """The one frame of these true poses; empty where there are none, or several."""
+    frames = set(truth.pose_frames[list(rows.values())].tolist())
+    return frames.pop() if len(frames) == 1 else ""
 
 
 def _pose(truth: FrameTable, row: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from vpr_ros.verification import VerificationConfig, prepare_cloud, register
 ODOMETRY = VerificationConfig(kiss_matcher=False, min_agreement=0.1, max_rmse_m=0.5, turns=1)
 KEYFRAME_M, KEPT = 1.5, 5  # metres between keyframes of the odometry by clouds, and how many make one cloud
 LEAP_M = 1.0  # by which a step may differ from the one before, and by half of it
+STOOD_M = 5.0  # over a gap in time odometry is believed if it says that the robot stood, or hardly moved
 STANDING_M = 0.5  # odometry of a standing robot trembles: shorter ways are not added up
 
 
@@ -42,6 +44,11 @@ class ScannedDrive:
 
     def __len__(self) -> int:
         return len(self.stamps_ns)
+
+    @cached_property
+    def course(self) -> "Course":
+        """The drive's course, found once."""
+        return course_of(self)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,9 @@ def course_of(drive: ScannedDrive, progress: Callable[[int, int], None] | None =
         cut = np.zeros(len(T), bool)
         for before, after in zip(known[:-1], known[1:], strict=True):
             elapsed_s = float(stamps[after] - stamps[before]) * 1e-9
-            cut[after] = leap_m(T[before], T[after], elapsed_s, motion) > 0 or elapsed_s > motion.max_gap_s
+            stood = np.linalg.norm(T[after, :3, 3] - T[before, :3, 3]) <= STOOD_M
+            gap = elapsed_s > motion.max_gap_s and not stood
+            cut[after] = gap or leap_m(T[before], T[after], elapsed_s, motion) > 0
     known = np.isfinite(T).all(axis=(1, 2))
     part = np.where(known, np.cumsum(cut), -1)
     return Course(T, _travelled(T, part), part)

@@ -7,7 +7,7 @@ import numpy as np
 
 from vpr_ros.lidar import compare, polar_grids
 from vpr_ros.offline.crossing.config import CrossingConfig
-from vpr_ros.offline.crossing.course import Course, ScannedDrive, course_of
+from vpr_ros.offline.crossing.course import Course, ScannedDrive
 from vpr_ros.offline.crossing.grouping import Registrations, compare_registrations, groups, supports
 from vpr_ros.offline.crossing.growing import grow
 from vpr_ros.offline.crossing.nominating import nominate
@@ -59,7 +59,7 @@ def find_crossing(
     where small_gicp is not installed.
     """
     config = config or CrossingConfig()
-    courses = (course_of(first), course_of(second))
+    courses = (first.course, second.course)
     nominations = nominate((first.clouds, second.clouds), courses, config)
     registrar = Registrar(first.clouds, second.clouds, config)
     kept, transforms = [], []

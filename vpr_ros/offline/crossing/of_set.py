@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -58,9 +59,9 @@ def pairs_of_set(
     """Every two drives of each city whose poses share no frame, compared by their clouds.
 
     A drive's course is that of its positions, in a map or by odometry, and by its clouds where some are lacking;
-    `blind` hides all positions and compares drives of one map, too. `progress(done, total)` counts registrations, of which the
-    total is an estimate until the last two drives. VprError where no two drives have clouds to compare, and where
-    small_gicp is not installed.
+    `blind` hides all positions and compares drives of one map, too. `progress(done, total)` counts registrations, of
+    which the total is an estimate until the last two drives. VprError where no two drives have clouds to compare, and
+    where small_gicp is not installed.
     """
     config = config or CrossingConfig()
     jobs = _jobs(table, blind)
@@ -69,20 +70,27 @@ def pairs_of_set(
             "no two drives of a city can be compared: pairs are looked for between drives with clouds whose poses "
             "share no frame (poses in the map frame already say which frames show one place)"
         )
-    found, done = [], 0
-    for number, (a, b) in enumerate(jobs):
-        of_pair = [0, 0]
-
-        def counted(step: int, total: int, before: int = done, left: int = len(jobs) - number, seen=of_pair) -> None:
-            seen[:] = step, total
-            if progress is not None:
-                progress(before + step, before + total * left)
-
-        drives = _scanned(table, a, blind), _scanned(table, b, blind)
-        crossing = find_crossing(drives[0], drives[1], config, counted)
-        found.append(_crossing(table, (a, b), drives, crossing, config))
+    drives: dict[int, ScannedDrive] = {}
+    found, done, of_pair = [], 0, [0, 0]
+    for number, rows in enumerate(jobs):
+        for own in rows:
+            if int(own[0]) not in drives:
+                drives[int(own[0])] = _scanned(table, own, blind)
+        first, second = (drives[int(own[0])] for own in rows)
+        of_pair[:] = 0, 0
+        counted = None if progress is None else partial(_count, progress, of_pair, done, len(jobs) - number)
+        crossing = find_crossing(first, second, config, counted)
+        found.append(_crossing(table, rows, (first, second), crossing, config))
         done += of_pair[1]
     return found
+
+
+def _count(
+    progress: Callable[[int, int], None], of_pair: list[int], before: int, left: int, step: int, total: int
+) -> None:
+    """A step of two drives as one of all: those that are left may take as many."""
+    of_pair[:] = step, total
+    progress(before + step, before + total * left)
 
 
 def _jobs(table: FrameTable, blind: bool) -> list[tuple[np.ndarray, np.ndarray]]:
