@@ -68,7 +68,7 @@ class Frames(SampleSet):
         raise VprError(f"frame {row} of {self.name} was made into maps and is not read again.")
 
 
-def planned(seed: int, name: str) -> Drive:
+def planned(seed: int, name: str, length_m: float = LENGTH_M, spacing_m: float = SPACING_M) -> Drive:
     """Drive `name` of MAP, TAUGHT and ASKED through an area."""
     camera = CameraConfig(width=240, height=180)
     number = (*TAUGHT, *ASKED).index(name)
@@ -89,8 +89,8 @@ def planned(seed: int, name: str) -> Drive:
         DriveConditions(seed=10 * seed + number + 1, **looks[name]),
         camera if name == MAP else remounted_camera(camera, CAMERA_SEED),
         lidars.get(name),
-        length_m=LENGTH_M,
-        spacing_m=SPACING_M,
+        length_m=length_m,
+        spacing_m=spacing_m,
         start_ns=START_NS + number * DAY_NS,
     )
 

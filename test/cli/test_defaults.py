@@ -22,6 +22,9 @@ from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig, RecordingCo
 from vpr_ros.sensors import DriveConfig, folder_to_bag
 from vpr_ros.student import fit_projection
 from vpr_ros.student.parts import ReductionConfig
+from vpr_ros.training.adapt.frames import FramesFromBags
+from vpr_ros.training.adapt.learning import LearningConfig
+from vpr_ros.training.adapt.places import PlaceSize
 from vpr_ros.training.data.convert.boreas import convert_boreas
 from vpr_ros.training.data.convert.robotcar import convert_robotcar
 from vpr_ros.training.data.datasets.robotcar.submaps import write_submaps
@@ -46,6 +49,11 @@ OPTIONS = options()
 
 # What owns the default: a configuration class or a function, and the name of the field or argument.
 OWNERS = {
+    ("adapt", "start"): (PipelineConfig, "checkpoint"),
+    ("adapt", "pairs"): (FramesFromBags, "pairs"),
+    ("adapt", "place_radius"): (PlaceSize, "radius_m"),
+    ("adapt", "steps"): (LearningConfig, "steps"),
+    ("adapt", "seed"): (LearningConfig, "seed"),
     ("map", "distance_m"): (GateConfig, "distance_m"),
     ("map", "heading_deg"): (GateConfig, "heading_deg"),
     ("map", "novelty"): (GateConfig, "novelty_similarity"),

@@ -16,7 +16,7 @@ from vpr_ros.cli.app import app
 from vpr_ros.cli.inputs import LARGEST_COUNT, Kind, look_at
 from vpr_ros.errors import VprError
 
-READ = ("BAG", "MAP", "FILE", "FOLDER", "PATH")
+READ = ("BAG", "DRIVE", "MAP", "FILE", "FOLDER", "PATH")
 FREE = ("NAME=VALUE", "NAME")  # kinds that are looked at by the command itself
 
 
@@ -52,7 +52,7 @@ def call(folder: Path, words, given):
     (folder / "f").mkdir(exist_ok=True)
     (folder / "f" / "1.jpg").touch()
     right = {
-        **dict.fromkeys(("BAG", "FOLDER", "PATH"), folder / "f"),
+        **dict.fromkeys(("BAG", "DRIVE", "FOLDER", "PATH"), folder / "f"),
         **{"MAP": folder / "a.vpr", "FILE": folder / "a.txt", "OUT": folder / "out.safetensors"},
         **{"CHECKPOINT": "nano", "TEXT": "names", "NAME": folder / "a.vpr"},
     }

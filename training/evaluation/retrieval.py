@@ -24,6 +24,23 @@ class Difference:
     stretches: int
 
 
+def recall_difference(first: np.ndarray, second: np.ndarray, stretches: np.ndarray) -> Difference | None:
+    """Share of queries (Q,) that `first` answers right minus that of `second`, with its 95 % interval.
+
+    `stretches` (Q,) are numbers from 0 of what is drawn together, with replacement, and the interval is expanded as in
+    `evaluation.paired`. None for fewer than five.
+    """
+    queries = np.bincount(stretches)
+    if len(queries) < FEWEST_AREAS:
+        return None
+    gained = np.bincount(stretches, first.astype(float) - second)
+    drawn = np.random.default_rng(0).integers(0, len(queries), (RESAMPLES, len(queries)))
+    means = gained[drawn].sum(1) / queries[drawn].sum(1)
+    tail = expanded_tail(len(queries))
+    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
+    return Difference(float(gained.sum() / queries.sum()), float(low), float(high), len(queries))
+
+
 @dataclass(frozen=True)
 class _Asked:
     """Rows (q,) of a drive's queries and (k,) of its map, what of it is true, and what is left out (None: nothing)."""
@@ -81,20 +98,10 @@ class Queries:
     def difference(self, first: np.ndarray, second: np.ndarray) -> Difference | None:
         """Recall of `first` (Q,) minus that of `second` (Q,), with its 95 % interval over stretches of the streets.
 
-        A stretch is a square of `STRETCH_M`, with the queries of all drives in it; stretches are drawn with
-        replacement, and the interval is expanded as in `evaluation.paired`. None for fewer than five.
+        A stretch is a square of `STRETCH_M`, with the queries of all drives in it. None for fewer than five.
         """
         cells = self.samples.nearness.cells(STRETCH_M)[self.rows]
-        _, at = np.unique(cells, axis=0, return_inverse=True)
-        queries = np.bincount(at.ravel())
-        if len(queries) < FEWEST_AREAS:
-            return None
-        gained = np.bincount(at.ravel(), first.astype(float) - second)
-        drawn = np.random.default_rng(0).integers(0, len(queries), (RESAMPLES, len(queries)))
-        means = gained[drawn].sum(1) / queries[drawn].sum(1)
-        tail = expanded_tail(len(queries))
-        low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
-        return Difference(float(gained.sum() / queries.sum()), float(low), float(high), len(queries))
+        return recall_difference(first, second, np.unique(cells, axis=0, return_inverse=True)[1].ravel())
 
 
 def recall_by_condition(

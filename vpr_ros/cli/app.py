@@ -8,6 +8,7 @@ import typer
 
 from vpr_ros import __version__
 from vpr_ros.cli import (
+    adapting,
     bags,
     calibrating,
     converting,
@@ -105,7 +106,7 @@ def root(
 
 for group in (running, parameters, evaluating, calibrating, maps, models, bags, demo):
     group.register(app)
-for group in (training, exporting, converting, sets):
+for group in (adapting, training, exporting, converting, sets):
     group.register(app)
 prepare(app)
 

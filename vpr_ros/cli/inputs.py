@@ -22,7 +22,9 @@ from typer.core import TyperCommand, TyperGroup
 from vpr_ros.errors import VprError
 from vpr_ros.runtime.parameters.parameter import LARGE
 
-Kind = Literal["BAG", "MAP", "FILE", "FOLDER", "PATH", "OUT", "CHECKPOINT", "DEVICE", "NUMBER", "COUNT", "TEXT", "DATE"]
+Kind = Literal[
+    "BAG", "DRIVE", "MAP", "FILE", "FOLDER", "PATH", "OUT", "CHECKPOINT", "DEVICE", "NUMBER", "COUNT", "TEXT", "DATE"
+]
 
 LARGEST_COUNT = 2**32 - 1  # seeds may be this large
 DEVICE = r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?"
@@ -30,6 +32,7 @@ _OF_TYPE: dict[type, Kind] = {Path: "PATH", float: "NUMBER", int: "COUNT", str: 
 # By the names of parameters, wherever they occur; a declaration with a `metavar` of its own wins.
 _PATHS: dict[Kind, tuple[str, ...]] = {
     "BAG": ("bag", "bag1", "bag2", "drive", "map_bag", "query_bag"),
+    "DRIVE": ("drives",),
     "MAP": ("map_file", "maps"),
     "FILE": ("config", "config_file", "only_stamps", "options_file", "rtk", "teacher", "trajectory"),
     "FOLDER": (
@@ -152,6 +155,12 @@ def _bag(path: Path, said: str) -> None:
         Bag(path).close()  # it says what is wrong
 
 
+def _drive(path: Path, said: str) -> None:
+    """A bag, or a training set."""
+    if not (path / "meta.json").is_file():
+        _bag(path, said)
+
+
 def _map(path: Path, said: str) -> None:
     _file(path, said, "map")
     if path.stat().st_size and path.open("rb").read(15) == b"SQLite format 3":
@@ -207,6 +216,7 @@ def _meant(path: Path) -> str:
 
 _LOOKS: dict[str, Callable[[Any, str], None]] = {
     "BAG": _bag,
+    "DRIVE": _drive,
     "PATH": _path,
     "MAP": _map,
     "FILE": _file,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.training.evaluation.retrieval import STRETCH_M
+from vpr_ros.training.evaluation.retrieval import STRETCH_M, Difference
 from vpr_ros.training.student.validation.start import Start, Validation
 
 
@@ -29,14 +29,23 @@ def compare(
 
     With a `refusal`, what becomes of the result otherwise, a result that is worse is a VprError.
     """
-    one, other = (validation.queries.recalls(hits)["all"] for hits in (right, start))
-    sentence = f"the trained student recognises {one:.3f} of {validation.called}'s queries, the start {other:.3f}"
-    difference = validation.queries.difference(right, start)
-    if difference is not None:
-        sentence += (
-            f" ({difference.mean:+.3f}, 95 % interval [{difference.low:+.3f}, {difference.high:+.3f}] over "
-            f"{difference.stretches} stretches of {STRETCH_M:.0f} m)"
-        )
+    sentence = comparison(
+        f"the trained student recognises {{:.3f}} of {validation.called}'s queries, the start {{:.3f}}",
+        *(right, start, validation.queries.difference(right, start), STRETCH_M),
+    )
     if refusal and right.sum() < start.sum():
         raise VprError(f"{sentence}: {refusal}")
     tell(sentence)
+
+
+def comparison(
+    sentence: str, right: np.ndarray, start: np.ndarray, difference: Difference | None, stretch_m: float
+) -> str:
+    """A sentence with the recalls of the result and of the start (Q,) in its two places, and their difference."""
+    told = sentence.format(right.mean(), start.mean())
+    if difference is None:
+        return told
+    return (
+        f"{told} ({difference.mean:+.3f}, 95 % interval [{difference.low:+.3f}, {difference.high:+.3f}] over "
+        f"{difference.stretches} stretches of {stretch_m:.0f} m)"
+    )
