@@ -29,10 +29,12 @@ def test_commands_take_these_arguments(line):
     check_arguments(line)
 
 
-def test_the_page_goes_the_whole_way():
+def test_the_page_goes_the_short_way_and_the_whole_one():
     used = [shlex.split(line)[1] for line in COMMANDS]
-    way = ["doctor", "frames", "train", "export", "map", "calibrate", "localize"]
-    assert [used.index(name) for name in way] == sorted(used.index(name) for name in way)
+    short, way = ["adapt", "map", "localize"], ["doctor", "frames", "train", "export", "map", "calibrate", "localize"]
+    assert used[: len(short)] == short
+    whole = used[len(short) :]
+    assert [whole.index(name) for name in way] == sorted(whole.index(name) for name in way)
 
 
 def test_the_settings_are_read(tmp_path):

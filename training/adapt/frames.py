@@ -12,9 +12,7 @@ import numpy as np
 from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.offline.crossing.of_set import pairs_of_set
-from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
 from vpr_ros.plain_files import parse_json
-from vpr_ros.sensors import Drive
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.training.adapt.places import PlaceSize
 from vpr_ros.training.adapt.stages import Stage
@@ -78,6 +76,8 @@ def read_bags(bags: Sequence[Path], work: Path, config: FramesFromBags, stage: S
     A drive has poses in the map frame, or else clouds by which its frames are paired with those of others. VprError for
     a bag with neither, for a bag that cannot be read, and for a folder whose frames were read in another way.
     """
+    from vpr_ros.offline.record_bag import FramesConfig, bag_to_frames
+
     folder, state = work / "frames", work / STATE
     by_lidar = _paired_by_lidar(bags, config)
     how = _plain(config) | {"clouds": by_lidar}
@@ -122,6 +122,8 @@ def _pair_by_lidar(folder: Path, stage: Stage) -> None:
 
 def _paired_by_lidar(bags: Sequence[Path], config: FramesFromBags) -> bool:
     """Whether the clouds are needed; VprError where a bag lacks what pairs its frames with those of others."""
+    from vpr_ros.sensors import Drive
+
     posed: list[bool] = []
     for bag in bags:
         with Drive(bag, config.topics, config.reading, load_clouds=config.pairs != "poses") as drive:

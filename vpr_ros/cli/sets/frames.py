@@ -91,7 +91,7 @@ def frames(
     if result.poses in ("odometry", "none"):
         say(
             "no pair with other drives of the city is known: find them by the clouds (vpr_ros pairs), bring the drives "
-            "into one frame (vpr_ros align), or let a teacher that sees the clouds draw the batches (batches: unlabelled)"
+            "into one frame (vpr_ros align), or let a teacher that sees the clouds draw batches (batches: unlabelled)"
         )
     for reason, count in result.reasons.items():
         if reason in LACKS:

@@ -10,12 +10,12 @@ from vpr_ros.cli.outcome.interrupts import interrupts_say
 
 
 def pairs(
-    folder: Annotated[Path, typer.Argument(metavar="SET", help="Folder of the training set.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder of the training set.", show_default=False)],
     check: Annotated[
         Path | None,
         typer.Option(
-            metavar="TRUTH",
-            help="Set with true poses of the same frames, to compare with. With SET itself its poses are hidden from "
+            metavar="FOLDER",
+            help="Set with true poses of the same frames, to compare with. With the set itself its poses are hidden from "
             "the search, and nothing is written.",
         ),
     ] = None,
@@ -24,7 +24,7 @@ def pairs(
 
     For drives of one city that share no frame: odometry alone, or no poses at
     all. Frames that look alike to the LiDAR are registered, and only
-    what agrees along both drives counts. The result, SET/pairs.csv, tells
+    what agrees along both drives counts. The result, pairs.csv in it, tells
     training which pictures belong together, by day, at night and in snow. Run
     it again after another drive was added.
 
