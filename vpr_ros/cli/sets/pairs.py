@@ -15,8 +15,8 @@ def pairs(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Set with true poses of the same frames, to compare with. With the set itself its poses are hidden from "
-            "the search, and nothing is written.",
+            help="Set with true poses of the same frames, to compare with. With the set itself its poses are hidden "
+            "from the search, and nothing is written.",
         ),
     ] = None,
 ):
