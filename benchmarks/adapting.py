@@ -9,21 +9,29 @@ drives under conditions that were not trained, against the map by day: in these 
 other areas (`other`), by the start and by the result. A match counts within 10 m, and drives are compared less their
 means. The last columns are seconds of CPU and of the clock for the adaptation from bags to checkpoint.
 
+With `--data` (the folder of `real_sets.py`) it adapts to a real railway instead, every sixth picture of which is a place
+by its number, and asks about a corridor, which nothing learned from, with two numbers' tolerance.
+
     python benchmarks/adapting.py --out runs/adapting
+    python benchmarks/adapting.py --out runs/adapting --data FOLDER
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Collection
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
+from real_sets import railway
 from teaching_drives import ASKED, MAP, SPACING_M, planned
 
+from vpr_ros import pictures
 from vpr_ros.sensors.bags.config import DriveTopics
+from vpr_ros.sensors.picture_files import list_pictures
 from vpr_ros.student import Checkpoint, read_checkpoint
 from vpr_ros.training.adapt.frames import FramesFromBags, Pairs, own_samples
 from vpr_ros.training.adapt.kept import kept_maps
@@ -32,6 +40,7 @@ from vpr_ros.training.adapt.measure import Crossings
 from vpr_ros.training.adapt.places import PlaceSize
 from vpr_ros.training.adapt.reduced import Reduced
 from vpr_ros.training.adapt.run import AdaptConfig, adapt
+from vpr_ros.training.data.sample import METRES, Modality, Sample, SampleSet
 from vpr_ros.training.synthetic.bags import TRUTH_TOPIC, write_drive_bag
 from vpr_ros.training.synthetic.kinds import kind_of
 
@@ -115,9 +124,57 @@ def row(
     ]
 
 
+class Walks(SampleSet):
+    """Two traverses whose i-th pictures show one place: their numbers are their positions, in metres."""
+
+    cloud_unit = METRES
+
+    def __init__(self, name: str, traverses: dict[str, list[Path]]) -> None:
+        self.name, self._paths = name, [path for paths in traverses.values() for path in paths]
+        numbers = np.concatenate([np.arange(len(paths)) for paths in traverses.values()])
+        self.positions_m = np.column_stack([numbers, np.zeros(len(numbers))]).astype(float)
+        self.headings_rad = np.zeros(len(numbers))
+        self.drives = np.repeat(list(traverses), [len(paths) for paths in traverses.values()])
+        self.areas, self.conditions = np.full(len(numbers), name), self.drives
+        self.stamps_ns = numbers.astype(np.int64) * 10**9
+
+    def read(self, row: int, modalities: Collection[Modality]) -> Sample:
+        return Sample(pictures.pixels_of(self._paths[row].read_bytes()), None, None, int(self.stamps_ns[row]))
+
+
+def real(options, start: Checkpoint, learning: LearningConfig) -> None:
+    """Print what adapting to the railway gains on stretches of it kept out, and loses in the corridor."""
+    seasons = [options.data / "nordland_thumbs" / name for name in ("summer", "winter")]
+    parts = railway(*seasons)
+    names = parts["railway development"] + parts["railway held out"]
+    line = Walks("railway", {folder.name: [folder / name for name in names] for folder in seasons})
+    walks = [list_pictures(options.data / "corridor" / name) for name in ("ref", "query")]
+    corridor = Walks("corridor", dict(zip(("ref", "query"), walks, strict=True)))
+    size, work, out = PlaceSize(1.0), options.out / "railway", options.out / "railway.safetensors"
+    cpu = time.process_time()
+    adapted = adapt(
+        *(line, start, out, AdaptConfig(learning, size, keep_worse=True), work),
+        *(silent, lambda _: None, print),
+    )
+    cpu = time.process_time() - cpu
+    print(f"railway: {adapted.measured.sentence}; {cpu:.0f} s of CPU")
+    crossings, maps, own = (
+        Crossings(corridor, PlaceSize(2.0)),
+        kept_maps(corridor, start, work, silent),
+        read_checkpoint(out),
+    )
+    for name, model in (
+        ("start", Reduced(start.model, start.projection)),
+        ("adapted", Reduced(own.model, own.projection)),
+    ):
+        right = crossings.answers(model.describe(maps), model.start.lengths).right
+        print(f"corridor, {name}: {right.mean():.3f} of {len(right)} queries")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/adapting"))
+    parser.add_argument("--data", type=Path, help="folder with corridor/ and nordland_thumbs/: adapt to real pictures")
     parser.add_argument("--start", default="nano")
     parser.add_argument("--pairs", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--areas", nargs="+", choices=list(AREAS), default=list(AREAS))
@@ -127,6 +184,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     start, learning = read_checkpoint(options.start), LearningConfig(options.steps, seed=options.seed)
+    if options.data is not None:
+        real(options, start, learning)
+        return
     asking = {area: Asking(options.out, seed, start) for area, seed in (AREAS | OTHERS).items()}
     print(HEADER, flush=True)
     for area in options.areas:
