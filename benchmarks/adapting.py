@@ -9,8 +9,8 @@ drives under conditions that were not trained, against the map by day: in these 
 other areas (`other`), by the start and by the result. A match counts within 10 m, and drives are compared less their
 means. The last columns are seconds of CPU and of the clock for the adaptation from bags to checkpoint.
 
-With `--data` (the folder of `real_sets.py`) it adapts to a real railway instead, every sixth picture of which is a place
-by its number, and asks about a corridor, which nothing learned from, with two numbers' tolerance.
+With `--data` (the folder of `real_sets.py`) it adapts to a real railway instead, every sixth picture of which is a
+place by its number (±1), and asks about a corridor (±2), which nothing learned from.
 
     python benchmarks/adapting.py --out runs/adapting
     python benchmarks/adapting.py --out runs/adapting --data FOLDER
