@@ -21,6 +21,7 @@ from lidar_scans import CHANGES, INDOORS, MAP, Scans, render_world, seeds_of, te
 from scipy.stats import rankdata
 
 from vpr_ros.atomic import whole_text
+from vpr_ros.evaluation.paired import paired_difference
 from vpr_ros.evaluation.ranking import first_ranks
 from vpr_ros.lidar import PolarGridConfig
 from vpr_ros.training.synthetic.kinds import KINDS, kind_of
@@ -212,6 +213,18 @@ def table(found: dict[str, dict[int, dict]]) -> str:
     return "\n".join(lines)
 
 
+def ahead(first: dict[int, dict], second: dict[int, dict]) -> str:
+    """By how much the first method is ahead of the second, over worlds, and in which cells it is behind."""
+    means = [
+        {str(seed): float(np.mean([recall({seed: world}, change, 0) for change in world["R@1"]])) for seed, world in m}
+        for m in (first.items(), second.items())
+    ]
+    cells = [(seed, change) for seed, world in first.items() for change in world["R@1"]]
+    behind = [c for c in cells if first[c[0]]["R@1"][c[1]][0] < second[c[0]]["R@1"][c[1]][0]]
+    named = ", ".join(f"{seed} {change}" for seed, change in behind)
+    return f"{paired_difference(*means)}; behind in {len(behind)} of {len(cells)}: {named}"
+
+
 def sweep_table(found: dict[str, dict[int, dict]]) -> str:
     """Means over worlds and changes, and how well products follow nearness, which relations are taught by."""
     lines = ["| | R@1 within 10 m | within 5 m | rank correlation |", "|---|---|---|---|"]
@@ -260,7 +273,9 @@ def main() -> None:
         "network": network(trained),
         "untrained": network(untrained),
     }
-    print(table(figures(out / "figures", worlds, methods)))
+    found = figures(out / "figures", worlds, methods)
+    print(table(found))
+    print(f"polar grid − network within 10 m: {ahead(found['polar grid'], found['network'])}")
     if options.data is not None:
         print(real_table(options.data, {"polar grid": like_first_grid, "network": like_first(trained, FLOOR_M)}))
 
