@@ -102,10 +102,12 @@ class VprDiagnostics(Diagnostics):
             status.summary(ERROR if node.last_error else WARN, node.last_error or "no map: the node is not configured")
             return status
         place_map, wrong_lens = pipeline.place_map, self._other_lens()
+        on_disk = pipeline.on_disk.problem
         if sentences := self._health.newest("map", SENTENCE_AGE_S):
-            status.summary(ERROR, sentences)
-        elif pipeline.on_disk.problem:
-            status.summary(WARN, pipeline.on_disk.problem)
+            # What became of the file often is why it cannot be read or written.
+            status.summary(ERROR, f"{on_disk}; {sentences}" if on_disk else sentences)
+        elif on_disk:
+            status.summary(WARN, on_disk)
         elif wrong_lens:
             status.summary(WARN, wrong_lens)
         elif pipeline.mode != "localize" and not pipeline.mapping:
