@@ -28,7 +28,7 @@ from vpr_ros.training.synthetic.kinds import kind_of
 from vpr_ros.training.synthetic.rendering.lidar import render_scan
 
 SEEDS = (2080, 2081, 102080, 102081, 202080, 202081)
-CONDITIONS = ("night", "winter", "other way", "night, 200 m shared", "winter, 200 m shared", "other streets")
+CONDITIONS = ("night", "winter", "other way", "other lane", "night, 200 m shared", "winter, 200 m shared", "other streets")
 LENGTH_M, SPACING_M = 800.0, 2.0
 RIGHT_M, RIGHT_RAD, PARTNER_M = 1.0, np.radians(5.0), 5.0
 DAY_NS = 86_400_000_000_000
@@ -69,6 +69,7 @@ def _render(seed: int, name: str) -> dict[str, Any]:
         "night": named_conditions("night", seed=seed * 10 + 2, lane_offset_m=0.5),
         "winter": named_conditions("winter", seed=seed * 10 + 3, lane_offset_m=-0.3),
         "other way": named_conditions("dusk", seed=seed * 10 + 4, lane_offset_m=0.2),
+        "other lane": named_conditions("dusk", seed=seed * 10 + 4, lane_offset_m=-3.5),
     }
     lidar = hard_lidar(np.random.default_rng(seed)) if name == "winter" else LidarConfig()
     start_ns = START_NS + list(looks).index(name) * DAY_NS
@@ -79,7 +80,7 @@ def _render(seed: int, name: str) -> dict[str, Any]:
         length_m=LENGTH_M,
         spacing_m=SPACING_M,
         start_ns=start_ns,
-        reverse=name == "other way",
+        reverse=name.startswith("other"),
     )
     scene = drive.scene(seed)
     clouds = [

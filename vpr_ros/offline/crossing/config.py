@@ -16,6 +16,7 @@ class CrossingConfig:
     spacing_m: float = 2.0  # between the frames of a drive that are compared
     every: int = 2  # of them is registered without a guess
     candidates: int = 3  # places of the first drive for each such frame
+    beside_m: tuple[float, ...] = (0.0, -2.0, 2.0)  # to the left: from where a frame of drive 2 is compared as well
     sequence_m: float = 20.0  # before and behind a frame, over which similarities are averaged
     elsewhere_m: float = 12.0  # from a place on another place begins, which must look less alike
     window_m: float = 40.0  # along both drives, within which registrations are compared with one another

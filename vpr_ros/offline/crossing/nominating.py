@@ -35,8 +35,7 @@ def nominate(
     if not min(len(r) for r in rows):
         none = np.zeros(0, np.int64)
         return Nominations(none, none, np.zeros(0))
-    grids = [polar_grids([c[row] for row in r], config.grid) for c, r in zip(clouds, rows, strict=True)]
-    similarity, _ = compare(grids[1], grids[0])
+    similarity = _similarity([clouds[0][row] for row in rows[0]], [clouds[1][row] for row in rows[1]], config)
     reach = round(config.sequence_m / config.spacing_m)
     alike = np.maximum(along_diagonals(similarity, reach), along_diagonals(similarity[:, ::-1], reach)[:, ::-1])
     elsewhere = _elsewhere(courses[0], rows[0], config)
@@ -53,6 +52,14 @@ def nominate(
             left[max(0, best - 4) : best + 5] = -1.0
     pairs = np.array(list(found), np.int64).reshape(-1, 2)
     return Nominations(pairs[:, 0], pairs[:, 1], np.array(list(found.values())))
+
+
+def _similarity(first: Sequence[np.ndarray], second: Sequence[np.ndarray], config: CrossingConfig) -> np.ndarray:
+    """(N2, N1) of two drives' clouds: a cloud of the second one also counts as if seen from beside, since a grid knows
+    no other lane."""
+    there = polar_grids(first, config.grid)
+    beside = [[cloud - np.float32([0.0, y, 0.0]) for cloud in second] for y in config.beside_m]
+    return np.max([compare(polar_grids(seen, config.grid), there)[0] for seen in beside], axis=0)
 
 
 def along_diagonals(values: np.ndarray, reach: int) -> np.ndarray:
