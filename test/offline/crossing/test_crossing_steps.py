@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scanned_streets import box_street, drifting, drive_on, scans
@@ -6,7 +8,7 @@ from vpr_ros.geometry import invert, planar_transform, yaw_of
 from vpr_ros.offline.crossing import CrossingConfig, ScannedDrive
 from vpr_ros.offline.crossing.course import course_of, lidar_odometry
 from vpr_ros.offline.crossing.grouping import Registrations, compare_registrations, groups, supports
-from vpr_ros.offline.crossing.nominating import along_diagonals
+from vpr_ros.offline.crossing.nominating import along_diagonals, nominate
 
 LINE = np.array([(0, 0), (70, 0), (70, 90)])
 CONFIG = CrossingConfig()
@@ -125,3 +127,17 @@ def test_clouds_tell_how_the_robot_moved():
     for part, rows in ((seen[:10], np.arange(10)), (seen[10:], np.arange(10, len(poses)))):
         error = invert(invert(poses[rows[0]]) @ poses[rows]) @ invert(T[part[0]]) @ T[part]
         assert np.linalg.norm(error[:, :3, 3], axis=1).max() < 0.3
+
+
+def test_another_lane_is_named_as_if_seen_from_there():
+    street = box_street(LINE, seed=4)
+    first = drive_on(LINE, 0, 120)
+    second = first @ planar_transform(0, -4.0, 0)
+    clouds = scans(street, first, 1), scans(street, second, 2)
+    courses = course(first), course(second)
+    right = {}
+    for beside in ((0.0,), CONFIG.beside_m):
+        found = nominate(clouds, courses, replace(CONFIG, sequence_m=0.0, candidates=1, beside_m=beside))
+        right[beside] = np.abs(found.first - found.second) <= 2
+    assert right[CONFIG.beside_m].sum() > right[(0.0,)].sum() + 4
+    assert right[CONFIG.beside_m].mean() > 0.8
