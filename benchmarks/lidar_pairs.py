@@ -1,9 +1,10 @@
 """Relative poses between drives without a common frame (`vpr_ros.offline.crossing`), against the truth.
 
 Rendered worlds of three kinds, seeds that chose no threshold. The first drive is a summer day; the second goes the same
-streets at night, in winter with a worse, disturbed scanner, or the other way; shares only the middle 200 m; or goes
-through streets of the same world that the first has not seen. Right: within 1 m and 5 degrees. Recall counts the
-frames of the second drive that have one of the first within 5 m. Seconds of CPU are those of a pair of drives.
+streets at night, in winter with a worse, disturbed scanner, or the other way, on the same line or in the other lane;
+shares only the middle 200 m; or goes through streets of the same world that the first has not seen. Right: within 1 m
+and 5 degrees. Recall counts the frames of the second drive that have one of the first within 5 m. Seconds of CPU are
+those of a pair of drives.
 
     python benchmarks/lidar_pairs.py --out runs/lidar_pairs
     python benchmarks/lidar_pairs.py --out runs/lidar_pairs --without-odometry
@@ -28,7 +29,8 @@ from vpr_ros.training.synthetic.kinds import kind_of
 from vpr_ros.training.synthetic.rendering.lidar import render_scan
 
 SEEDS = (2080, 2081, 102080, 102081, 202080, 202081)
-CONDITIONS = ("night", "winter", "other way", "other lane", "night, 200 m shared", "winter, 200 m shared", "other streets")
+WHOLE, SHARED = ("night", "winter", "other way", "other lane"), ("night, 200 m shared", "winter, 200 m shared")
+CONDITIONS = (*WHOLE, *SHARED, "other streets")
 LENGTH_M, SPACING_M = 800.0, 2.0
 RIGHT_M, RIGHT_RAD, PARTNER_M = 1.0, np.radians(5.0), 5.0
 DAY_NS = 86_400_000_000_000
