@@ -58,7 +58,7 @@ def _similarity(first: Sequence[np.ndarray], second: Sequence[np.ndarray], confi
     """(N2, N1) of two drives' clouds: a cloud of the second one also counts as if seen from beside, since a grid knows
     no other lane."""
     there = polar_grids(first, config.grid)
-    beside = [[cloud - np.float32([0.0, y, 0.0]) for cloud in second] for y in config.beside_m]
+    beside = [[cloud - np.array([0.0, y, 0.0], np.float32) for cloud in second] for y in config.beside_m]
     return np.max([compare(polar_grids(seen, config.grid), there)[0] for seen in beside], axis=0)
 
 
