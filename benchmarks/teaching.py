@@ -36,6 +36,7 @@ from vpr_ros.geometry import yaw_of
 from vpr_ros.offline.crossing import ScannedDrive, find_crossing
 from vpr_ros.place_map.statistics import DriveStatistics, centred
 from vpr_ros.student import read_checkpoint
+from vpr_ros.training.adapt.learning import HEADS_RATE, PROJECTION_RATE, TEMPERATURE
 from vpr_ros.training.adapt.maps import packed
 from vpr_ros.training.adapt.reduced import Reduced
 from vpr_ros.training.data.links import RowPairs
@@ -49,9 +50,8 @@ from vpr_ros.training.teachers import load_teacher
 RADIUS_M, HEADING_RAD = 10.0, 0.8
 DRAWN_M, DRAWN_RAD = 4.0, 0.35  # frames of one place are drawn within these
 POSITIVE_M, POSITIVE_RAD, NEGATIVE_M, NEGATIVE_RAD = 6.0, 0.5, 20.0, 1.0
-TEMPERATURE, SCALE = 0.07, 8.0
+SCALE = 8.0
 PLACES, VIEWS = 20, 3
-RATES = {"projection": 3e-3, "heads": 9e-4}
 LOSSES = {"relations": "relations", "SC": "distilvpr-sc"}
 ROBOTS = {"all": 1.0, "a tenth": 0.1, "none": 0.0}  # share of the way whose poses are known
 ROWS = {
@@ -126,13 +126,13 @@ def train(start: Reduced, taught: Taught, known: Nearness | None, loss: str | No
     model.requires_grad_(False)
     model.matrices.requires_grad_(True)
     groups = [
-        {"params": list(model.matrices.parameters()), "lr": RATES["projection"]},
-        {"params": trained_parameters(model.student, "heads"), "lr": RATES["heads"]},
+        {"params": list(model.matrices.parameters()), "lr": PROJECTION_RATE},
+        {"params": trained_parameters(model.student, "heads"), "lr": HEADS_RATE},
     ]
     teacher, head = torch.from_numpy(taught.embeddings), None
     if loss is not None and DISTILLATION[LOSSES[loss]].equal_widths:
         head = torch.nn.Linear(start.start.dim, teacher.shape[1])
-        groups.append({"params": list(head.parameters()), "lr": RATES["projection"]})
+        groups.append({"params": list(head.parameters()), "lr": PROJECTION_RATE})
     optimiser = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     model.train()

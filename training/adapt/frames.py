@@ -55,7 +55,7 @@ def is_set(path: Path) -> bool:
 
 def own_samples(drives: Sequence[Path], work: Path, config: FramesFromBags, stage: Stage) -> TrainingSetSamples:
     """The frames of bags and of training sets together; VprError as `read_bags`, and for drives of one name."""
-    if len(drives) == 1 and not is_set(drives[0]):
+    if len({path.resolve() for path in drives}) == 1 and not is_set(drives[0]):
         raise VprError(ONE_DRIVE.format(drives[0].stem))
     folders = [path for path in drives if is_set(path)]
     if bags := [path for path in drives if not is_set(path)]:

@@ -157,7 +157,9 @@ def _bag(path: Path, said: str) -> None:
 
 def _drive(path: Path, said: str) -> None:
     """A bag, or a training set."""
-    if not (path / "meta.json").is_file():
+    from vpr_ros.training_set.format import META
+
+    if not (path / META).is_file():
         _bag(path, said)
 
 

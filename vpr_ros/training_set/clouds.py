@@ -1,11 +1,25 @@
 """Clouds of a training set as files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.plain_files import load_arrays
+
+
+class CloudFiles(Sequence[np.ndarray]):
+    """Clouds in files, read when they are asked for: those of a long drive are gigabytes."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, row):
+        return read_npy_cloud(self._paths[row])
 
 
 def read_npy_cloud(path: Path) -> np.ndarray:

@@ -150,6 +150,7 @@ def test_every_stretch_asks_on_the_map_and_off_it_with_the_student_that_has_not_
     ("case", "said"),
     [
         ("one drive", "there is one drive, day"),
+        ("one drive twice", "there is one drive, day"),
         ("elsewhere", "go through the same streets"),
         ("transformer", "nano' cannot be kept"),
         ("no poses", "record poses in one map frame"),
@@ -164,6 +165,8 @@ def test_what_cannot_be_adapted_is_one_sentence(case, said, drives, start, tmp_p
     given, more, out = list(drives), [], tmp_path / "own.safetensors"
     if case == "one drive":
         given = drives[:1]
+    elif case == "one drive twice":
+        given = [drives[0], drives[0]]
     elif case == "elsewhere":
         given = [drives[0], street_bags["elsewhere"]]
     elif case == "transformer":

@@ -28,7 +28,8 @@ def draw_tie(path: Path, tie: Tie, names: tuple[str, str]) -> None:
         axes.plot(*np.where(inside[:, None], second, np.nan).T, color=ORANGE, linewidth=4, alpha=0.6, label=label)
         middle = second[inside & np.isfinite(second).all(axis=1)]
         if len(middle):
-            axes.annotate(f"{begin:.0f} to {end:.0f} m", middle[len(middle) // 2], fontsize=8, color=LIGHT.muted)
+            aside = {"xytext": (6, -14), "textcoords": "offset points", "fontsize": 8, "color": LIGHT.muted}
+            axes.annotate(f"{begin:.0f} to {end:.0f} m", middle[len(middle) // 2], **aside)
     ends = np.array([(first[c.first], second[c.second]) for c in tie.optimised.constraints])
     for which, colour, label in ((hold.holds, GREEN, "constraints that hold"), (~hold.holds, RED, "that do not")):
         if which.any():

@@ -1,6 +1,5 @@
 """The scans of a bag, read once into files of their own, and where odometry had all its pictures."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,31 +8,11 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import interpolate, invert
 from vpr_ros.offline.crossing import Course, ScannedDrive
-from vpr_ros.plain_files import load_arrays
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics, Trajectory
+from vpr_ros.training_set.clouds import CloudFiles
 
 SPACING_M = 1.0  # between the scans that are kept of a drive with odometry
 PERIOD_S = 0.1  # without odometry
-
-
-class CloudFiles(Sequence[np.ndarray]):
-    """Clouds in a folder, read when they are asked for: those of a long drive are gigabytes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._count = folder, 0
-
-    def add(self, cloud: np.ndarray) -> None:
-        """Keep one more."""
-        np.save(self._folder / f"{self._count}.npy", np.asarray(cloud, np.float32))
-        self._count += 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, row):
-        if not 0 <= row < self._count:
-            raise IndexError(row)
-        return load_arrays(self._folder / f"{row}.npy")
 
 
 @dataclass(frozen=True)
@@ -50,37 +29,30 @@ class Scans:
         return self.drive.T_odom_base is not None
 
 
-def read_scans(
-    path: str | Path,
-    folder: Path,
-    topics: DriveTopics,
-    config: DriveConfig,
-    progress: Callable[[int, int], None] | None = None,
-) -> Scans:
+def read_scans(path: str | Path, folder: Path, topics: DriveTopics, config: DriveConfig) -> Scans:
     """Scans at pictures of a bag, SPACING_M apart by odometry, or PERIOD_S where the bag has none, kept in `folder`.
 
     Raises VprError for a bag without scans.
     """
     folder.mkdir()
-    clouds, kept, pictures = CloudFiles(folder), [], []
+    files, kept, pictures = [], [], []
     with Drive(path, replace(topics, pose="none"), config, load_clouds=True) as drive:
         by_odometry = len(drive.poses.odom) > 0
-        for n, observation in enumerate(drive):
-            if progress is not None:
-                progress(n, len(drive))
+        for observation in drive:
             stamp, T = observation.stamp_ns, observation.T_odom_base
             if (by_odometry and T is None) or (pictures and stamp <= pictures[-1][0]):  # a clock that went back
                 continue
             pictures.append((stamp, np.full((4, 4), np.nan) if T is None else T))
             if observation.cloud is not None and (not kept or _apart(kept[-1], pictures[-1])):
-                clouds.add(observation.cloud)
+                files.append(folder / f"{len(files)}.npy")
+                np.save(files[-1], np.asarray(observation.cloud, np.float32))
                 kept.append(pictures[-1])
     if not kept:
         raise VprError(
             f"bag {path} has no picture with a cloud{' and odometry' * by_odometry}: --method lidar needs them."
         )
     stamps, T = np.array([s for s, _ in kept]), np.array([T for _, T in kept])
-    scanned = ScannedDrive(clouds, stamps, T if by_odometry else None, str(path))
+    scanned = ScannedDrive(CloudFiles(files), stamps, T if by_odometry else None, str(path))
     return Scans(scanned, np.array([s for s, _ in pictures]), np.array([T for _, T in pictures]))
 
 

@@ -1,10 +1,9 @@
 """Pairs of frames across the drives of a training set, by their clouds: what `vpr_ros pairs` writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from vpr_ros.lidar import compare, polar_grids
 from vpr_ros.offline.crossing.config import CrossingConfig
 from vpr_ros.offline.crossing.course import Course, ScannedDrive
 from vpr_ros.offline.crossing.finding import Constraint, Crossing, find_crossing
-from vpr_ros.training_set.clouds import read_npy_cloud
+from vpr_ros.training_set.clouds import CloudFiles
 from vpr_ros.training_set.pairs import CONFIRMED, DrivePairs
 from vpr_ros.training_set.reader import FrameTable
 
@@ -34,19 +33,6 @@ class SetCrossing:
     city: str
     frames: tuple[int, int]
     placed: tuple[np.ndarray, np.ndarray]
-
-
-class _Clouds(Sequence[np.ndarray]):
-    """Clouds that are read when they are asked for."""
-
-    def __init__(self, paths: Sequence[Path]):
-        self._paths = paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, row):
-        return read_npy_cloud(self._paths[row])
 
 
 def pairs_of_set(
@@ -117,7 +103,7 @@ def _scanned(table: FrameTable, rows: np.ndarray, blind: bool) -> ScannedDrive:
     if not blind and posed.all():
         planar = np.column_stack([table.positions_m[rows], table.headings_rad[rows]])
         T = np.array([planar_transform(*pose) for pose in planar.tolist()])
-    clouds = _Clouds([path for path in (table.clouds[row] for row in rows) if path is not None])
+    clouds = CloudFiles([path for path in (table.clouds[row] for row in rows) if path is not None])
     return ScannedDrive(clouds, table.stamps_ns[rows], T, str(table.drives[rows[0]]))
 
 
