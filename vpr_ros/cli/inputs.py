@@ -156,10 +156,8 @@ def _bag(path: Path, said: str) -> None:
 
 
 def _drive(path: Path, said: str) -> None:
-    """A bag, or a training set."""
-    from vpr_ros.training_set.format import META
-
-    if not (path / META).is_file():
+    """A bag, or a training set, whose package would load torch before the other values have been looked at."""
+    if not (path / "meta.json").is_file():
         _bag(path, said)
 
 
