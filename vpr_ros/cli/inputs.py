@@ -156,7 +156,7 @@ def _bag(path: Path, said: str) -> None:
 
 
 def _drive(path: Path, said: str) -> None:
-    """A bag, or a training set, whose package would load torch before the other values have been looked at."""
+    """A bag, or a training set, whose package would load OpenCV and scipy for a look at a name."""
     if not (path / "meta.json").is_file():
         _bag(path, said)
 
