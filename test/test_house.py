@@ -27,6 +27,7 @@ LAYERS = (
     ("geometry", "atomic", "pictures", "plain_files"),
     ("tensor_files", "lidar"),
     ("sensors", "student"),
+    ("local_features",),
     ("place_map",),
     ("recognition", "verification"),
     ("calibration",),

@@ -1,9 +1,12 @@
 """What the sensors hand to mapping and localisation: one camera image and what was known at its time."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from vpr_ros.sensors.cameras import Camera
 
 Rotation = Literal[0, 90, 180, 270]  # degrees clockwise that a picture is turned by, so that it stands upright
 
@@ -22,3 +25,6 @@ class Observation:
     covariance: np.ndarray | None = None  # (6, 6) of T_map_base, order x y z rotX rotY rotZ
     cloud: np.ndarray | None = None  # (N, 3) float32 in the base frame, metres
     rotation: Rotation = 0  # that the camera's picture was turned by to become `image`
+    camera: "Camera | None" = None  # of `image`, as it is turned
+    T_base_camera: np.ndarray | None = None  # (4, 4) of the optical frame of `image`, as it is turned
+    depth: np.ndarray | None = None  # (H, W) float32 along the optical axis, metres, NaN unknown; aligned with `image`

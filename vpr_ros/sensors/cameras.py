@@ -1,6 +1,7 @@
 """Pinhole cameras as CameraInfo describes them: projection and undistortion through OpenCV."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -66,6 +67,30 @@ class Camera:
             pixels[front] = found.reshape(-1, 2)
         inside = (pixels >= -0.5).all(axis=1) & (pixels < [self.width - 0.5, self.height - 0.5]).all(axis=1)
         return pixels, front & inside
+
+    def rays(self, pixels: np.ndarray) -> np.ndarray:
+        """Directions (N, 2) of pixels (N, 2): x / z and y / z in the optical frame, without distortion."""
+        pixels = np.asarray(pixels, np.float64).reshape(-1, 1, 2)
+        if not len(pixels):
+            return np.empty((0, 2))
+        if self.model in _FISHEYE:
+            return cv2.fisheye.undistortPoints(pixels, self.K, self._fisheye()).reshape(-1, 2)
+        return cv2.undistortPoints(pixels, self.K, self.distortion).reshape(-1, 2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        K = self.K
+        pinhole = [float(v) for v in (K[0, 0], K[1, 1], K[0, 2], K[1, 2])]
+        size, d = [self.width, self.height], np.asarray(self.distortion, np.float64).tolist()
+        return {"pinhole": pinhole, "size": size, "distortion": d, "model": self.model}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Camera":
+        """Inverse of `to_dict`; KeyError, TypeError or ValueError for damaged content."""
+        fx, fy, cx, cy = (float(v) for v in values["pinhole"])
+        width, height = (int(v) for v in values["size"])
+        K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
+        return cls(K, width, height, np.array(values["distortion"], dtype=np.float64), str(values["model"]))
 
     def turned(self, rotation: Rotation) -> "Camera":
         """The camera whose pictures are this one's, turned clockwise by so many degrees.

