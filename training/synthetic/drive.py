@@ -140,12 +140,13 @@ def plan_drive(
     start_ns: int = START_NS,
     reverse: bool = False,
     surfaces: str = "",
+    lap_m: float | None = None,
 ) -> Drive:
     """Plan a drive of `length_m` with a frame every `spacing_m`; nothing is rendered yet.
 
     Two drives with the same city and `route_seed` follow the same streets. With `offmap_seed` the drive continues for
     `offmap_length_m` through that other city; odometry continues. `lidar` None renders no clouds. `reverse` drives the
-    same line from its end to its start. `surfaces` as in `build_scene`.
+    same line from its end to its start. `surfaces` as in `build_scene`, `lap_m` as in `plan_route`.
     Indoors (kind "corridor") there is neither season nor weather, and the conditions' scatter is scaled to passages.
     Raises VprError for lengths that do not fit, worlds of two kinds, and spacings or speeds that are not positive.
     """
@@ -159,7 +160,7 @@ def plan_drive(
     rng = np.random.default_rng([city_seed, route_seed, conditions.seed, 101])
     parts, lines, cities, along, offset = [], {}, [], [], 0.0
     for seed, length in [(city_seed, length_m)] + ([(offmap_seed, offmap_length_m)] if offmap_seed is not None else []):
-        route = plan_route(seed, length, route_seed)
+        route = plan_route(seed, length, route_seed, lap_m if seed == city_seed else None)
         route = route.reversed_lane() if reverse else route
         lines[seed] = np.ascontiguousarray(route.points)
         at = np.arange(0, length, spacing_m)

@@ -7,7 +7,7 @@ from scanned_streets import drive_on
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
-from vpr_ros.offline.align.graph import optimise
+from vpr_ros.offline.align.graph import align_drives
 from vpr_ros.offline.align.judging import judge, refuse
 
 pytest.importorskip("gtsam")
@@ -17,7 +17,7 @@ FIRST, SECOND = drive_on(LINE, 0, 290), drive_on(LINE, 10, 280, beside_m=0.5)  #
 
 
 def held(crossing):
-    return judge(optimise(crossing), crossing.second)
+    return judge(align_drives(crossing), crossing.second)
 
 
 def test_it_says_how_many_hold_where_none_are_and_what_is_left():

@@ -73,6 +73,15 @@ def test_a_route_stays_on_the_road_and_has_turns():
         plan_route(7, 1e6)
 
 
+def test_a_route_in_laps_comes_back_to_its_streets():
+    route = plan_route(2174, 2500, lap_m=600)
+    apart = np.linalg.norm(route.points[:, None] - route.points[None], axis=2)
+    turned = np.cos(route.heading[:, None] - route.heading[None]) > 0.9
+    far = np.arange(2501)[:, None] - np.arange(2501)[None] > 600
+    assert route.length_m == 2500 and np.linalg.norm(np.diff(route.points, axis=0), axis=1).max() < 1.05
+    assert ((apart < 1.0) & turned & far).any(axis=1)[-400:].all()  # the last metres were driven before
+
+
 def test_no_house_or_trunk_stands_on_a_road():
     city, ground, lots, trees = make_city(7), make_ground(7), make_lots(7), make_trees(7)
     for lot in lots.houses:

@@ -50,26 +50,26 @@ def _walk(city: City, start: int, goal: int, used: dict[int, int], came_by: int)
     return []
 
 
-def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
+def plan_route(city_seed: int, length_m: float, route_seed: int = 0, lap_m: float | None = None) -> Route:
     """A drive of `length_m` through several streets, looping round the city and through its middle.
 
-    Raises VprError when the length is not positive or longer than the city's streets allow.
+    With `lap_m` it goes back to where it began after about so many metres, and round again. Raises VprError when the
+    length of the route, or of a lap, is not positive or longer than the city's streets allow.
     """
     city = make_city(city_seed)
     total = sum(s.length_m for s in city.streets)
-    shortest = 20 * scale_of(city_seed)
-    if not shortest <= length_m <= total:
-        raise VprError(
-            f"a route of {length_m:g} m does not fit city {city_seed}: ask for {shortest:g} to {total:.0f} m"
-        )
+    shortest, once_m = 20 * scale_of(city_seed), length_m if lap_m is None else lap_m
+    if not shortest <= once_m <= total:
+        raise VprError(f"a route of {once_m:g} m does not fit city {city_seed}: ask for {shortest:g} to {total:.0f} m")
     rng = np.random.default_rng([city_seed, route_seed, 23])
     node, used, last, line = int(rng.integers(len(city.nodes))), {}, -1, []
-    angle, direction, covered = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1]), 0.0
-    while covered < length_m + 30:
+    angle, direction, covered, start = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1]), 0.0, node
+    while covered < once_m + 30 or (lap_m is not None and node != start):
         angle += direction * rng.uniform(0.8, 1.9)
         reach = city.extent_m * rng.uniform(0.15, 0.85)
         wanted = reach * np.array([np.cos(angle), np.sin(angle)])
         goal = int(np.argmin(np.linalg.norm(city.nodes - wanted, axis=1)))
+        goal = start if covered >= once_m + 30 else goal
         if goal == node:
             continue
         for index in _walk(city, node, goal, used, last):
@@ -84,7 +84,7 @@ def plan_route(city_seed: int, length_m: float, route_seed: int = 0) -> Route:
             node, last = (street.b if forward else street.a), index
             used[index] = used.get(index, 0) + 1
             covered += street.length_m
-    raw = np.concatenate(line)
+    raw = np.concatenate(line * (1 if lap_m is None else int(np.ceil((length_m + 30) / covered))))
     along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(raw, axis=0), axis=1))])
     # A corner is rounded over three metres in a street, and over half a metre between walls.
     grid = np.arange(0, along[-1], 0.06 if kind_of(city_seed) == "corridor" else 0.5)

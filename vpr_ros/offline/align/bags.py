@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.offline.align.graph import Optimised, load_gtsam, optimise
+from vpr_ros.offline.align.graph import Aligned, align_drives
 from vpr_ros.offline.align.judging import Hold, judge, refuse
 from vpr_ros.offline.align.scans import Scans, moved_along, read_scans
 from vpr_ros.offline.crossing import Crossing, CrossingConfig, find_crossing
+from vpr_ros.offline.pose_graph import load_gtsam
 from vpr_ros.sensors import Bag, DriveConfig, DriveTopics, Trajectory
 from vpr_ros.sensors.bags.pose_sources import read_pose_sources
 from vpr_ros.sensors.bags.topics import NAVSAT
@@ -24,7 +25,7 @@ class Tie:
     """What held two drives together by LiDAR."""
 
     crossing: Crossing
-    optimised: Optimised
+    aligned: Aligned
     hold: Hold
 
 
@@ -124,10 +125,10 @@ def _by_graph(first: Scans, second: Scans, found: Crossing, move_first: bool) ->
             f"{names[0]} and {names[1]} cannot be brought into one frame: of {found.registered} registrations no two "
             "stretches say the same. Do they share a street, with walls or trees that a LiDAR sees?"
         )
-    optimised = optimise(found, move_first)
-    hold = judge(optimised, found.second)
+    aligned = align_drives(found, move_first)
+    hold = judge(aligned, found.second)
     refuse(hold, found.first, names)
-    trajectory = moved_along(second, found.second, np.where(hold.reached[:, None, None], optimised.second, np.nan))
+    trajectory = moved_along(second, found.second, np.where(hold.reached[:, None, None], aligned.second, np.nan))
     notes = [note for note in (hold.gap_sentence, hold.bend_sentence) if note]
     if lost := len(second.stamps_ns) - len(trajectory):
         notes.append(f"{lost} of {len(second.stamps_ns)} pictures have no pose: too far from any constraint")
@@ -140,6 +141,6 @@ def _by_graph(first: Scans, second: Scans, found: Crossing, move_first: bool) ->
         trajectory,
         f"{hold.sentence}; frame: {'odometry' if first.has_odometry else 'first cloud'} of {names[0]}",
         tuple(notes),
-        moved_along(first, found.first, optimised.first) if move_first else None,
-        Tie(found, optimised, hold),
+        moved_along(first, found.first, aligned.first) if move_first else None,
+        Tie(found, aligned, hold),
     )

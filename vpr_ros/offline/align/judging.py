@@ -6,7 +6,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import invert
-from vpr_ros.offline.align.graph import Optimised
+from vpr_ros.offline.align.graph import Aligned
 from vpr_ros.offline.crossing import Course
 
 
@@ -67,11 +67,11 @@ class Hold:
         return f"odometry disagrees with the constraints along metres {where}: wheels slipped, or constraints are wrong"
 
 
-def judge(optimised: Optimised, second: Course, config: JudgingConfig | None = None) -> Hold:
+def judge(aligned: Aligned, second: Course, config: JudgingConfig | None = None) -> Hold:
     """Measures how both drives hold together after the optimisation."""
     config = config or JudgingConfig()
-    holds = (optimised.errors_m <= config.hold_m) & (optimised.errors_rad <= config.hold_rad)
-    ends = np.array([c.second for c, h in zip(optimised.constraints, holds, strict=True) if h], np.int64)
+    holds = (aligned.errors_m <= config.hold_m) & (aligned.errors_rad <= config.hold_rad)
+    ends = np.array([c.second for c, h in zip(aligned.constraints, holds, strict=True) if h], np.int64)
     known, reached = second.part >= 0, np.zeros(len(second.part), bool)
     gaps: list[tuple[float, float]] = []
     for part in np.unique(second.part[known]).tolist():
@@ -90,10 +90,10 @@ def judge(optimised: Optimised, second: Course, config: JudgingConfig | None = N
         gaps_m,
         length_m,
         length_m - float(np.diff(gaps_m, axis=1).sum()),
-        _middle_and_most(optimised.errors_m),
-        _middle_and_most(optimised.errors_rad),
-        reached & np.isfinite(optimised.second).all(axis=(1, 2)),
-        _bends(optimised.second, second, np.unique(ends), config),
+        _middle_and_most(aligned.errors_m),
+        _middle_and_most(aligned.errors_rad),
+        reached & np.isfinite(aligned.second).all(axis=(1, 2)),
+        _bends(aligned.second, second, np.unique(ends), config),
     )
 
 

@@ -16,7 +16,7 @@ def draw_tie(path: Path, tie: Tie, names: tuple[str, str]) -> None:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    first, second, hold = tie.optimised.first[:, :2, 3], tie.optimised.second[:, :2, 3], tie.hold
+    first, second, hold = tie.aligned.first[:, :2, 3], tie.aligned.second[:, :2, 3], tie.hold
     figure = Figure(figsize=(SIZE_IN, SIZE_IN), dpi=DPI, facecolor=LIGHT.surface, layout="constrained")
     axes = figure.subplots()
     axes.plot(*first.T, color=LIGHT.track, linewidth=5, solid_capstyle="round", label=names[0])
@@ -30,7 +30,7 @@ def draw_tie(path: Path, tie: Tie, names: tuple[str, str]) -> None:
         if len(middle):
             aside = {"xytext": (6, -14), "textcoords": "offset points", "fontsize": 8, "color": LIGHT.muted}
             axes.annotate(f"{begin:.0f} to {end:.0f} m", middle[len(middle) // 2], **aside)
-    ends = np.array([(first[c.first], second[c.second]) for c in tie.optimised.constraints])
+    ends = np.array([(first[c.first], second[c.second]) for c in tie.aligned.constraints])
     for which, colour, label in ((hold.holds, GREEN, "constraints that hold"), (~hold.holds, RED, "that do not")):
         if which.any():
             lines = LineCollection(list(ends[which]), colors=colour, linewidths=1.0, label=f"{which.sum()} {label}")
