@@ -10,11 +10,11 @@ SQUARE = np.array([(0, 0), (60, 0), (60, 40), (0, 40), (0, 0)])
 MEASURED = np.diag([0.03**2] * 3 + [0.003**2] * 3)
 
 
-def laps(count=3, step_m=2.0, seed=3):
+def laps(count=3, step_m=2.0, seed=4):
     """True poses (N, 4, 4) of `count` laps and their odometry."""
     line = np.concatenate([SQUARE, *([SQUARE[1:]] * (count - 1))])
     true = drive_on(line, 0, 200 * count, step_m)
-    return true, true[0] @ drifting(true, seed, scale=1.02, yaw_rad=0.012)
+    return true, true[0] @ drifting(true, seed, scale=1.005, yaw_rad=0.012)
 
 
 def closures(true, every=1, lap=100, seed=0):
