@@ -75,7 +75,14 @@ setup(
         "matplotlib>=3.8",
         "jinja2>=3.1",
     ],
-    extras_require={"features": FEATURES, "lidar": LIDAR, "slam": SLAM, "train": TRAIN, "dev": DEV, "minkowski": MINKOWSKI},
+    extras_require={
+        "features": FEATURES,
+        "lidar": LIDAR,
+        "slam": SLAM,
+        "train": TRAIN,
+        "dev": DEV,
+        "minkowski": MINKOWSKI,
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

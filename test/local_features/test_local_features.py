@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from keypoints import random_features
 
 from vpr_ros.errors import VprError
 from vpr_ros.local_features import LocalFeatures, mutual_matches, open_local_features, opening, pack, unpack
 from vpr_ros.local_features.matching import RULES, epipolar_inliers
 from vpr_ros.local_features.packing import MAX_BYTES
-from vpr_ros.sensors.cameras import Camera
 
 
 def scene(seed: int, shift_px: float = 0.0) -> np.ndarray:
@@ -19,22 +19,6 @@ def scene(seed: int, shift_px: float = 0.0) -> np.ndarray:
         x, y, w, h = rng.integers([0, 0, 8, 8], [410, 230, 50, 50])
         cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), rng.integers(0, 255, 3).tolist(), -1)
     return cv2.warpAffine(image, np.array([[1, 0, -shift_px], [0, 1, 0.0]]), (420, 240))[:, 20:340]
-
-
-def random_features(n: int, depth: bool, seed: int = 0, kind: str = "xfeat", dim: int = 64) -> LocalFeatures:
-    rng = np.random.default_rng(seed)
-    descriptors = rng.normal(size=(n, dim)).astype(np.float32)
-    camera = Camera(np.array([[400.0, 0, 310], [0, 401, 236], [0, 0, 1]]), 640, 480, np.array([0.1, -0.05, 0.001, 0]))
-    return LocalFeatures(
-        kind,
-        (640, 480),
-        rng.uniform([0, 0], [639, 479], (n, 2)).astype(np.float32),
-        np.sort(rng.uniform(0, 1, n).astype(np.float32))[::-1],
-        descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True),
-        camera,
-        np.vstack([np.column_stack([np.eye(3), [1.5, 0, 1.2]]), [0, 0, 0, 1]]),
-        np.where(rng.uniform(size=n) < 0.5, rng.uniform(1, 60, n), np.nan).astype(np.float32) if depth else None,
-    )
 
 
 @pytest.mark.parametrize("kind", ["xfeat", "sift"])

@@ -8,9 +8,11 @@ import zlib
 
 import numpy as np
 import pytest
+from keypoints import random_features
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
+from vpr_ros.local_features import LocalFeatures, pack
 from vpr_ros.place_map import PlaceMap, merge, prune, redescribe, replace_poses
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, SCHEMA_VERSION, damage
 
@@ -21,12 +23,13 @@ FLIPPED = "CAST(substr({0}, 1, length({0}) - 1) || x'01' AS BLOB)"  # another la
 
 @pytest.fixture
 def good(new_map, drive, tmp_path):
-    """Path of a closed map of two drives with thumbnails, one of them also with clouds."""
+    """Path of a closed map of two drives with thumbnails, one of them also with clouds and local features."""
     place_map = new_map()
     drive(place_map, COUNT)
     session = place_map.start_session("with clouds")
     cloud = np.random.default_rng(0).uniform(-20, 20, (300, 3))
-    place_map.add(session, 5, np.eye(16)[3], None, np.eye(4), None, bytes(range(256)), cloud)
+    found = random_features(9, depth=True)
+    place_map.add(session, 5, np.eye(16)[3], None, np.eye(4), None, bytes(range(256)), cloud, features=found)
     place_map.close()
     return tmp_path / "a.vprmap"
 
@@ -43,9 +46,11 @@ def content(path):
         found |= {name: getattr(place_map, name) for name in settings}
         for keyframe_id in k.ids.tolist():
             found["covariance", keyframe_id] = repr(place_map.covariance(keyframe_id))
-            for read in (place_map.thumbnail, place_map.cloud):
+            for read in (place_map.thumbnail, place_map.cloud, place_map.features):
                 try:
                     data = read(keyframe_id)
+                    if isinstance(data, LocalFeatures):
+                        data = pack(data)
                     found[read.__name__, keyframe_id] = data.tobytes() if isinstance(data, np.ndarray) else data
                 except VprError as error:
                     assert "damaged" in str(error)
@@ -101,7 +106,8 @@ def test_what_is_not_what_was_written_is_named_on_opening(good, change, words, w
 def test_damaged_pictures_and_clouds_are_told_when_they_are_read(good):
     db = sqlite3.connect(good)
     db.execute(f"UPDATE thumbnails SET jpeg = {FLIPPED.format('jpeg')} WHERE id = 3")
-    db.execute(f"UPDATE clouds SET points = {FLIPPED.format('points')}")
+    for table in ("clouds", "features"):
+        db.execute(f"UPDATE {table} SET points = {FLIPPED.format('points')}")
     db.commit()
     db.close()
     with PlaceMap.open(good) as place_map:
@@ -110,6 +116,8 @@ def test_damaged_pictures_and_clouds_are_told_when_they_are_read(good):
             place_map.thumbnail(3)
         with pytest.raises(VprError, match=f"cloud of keyframe {COUNT + 1} .*damaged"):
             place_map.cloud(COUNT + 1)
+        with pytest.raises(VprError, match=f"local features of keyframe {COUNT + 1} .*damaged"):
+            place_map.features(COUNT + 1)
 
 
 class Doubler:
@@ -134,10 +142,9 @@ def require_sums(path):
     """The sums of a map, computed naively, are those in it."""
     db = sqlite3.connect(path)
     assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
-    sums = {
-        row[0]: row[1:] for row in db.execute("SELECT id, keyframes, descriptors, thumbnails, clouds FROM checksums")
-    }
-    tables = {"descriptors": "vector", "thumbnails": "jpeg", "clouds": "points"}
+    columns = "id, keyframes, descriptors, thumbnails, clouds, features"
+    sums = {row[0]: row[1:] for row in db.execute(f"SELECT {columns} FROM checksums")}
+    tables = {"descriptors": "vector", "thumbnails": "jpeg", "clouds": "points", "features": "points"}
     payloads = {table: dict(db.execute(f"SELECT id, {column} FROM {table}")) for table, column in tables.items()}
     rows = db.execute(f"SELECT {', '.join(KEYFRAME_COLUMNS)} FROM keyframes NOT INDEXED").fetchall()
     assert {row[0] for row in rows} == set(sums)
@@ -213,10 +220,12 @@ def test_redescribing_mends_damaged_descriptors(new_map, drive):
 def test_a_map_without_sums_is_read_as_it_is_and_gets_them_when_it_is_written(good, tmp_path):
     path = shutil.copy(good, tmp_path / "old.vprmap")
     whole = content(good)
+    whole["features", COUNT + 1] = None
     db = sqlite3.connect(path)
     db.execute("DROP TABLE checksums")
+    db.execute("DROP TABLE features")
     db.execute("ALTER TABLE sessions DROP COLUMN checksum")
-    db.execute("DELETE FROM meta WHERE key = 'checksum'")
+    db.execute("DELETE FROM meta WHERE key IN ('checksum', 'local_features')")
     db.execute("PRAGMA user_version=3")
     db.commit()
     db.close()

@@ -27,6 +27,7 @@ def forget(path, version):
     db.execute("ALTER TABLE sessions DROP COLUMN frames")
     db.execute("ALTER TABLE sessions DROP COLUMN checksum")
     db.execute("DROP TABLE checksums")
+    db.execute("DROP TABLE features")
     db.execute("DELETE FROM meta WHERE key IN ('parts', 'checksum')")
     db.execute(f"PRAGMA user_version={version}")
     db.commit()

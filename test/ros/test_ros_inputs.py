@@ -432,7 +432,8 @@ def test_links_that_tf2_refuses_are_named_once_and_do_not_flood_the_log(hear, ro
     for fault in faults:
         assert sentences.count(f"is left out: {fault}") == 1
     assert "TF 'odom' to '/odom' is left out: a frame that is its own parent; mend its publisher" in sentences
-    assert np.allclose(hearer.inputs.T_base_camera(raw_image(START, IMAGE)), LEVER)  # the good one is heard
+    seen = hearer.inputs.observe(raw_image(START, IMAGE))
+    assert np.allclose(seen.T_base_camera, LEVER)  # the good one is heard
     captured = capfd.readouterr()
     log = captured.out + captured.err
     assert "TF_" not in log and log.count("is left out") == len(faults)
@@ -444,15 +445,19 @@ def test_mount_and_intrinsics(hear, robot):
     tf.publish(TFMessage(transforms=[ros_robot.transform(0, "base_link", "camera_optical_frame", LEVER)]))
     info = robot.until_heard(robot.publisher("/camera_info", CameraInfo))
     msg = raw_image(START, IMAGE)
-    wait_until(lambda: hearer.inputs.T_base_camera(msg) is not None)
-    assert np.allclose(hearer.inputs.T_base_camera(msg), LEVER)
-    assert hearer.inputs.T_base_camera(raw_image(START, IMAGE, "nowhere")) is None
-    assert hearer.inputs.T_base_camera(raw_image(START, IMAGE, "")) is None
-    assert hearer.inputs.camera is None
+    wait_until(lambda: hearer.inputs.observe(msg).T_base_camera is not None)
+    assert np.allclose(hearer.inputs.observe(msg).T_base_camera, LEVER)
+    for frame in ("nowhere", ""):
+        assert hearer.inputs.observe(raw_image(START, IMAGE, frame)).T_base_camera is None
+    assert hearer.inputs.observe(msg).camera is None
     K = np.array([[30.0, 0, 16], [0, 30, 12], [0, 0, 1]])
     for matrix in (K, np.zeros((3, 3))):
         message = camera_info_msg(matrix, 32, 24, START)
         info.publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
-        wait_until(lambda: hearer.inputs.camera is not None)
-    wait_until(lambda: hearer.inputs.camera is not None and hearer.counts().get("camera_info unusable"))
-    assert np.array_equal(hearer.inputs.camera.K, K)  # an uncalibrated one does not replace it
+        wait_until(lambda: hearer.inputs.observe(msg).camera is not None)
+    assert np.array_equal(hearer.inputs.observe(msg).camera.K, K)  # an uncalibrated one does not replace it
+    message = camera_info_msg(K, 32, 32, START)
+    info.publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
+    wait_until(lambda: hearer.inputs.observe(msg).camera is None)
+    assert hearer.counts()["CameraInfo unusable"] >= 1
+    assert hearer.health.newest("input", 1e9).count("of 32x32 pixels, and they have 32x24") == 1

@@ -70,6 +70,7 @@ def info(
         ("model", f"{facts['model_name']} ({facts['fingerprint'][:12]}), {numbers} numbers per keyframe"),
         ("calibration", facts["calibration"]),
         *calibrating.rows(facts["calibration_facts"]),
+        *_local_features(facts),
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {(facts['bytes_per_keyframe'] or 0) / 1e3:.1f} kB per keyframe"),
     ]
     table(str(map_file), ["", ""], rows)
@@ -98,6 +99,18 @@ def _of_odometry(sessions: list[dict]) -> str:
     """Which sessions brought odometry for poses of the map; empty where none did."""
     ids = [str(s["id"]) for s in sessions if s["map_poses"] == "odometry"]
     return f" (the odometry of session {', '.join(ids)})" if ids else ""
+
+
+def _local_features(facts: dict) -> list[tuple[str, str]]:
+    """A row on the keyframes' local features; none where the map has none."""
+    local = facts["local_features"]
+    if local is None:
+        return []
+    text = (
+        f"{local['kind']}, {local['keyframes_share']:.0%} of the keyframes, {local['mean_keypoints']:.0f} keypoints on "
+        f"average, {local['depth_share']:.0%} of them with depth, {facts['parts']['features']['bytes'] / 1e6:.2f} MB"
+    )
+    return [("local features", text)]
 
 
 def _draw(place_map, output: Path, force: bool) -> None:

@@ -125,6 +125,7 @@ def map_(
         session=core.session or bag.stem,
         clouds=values.get("keep_clouds", MapBagConfig.clouds) or points_topic is not None,
         place_radius=core.place_radius,
+        local_features=core.local_features,
         batch_size=batch,
         drive=drive_config(values),
     )
@@ -139,6 +140,7 @@ def map_(
         f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, {session}, "
         f"{result.fps:.1f} frames/s ({network_phrase(extractor)})"
     )
+    say(result.features)
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
     if result.interrupted:
@@ -222,6 +224,7 @@ def localize(
         topics=reading.topics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
         recognition=core.recognition,
         verify=core.verify,
+        local_features=core.local_features,
         loops=loops,
         batch_size=batch,
         only_stamps=None if only_stamps is None else read_stamps(only_stamps),
@@ -244,6 +247,7 @@ def localize(
         say(hint, style="yellow")
     if result.closures is not None:
         say(_verified(*result.closures, result.counts["accepted"]))
+    say(result.features)
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
     if report:

@@ -75,7 +75,7 @@ class RecorderNode(WorkerNode):
             return
         self._seen += 1
         try:
-            recording.take(observation, inputs.camera)
+            recording.take(observation)
         except VprError as error:
             self.health.count("recording", "write failed", str(error))
             self.warn(str(error))

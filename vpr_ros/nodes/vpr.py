@@ -74,6 +74,7 @@ class VprNode(MapNode):
             f"mode {self.pipeline.mode}, map {place_map.path} ({len(place_map)} keyframes, id {place_map.map_id}), "
             f"model {self.pipeline.extractor.name} on {self.pipeline.extractor.device}"
         )
+        self.get_logger().info(self.pipeline.features.sentence)
         if not mapping:
             for sentence in limits(place_map.keyframes()):
                 self.warn(sentence)
@@ -180,9 +181,8 @@ class VprNode(MapNode):
             self.warn(f"image unusable: {error}")
             return
         try:
-            hfov_deg = inputs.camera.hfov_deg if inputs.camera is not None else None
-            self.camera = MountedCamera(inputs.T_base_camera(message), hfov_deg, observation.rotation)
-            answer = pipeline.process(observation, self.camera)
+            self.camera = MountedCamera.of(observation)
+            answer = pipeline.process(observation)
         except FrameError as error:
             self.health.count("input", "image unusable", str(error))
             self.warn(f"image unusable: {error}")
@@ -194,7 +194,7 @@ class VprNode(MapNode):
         if not self.active:  # the node was told to stop meanwhile
             return
         recognition = answer.recognition
-        pose = pipeline.T_map_query(answer, self.camera)
+        pose = pipeline.T_map_query(answer)
         initial = self._wants_initial_pose and pose is not None
         outputs.publish(answer, pose, initial)
         self._answered += 1

@@ -39,6 +39,7 @@ class LocalizeBagConfig:
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
     verify: bool = False  # register accepted matches by LiDAR where both sides have clouds
+    local_features: str = PipelineConfig.local_features  # auto, xfeat, sift, none, or a file of XFeat's weights
     loops: bool = False  # also write accepted matches as loop closures: pairs of stamps and a pose graph
     only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
     drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
@@ -59,6 +60,7 @@ class LocalizeBagResult:
     threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
     closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
     mounting: Mounting  # by how much the pictures were turned and why
+    features: str  # a sentence about the local features
     loops: LoopFiles | None = None  # None when not asked for
     hints: tuple[str, ...] = ()  # sentences on what to try after a run that accepted almost nothing, or everything
 
@@ -111,7 +113,11 @@ def localize_bag(
     gatherer, similar = SimilarityGatherer(), None
     skipped, errors, interrupted = Counter[str](), dict[str, str](), False
     pipeline_config = PipelineConfig(
-        map_path=map_path, mode="localize", recognition=config.recognition, verify=config.verify
+        map_path=map_path,
+        mode="localize",
+        recognition=config.recognition,
+        local_features=config.local_features,
+        verify=config.verify,
     )
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
@@ -174,6 +180,7 @@ def localize_bag(
             _threshold(pipeline, drive.topics.odom is not None),
             (closures.agreed, closures.tried) if closures else None,
             drive.mounting,
+            pipeline.features.sentence,
             files,
         )
         run = replace(

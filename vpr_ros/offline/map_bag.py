@@ -27,6 +27,7 @@ class MapBagConfig:
     session: str = ""  # name of the drive in the map; empty: the bag's
     clouds: bool = False  # keep the LiDAR cloud of each keyframe
     place_radius: float | None = None  # of a new map: metres, or frames where the drive has no poses
+    local_features: str = PipelineConfig.local_features  # auto, xfeat, sift, none, or a file of XFeat's weights
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
     drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
 
@@ -45,6 +46,7 @@ class MapBagResult:
     notes: dict[str, int]
     reasons: dict[str, int]  # why frames became keyframes or did not
     mounting: Mounting  # by how much the pictures were turned and why
+    features: str  # a sentence about the local features
 
     @property
     def fps(self) -> float:
@@ -96,6 +98,7 @@ def map_bag(
             dict(drive.notes),
             dict(reasons),
             drive.mounting,
+            pipeline.features.sentence,
         )
 
 
@@ -110,6 +113,7 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         session=config.session or bag.stem,
         source=str(bag.absolute()),
         map_frame=config.drive.map_frame,
+        local_features=config.local_features,
     )
     drive_config = replace(config.drive, load_clouds=config.clouds)
     with ExitStack() as stack:

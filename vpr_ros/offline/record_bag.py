@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vpr_ros.errors import FrameError, VprError
+from vpr_ros.errors import VprError
 from vpr_ros.observation import Observation
 from vpr_ros.plain_files import parse_json
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.recording import Recording
 from vpr_ros.runtime.settings import RecordingConfig
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
-from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.poses.trajectory import Trajectory
 from vpr_ros.training_set.meta import PoseKind
 from vpr_ros.training_set.origins import Origins
@@ -74,7 +73,6 @@ def bag_to_frames(
             )
         if given is None and len(drive.poses.pose):
             origins.check(drive.datum)
-        camera = _camera(drive)
 
         def begin() -> TrainingSetWriter:
             writer = TrainingSetWriter(
@@ -96,7 +94,7 @@ def bag_to_frames(
             for observation in drive if given is None else _along(drive, given):
                 images += 1
                 stamps.append(observation.stamp_ns)
-                frames += recording.take(observation, camera)
+                frames += recording.take(observation)
                 if frames == 1 and recording.poses == "map" and given is None:
                     origins.record(drive.datum)
                 if progress:
@@ -155,22 +153,3 @@ def _not_there_yet(folder: Path, source: str) -> None:
         return
     if name is not None:
         raise VprError(f"the training set {folder} has bag {source} already, as drive '{name}'; name another folder")
-
-
-def _camera(drive) -> Camera | None:
-    """Intrinsics of the bag's CameraInfo, turned as the pictures are: of the topic beside the images', else of the only
-    one; None where there is none."""
-    from vpr_ros.sensors.bags.topics import candidates
-
-    found = [t.name for t in candidates(drive.bag, "camera_info")]
-    namespaces = [drive.topics.image.rsplit("/", n)[0] for n in (1, 2)]
-    beside = [name for name in found if name.rsplit("/", 1)[0] in namespaces]
-    name = beside[0] if beside else found[0] if len(found) == 1 else None
-    if name is None:
-        return None
-    for _, _, message in drive.bag.messages([name], lambda *_: None):
-        try:
-            return Camera.from_message(message).turned(drive.mounting.rotation)
-        except FrameError:
-            return None
-    return None

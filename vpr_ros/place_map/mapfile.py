@@ -1,4 +1,5 @@
-"""The transactions of a map file: what is pending, when it becomes durable, how a failure is undone and told."""
+"""A map file: its header, what it keeps of a keyframe, and its transactions: what is pending, when it becomes durable,
+how a failure is undone and told."""
 
 import sqlite3
 import threading
@@ -8,20 +9,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
+from vpr_ros.place_map.clouds import decode_cloud
 from vpr_ros.place_map.mounting import MountedCamera
-from vpr_ros.place_map.schema import put_meta, read_meta, schema_version
+from vpr_ros.place_map.schema import payload, payload_tables, put_meta, read_meta, schema_version
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from vpr_ros.local_features import LocalFeatures
+
 COMMIT_INTERVAL_S = 1.0  # with commit_if_due() called at least once a second: saved and reported within 2 s
 COMMIT_KEYFRAMES = 32
+_WORDS = {"thumbnails": "the thumbnail", "clouds": "the cloud", "features": "the local features"}
 
 
 class MapFile:
-    """An open map file and its header; `PlaceMap` adds the keyframes.
+    """An open map file, its header and what it keeps beside the keyframes, which `PlaceMap` adds.
 
     A writer is always inside a transaction, which keeps other writers out; each commit begins the next one at once.
     """
@@ -92,6 +99,11 @@ class MapFile:
         return {int(i): MountedCamera.from_dict(camera) for i, camera in self._meta.get("cameras", {}).items()}
 
     @property
+    def local_features(self) -> str | None:
+        """The kind of the keyframes' local features, "xfeat" say; None where there never were any."""
+        return self._meta.get("local_features")
+
+    @property
     def created(self) -> str:
         return self._meta.get("created", "")
 
@@ -103,6 +115,57 @@ class MapFile:
     @property
     def schema_version(self) -> int:
         return schema_version(self._db)
+
+    # What it keeps of each keyframe, read one at a time
+
+    @property
+    def has_clouds(self) -> bool:
+        """Whether any keyframe has a LiDAR cloud."""
+        return bool(self._one("SELECT EXISTS (SELECT 1 FROM clouds)"))
+
+    @property
+    def has_features(self) -> bool:
+        """Whether any keyframe has local features."""
+        with self.reading() as db:
+            if "features" not in payload_tables(db):
+                return False
+            return bool(db.execute("SELECT EXISTS (SELECT 1 FROM features)").fetchone()[0])
+
+    def thumbnail(self, keyframe_id: int) -> bytes | None:
+        """JPEG of the network's input, None when the keyframe has none; VprError for a damaged one."""
+        return self._payload("thumbnails", keyframe_id)
+
+    def cloud(self, keyframe_id: int) -> np.ndarray | None:
+        """Cloud (M, 3) float32 in metres in the base frame, None when the keyframe has none; VprError for a damaged."""
+        data = self._payload("clouds", keyframe_id)
+        try:
+            return None if data is None else decode_cloud(data)
+        except ValueError as error:  # of a file that is too old to have sums
+            raise self._damaged(f"the cloud of keyframe {keyframe_id}") from error
+
+    def features(self, keyframe_id: int) -> "LocalFeatures | None":
+        """Local features of a keyframe's picture, None when it has none; VprError for damaged ones."""
+        data = self._payload("features", keyframe_id)
+        if data is None:
+            return None
+        from vpr_ros.local_features.packing import unpack
+
+        try:
+            return unpack(data)
+        except ValueError as error:
+            raise self._damaged(f"the local features of keyframe {keyframe_id}") from error
+
+    def _payload(self, table: str, keyframe_id: int) -> bytes | None:
+        with self.reading() as db:
+            try:
+                return payload(db, table, int(keyframe_id))
+            except ValueError as error:
+                raise self._damaged(f"{_WORDS[table]} of keyframe {keyframe_id}") from error
+
+    def _damaged(self, what: str) -> VprError:
+        return VprError(f"{what} in map {self.path} is damaged: restore a copy or map the drive again")
+
+    # Transactions
 
     def commit_if_due(self) -> None:
         """Make pending keyframes durable once the oldest waits a second; call it from the owner's idle loop."""

@@ -10,8 +10,8 @@ from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.schema import (
     KEYFRAME_COLUMNS,
-    PAYLOAD_TABLES,
-    SCHEMA_VERSION,
+    SUMS_SINCE,
+    payload_tables,
     put_meta,
     read_meta,
     schema_version,
@@ -103,6 +103,13 @@ def _common_settings(sources: list[PlaceMap], place_radius_m: float | None, same
                 f"maps {first.path} and {other.path} have different place radii ({first.place_radius_m:g} and "
                 f"{other.place_radius_m:g}): give the radius of the merged map with --place-radius"
             )
+        known = next((one for one in sources if one.local_features), other)
+        if other.local_features and other.local_features != known.local_features:
+            raise VprError(
+                f"maps {known.path} ({known.local_features}) and {other.path} ({other.local_features}) have local "
+                "features of two kinds, which cannot be compared: make those of one anew with "
+                "`vpr_ros redescribe --features`"
+            )
         with other.reading() as db:
             ancestors = [row[0] for row in db.execute("SELECT DISTINCT map_id FROM origins")]
         for map_id in {other.map_id, *ancestors}:
@@ -132,15 +139,16 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
                 (shift, session_shift),
             ),
         )
-        for table, column in PAYLOAD_TABLES.items():
+        tables = payload_tables(old)
+        for table, column in tables.items():
             new.executemany(
                 f"INSERT INTO {table} (id, {column}) VALUES (?, ?)",
                 old.execute(f"SELECT id + ?, {column} FROM {table} ORDER BY id", (shift,)),
             )
         seal_sessions(new)
         seal_keyframes(new, (i for (i,) in new.execute("SELECT id FROM keyframes WHERE id > ?", (shift,)).fetchall()))
-        if schema_version(old) >= SCHEMA_VERSION:  # what is damaged in the source stays known as damaged
-            columns = [table for table in PAYLOAD_TABLES if table != "descriptors"]  # these were checked
+        if schema_version(old) >= SUMS_SINCE:  # what is damaged in the source stays known as damaged
+            columns = [table for table in tables if table != "descriptors"]  # these were checked
             new.executemany(
                 f"UPDATE checksums SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?",
                 old.execute(f"SELECT {', '.join(columns)}, id + ? FROM checksums", (shift,)),
@@ -149,6 +157,7 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
         for session, camera in read_meta(old).get("cameras", {}).items():
             cameras[str(int(session) + session_shift)] = camera
         put_meta(new, "cameras", cameras)
+        put_meta(new, "local_features", merged.local_features or source.local_features)
         origins = "INSERT INTO origins (map_id, old_id, id) VALUES (?, ?, ?)"
         new.executemany(origins, old.execute("SELECT map_id, old_id, id + ? FROM origins", (shift,)))
         new.executemany(origins, old.execute("SELECT ?, id, id + ? FROM keyframes", (source.map_id, shift)))

@@ -11,17 +11,19 @@ from typing import Any
 from vpr_ros.plain_files import parse_json
 
 APPLICATION_ID = 0x5650524D  # "VPRM" in the SQLite header: tells a place map from any other SQLite file
-SCHEMA_VERSION = 4  # kept in PRAGMA user_version
-READ_AS_IS = 3  # files from this version on are read without being lifted; sums are known from version 4 on
+SCHEMA_VERSION = 5  # kept in PRAGMA user_version
+READ_AS_IS = 3  # files from this version on are read without being lifted
+SUMS_SINCE = 4
 
 _POSE_PARTS = ("x", "y", "z", "qx", "qy", "qz", "qw")
 ODOM_COLUMNS = tuple(f"odom_{part}" for part in _POSE_PARTS)
 MAP_COLUMNS = tuple(f"map_{part}" for part in _POSE_PARTS)
 POSE_COLUMNS = ODOM_COLUMNS + MAP_COLUMNS
 KEYFRAME_COLUMNS = ("id", "session", "stamp_ns", *POSE_COLUMNS, "covariance")
-# What a robot needs to localise; images and clouds may be large and are read one at a time.
+# What a robot needs to localise; images, clouds and local features may be large and are read one at a time.
 CORE_TABLES = ("meta", "sessions", "keyframes", "descriptors")
-PAYLOAD_TABLES = {"descriptors": "vector", "thumbnails": "jpeg", "clouds": "points"}
+PAYLOAD_TABLES = {"descriptors": "vector", "thumbnails": "jpeg", "clouds": "points", "features": "points"}
+_OF_VERSION_4 = ("descriptors", "thumbnails", "clouds")
 
 _ORIGINS = """CREATE TABLE origins (
     map_id TEXT NOT NULL, old_id INTEGER NOT NULL,
@@ -30,9 +32,18 @@ _ORIGINS = """CREATE TABLE origins (
 
 # CRC-32 of a keyframe's row, and of what each of the other tables holds of it (NULL where that is nothing). A table of
 # its own, so that old maps get it without being written anew.
-_CHECKSUMS = f"""CREATE TABLE checksums (
-    id INTEGER PRIMARY KEY REFERENCES keyframes(id) ON DELETE CASCADE,
-    keyframes INTEGER NOT NULL, {", ".join(f"{table} INTEGER" for table in PAYLOAD_TABLES)})"""
+
+
+def _checksums(tables: Iterable[str]) -> str:
+    return f"""CREATE TABLE checksums (
+        id INTEGER PRIMARY KEY REFERENCES keyframes(id) ON DELETE CASCADE,
+        keyframes INTEGER NOT NULL, {", ".join(f"{table} INTEGER" for table in tables)})"""
+
+
+def _payload_table(table: str) -> str:
+    return f"""CREATE TABLE {table} (
+        id INTEGER PRIMARY KEY REFERENCES keyframes(id) ON DELETE CASCADE, {PAYLOAD_TABLES[table]} BLOB NOT NULL)"""
+
 
 # AUTOINCREMENT: an id that was handed out is never given to another keyframe, even after a prune.
 TABLES = (
@@ -45,12 +56,8 @@ TABLES = (
         session INTEGER NOT NULL REFERENCES sessions(id), stamp_ns INTEGER NOT NULL,
         {", ".join(f"{column} REAL" for column in POSE_COLUMNS)}, covariance BLOB,
         UNIQUE (session, stamp_ns))""",
-    *(
-        f"""CREATE TABLE {table} (
-        id INTEGER PRIMARY KEY REFERENCES keyframes(id) ON DELETE CASCADE, {column} BLOB NOT NULL)"""
-        for table, column in PAYLOAD_TABLES.items()
-    ),
-    _CHECKSUMS,
+    *map(_payload_table, PAYLOAD_TABLES),
+    _checksums(PAYLOAD_TABLES),
     _ORIGINS,
     "CREATE INDEX origins_by_id ON origins(id)",
 )
@@ -79,14 +86,20 @@ def _from_2(db: sqlite3.Connection) -> None:
 def _from_3(db: sqlite3.Connection) -> None:
     """Version 3 had no sums: what stands in the file now is taken for right."""
     db.execute("ALTER TABLE sessions ADD COLUMN checksum INTEGER")
-    db.execute(_CHECKSUMS)
-    seal_keyframes(db)
+    db.execute(_checksums(_OF_VERSION_4))
+    seal_keyframes(db, tables=_OF_VERSION_4)
     seal_sessions(db)
     _seal_meta(db)
 
 
+def _from_4(db: sqlite3.Connection) -> None:
+    """Version 4 had no local features."""
+    db.execute(_payload_table("features"))
+    db.execute("ALTER TABLE checksums ADD COLUMN features INTEGER")
+
+
 # version -> function that lifts a file from that version to the next, inside the caller's transaction
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 
 
 def schema_version(db: sqlite3.Connection) -> int:
@@ -138,9 +151,11 @@ def add_functions(db: sqlite3.Connection) -> None:
     db.create_function("crc32_of_row", -1, _crc32_of_row, deterministic=True)
 
 
-def seal_keyframes(db: sqlite3.Connection, ids: Iterable[int] | None = None) -> None:
-    """Note the sums of new keyframes and of all that is kept of them; of all keyframes without `ids`."""
-    statement = f"INSERT OR REPLACE INTO checksums SELECT k.id, {_ROW}, {', '.join(map(_payload, PAYLOAD_TABLES))}"
+def seal_keyframes(
+    db: sqlite3.Connection, ids: Iterable[int] | None = None, tables: Iterable[str] = tuple(PAYLOAD_TABLES)
+) -> None:
+    """Note the sums of new keyframes and of all that `tables` keep of them; of all keyframes without `ids`."""
+    statement = f"INSERT OR REPLACE INTO checksums SELECT k.id, {_ROW}, {', '.join(map(_payload, tables))}"
     _for_each(db, f"{statement} FROM keyframes k", "k.id", ids)
 
 
@@ -160,9 +175,10 @@ def seal_sessions(db: sqlite3.Connection, ids: Iterable[int] | None = None) -> N
 def damage(db: sqlite3.Connection, without: str = "") -> str:
     """Where a file does not hold what was written to it, in a few words; empty where it does, or is too old to know.
 
-    Sums of the table `without` are left out. Images and clouds may be large: they are compared when they are read.
+    Sums of the table `without` are left out. Images, clouds and local features may be large: they are compared when
+    they are read.
     """
-    if schema_version(db) < SCHEMA_VERSION:
+    if schema_version(db) < SUMS_SINCE:
         return ""
     if db.execute("SELECT value FROM meta WHERE key = ?", (_META_SUM,)).fetchone() != (_sum_of_meta(db),):
         return "its settings are not those that were written"
@@ -184,11 +200,19 @@ def damage(db: sqlite3.Connection, without: str = "") -> str:
     return "" if session is None else f"session {session[0]} is not what was written"
 
 
+def payload_tables(db: sqlite3.Connection) -> dict[str, str]:
+    """Those of PAYLOAD_TABLES that a file has: older ones, which are read as they are, lack the newest."""
+    old = schema_version(db) < SCHEMA_VERSION
+    return {table: column for table, column in PAYLOAD_TABLES.items() if not old or table in _OF_VERSION_4}
+
+
 def payload(db: sqlite3.Connection, table: str, keyframe_id: int) -> bytes | None:
     """What a table of PAYLOAD_TABLES holds of a keyframe, None where nothing; ValueError where bits have flipped."""
+    if table not in payload_tables(db):
+        return None
     select = f"SELECT {PAYLOAD_TABLES[table]} FROM {table} WHERE id = ?"
     data = (db.execute(select, (keyframe_id,)).fetchone() or (None,))[0]
-    if schema_version(db) >= SCHEMA_VERSION:
+    if schema_version(db) >= SUMS_SINCE:
         known = (db.execute(f"SELECT {table} FROM checksums WHERE id = ?", (keyframe_id,)).fetchone() or (None,))[0]
         if known != _crc32(data):
             raise ValueError(f"{table} of keyframe {keyframe_id}")

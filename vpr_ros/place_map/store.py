@@ -4,18 +4,27 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map import files
-from vpr_ros.place_map.clouds import decode_cloud, encode_cloud
+from vpr_ros.place_map.clouds import encode_cloud
 from vpr_ros.place_map.keyframes import Keyframes, load_keyframes, load_poses, pose_row
 from vpr_ros.place_map.mapfile import MapFile
 from vpr_ros.place_map.mounting import MountedCamera
-from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, payload, put_meta, read_meta, seal_keyframes, seal_sessions
+from vpr_ros.place_map.schema import (
+    KEYFRAME_COLUMNS,
+    put_meta,
+    read_meta,
+    seal_keyframes,
+    seal_sessions,
+)
 from vpr_ros.place_map.statistics import DriveStatistics
+
+if TYPE_CHECKING:
+    from vpr_ros.local_features import LocalFeatures
 
 _INSERT = (
     f"INSERT INTO keyframes ({', '.join(KEYFRAME_COLUMNS[1:])}) VALUES ({', '.join('?' * len(KEYFRAME_COLUMNS[1:]))})"
@@ -93,8 +102,8 @@ class PlaceMap(MapFile):
         `fingerprint` and `dim` of the extractor in use, when given, must be the map's; `model_name` names it in the
         refusal. `unchecked` descriptors, which are to be made anew, may have flipped bits. Raises VprError for a file
         that is missing, torn, damaged, foreign, of a newer schema, of another model, or being written by another
-        process. Every bit of keyframes, descriptors, sessions and settings is checked; images and clouds are checked
-        when they are read.
+        process. Every bit of keyframes, descriptors, sessions and settings is checked; images, clouds and local
+        features are checked when they are read.
         """
         path = Path(path)
         opened = files.open_writable(path, unchecked) if writable else files.open_readonly(path, unchecked)
@@ -124,11 +133,6 @@ class PlaceMap(MapFile):
         """Whether any keyframe has T_map_base."""
         return bool(self._one("SELECT EXISTS (SELECT 1 FROM keyframes WHERE map_x IS NOT NULL)"))
 
-    @property
-    def has_clouds(self) -> bool:
-        """Whether any keyframe has a LiDAR cloud."""
-        return bool(self._one("SELECT EXISTS (SELECT 1 FROM clouds)"))
-
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM keyframes")
 
@@ -155,12 +159,14 @@ class PlaceMap(MapFile):
         thumbnail: bytes | None = None,
         cloud: np.ndarray | None = None,
         content: float = 1.0,
+        features: "LocalFeatures | None" = None,
     ) -> int:
         """Append a keyframe and return its id, which is permanent once `on_saved` has reported it.
 
         `descriptor` (dim,), poses 4x4, `covariance` (6, 6) of T_map_base (dropped when not finite), `thumbnail` JPEG
         of the network's input, `cloud` (N, 3) m in the base frame, kept voxel filtered. `content` in [0, 1] is how
-        much of the frame is new: its weight in the session's mean. Raises FrameError for a frame that cannot be kept
+        much of the frame is new: its weight in the session's mean. `features` are kept as `pack` makes them, all of a
+        map of one kind. Raises FrameError for a frame that cannot be kept
         (duplicate stamp, NaN) and VprError when the map cannot be written.
         """
         self._require_writable()
@@ -174,25 +180,40 @@ class PlaceMap(MapFile):
             covariance = np.asarray(covariance, dtype="<f8").reshape(6, 6)
         spread = covariance.tobytes() if covariance is not None and np.isfinite(covariance).all() else None
         points = None if cloud is None else encode_cloud(cloud)
+        local = None if features is None else self._packed(features)
         row = (session, int(stamp_ns), *poses, spread)
         with self._lock:
             self._require_place(session, int(stamp_ns))
             with self._writing():
-                keyframe_id = self._insert(row, vector.tobytes(), thumbnail, points)
+                keyframe_id = self._insert(
+                    row, vector.tobytes(), {"thumbnails": thumbnail, "clouds": points, "features": local}
+                )
+                if features is not None and self.local_features is None:
+                    put_meta(self._db, "local_features", features.kind)
+                    self._meta["local_features"] = features.kind
                 self._count(session, vector, content)
             self._pending.append(keyframe_id)
         self.commit_if_due()
         return keyframe_id
 
-    def _insert(self, row: _Row, vector: bytes, thumbnail: bytes | None, points: bytes | None) -> int:
+    def _packed(self, features: "LocalFeatures") -> bytes:
+        from vpr_ros.local_features.packing import pack  # and OpenCV with it, which opening a map does without
+
+        if self.local_features not in (None, features.kind):
+            raise VprError(
+                f"map {self.path} has local features of the kind {self.local_features}, with which {features.kind} "
+                f"cannot be compared: use {self.local_features}, or make them anew with "
+                f"`vpr_ros redescribe {self.path} --features {features.kind}`"
+            )
+        return pack(features)
+
+    def _insert(self, row: _Row, vector: bytes, payloads: dict[str, bytes | None]) -> int:
         if not self._edited:
             self._bump_version()
         keyframe_id = int(self._db.execute(_INSERT, row).lastrowid or 0)
-        self._db.execute("INSERT INTO descriptors VALUES (?, ?)", (keyframe_id, vector))
-        if thumbnail is not None:
-            self._db.execute("INSERT INTO thumbnails VALUES (?, ?)", (keyframe_id, bytes(thumbnail)))
-        if points is not None:
-            self._db.execute("INSERT INTO clouds VALUES (?, ?)", (keyframe_id, points))
+        for table, data in {"descriptors": vector, **payloads}.items():
+            if data is not None:
+                self._db.execute(f"INSERT INTO {table} VALUES (?, ?)", (keyframe_id, bytes(data)))
         seal_keyframes(self._db, [keyframe_id])
         return keyframe_id
 
@@ -245,28 +266,6 @@ class PlaceMap(MapFile):
         """Keyframes with an id above `after`, sorted by id, without descriptors; those not yet durable included."""
         with self.reading() as db:
             return load_poses(db, int(after))
-
-    def thumbnail(self, keyframe_id: int) -> bytes | None:
-        """JPEG of the network's input, None when the keyframe has none; VprError for a damaged one."""
-        return self._payload("thumbnails", keyframe_id)
-
-    def cloud(self, keyframe_id: int) -> np.ndarray | None:
-        """Cloud (M, 3) float32 in metres in the base frame, None when the keyframe has none; VprError for a damaged."""
-        data = self._payload("clouds", keyframe_id)
-        try:
-            return None if data is None else decode_cloud(data)
-        except ValueError as error:  # of a file that is too old to have sums
-            raise self._damaged(f"the cloud of keyframe {keyframe_id}") from error
-
-    def _payload(self, table: str, keyframe_id: int) -> bytes | None:
-        with self.reading() as db:
-            try:
-                return payload(db, table, int(keyframe_id))
-            except ValueError as error:
-                raise self._damaged(f"the {table.rstrip('s')} of keyframe {keyframe_id}") from error
-
-    def _damaged(self, what: str) -> VprError:
-        return VprError(f"{what} in map {self.path} is damaged: restore a copy or map the drive again")
 
     def covariance(self, keyframe_id: int) -> np.ndarray | None:
         """Covariance (6, 6) of T_map_base, order x y z rotX rotY rotZ, None when unknown."""

@@ -5,13 +5,14 @@ from typing import Any, Literal
 import numpy as np
 
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.place_map.schema import PAYLOAD_TABLES
+from vpr_ros.place_map.schema import payload_tables
 from vpr_ros.place_map.store import PlaceMap
 
 FEWEST_KEYFRAMES = 20  # fewer do not show what similarity is ordinary between places
 FAR = 5  # keyframes of one session that are at least so many apart show different places, as a rule
 LIKE_A_NEIGHBOUR = 0.95  # of the similarities to far keyframes, that one to a neighbour exceeds where drives overlap
 LEAST_ALIKE = 0.25  # share of keyframes with such a neighbour; of unordered pictures it is a tenth
+_LOOKED_INTO = 100  # keyframes whose local features are counted
 COMPARED = 500  # keyframes at most, with each other
 
 MapPoses = Literal["map", "odometry", "none"]
@@ -88,6 +89,7 @@ def info(place_map: PlaceMap) -> dict[str, Any]:
         "length_m": float(sum(session["length_m"] for session in sessions)),
         "extent_m": _extent(keyframes),
         "limits": limits(keyframes),
+        "local_features": _local_features(place_map, keyframes),
         "sessions": sessions,
         **_sizes(place_map, len(keyframes)),
     }
@@ -126,11 +128,29 @@ def _extent(keyframes: Keyframes) -> dict[str, list[float]] | None:
     return {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
 
 
+def _local_features(place_map: PlaceMap, keyframes: Keyframes) -> dict[str, Any] | None:
+    """Kind, share of keyframes that have them, and of an even sample of those: mean keypoints, share with depth."""
+    if not place_map.has_features:
+        return None
+    sample = keyframes.ids[np.unique(np.linspace(0, len(keyframes) - 1, _LOOKED_INTO).astype(np.int64))]
+    found = [place_map.features(i) for i in sample.tolist()]
+    counts = np.array([(len(one), one.has_depth.sum()) for one in found if one is not None]).reshape(-1, 2)
+    points, deep = counts.sum(axis=0)
+    with place_map.reading() as db:
+        (rows,) = db.execute("SELECT count(*) FROM features").fetchone()
+    return {
+        "kind": place_map.local_features,
+        "keyframes_share": rows / len(keyframes),
+        "mean_keypoints": float(points / max(len(counts), 1)),
+        "depth_share": float(deep / max(points, 1)),
+    }
+
+
 def _sizes(place_map: PlaceMap, count: int) -> dict[str, Any]:
     file_bytes = place_map.file_bytes
     parts: dict[str, dict[str, int]] = {}
     with place_map.reading() as db:
-        for table, column in PAYLOAD_TABLES.items():
+        for table, column in payload_tables(db).items():
             rows, size = db.execute(f"SELECT count(*), coalesce(sum(length({column})), 0) FROM {table}").fetchone()
             parts[table] = {"count": rows, "bytes": size}
     return {

@@ -1,6 +1,7 @@
 """Mapping: observations in, keyframes of a place map out; in slam mode also what the drive recognises of the map and
 itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
+from vpr_ros.local_features import LocalFeatures
 from vpr_ros.observation import Observation
 from vpr_ros.pictures import encode
 from vpr_ros.place_map import Describer, DriveStatistics, KeyframeGate, PlaceMap
@@ -95,8 +97,14 @@ class Mapper:
         if self.recogniser is not None:
             self.recogniser.end_session(reason)
 
-    def take(self, observation: Observation, descriptor: np.ndarray) -> MapperResult:
-        """Takes in one frame, of which `descriptor` (dim,) is the image's.
+    def take(
+        self,
+        observation: Observation,
+        descriptor: np.ndarray,
+        features: Callable[[], LocalFeatures | None] = lambda: None,
+    ) -> MapperResult:
+        """Takes in one frame, of which `descriptor` (dim,) is the image's; its `features` are asked for where it
+        becomes a keyframe.
 
         Raises FrameError for one that is unusable; the map is then unchanged.
         """
@@ -124,6 +132,7 @@ class Mapper:
             thumbnail=encode(self.extractor.prepare(observation.image), quality=self.config.jpeg_quality),
             cloud=observation.cloud,
             content=content,
+            features=features(),
         )
         self._statistics = self._statistics.plus(descriptor, content)
         if self.recogniser is not None:

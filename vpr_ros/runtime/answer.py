@@ -10,6 +10,7 @@ from vpr_ros.place_map import MountedCamera
 from vpr_ros.recognition import Recognition
 from vpr_ros.recognition.mapper import FrameReason
 from vpr_ros.recognition.types import Hypothesis
+from vpr_ros.runtime.local_features import FrameFeatures
 from vpr_ros.verification import Verified
 
 
@@ -22,6 +23,7 @@ class Answer:
     keyframe_id: int | None = None  # the keyframe that it became
     reason: FrameReason | None = None  # why it became one, or did not; None in mode localize
     verified: Verified | None = None  # LiDAR registration of the accepted match, where it was asked for
+    features: FrameFeatures | None = None  # of the frame, made when they are asked for
 
     @property
     def match(self) -> Hypothesis | None:

@@ -17,6 +17,7 @@ from vpr_ros.recognition.calibration import Source
 from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.local_features import FrameFeatures, OpenedFeatures, open_features
 from vpr_ros.runtime.map_on_disk import MapOnDisk
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
 from vpr_ros.runtime.settings import Mode, PipelineConfig
@@ -32,19 +33,26 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: PipelineConfig, extractor: Extractor, opened: OpenedMap, health: Health, facts: DriveFacts
+        self,
+        config: PipelineConfig,
+        extractor: Extractor,
+        opened: OpenedMap,
+        health: Health,
+        facts: DriveFacts,
+        features: OpenedFeatures,
     ):
         self.config, self.extractor, self.health = config, extractor, health
         self.mode: Mode = config.mode
         self.place_map: PlaceMap = opened.place_map
         self.on_disk = MapOnDisk(self.place_map)
+        self.features: OpenedFeatures = features
         self.saved = 0  # keyframes that this pipeline has made durable
         self._opened, self._facts = opened, facts
         self._lock = threading.RLock()
         self._drive = 1
         self._last_ns: int | None = None  # of the frames that were mapped
         self._mapping = True
-        self._kept_camera: tuple[int, Rotation] | None = None  # session and rotation
+        self._kept_camera: tuple[int, Rotation, tuple[bool, bool]] | None = None  # session, rotation, what was known
         self._localizer: Localizer | None = None
         self._mapper: Mapper | None = None
         self._asked: Localizer | None = None  # of `ask`; made at the first use, since it holds the map a second time
@@ -71,7 +79,8 @@ class Pipeline:
         facts, extractor = facts or DriveFacts(), extractor or load_extractor(config)
         opened = open_map(config, extractor, facts)
         try:
-            return cls(config, extractor, opened, health, facts)
+            features = open_features(config, opened.place_map, str(extractor.device))
+            return cls(config, extractor, opened, health, facts, features)
         except BaseException:
             opened.close()
             raise
@@ -85,6 +94,8 @@ class Pipeline:
     def warm_up(self) -> None:
         """Takes the network's slow first pass before any image; VprError where small_gicp is needed and missing."""
         self.extractor.describe([np.zeros((64, 64, 3), np.uint8)])
+        if self.features.extractor is not None:
+            self.features.extractor.extract([np.zeros((64, 64, 3), np.uint8)])
         if self.config.verify:
             verify_clouds(np.zeros((0, 3)), np.zeros((0, 3)))
 
@@ -122,19 +133,17 @@ class Pipeline:
 
     # The worker's
 
-    def process(self, observation: Observation, camera: MountedCamera | None = None) -> Answer:
+    def process(self, observation: Observation) -> Answer:
         """Answers one frame; raises FrameError for one that is unusable.
 
-        `camera` is kept in the map for each new session: another robot's pose needs it.
+        How its camera is mounted is kept in the map for each new session: another robot's pose needs it.
         """
-        (answer,) = self.process_batch([observation], camera)
+        (answer,) = self.process_batch([observation])
         if isinstance(answer, FrameError):
             raise answer
         return answer
 
-    def process_batch(
-        self, observations: Sequence[Observation], camera: MountedCamera | None = None
-    ) -> Iterator[Answer | FrameError]:
+    def process_batch(self, observations: Sequence[Observation]) -> Iterator[Answer | FrameError]:
         """Answers in order; images are described together and answered one by one, as in `process`.
 
         A frame that `process` would refuse yields its FrameError instead, so that the rest of the batch goes on.
@@ -148,7 +157,7 @@ class Pipeline:
                 continue
             self.health.timed("inference", seconds)
             try:
-                yield self._answer(observation, descriptor, camera)
+                yield self._answer(observation, descriptor)
             except FrameError as error:
                 yield error
 
@@ -175,24 +184,25 @@ class Pipeline:
         self.place_map.commit_if_due()
         self.on_disk.look()
 
-    def T_map_query(self, answer: Answer, camera: MountedCamera | None = None) -> tuple[np.ndarray, np.ndarray] | None:
+    def T_map_query(self, answer: Answer) -> tuple[np.ndarray, np.ndarray] | None:
         """The query's pose in the map and its covariance, as `query_pose`."""
         recogniser, match = self.recogniser, answer.match
         if recogniser is None or match is None:
             return None
         mapped = self.place_map.cameras.get(int(recogniser.topology.sessions[match.row]))
-        return query_pose(answer, recogniser.topology.radius, mapped, camera)
+        return query_pose(answer, recogniser.topology.radius, mapped, MountedCamera.of(answer.observation))
 
-    def _answer(self, observation: Observation, descriptor: np.ndarray, camera: MountedCamera | None) -> Answer:
+    def _answer(self, observation: Observation, descriptor: np.ndarray) -> Answer:
         started = time.perf_counter()
         with self._lock:
-            answer = self._take(observation, descriptor, camera)
+            answer = self._take(observation, descriptor)
         self.health.timed("search", time.perf_counter() - started)
         return replace(answer, verified=self._verified(answer)) if self.config.verify else answer
 
-    def _take(self, observation: Observation, descriptor: np.ndarray, camera: MountedCamera | None) -> Answer:
+    def _take(self, observation: Observation, descriptor: np.ndarray) -> Answer:
+        features = FrameFeatures(observation, self.features.extractor, self.health)
         if self._localizer is not None:
-            return Answer(observation, self._localizer.take(observation, descriptor))
+            return Answer(observation, self._localizer.take(observation, descriptor), features=features)
         if self._mapper is None:
             if self._facts.has_poses is None:
                 has_poses = observation.T_odom_base is not None or observation.T_map_base is not None
@@ -202,15 +212,20 @@ class Pipeline:
         last, self._last_ns = self._last_ns, observation.stamp_ns
         if last is not None and begins_anew(last, observation.stamp_ns):
             self._begin_session(f"the clock went {jump_text(last, observation.stamp_ns)}, a new session begins")
-        result = self._mapper.take(observation, descriptor)
-        if camera is None and observation.rotation:
-            camera = MountedCamera(rotation=observation.rotation)
-        # Once a session, and again where TF came too late to turn its first pictures.
-        session = self._mapper.session
-        if camera is not None and session is not None and (session, camera.rotation) != self._kept_camera:
+        result = self._mapper.take(observation, descriptor, features.get)
+        self._keep_camera(self._mapper.session, observation)
+        return Answer(observation, result.recognition, result.keyframe_id, result.reason, features=features)
+
+    def _keep_camera(self, session: int | None, observation: Observation) -> None:
+        """Once a session, and again where TF or CameraInfo came too late for its first pictures."""
+        camera = MountedCamera.of(observation)
+        if camera is None or session is None:
+            return
+        told = camera.T_base_camera is not None, camera.hfov_deg is not None
+        kept = self._kept_camera
+        if kept is None or kept[:2] != (session, camera.rotation) or sum(told) > sum(kept[2]):
             self.place_map.set_camera(session, camera)
-            self._kept_camera = session, camera.rotation
-        return Answer(observation, result.recognition, result.keyframe_id, result.reason)
+            self._kept_camera = session, camera.rotation, told
 
     def _verified(self, answer: Answer) -> Verified | None:
         started = time.perf_counter()

@@ -9,7 +9,6 @@ from vpr_ros.observation import Observation
 from vpr_ros.place_map.gating import GateConfig, KeyframeGate
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.settings import RecordingConfig
-from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.stamps import begins_anew
 from vpr_ros.training_set.meta import PoseKind
 from vpr_ros.training_set.writer import TrainingSetWriter
@@ -43,7 +42,7 @@ class Recording:
         self._first_ns: int | None = None
         self._last_ns = 0
 
-    def take(self, observation: Observation, camera: Camera | None) -> bool:
+    def take(self, observation: Observation) -> bool:
         """Record the frame if it is complete and far enough from the last one; whether it was."""
         stamp = observation.stamp_ns
         # A bag began again, or the clock was set: the same places once more are another drive.
@@ -63,8 +62,8 @@ class Recording:
         if not keep:
             self._health.count("recording", reason.replace("keyframe", "frame"))
             return False
-        if camera is not None:
-            self.writer.set_camera(camera)
+        if observation.camera is not None:
+            self.writer.set_camera(observation.camera)
         self.writer.add(stamp, observation.image, T, _seen(observation), self.poses)
         self._health.count("recording", "recorded")
         return True

@@ -32,6 +32,7 @@ class PipelineConfig:
     map_frame: str = "map"  # frame of the poses in a new map
     session: str = ""  # name of the drive in the map; empty: the time of day
     source: str = "live"  # where the drive comes from: "live", or the bag's path
+    local_features: str = "auto"  # auto, xfeat, sift, none, or a file of XFeat's weights
     verify: bool = False  # register accepted matches by LiDAR
 
     @property

@@ -92,6 +92,13 @@ class Camera:
         K = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
         return cls(K, width, height, np.array(values["distortion"], dtype=np.float64), str(values["model"]))
 
+    def scaled(self, width: int, height: int) -> "Camera":
+        """The camera of its pictures reduced or enlarged to another size."""
+        x, y = width / self.width, height / self.height
+        # Corners are scaled, and pixels are counted from the centre of the first one.
+        pixels = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
+        return replace(self, K=pixels @ self.K, width=width, height=height)
+
     def turned(self, rotation: Rotation) -> "Camera":
         """The camera whose pictures are this one's, turned clockwise by so many degrees.
 

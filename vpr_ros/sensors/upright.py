@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from vpr_ros.geometry import rigid_transform
 from vpr_ros.observation import Rotation
 from vpr_ros.sensors.bags.config import Rotate
 
@@ -16,6 +17,10 @@ ROTATIONS: tuple[Rotation, ...] = get_args(Rotation)
 LARGEST_OFFSET_DEG = 25.0  # from a quarter turn; a roll in between is left as it is
 STEEPEST_DEG = 45.0  # of the optical axis against the horizon; a camera that looks down has no way up
 _R_BODY_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # REP 103: x forward, y left, z up of a camera body
+UNREADABLE_FRAME = (
+    "TF lets the images' frame '{}' be an optical one or a camera body's: the camera's pose is not used; name the "
+    "frame ..._optical_frame, or set rotate"
+)
 
 # Why a camera has its rotation. The last four leave the pictures as they are.
 Reason = Literal["told", "TF", "no TF", "looks up or down", "between quarter turns", "two readings"]
@@ -73,6 +78,25 @@ def mounting_by_tf(T_base_camera: np.ndarray | None, base_frame: str, camera_fra
         "two readings",
         f"TF ({frames}) means another roll for an optical frame than for one with x forward, and the name says neither",
     )
+
+
+def T_base_upright(T_base_frame: np.ndarray, camera_frame: str, rotation: Rotation) -> np.ndarray | None:
+    """Pose (4, 4) in the base of the optical frame of pictures that were turned upright.
+
+    `T_base_frame` is that of the frame which the images are stamped with: an optical one, or a camera body's (x
+    forward, z up). None where its name does not say which (`..._optical_frame`) and its pose lets it be either.
+    """
+    R = np.asarray(T_base_frame, np.float64)[:3, :3]
+    readings: list[tuple[np.ndarray, Mounting]] = [(axes, _read(R @ axes, "")) for axes in (np.eye(3), _R_BODY_OPTICAL)]
+    if "optical" in camera_frame.lower():
+        readings = readings[:1]
+    else:
+        level = [one for one in readings if one[1].reason != "looks up or down"]
+        fitting = [one for one in level if one[1].reason == "TF" and one[1].rotation == rotation]
+        readings = fitting or level
+    if len(readings) != 1:
+        return None
+    return T_base_frame @ rigid_transform(readings[0][0] @ R_camera_upright(rotation), np.zeros(3))
 
 
 def _read(R_base_optical: np.ndarray, frames: str) -> Mounting:

@@ -16,16 +16,16 @@ from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
 from vpr_ros.nodes.inputs.subscription import TopicInput
 from vpr_ros.nodes.inputs.transforms import TransformInput
-from vpr_ros.observation import Observation
+from vpr_ros.observation import Observation, Rotation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.mailbox import Mailbox
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.images import decode_image
+from vpr_ros.sensors.intrinsics import Intrinsics
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import JUMP_NS, ClockJump, StampOrder, StampProblem
-from vpr_ros.sensors.upright import Mounting, turned
+from vpr_ros.sensors.upright import UNREADABLE_FRAME, Mounting, T_base_upright, turned
 
 _ODOM_DEPTH, _POINTS_DEPTH = 200, 2
 _FOLLOW_S = 0.5  # how often the reliability is compared with the publishers'
@@ -36,8 +36,8 @@ _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should t
 class Inputs:
     """Subscriptions between `start` and `stop`, and observations made of what they brought.
 
-    Callbacks only store. `next`, `observe` and `T_base_camera` are for one worker thread; the rest is for the
-    executor's. What cannot be used is counted in health as task "input", with its sentence, before it is refused.
+    Callbacks only store. `next` and `observe` are for one worker thread; the rest is for the executor's. What cannot be
+    used is counted in health as task "input", with its sentence, before it is refused.
     """
 
     def __init__(self, node, settings: InputSettings, health: Health):
@@ -60,8 +60,9 @@ class Inputs:
         self._jump_handle: Any = None
         self._clock_jumped = False
         self._camera_msg: CameraInfo | None = None
-        self._camera: Camera | None = None
-        self._mount_reported, self._told_of_camera = False, ""
+        self._intrinsics = Intrinsics(self._count_once)
+        self._waited_for_camera = False
+        self._told: set[str] = set()  # sentences: a lasting lack gets one
 
     @property
     def received(self) -> int:
@@ -92,19 +93,6 @@ class Inputs:
     def base_frame(self) -> str:
         """The frame whose poses the observations carry."""
         return self._poses.base_frame
-
-    @property
-    def camera(self) -> Camera | None:
-        """The last usable camera_info, turned as the pictures are; None before the first."""
-        msg, self._camera_msg = self._camera_msg, None
-        if msg is not None:
-            try:
-                self._camera = Camera.from_message(msg).turned(self._mounting.rotation)
-            except (FrameError, ValueError) as error:
-                # Calibration is not needed: once is enough.
-                told, self._told_of_camera = self._told_of_camera, str(error)
-                self._health.count("input", "camera_info unusable", "" if told == str(error) else str(error))
-        return self._camera
 
     def start(self) -> None:
         """Subscribe."""
@@ -139,8 +127,9 @@ class Inputs:
         self._arrivals.wake()
         self._order.reset()
         self._clock.reset()
-        self._mount_reported, self._told_of_camera = False, ""
-        self._camera_msg = self._camera = None
+        self._told.clear()
+        self._waited_for_camera = False
+        self._camera_msg, self._intrinsics = None, Intrinsics(self._count_once)
 
     def next(self, timeout_s: float) -> Any | None:
         """The newest image message that was not taken yet, or None when none came in time."""
@@ -158,6 +147,7 @@ class Inputs:
             raise
         self._health.timed("decode", time.monotonic() - begin)
         rotation = self._mounting.of(frame_of(msg)).rotation
+        self._hear_camera_info()
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)
@@ -166,17 +156,48 @@ class Inputs:
             wait_s = self.settings.cloud_wait_s
             cloud = self._clouds.at(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_odom_base = self._poses.T_odom_base(stamp)
-        return Observation(stamp, turned(image, rotation), T_odom_base, T_map_base, covariance, cloud, rotation)
+        return Observation(
+            stamp_ns=stamp,
+            image=turned(image, rotation),
+            T_odom_base=T_odom_base,
+            T_map_base=T_map_base,
+            covariance=covariance,
+            cloud=cloud,
+            rotation=rotation,
+            camera=self._intrinsics.of((image.shape[1], image.shape[0]), rotation),
+            T_base_camera=self._T_base_camera(msg, rotation) if self.settings.mount else None,
+        )
 
-    def T_base_camera(self, msg) -> np.ndarray | None:
-        """Pose (4, 4) of the image's frame in the base at its time; None, and counted, when TF does not know it."""
+    def _T_base_camera(self, msg, rotation: Rotation) -> np.ndarray | None:
+        """Pose (4, 4) of the upright picture's optical frame in the base; None, and counted, when TF does not tell."""
         self._tf.listen()
         try:
-            return self._tf.lookup(self._poses.base_frame, frame_of(msg), stamp_ns(msg))
+            T = self._tf.lookup(self._poses.base_frame, frame_of(msg), stamp_ns(msg))
         except VprError as error:
-            reported, self._mount_reported = self._mount_reported, True  # a robot without TF gets one sentence
-            self._health.count("input", "camera frame unknown", "" if reported else str(error))
+            # Each failure names another time, and a robot without TF gets one sentence.
+            self._count_once("camera frame unknown", str(error), "camera frame unknown")
             return None
+        T = T_base_upright(T, frame_of(msg), rotation)
+        if T is None:
+            self._count_once("camera frame unclear", UNREADABLE_FRAME.format(frame_of(msg)))
+        return T
+
+    def _hear_camera_info(self) -> None:
+        """Take in the newest camera_info. The first image waits for one that is published, as for poses."""
+        if not self._waited_for_camera:
+            self._waited_for_camera = True
+            if self._node.count_publishers(self._camera_infos.topic):
+                wait_s = self.settings.pose_wait_s
+                self._arrivals.wait_until(lambda: self._camera_msg is not None, lambda: False, wait_s)
+        msg, self._camera_msg = self._camera_msg, None
+        if msg is not None:
+            self._intrinsics.hear(msg)
+
+    def _count_once(self, event: str, sentence: str, name: str = "") -> None:
+        """Count an event; its sentence is said once."""
+        told = (name or sentence) in self._told
+        self._told.add(name or sentence)
+        self._health.count("input", event, "" if told else sentence)
 
     def problems(self) -> list[str]:
         """Why something that is needed cannot arrive, one sentence each."""
@@ -215,7 +236,9 @@ class Inputs:
         self._node.get_logger().warning(sentence, throttle_duration_sec=WARNING_PERIOD_S)
 
     def _on_camera_info(self, msg) -> None:
-        self._camera_msg = msg  # decoded on demand
+        with self._arrivals:
+            self._camera_msg = msg  # decoded on demand
+            self._arrivals.notify()
 
     def _on_jump(self, _) -> None:
         self._clock_jumped = True  # handled by the worker: a clock's callback must be quick

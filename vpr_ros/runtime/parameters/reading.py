@@ -25,7 +25,7 @@ _OF_ANY_NODE = ("use_sim_time", "qos_overrides", "start_type_description_service
 
 def used_by(p: Parameter) -> tuple[Command, ...]:
     """The commands for which a parameter of the node vpr has a meaning; none where it is the node's only."""
-    if p.name in ("place_radius", "checkpoint", "device", "precision", "threads", *DRIVE):
+    if p.name in ("place_radius", "checkpoint", "device", "precision", "threads", "local_features", *DRIVE):
         return COMMANDS
     if p.name in ("session", "keep_clouds") or p.target.startswith("gate."):
         return ("map",)

@@ -166,6 +166,11 @@ VPR_PARAMETERS = (
         256,
         read_only=True,
     ),
+    setting(
+        "local_features",
+        "Keypoints that the map keeps of each keyframe: auto (the map's kind; for a new map XFeat where it is "
+        "installed, else SIFT), xfeat, sift, none, or a file of XFeat's weights.",
+    ),
     *SENSOR_PARAMETERS,
     setting("session", "Name of this drive in the map; empty: the time of the first configure."),
     setting(

@@ -15,13 +15,14 @@ from vpr_ros.sensors.bags.clock_problems import clock_problems
 from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.pose_sources import PoseSources, mounting_of, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
-from vpr_ros.sensors.bags.topics import resolve_topics
+from vpr_ros.sensors.bags.topics import camera_info_topic, resolve_topics
 from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.images import decode_image
+from vpr_ros.sensors.intrinsics import Intrinsics
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import ClockJump, Slips, StampOrder, StampProblem
-from vpr_ros.sensors.upright import Mounting, turned
+from vpr_ros.sensors.upright import UNREADABLE_FRAME, Mounting, T_base_upright, turned
 
 _KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
@@ -43,6 +44,7 @@ class _Frame:
     bag_time_ns: int
     stamp_ns: int
     image: np.ndarray
+    frame_id: str
     cloud: np.ndarray | None = None
 
 
@@ -65,6 +67,8 @@ class Drive:
     - T_odom_base comes from Odometry, else TF odom -> base; T_map_base from the pose topic or GNSS, else TF map ->
       base. Both are interpolated, never extrapolated, and None where nothing covers the stamp.
     - Images are upright: turned as `config.rotate` says, or as the roll of the camera in TF asks for.
+    - `camera` is that of the bag's first usable CameraInfo; None, and a note, where its size does not fit the pictures.
+      `T_base_camera` is by TF, None where that does not tell.
     - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry.
 
     `skipped` counts by reason what could not be used, `first_errors` keeps each reason's first sentence, `notes`
@@ -88,6 +92,7 @@ class Drive:
         self.delivered = 0
         self._sources: PoseSources | None = None
         self._mounting: Mounting | None = None
+        self._intrinsics: Intrinsics | None = None
 
     def __len__(self) -> int:
         """Number of image messages in the bag, usable or not."""
@@ -111,6 +116,15 @@ class Drive:
         if self._mounting is None:
             self._mounting = mounting_of(self.config, self.poses, self._camera_frame())
         return self._mounting
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The camera of the pictures, by the bag's CameraInfo; what cannot be used of it is noted."""
+        if self._intrinsics is None:
+            self._intrinsics = Intrinsics(lambda _, sentence: self._note(sentence))
+            if name := camera_info_topic(self.bag, self._image_topic):
+                any(map(self._intrinsics.hear, (msg for *_, msg in self.bag.messages([name], lambda *_: None))))
+        return self._intrinsics
 
     def close(self) -> None:
         """Close the bag."""
@@ -138,6 +152,8 @@ class Drive:
                 stamp_ns=frame.stamp_ns,
                 image=turned(frame.image, rotation),
                 rotation=rotation,
+                camera=self.intrinsics.of((frame.image.shape[1], frame.image.shape[0]), rotation),
+                T_base_camera=self._T_base_camera(frame),
                 cloud=frame.cloud,
                 T_map_base=T_map_base,
                 T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
@@ -146,6 +162,19 @@ class Drive:
         if not self.delivered:
             self._no_images()
         self.notes.update(clock_problems(self.poses, Clock.of(*times), self._image_topic))
+
+    def _T_base_camera(self, frame: _Frame) -> np.ndarray | None:
+        try:
+            T = self.poses.tree.lookup(self.poses.base_frame, frame.frame_id, frame.stamp_ns)
+        except VprError:  # the mounting's sentence tells it, and a robot without TF needs none
+            return None
+        T = T_base_upright(T, frame.frame_id, self.mounting.rotation)
+        if T is None:
+            self._note(UNREADABLE_FRAME.format(frame.frame_id))
+        return T
+
+    def _note(self, sentence: str) -> None:
+        self.notes[sentence] += 1
 
     def _skip(self, reason: str, sentence) -> None:
         self.skipped[reason] += 1
@@ -184,7 +213,7 @@ class Drive:
             return None
         if size is not None and pixels.shape != size:
             self.notes["image size changed"] += 1
-        return _Frame(image.bag_time_ns, image.stamp_ns, pixels)
+        return _Frame(image.bag_time_ns, image.stamp_ns, pixels, frame_of(image.msg))
 
     def _on_jump(self, jump: ClockJump, _: str) -> None:
         self.notes[jump] += 1

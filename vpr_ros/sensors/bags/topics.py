@@ -150,6 +150,14 @@ def choose_topic(bag: Bag, role: str, name: str | None = None) -> str | None:
     return None
 
 
+def camera_info_topic(bag: Bag, image_topic: str) -> str | None:
+    """The CameraInfo of a camera: the topic beside its images', else the only one; None where there is none."""
+    found = [t.name for t in candidates(bag, "camera_info")]
+    namespaces = [image_topic.rsplit("/", n)[0] for n in (1, 2)]
+    beside = [name for name in found if name.rsplit("/", 1)[0] in namespaces]
+    return beside[0] if beside else found[0] if len(found) == 1 else None
+
+
 def resolve_topics(bag: Bag, asked: DriveTopics, load_clouds: bool) -> DriveTopics:
     """The names in use for every role, None where the bag has no such topic; VprError as `choose_topic`."""
     return replace(

@@ -1,0 +1,99 @@
+"""Local features in a pipeline: made once a frame and when they are asked for, of the map's kind, and one sentence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pixel_street import PixelExtractor, observations, panorama
+
+from vpr_ros.errors import VprError
+from vpr_ros.geometry import rigid_transform
+from vpr_ros.local_features import opening
+from vpr_ros.place_map import PlaceMap
+from vpr_ros.place_map.schema import put_meta
+from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.pipeline import Pipeline
+from vpr_ros.runtime.settings import PipelineConfig
+from vpr_ros.sensors.cameras import Camera
+
+CAMERA = Camera(np.array([[70.0, 0, 40], [0, 70, 30], [0, 0, 1]]), 80, 60, np.zeros(0))
+T_BASE_CAMERA = rigid_transform(np.eye(3), [0.3, 0, 1.0])
+
+
+def opened(path, health=None, **changes):
+    config = PipelineConfig(map_path=path, **changes)
+    return Pipeline.open(config, health or Health(), PixelExtractor())
+
+
+def street(metres):
+    frames = observations(panorama(3), metres)
+    return [replace(one, camera=CAMERA, T_base_camera=T_BASE_CAMERA) for one in frames]
+
+
+@pytest.fixture
+def town(tmp_path):
+    path = tmp_path / "town.vpr"
+    with opened(path, mode="map", local_features="sift") as pipeline:
+        for frame in street(range(0, 20, 2)):
+            pipeline.process(frame)
+    return path
+
+
+def test_each_keyframe_gets_the_features_of_its_picture_and_no_other_frame_any(tmp_path):
+    health, path = Health(), tmp_path / "town.vpr"
+    with opened(path, health, mode="map", local_features="sift") as pipeline:
+        frames = street(np.arange(0, 8, 0.5))
+        answers = [pipeline.process(frame) for frame in frames]
+        made = [answer for answer in answers if answer.keyframe_id is not None]
+        assert 1 < len(made) < len(frames)
+        assert health.timing("local features").count == len(made)
+        assert "SIFT" in pipeline.features.sentence
+        for answer in made:
+            kept, fresh = pipeline.place_map.features(answer.keyframe_id), answer.features.get()
+            assert fresh is answer.features.get()
+            assert np.abs(kept.pixels - fresh.pixels[: len(kept)]).max() < 0.01 and len(kept) > 5
+            assert kept.camera.to_dict() == CAMERA.to_dict()
+            np.testing.assert_allclose(kept.T_base_camera, T_BASE_CAMERA)
+        assert health.timing("local features").count == len(made)
+
+
+def test_localising_makes_them_of_the_maps_kind_when_they_are_asked_for(town):
+    health = Health()
+    with opened(town, health) as pipeline:
+        answers = [pipeline.process(frame) for frame in street([1.0, 3.0])]
+        assert health.timing("local features") is None
+        assert answers[0].features.get().kind == "sift" == pipeline.place_map.local_features
+        assert health.timing("local features").count == 1
+    with opened(town, local_features="none") as pipeline:
+        assert pipeline.process(street([1.0])[0]).features.get() is None
+
+
+def test_a_kind_that_is_not_the_maps_is_refused_and_a_map_without_gets_none(town, tmp_path):
+    for mode in ("localize", "map"):
+        with pytest.raises(VprError, match=f"{town} has local features of the kind sift, with which xfeat cannot"):
+            opened(town, mode=mode, local_features="xfeat")
+    with pytest.raises(VprError, match="local features are one of auto, xfeat, sift, none, or a file"):
+        opened(town, local_features="orb")
+    bare = tmp_path / "bare.vpr"
+    with opened(bare, mode="map", local_features="none") as pipeline:
+        for frame in street([0.0, 5.0]):
+            pipeline.process(frame)
+    with PlaceMap.open(bare) as place_map:
+        assert place_map.local_features is None and not place_map.has_features
+    with opened(bare) as pipeline:
+        assert pipeline.process(street([1.0])[0]).features.get() is None
+        assert pipeline.features.sentence == "no local features: the map has none"
+
+
+def test_without_the_extra_sift_stands_in_and_a_map_by_xfeat_works_as_one_without(town, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    new = tmp_path / "new.vpr"
+    with opened(new, mode="map") as pipeline:
+        assert pipeline.features.extractor.kind == "sift"
+        assert "SIFT; XFeat cannot be used (kornia is not installed): pip install" in pipeline.features.sentence
+    with PlaceMap.open(town, writable=True) as place_map, place_map.edit() as db:
+        put_meta(db, "local_features", "xfeat")
+    with opened(town) as pipeline:
+        assert pipeline.process(street([1.0])[0]).features.get() is None
+        sentence = pipeline.features.sentence
+    assert "the map's local features are not used: XFeat cannot be used (kornia is not installed)" in sentence
