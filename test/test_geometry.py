@@ -15,7 +15,9 @@ from vpr_ros.geometry import (
     planar_transform,
     quaternion_to_matrix,
     roll_pitch_yaw_to_matrix,
+    matrix_to_rotvec,
     rotation_angle,
+    rotvec_to_matrix,
     rows_within,
     turn_between,
     yaw_of,
@@ -136,6 +138,15 @@ def test_ecef_of_known_places():
     assert np.allclose(geodetic_to_ecef(0, 0, 0), [6378137.0, 0, 0])
     assert np.allclose(geodetic_to_ecef(90, 0, 0), [0, 0, 6356752.314245], atol=1e-6)
     assert np.allclose(geodetic_to_ecef(0, 90, 100), [0, 6378237.0, 0], atol=1e-6)
+
+
+def test_rotation_vectors_are_axis_and_angle():
+    axes, angles = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]]), np.array([0.3, -2.1])
+    unit = axes / np.linalg.norm(axes, axis=1, keepdims=True)
+    R = np.stack([axis_angle(axis, angle) for axis, angle in zip(axes, angles, strict=True)])
+    assert np.allclose(rotvec_to_matrix(unit * angles[:, None]), R)
+    assert np.allclose(matrix_to_rotvec(R), unit * angles[:, None])
+    assert np.allclose(matrix_to_rotvec(R[0]), unit[0] * 0.3) and rotvec_to_matrix(np.zeros(3)).shape == (3, 3)
 
 
 @pytest.mark.parametrize("latitude", [-60.0, 0.0, 45.0, 51.75])

@@ -38,6 +38,18 @@ def matrix_to_quaternion(R: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_quat(canonical=True).reshape(*R.shape[:-2], 4)
 
 
+def rotvec_to_matrix(rotvec: ArrayLike) -> np.ndarray:
+    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3): the axis, as long as the angle in radians."""
+    vectors = np.asarray(rotvec, dtype=np.float64)
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape[:-1], 3, 3)
+
+
+def matrix_to_rotvec(R: np.ndarray) -> np.ndarray:
+    """Rotation vectors (..., 3), at most pi long, of rotation matrices (..., 3, 3)."""
+    R = np.asarray(R, dtype=np.float64)
+    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(*R.shape[:-2], 3)
+
+
 def roll_pitch_yaw_to_matrix(roll, pitch, yaw) -> np.ndarray:
     """Rotation matrices (..., 3, 3) R = Rz(yaw) Ry(pitch) Rx(roll) of angles in radians, of shapes that broadcast."""
     angles = np.stack(np.broadcast_arrays(yaw, pitch, roll), axis=-1).astype(np.float64)

@@ -15,10 +15,12 @@ from vpr_ros.nodes.diagnostics.vpr import VprDiagnostics
 from vpr_ros.nodes.inputs.inputs import Inputs
 from vpr_ros.nodes.lifecycle import MESSAGE_WAIT_S, images_sentence
 from vpr_ros.nodes.map_node import MapNode
+from vpr_ros.nodes.map_to_odom.broadcaster import MapToOdomBroadcaster
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.nodes.queries import Queries
 from vpr_ros.place_map import MountedCamera, limits
 from vpr_ros.runtime.input_settings import InputSettings
+from vpr_ros.runtime.map_to_odom.config import MapToOdomConfig
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
 from vpr_ros.runtime.parameters.values import DECISION, decision_config, pipeline_config
 
@@ -40,6 +42,7 @@ class VprNode(MapNode):
     def __init__(self, **kwargs: Any):
         super().__init__("vpr", **kwargs)
         self.camera: MountedCamera | None = None
+        self.map_to_odom: MapToOdomBroadcaster | None = None  # with publish_tf
         self._outputs: Outputs | None = None
         self._queries: Queries | None = None
         self._stamps: TextIO | None = None
@@ -70,6 +73,17 @@ class VprNode(MapNode):
         self._outputs = Outputs(self, self.pipeline)
         self._queries = Queries(self, self.pipeline, self._outputs)
         place_map = self.pipeline.place_map
+        if values["publish_tf"]:
+            self.map_to_odom = MapToOdomBroadcaster(
+                self,
+                MapToOdomConfig.from_values(values),
+                place_map.frame_id,
+                values["odom_frame"],
+                values["base_frame"],
+                self.health,
+                inputs.newest_T_odom_base_in_tf,
+            )
+            self.map_to_odom.open()
         self.get_logger().info(
             f"mode {self.pipeline.mode}, map {place_map.path} ({len(place_map)} keyframes, id {place_map.map_id}), "
             f"model {self.pipeline.extractor.name} on {self.pipeline.extractor.device}"
@@ -83,6 +97,8 @@ class VprNode(MapNode):
     def start_outputs(self) -> None:
         """Creates the publishers; the worker publishes the keyframes, because a large map's table takes long."""
         assert self._outputs is not None and self._queries is not None
+        if self.map_to_odom is not None:
+            self.map_to_odom.start()
         self._outputs.start()
         self._outputs.publish_vision_info()
         self._queries.start()
@@ -95,6 +111,8 @@ class VprNode(MapNode):
                 self.pipeline.save()
             except VprError as error:
                 self.report_failure(error, "the map could not be saved")
+        if self.map_to_odom is not None:
+            self.map_to_odom.stop()
         if self._queries is not None:
             self._queries.stop()
         if self._outputs is not None:
@@ -121,9 +139,11 @@ class VprNode(MapNode):
                 self.pipeline.close()
             except VprError as error:
                 self.report_failure(error, "the map could not be closed")
+        if self.map_to_odom is not None:
+            self.map_to_odom.close()
         if self._stamps is not None:
             self._stamps.close()
-        self.pipeline = self.camera = self._outputs = self._queries = self._stamps = None
+        self.pipeline = self.camera = self.map_to_odom = self._outputs = self._queries = self._stamps = None
 
     def on_cleanup(self, state) -> TransitionCallbackReturn:
         """Closes the map and frees the model's memory."""
@@ -193,10 +213,14 @@ class VprNode(MapNode):
             return
         if not self.active:  # the node was told to stop meanwhile
             return
-        recognition = answer.recognition
+        recognition, transform = answer.recognition, self.map_to_odom
         pose = pipeline.T_map_query(answer)
         initial = self._wants_initial_pose and pose is not None
         outputs.publish(answer, pose, initial)
+        if transform is not None:
+            verified = answer.verified
+            metric = pose if verified is not None and verified.accepted else None
+            transform.take(observation.stamp_ns, inputs.T_odom_base_in_tf(observation.stamp_ns), metric)
         self._answered += 1
         self._wants_initial_pose = self._wants_initial_pose and not initial
         if recognition is not None:
@@ -215,6 +239,8 @@ class VprNode(MapNode):
     def _relocalize(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response = self._reply(response, lambda pipeline: pipeline.relocalize())
         self._wants_initial_pose = self._wants_initial_pose or response.success
+        if response.success and self.map_to_odom is not None:
+            self.map_to_odom.forget()
         return response
 
     def _save_map(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -12,7 +12,7 @@ _KEPT_TIMES = 200
 _KEPT_ARRIVALS = 50
 _RECENT = 50
 
-Task = Literal["input", "inference", "decision", "verification", "map", "recording"]  # whose events are counted
+Task = Literal["input", "inference", "decision", "verification", "map", "recording", "tf"]  # whose events are counted
 Stage = Literal["decode", "inference", "local features", "search", "verification", "total"]  # whose times are measured
 Stream = Literal["image", "odom", "pose", "points"]  # whose messages are counted
 

@@ -1,4 +1,4 @@
-"""/diagnostics of the node `vpr`: input, inference, index, decision, map."""
+"""/diagnostics of the node `vpr`: input, inference, index, decision, map, tf."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +26,7 @@ class VprDiagnostics(Diagnostics):
             "index": self._index,
             "decision": self._decision,
             "map": self._map,
+            "tf": self._tf,
         }
 
     def _inference(self, status):
@@ -124,6 +125,33 @@ class VprDiagnostics(Diagnostics):
             status.add("saved up to keyframe", str(place_map.saved_up_to()))
             status.add("session", str(pipeline.session or "not begun"))
         return with_counts(status, self._health, "map")
+
+    def _tf(self, status):
+        node, transform = self._node, self._node.map_to_odom
+        if transform is None or not node.active:
+            status.summary(OK, "not active" if transform else "publish_tf is off")
+            return status
+        now, age_s = transform.status()
+        problem = transform.problem()
+        if transform.refused:
+            status.summary(ERROR, transform.refused)
+        elif problem:
+            status.summary(WARN, f"{now.state}; {problem}")
+        elif now.state == "following":
+            status.summary(OK, f"following, to {now.std_m:.2f} m and {now.std_deg:.1f} degrees")
+        else:
+            status.summary(WARN, "waiting for a first pose" if now.state == "waiting" else f"held: {now.reason}")
+        status.add("state", "refused" if transform.refused else now.state)
+        status.add("last used pose (s ago)", "never" if age_s is None else f"{age_s:.1f}")
+        for key, value in (
+            ("standard deviation (m)", now.std_m),
+            ("standard deviation (degrees)", now.std_deg),
+            ("travelled since the last used pose (m)", now.travelled_m),
+            ("correction still to come (m)", now.pending_m),
+            ("correction still to come (degrees)", now.pending_deg),
+        ):
+            status.add(key, "unknown" if value is None else f"{value:.2f}")
+        return with_counts(status, self._health, "tf")
 
     def _other_lens(self) -> str:
         """A sentence where this camera sees much wider or narrower than the one that mapped."""

@@ -168,6 +168,15 @@ class Inputs:
             T_base_camera=self._T_base_camera(msg, rotation) if self.settings.mount else None,
         )
 
+    def T_odom_base_in_tf(self, stamp: int) -> np.ndarray | None:
+        """Odometry (4, 4) of the base at a stamp as TF has it, None where it has none; waits as `observe` does."""
+        wait_s = self.settings.pose_wait_s
+        return self._poses.T_odom_base_in_tf(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
+
+    def newest_T_odom_base_in_tf(self) -> np.ndarray | None:
+        """The newest odometry (4, 4) of the base in TF; for any thread."""
+        return self._tf.newest(self.settings.odom_frame.strip("/"), self.settings.base_frame.strip("/"))
+
     def _T_base_camera(self, msg, rotation: Rotation) -> np.ndarray | None:
         """Pose (4, 4) of the upright picture's optical frame in the base; None, and counted, when TF does not tell."""
         self._tf.listen()

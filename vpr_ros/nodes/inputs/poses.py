@@ -123,6 +123,14 @@ class Poses:
             )
         return T
 
+    def T_odom_base_in_tf(self, stamp: int, expired: Callable[[], bool], timeout_s: float) -> np.ndarray | None:
+        """As `T_odom_base`, but from TF whatever the odometry in use is; waits for it while TF flows."""
+        self._tf.listen()
+        source = self._odom_tf
+        if source.flowing and not source.reached(stamp):
+            self._arrivals.wait_until(lambda: source.reached(stamp), expired, timeout_s)
+        return source.at(stamp, self._settings.max_gap_s)
+
     def T_map_base(self, stamp: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Pose (4, 4) in the map frame at a stamp and its covariance (6, 6), None where there is none."""
         T = self._map.at(stamp, self._settings.max_gap_s) if self._map else None

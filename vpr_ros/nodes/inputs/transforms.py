@@ -144,6 +144,11 @@ class TransformInput:
         """T_target_source (4, 4) at a stamp as a drive has it: see Links.at."""
         return self.links.at(target, source, stamp, max_gap_s)
 
+    def newest(self, target: str, source: str) -> np.ndarray | None:
+        """T_target_source (4, 4) at the newest stamp at which moving links connect the two, else None."""
+        stamp = self.links.newest_ns(target, source)
+        return None if stamp is None else self._sample(target, source, stamp)
+
     def fixed(self, target: str, source: str) -> np.ndarray | None:
         """T_target_source (4, 4) when fixed links alone connect the two, else None."""
         return self._sample(target, source, 0) if self.links.fixed(target, source) else None

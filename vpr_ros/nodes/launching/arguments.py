@@ -14,6 +14,7 @@ ARGUMENTS: dict[str, tuple[str, str]] = {  # name -> (default, description)
     "mode": ("", "map (if not told otherwise) writes the map; slam also recognises it and the drive's own past."),
     "device": ("", "auto, cpu, cuda or cuda:N."),
     "verify": ("", "Register accepted matches by LiDAR."),
+    "publish_tf": ("", "Publish map to odom in TF from verified poses; needs verify and odom to base_link in TF."),
     "keep_clouds": ("", "Keep the LiDAR cloud of each keyframe, so that matches can be verified later."),
     "drive": ("", "Name of the recorded drive."),
     "city": ("", "Name of the recorded area; drives of one area share one map frame."),

@@ -67,7 +67,7 @@ def launch_settings(
     for name in ("checkpoint", "mode", "device", "pose_source", "rotate", "drive", "city", "condition"):
         if name in given:
             settings.parameters[name] = given[name]
-    for name in ("compressed", "verify", "keep_clouds", "use_sim_time"):
+    for name in ("compressed", "verify", "publish_tf", "keep_clouds", "use_sim_time"):
         if name in given:
             settings.parameters[name] = truth_value(name, given[name])
     for name, parameter in (("map", "map_path"), ("output", "output")):

@@ -45,6 +45,8 @@ def declare(node: Any, table: Iterable[Parameter]) -> None:
     known = {p.name: p for p in table}
 
     def check(changes):
+        if not any(change.name in known for change in changes):
+            return SetParametersResult(successful=True)  # such as diagnostic_updater's, declared at start
         new = values_of(node, table)
         for change in changes:
             p = known.get(change.name)

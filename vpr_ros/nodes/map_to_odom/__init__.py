@@ -1,0 +1,1 @@
+"""TF map -> odom from the node vpr: the publisher, and the watch for others who publish it."""

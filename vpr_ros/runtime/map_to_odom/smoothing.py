@@ -1,0 +1,42 @@
+"""A transform that follows another one at a bounded rate, as it shows at the robot."""
+
+import numpy as np
+
+from vpr_ros.geometry import matrix_to_rotvec
+from vpr_ros.runtime.map_to_odom.track import displaced
+
+
+class SmoothTransform:
+    """T_map_odom as it is given out. Rates are those of the robot's pose in the map, whatever its distance from
+    odometry's origin; what odometry itself moves is not counted."""
+
+    def __init__(self, rate_m_s: float, rate_rad_s: float):
+        self._rate_m_s, self._rate_rad_s = rate_m_s, rate_rad_s
+        self.value: np.ndarray | None = None
+
+    def jump(self, T_map_odom: np.ndarray | None) -> None:
+        """Be this transform (4, 4) at once, or none."""
+        self.value = T_map_odom
+
+    def lacking(self, T_goal: np.ndarray, T_odom_base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Metres (3,) and rotation vector (3,), in the map's axes, that the robot is still to be moved by."""
+        assert self.value is not None
+        now, goal = self.value @ T_odom_base, T_goal @ T_odom_base
+        return goal[:3, 3] - now[:3, 3], matrix_to_rotvec(goal[:3, :3] @ now[:3, :3].T)
+
+    def seconds(self, T_goal: np.ndarray, T_odom_base: np.ndarray) -> float:
+        """How long it takes to get there."""
+        shift, turn = self.lacking(T_goal, T_odom_base)
+        return float(max(np.linalg.norm(shift) / self._rate_m_s, np.linalg.norm(turn) / self._rate_rad_s))
+
+    def advance(self, T_goal: np.ndarray, T_odom_base: np.ndarray, elapsed_s: float) -> None:
+        """Go towards a transform (4, 4) for so long, the robot being at `T_odom_base` (4, 4)."""
+        shift, turn = self.lacking(T_goal, T_odom_base)
+        way_m, way_rad = float(np.linalg.norm(shift)), float(np.linalg.norm(turn))
+        if way_m <= self._rate_m_s * elapsed_s and way_rad <= self._rate_rad_s * elapsed_s:
+            self.value = T_goal
+            return
+        assert self.value is not None
+        shift = shift * min(1.0, self._rate_m_s * elapsed_s / max(way_m, 1e-12))
+        turn = turn * min(1.0, self._rate_rad_s * elapsed_s / max(way_rad, 1e-12))
+        self.value = displaced(self.value, (self.value @ T_odom_base)[:3, 3], shift, turn)
