@@ -1,6 +1,7 @@
 """Loop closures as files, read back with a parser of this test's own: pairs, vertices, edges, what they compose to."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def metric(frame, T=None):
     """The frame with a registration."""
     T = planar_transform(0.5, -0.2, 0.1) if T is None else T
     covariance = np.diag([0.04, 0.09, 0.01, 1e-4, 2e-4, 3e-4])
-    return LoopFrame(frame.stamp_ns, frame.T_odom_base, frame.keyframe_id, frame.probability, T, covariance)
+    return replace(frame, T_keyframe_query=T, covariance=covariance)
 
 
 def read_g2o(path):
@@ -143,8 +144,63 @@ def test_odometry_is_trusted_less_the_further_it_went(written):
     _, out = written(frames, keyframes(sessions=(1, 1, 1), poses=poses))
     _, edges = read_g2o(out / "loops.g2o")
     sigmas = [1 / np.sqrt(np.diag(information)) for _, _, _, information in edges[:2]]
-    np.testing.assert_allclose(sigmas[0], [0.12] * 3 + [0.01] * 3, rtol=1e-6)
-    np.testing.assert_allclose(sigmas[1], [0.82] * 3 + [0.11] * 3, rtol=1e-6)
+    degree = np.radians(1)
+    for found, metres, turn in zip(sigmas, (1, 8), (0, 1), strict=True):
+        ways = (
+            (0.01**2 + 0.1**2 * metres) ** 0.5,
+            (0.002**2 + (degree / 2) ** 2 * metres + (2 * degree) ** 2 * turn) ** 0.5,
+        )
+        np.testing.assert_allclose(found, np.repeat(ways, 3), rtol=1e-6)
+
+
+def slam_frames(closing=((4, 12), (5, 13))):
+    """Six frames of one drive that drifts; frames 0 to 3 became the keyframes 11 to 14, the last two closed loops."""
+    frames = [LoopFrame(MAP_NS + i * S, T, keyframe=11 + i if i < 4 else None) for i, T in enumerate(TRULY)]
+    for n, keyframe in closing:
+        frames[n] = replace(frames[n], keyframe_id=keyframe, probability=0.9)
+    return frames
+
+
+def test_a_drive_that_meets_itself_has_each_frame_once(written):
+    frames = slam_frames()
+    frames[5] = replace(frames[5], T_keyframe_query=planar_transform(0.5, -0.2, 0.1), covariance=np.eye(6))
+    graph = build_graph(frames, keyframes().select(np.arange(4)), RADIUS_M)
+    assert graph is not None and graph.fixed.tolist() == [True] + [False] * 5
+    assert graph.keyframe_ids.tolist() == [11, 12, 13, 14, -1, -1] and (graph.sessions == -1).all()
+    np.testing.assert_allclose(graph.poses, TRULY, atol=1e-12)
+    assert [(e.first, e.second, e.kind) for e in graph.edges[5:]] == [(1, 4, "place"), (2, 5, "metric")]
+    assert [(e.first, e.second) for e in graph.edges[:5]] == [(i, i + 1) for i in range(5)]
+    without = build_graph(frames, keyframes().select(np.arange(4)), RADIUS_M, places=False)
+    assert without is not None and [e.kind for e in without.edges[5:]] == ["metric"]
+
+
+def test_a_drive_that_meets_itself_and_the_map_stands_in_the_map(written):
+    """Keyframes 11 to 13 are the map's, 14 to 16 the drive's own; the last frame closes a loop with the first."""
+    kept = keyframes(sessions=(1, 1, 1, 2, 2, 2))
+    start = planar_transform(50.0, 0.0, 0.3)
+    frames = [LoopFrame(QUERY_NS + i * S, start @ TRULY[3 + i], keyframe=14 + i) for i in range(3)]
+    frames[1] = metric(replace(frames[1], keyframe_id=12, probability=0.9))
+    frames[2] = replace(frames[2], keyframe_id=14, probability=0.9)
+    graph = build_graph(frames, kept, RADIUS_M)
+    assert graph is not None and graph.keyframe_ids.tolist() == [14, 15, 16, 11, 12, 13]
+    assert graph.fixed.tolist() == [False] * 3 + [True] * 3 and graph.parts.tolist() == [0] * 3 + [1] * 3
+    np.testing.assert_allclose(graph.poses[3:], kept.T_map_base[:3], atol=1e-12)
+    np.testing.assert_allclose(graph.poses[1], kept.T_map_base[1] @ planar_transform(0.5, -0.2, 0.1), atol=1e-9)
+    assert [(e.first, e.second, e.kind) for e in graph.edges[4:]] == [(4, 1, "metric"), (0, 2, "place")]
+
+
+def test_a_drive_cut_by_a_jump_is_joined_by_its_own_loop():
+    frames = slam_frames(closing=((4, 12),))
+    far = planar_transform(900.0, 0.0, 0.5)
+    frames = [f if n < 3 else replace(f, T_odom_base=far @ f.T_odom_base) for n, f in enumerate(frames)]
+    graph = build_graph(frames, keyframes().select(np.arange(4)), RADIUS_M)
+    assert graph is not None and graph.parts.tolist() == [0] * 3 + [1] * 3
+    np.testing.assert_allclose(graph.poses[4], TRULY[1], atol=1e-9)  # at the keyframe that it was recognised at
+    np.testing.assert_allclose(invert(graph.poses[3]) @ graph.poses[5], invert(TRULY[3]) @ TRULY[5], atol=1e-9)
+    # Nothing holds the second part without it.
+    alone = [replace(f, keyframe_id=11 if n == 2 else None) for n, f in enumerate(frames)]
+    left = build_graph(alone, keyframes().select(np.arange(4)), RADIUS_M)
+    assert left is not None and len(left.poses) == 3
 
 
 def test_a_registration_gives_the_pose_and_its_covariance_in_the_querys_axes(written):
@@ -227,8 +283,9 @@ def test_a_frame_is_kept_with_what_its_answer_says():
     image, T = np.zeros((8, 8, 3), np.uint8), planar_transform(1, 2, 0.3)
     agreed = Verified(True, "registered", T, np.eye(6), 0.9, 0.1)
     refused = Verified(False, "registered", T, np.eye(6), 0.1, 0.9)
-    full = loop_frame(Answer(Observation(5, image, T_odom_base=T), accepted, verified=agreed))
+    full = loop_frame(Answer(Observation(5, image, T_odom_base=T), accepted, 31, "moved", verified=agreed))
     assert (full.stamp_ns, full.keyframe_id, full.probability, full.metric) == (5, 12, 0.97, True)
+    assert full.keyframe == 31
     np.testing.assert_array_equal(full.T_odom_base, T)
     assert not loop_frame(Answer(Observation(5, image), accepted, verified=refused)).metric
     bare = loop_frame(Answer(Observation(5, image, T_odom_base=np.full((4, 4), np.nan)), rejected))

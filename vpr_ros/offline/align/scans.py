@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import interpolate, invert
 from vpr_ros.offline.crossing import Course, ScannedDrive
+from vpr_ros.offline.pose_graph import carried
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics, Trajectory
 from vpr_ros.training_set.clouds import CloudFiles
 
@@ -59,20 +59,13 @@ def read_scans(path: str | Path, folder: Path, topics: DriveTopics, config: Driv
 def moved_along(scans: Scans, course: Course, T: np.ndarray) -> Trajectory:
     """Poses of a drive's pictures, from optimised poses T (N, 4, 4) of its scans, NaN where there is none.
 
-    A picture is carried by odometry from the scans before and behind it, nearer ones more; beyond the first and the
-    last scan from that one. Between two parts of the course there is no pose, and without odometry there are only
-    those at the scans.
+    Odometry carries them from scan to scan; without odometry there are only those at the scans.
     """
-    at, known = scans.drive.stamps_ns, np.asarray(np.isfinite(T).all(axis=(1, 2)))
+    at = scans.drive.stamps_ns
     if not scans.has_odometry:
+        known = np.isfinite(T).all(axis=(1, 2))
         return Trajectory(at[known], T[known])
-    after = np.asarray(np.searchsorted(at, scans.stamps_ns)).clip(max=len(at) - 1)
-    before = np.asarray(np.searchsorted(at, scans.stamps_ns, side="right") - 1).clip(min=0)
-    usable = known[before] & known[after] & (course.part[before] == course.part[after])
-    before, after, stamps, odometry = (x[usable] for x in (before, after, scans.stamps_ns, scans.T_odom_base))
-    ends = [T[row] @ invert(course.T[row]) @ odometry for row in (before, after)]
-    share = (stamps - at[before]) / np.maximum(at[after] - at[before], 1)
-    return Trajectory(stamps, interpolate(ends[0], ends[1], share))
+    return carried(scans.stamps_ns, scans.T_odom_base, at, course.T, T, course.part)
 
 
 def _apart(last: tuple[int, np.ndarray], now: tuple[int, np.ndarray]) -> bool:

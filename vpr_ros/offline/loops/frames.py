@@ -11,8 +11,8 @@ from vpr_ros.runtime.answer import Answer
 class LoopFrame:
     """One frame: where odometry had it, and the keyframe that it was accepted at.
 
-    `T_keyframe_query` (4, 4) and `covariance` (6, 6), as in `vpr_ros.verification.Verified`, are there where LiDAR
-    agreed.
+    `T_keyframe_query` (4, 4) and `covariance` (6, 6), as in `vpr_ros.verification.Verified`, are there where a
+    verification measured a pose. `keyframe` is the id of the keyframe that the frame itself became.
     """
 
     stamp_ns: int
@@ -21,6 +21,7 @@ class LoopFrame:
     probability: float = 0.0
     T_keyframe_query: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    keyframe: int | None = None
 
     @property
     def metric(self) -> bool:
@@ -40,4 +41,5 @@ def loop_frame(answer: Answer) -> LoopFrame:
         0.0 if match is None else match.probability,
         None if agreed is None else agreed.T_keyframe_query,
         None if agreed is None else agreed.covariance,
+        answer.keyframe_id,
     )
