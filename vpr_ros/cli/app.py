@@ -20,6 +20,7 @@ from vpr_ros.cli import (
     parameters,
     running,
     sets,
+    slam,
     training,
 )
 from vpr_ros.cli.console import say_error
@@ -104,7 +105,7 @@ def root(
     """Options that stand before the command."""
 
 
-for group in (running, parameters, evaluating, calibrating, maps, models, bags, demo):
+for group in (running, slam, parameters, evaluating, calibrating, maps, models, bags, demo):
     group.register(app)
 for group in (adapting, training, exporting, converting, sets):
     group.register(app)

@@ -10,7 +10,7 @@ from vpr_ros.errors import VprError
 
 # Each folder that we write has one of them.
 MARK = "unfinished.txt"  # of a command that has not ended, or was killed
-OUTPUT_FILES = (MARK, "run.json", "demo.json", "eval.json", "metadata.yaml", "meta.json")
+OUTPUT_FILES = (MARK, "run.json", "demo.json", "eval.json", "metadata.yaml", "meta.json", "loops.json")
 
 
 @contextmanager

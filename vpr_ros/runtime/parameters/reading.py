@@ -12,7 +12,7 @@ from vpr_ros.runtime.parameters.parameter import Parameter
 from vpr_ros.runtime.parameters.tables import RECORDER_PARAMETERS, VPR_PARAMETERS
 from vpr_ros.runtime.parameters.values import DRIVE
 
-Command = Literal["localize", "map"]
+Command = Literal["localize", "map", "loops"]
 COMMANDS: tuple[Command, ...] = get_args(Command)
 
 _DEEPEST = 10  # of sections in a file; a YAML anchor may hold itself
@@ -27,10 +27,14 @@ def used_by(p: Parameter) -> tuple[Command, ...]:
     """The commands for which a parameter of the node vpr has a meaning; none where it is the node's only."""
     if p.name in ("place_radius", "checkpoint", "device", "precision", "threads", "local_features", *DRIVE):
         return COMMANDS
-    if p.name in ("session", "keep_clouds") or p.target.startswith("gate."):
+    if p.name == "keep_clouds":  # `loops` keeps what it verifies with
         return ("map",)
-    if p.name == "verify" or (p.target.startswith("recognition.") and p.name not in _OF_SLAM):
-        return ("localize",)
+    if p.name == "session" or p.target.startswith("gate."):
+        return ("map", "loops")
+    if p.name in _OF_SLAM:
+        return ("loops",)
+    if p.name == "verify" or p.target.startswith("recognition."):
+        return ("localize", "loops")
     return ()
 
 
@@ -104,8 +108,8 @@ def _assigned(text: str, command: Command) -> tuple[str, Any]:
         return name, table[name].checked(value.strip(), "--set")
     known = {p.name: p for p in VPR_PARAMETERS}
     if name in known:
-        others = " and ".join(used_by(known[name]))
-        whose = f"`vpr_ros {others}`" if others else "the node"
+        others = " and ".join(f"`vpr_ros {other}`" for other in used_by(known[name]))
+        whose = others or "the node"
         raise VprError(f"--set: {name} is a parameter of {whose} and does nothing here: leave it out.")
     raise VprError(_unknown("--set", given.strip(), set(table)))
 
