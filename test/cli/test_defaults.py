@@ -15,6 +15,7 @@ from vpr_ros.evaluation.protocols.folders import FolderConfig
 from vpr_ros.offline.align import align_bags
 from vpr_ros.offline.evaluate_run import TruthConfig
 from vpr_ros.offline.localize_bag import LocalizeBagConfig
+from vpr_ros.offline.loops.bag import LoopsConfig
 from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
 from vpr_ros.place_map import prune, replace_poses
@@ -65,6 +66,9 @@ OWNERS = {
     ("localize", "verify"): (LocalizeBagConfig, "verify"),
     ("localize", "accept_probability"): (DecisionConfig, "accept_probability"),
     ("localize", "precision"): (DecisionConfig, "accept_precision"),
+    ("loops", "accept_probability"): (DecisionConfig, "accept_probability"),
+    ("loops", "precision"): (DecisionConfig, "accept_precision"),
+    ("loops", "batch"): (LoopsConfig, "batch_size"),
     ("localize", "drive_mean_frames"): (RecognitionConfig, "drive_mean_frames"),
     ("eval folders", "drive_mean_frames"): (FolderConfig, "drive_mean_frames"),
     ("eval folders", "tolerance"): (FolderConfig, "tolerance"),
@@ -124,6 +128,7 @@ OWN = {
     ("project", "max_images"),
     ("demo", "conditions"),
     ("localize", "report"),
+    ("loops", "verify"),
     ("eval folders", "baselines"),
     ("eval folders", "pca_dim"),
     ("eval drives", "pca_dim"),

@@ -32,8 +32,6 @@ NODE_ONLY = {
     "pose_source",
     "pose_wait_s",
     "cloud_wait_s",
-    "loop_min_gap_s",
-    "loop_min_travel_m",
     "publish_tf",
     "tf_planar",
     "tf_tolerance_s",
