@@ -91,6 +91,7 @@ setup(
             "vpr_node = vpr_ros.nodes.main:vpr_node",
             "recorder = vpr_ros.nodes.main:recorder",
             "loop_closure_example = vpr_ros.nodes.examples.loop_closure:main",
+            "pose_graph_example = vpr_ros.nodes.examples.pose_graph:main",
             "amcl_handover = vpr_ros.nodes.examples.amcl_handover:main",
         ]
     },

@@ -1,4 +1,4 @@
-"""The two examples as programs on a real middleware; a robot plays camera, odometry, the node vpr and AMCL."""
+"""The three examples as programs on a real middleware; a robot plays camera, odometry, the node vpr and AMCL."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from vpr_ros.geometry import planar_transform
+from vpr_ros.geometry import invert, planar_transform
 from vpr_ros.nodes.outputs.messages import header_of, loop_candidate, stamped_pose
 
 START_NS = 1_790_000_000 * SECOND_NS + 123_456_789
@@ -42,7 +42,7 @@ def start(place, tmp_path, programs):
     """Starts an example by its name, with parameters and remaps as on the command line."""
 
     def start_example(name, *arguments):
-        module = {"loop_closure_example": "loop_closure"}.get(name, name)
+        module = {"loop_closure_example": "loop_closure", "pose_graph_example": "pose_graph"}.get(name, name)
         code = f"import sys; from vpr_ros.nodes.examples.{module} import main; sys.exit(main())"
         command = [sys.executable, "-c", code, "--ros-args", "-r", f"__ns:={place}"]
         programs.append(Process([*command, *arguments], tmp_path / f"{len(programs)}.log"))
@@ -178,6 +178,62 @@ def test_a_choice_that_is_none_is_refused_in_one_sentence(start):
     assert "frames must be one of" in process.log and "Traceback" not in process.log
 
 
+# The pose graph
+
+
+class DriftingDrive:
+    """Twice round a circle of 20 m with odometry that drifts, and the loops that vpr would have verified."""
+
+    def __init__(self, robot, place):
+        self.paths = robot.listen(f"{place}/pose_graph_example/path", Path, qos(1, latched=True))
+        self._odom = robot.publisher(f"{place}/odom", Odometry, qos(1000))
+        self._closures = robot.publisher(f"{place}/loop_closure", PoseWithCovarianceStamped)
+        self._keyframes = robot.publisher(f"{place}/keyframes", Path, qos(1, latched=True))
+        for publisher in (self._odom, self._closures, self._keyframes):
+            robot.until_heard(publisher, 30.0)
+        time.sleep(0.2)
+        self.true = np.array([Drive.pose(i) for i in range(121)])
+        self.odometry = [self.true[0]]
+        for before, after in zip(self.true[:-1], self.true[1:], strict=True):
+            self.odometry.append(self.odometry[-1] @ invert(before) @ after @ planar_transform(0.0, 0.0, 0.004))
+
+    def go(self):
+        for i, T in enumerate(self.odometry):
+            self._odom.publish(odometry(Drive.stamp(i), T))
+            time.sleep(0.002)
+        path = Path(poses=[stamped_path_pose(Drive, i) for i in range(0, 121, 5)])
+        self._keyframes.publish(path)
+
+    def close_loop(self, keyframe, query, wrong=False):
+        T = invert(self.true[keyframe]) @ self.true[query] if not wrong else planar_transform(3.0, -2.0, 0.4)
+        covariance = np.diag([0.03**2] * 3 + [0.003**2] * 3)
+        self._closures.publish(stamped_pose(T, covariance, Drive.stamp(query), f"map/{keyframe}"))
+
+
+def test_the_pose_graph_straightens_a_drive_and_is_not_bent_by_a_false_loop(robot, place, start):
+    pytest.importorskip("gtsam")
+    process = start("pose_graph_example", "-p", "every_loops:=13", "-p", "spacing_m:=2.0")
+    drive = DriftingDrive(robot, place)
+    drive.go()
+    for keyframe in range(0, 60, 5):
+        drive.close_loop(keyframe, keyframe + 61)
+    drive.close_loop(30, 100, wrong=True)
+    path = drive.paths.wait()[-1]
+    assert path.header.frame_id == "map" and len(path.poses) > 60
+    numbers = [round((stamp_of(pose) - START_NS) / PERIOD_NS) for pose in path.poses]
+    at = np.array([(pose.pose.position.x, pose.pose.position.y) for pose in path.poses])
+    after = np.linalg.norm(at - drive.true[numbers, :2, 3], axis=1)
+    before = np.linalg.norm(np.array(drive.odometry)[numbers, :2, 3] - drive.true[numbers, :2, 3], axis=1)
+    assert before.max() > 4.0 and after.max() < 0.35 * before.max()
+    wait_until(lambda: "12 of 13 loops are trusted" in process.log, 15.0, "what became of the loops")
+    # A keyframe that is not in `keyframes` yet may still come.
+    drive.close_loop(-5, 118)
+    time.sleep(0.5)
+    seconds, status = process.interrupt()
+    assert status == 0 and seconds < 5.0 and "Traceback" not in process.log
+    assert "13 loops, 0 with another drive, 1 open" in process.log
+
+
 # The handover to AMCL
 
 
@@ -275,6 +331,7 @@ def test_ctrl_c_while_it_waits_is_no_error(handover):
     [
         ("amcl_handover", "max_stdm:=2.0", "max_std_m"),
         ("loop_closure_example", "keyframe_distance:=3.0", "keyframe_distance_m"),
+        ("pose_graph_example", "spacing:=3.0", "spacing_m"),
     ],
 )
 def test_a_parameter_that_an_example_does_not_have_is_named(start, name, typo, meant):

@@ -1,1 +1,1 @@
-"""Small consumers of the node, to run and to read: a loop closure for SLAM, a start for AMCL."""
+"""Small consumers of the node, to run and to read: a loop closure for SLAM, a pose graph, a start for AMCL."""

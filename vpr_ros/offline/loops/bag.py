@@ -103,15 +103,9 @@ def straighten_bag(
             raise VprError(missing)
         hints.append(missing)
         truth = None
-    with _opened(Path(bag), extractor, config) as (drive, pipeline), loop_closures(out, True) as closures:
+    with opened(Path(bag), extractor, config) as (drive, pipeline), loop_closures(out, True) as closures:
         assert closures is not None
         total = len(drive)
-
-        def verified(answer: Answer) -> Answer:
-            if not config.core.verify:
-                return answer
-            found = verify_match(pipeline.place_map, answer.observation, answer.recognition)
-            return replace(answer, verified=found if isinstance(found, Verified) else None)
 
         def seen(answer: Answer) -> None:
             closures.write(answer)
@@ -119,7 +113,7 @@ def straighten_bag(
                 progress(drive.delivered, total)
 
         size = batch_size_for(extractor, config.batch_size)
-        driven = drive_through(pipeline, drive, verified, size, seen)
+        driven = drive_through(pipeline, drive, verifier(pipeline, config), size, seen)
         pipeline.save()
         keyframes, recogniser = pipeline.keyframes(), pipeline.recogniser
         radius = pipeline.place_map.place_radius_m if recogniser is None else recogniser.topology.radius
@@ -184,8 +178,21 @@ def _missing(load: Callable[[], object]) -> str:
     return ""
 
 
+def verifier(pipeline: Pipeline, config: LoopsConfig) -> Callable[[Answer], Answer]:
+    """What adds to an accepted answer of `pipeline` what the geometry says of it."""
+
+    def verified(answer: Answer) -> Answer:
+        if not config.core.verify:
+            return answer
+        found = verify_match(pipeline.place_map, answer.observation, answer.recognition)
+        return replace(answer, verified=found if isinstance(found, Verified) else None)
+
+    return verified
+
+
 @contextmanager
-def _opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tuple[Drive, Pipeline]]:
+def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tuple[Drive, Pipeline]]:
+    """The drive of a bag and the core that maps it and recognises it at once. Raises VprError without odometry."""
     core = replace(config.core, mode="slam", verify=False, source=str(bag.absolute()))
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
