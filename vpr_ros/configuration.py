@@ -105,6 +105,7 @@ class RecognitionConfig:
     loop_min_travel_m: float = (
         20.0  # nor those nearer than this along the drive: a standing robot must not match itself
     )
+    local_candidates: int = 10  # retrieved keyframes that are matched by local features while the filter is unsure
     filter: FilterConfig = field(default_factory=FilterConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vpr_ros.calibration import LabelledSequence
+from vpr_ros.calibration.comparisons import Comparisons, Pictures
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.place_map.keyframes import Keyframes
@@ -27,7 +28,10 @@ MOST_QUERIES = 100_000  # of all drives; whole drives beyond it are left out by 
 
 
 def labelled_drives(
-    descriptors: np.ndarray, samples: SampleSet, parts: tuple[int, ...] | None = None
+    descriptors: np.ndarray,
+    samples: SampleSet,
+    parts: tuple[int, ...] | None = None,
+    pictures: Pictures | None = None,
 ) -> list[LabelledSequence]:
     """Every drive of a city but its first one as queries, against a map of the first drives of it and the next cities.
 
@@ -38,13 +42,16 @@ def labelled_drives(
     without poses, and one of such a map of every second picture. Worlds of another scale (rendered corridors) have maps
     of their own, with places as much smaller. Frames without a position are left out, and frames of which it is not
     known whether the map shows their place only move the filter. At most MOST_QUERIES are asked. `parts` are the
-    lengths of the descriptors' parts (None: one part).
+    lengths of the descriptors' parts (None: one part). `pictures` are the samples' by their rows, for drives whose
+    local features shall be compared.
     """
     sequences: list[LabelledSequence] = []
     areas = [str(area) for area in np.unique(samples.areas)]
     for scale in sorted({_scale(area) for area in areas}, reverse=True):
         cities = [area for area in areas if _scale(area) == scale]
-        for number, drive in enumerate(_of_cities(descriptors, samples, cities, PLACE_RADIUS_M * scale, parts)):
+        for number, drive in enumerate(
+            _of_cities(descriptors, samples, cities, PLACE_RADIUS_M * scale, parts, pictures)
+        ):
             sequences.append(drive)
             if number % 3 < 2:
                 sequences.append(without_poses(drive, 1 + number % 3))
@@ -59,7 +66,12 @@ def _scale(area: str) -> float:
 
 
 def _of_cities(
-    descriptors: np.ndarray, samples: SampleSet, cities: Sequence[str], radius_m: float, parts: tuple[int, ...] | None
+    descriptors: np.ndarray,
+    samples: SampleSet,
+    cities: Sequence[str],
+    radius_m: float,
+    parts: tuple[int, ...] | None,
+    pictures: Pictures | None,
 ) -> list[LabelledSequence]:
     posed = np.isfinite(samples.positions_m).all(axis=1)
     drives_of = {
@@ -88,9 +100,11 @@ def _of_cities(
             kept = np.flatnonzero(~ends) if number % 2 else np.arange(len(keyframes))
             mapped_part = keyframes.select(kept) if number % 2 else keyframes
             truth = _truth(samples, on_map, map_rows[kept], radius_m)
-            sequences.append(
-                _sequence(descriptors, samples, mapped_part, before, on_map, after, truth, radius_m, parts)
-            )
+            drive = _sequence(descriptors, samples, mapped_part, before, on_map, after, truth, radius_m, parts)
+            if pictures is not None:
+                rows = np.concatenate([*before, on_map, *after])
+                drive = replace(drive, comparisons=Comparisons(pictures, rows, map_rows[kept]))
+            sequences.append(drive)
     return sequences
 
 
@@ -181,6 +195,7 @@ def without_poses(sequence: LabelledSequence, every: int) -> LabelledSequence:
         T_odom_base=None,
         truth=truth,
         known=None if sequence.known is None else sequence.known[asked],
+        comparisons=None if sequence.comparisons is None else sequence.comparisons.select(asked, kept),
         radius=PLACE_RADIUS_FRAMES,
     )
 

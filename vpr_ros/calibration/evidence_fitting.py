@@ -8,6 +8,7 @@ from vpr_ros.calibration.likelihood import fit_choice
 from vpr_ros.calibration.replay import STRETCH, Step
 from vpr_ros.errors import VprError
 from vpr_ros.recognition.calibration import EvidenceModel
+from vpr_ros.recognition.local.readings import NOTHING
 from vpr_ros.recognition.monotone import MonotoneMap
 from vpr_ros.recognition.topology import Topology
 
@@ -36,7 +37,7 @@ def fit_evidence(steps: Sequence[tuple[Topology, Step]]) -> EvidenceModel:
     """
     alternatives = [(top.n, step, *_alternatives(top, step)) for top, step in steps]
     alternatives = [one for one in alternatives if one[2].any()]
-    features = [step.retrieval.features[used] for _, step, used, _ in alternatives]
+    features = [step.retrieval.evidence[used] for _, step, used, _ in alternatives]
     chosen = [right[used] for *_, used, right in alternatives]
     n = np.array([n for n, *_ in alternatives], dtype=float)
     retrieved = [len(step.retrieval.rows) for _, step, *_ in alternatives]
@@ -76,7 +77,13 @@ def _alternatives(topology: Topology, step: Step) -> tuple[np.ndarray, np.ndarra
 
 
 def _knots(right: np.ndarray, wrong: np.ndarray) -> list[float]:
-    """Where the two classes change: quantiles of both, no two closer than a fiftieth of their range."""
+    """Where the two classes change: quantiles of both, no two closer than a fiftieth of their range.
+
+    What was not read of a keyframe is left aside.
+    """
+    right, wrong = right[right > NOTHING], wrong[wrong > NOTHING]
+    if not len(right) or not len(wrong):
+        right = wrong = np.array([0.0, 1.0])
     q = np.sort(np.r_[np.quantile(right, [0.02, 0.25, 0.5, 0.8, 0.95, 0.99]), np.quantile(wrong, [0.5, 0.9, 0.99])])
     least = max((q[-1] - q[0]) / 50, 1e-6)
     knots = [float(q[0])]

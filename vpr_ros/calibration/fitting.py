@@ -10,13 +10,13 @@ import numpy as np
 from vpr_ros.calibration.evidence_fitting import cross_fitted, fit_evidence
 from vpr_ros.calibration.labelling import LabelledSequence, hide_stretch, path_of
 from vpr_ros.calibration.posterior import fit_reading
-from vpr_ros.calibration.replay import Outcomes, Replay, outcomes_of, replay, steps_of
+from vpr_ros.calibration.replay import Outcomes, Replay, compared, outcomes_of, replay, steps_of
 from vpr_ros.calibration.self_matching import fit_cap
 from vpr_ros.calibration.splitting import frames_in_view
 from vpr_ros.calibration.thresholds import Judged, judge, threshold_table
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import VprError
-from vpr_ros.recognition.calibration import Calibration, EvidenceModel, Source, Tuning
+from vpr_ros.recognition.calibration import Calibration, EvidenceModel, LocalWeighing, Source, Tuning
 
 MIN_QUERIES = 30
 TEMPERS = (0.07, 0.15, 0.3, 0.6)  # neighbouring frames are never independent: not 1
@@ -98,23 +98,58 @@ def fit(
         note += f"; with: {loss:.3f}"
     n_on, n_off = (sum(counts) for counts in zip(*(s.counts() for s in sequences), strict=True))
     counts = {"n_queries": n_on + n_off, "n_off_map": n_off}
-    return Fitted(replace(fitted, odometry=odometry, plain=plain, note=note, **counts), judged)
+    fitted = replace(fitted, odometry=odometry, plain=plain, note=note, **counts)
+    if all(sequence.comparisons is not None for sequence in sequences):
+        fitted = replace(fitted, local=fit_local(sequences, fitted, config))
+    return Fitted(fitted, judged)
+
+
+def fit_local(
+    sequences: Sequence[LabelledSequence],
+    base: Calibration,
+    config: RecognitionConfig | None = None,
+) -> LocalWeighing:
+    """How local features are weighed beside descriptors, from labelled drives that have comparisons of them.
+
+    `base` is the calibration of descriptors alone: it nominates what is compared, and is the evidence of frames that
+    rest. Raises VprError where drives have no comparisons, or of several kinds.
+    """
+    config = replace(config or RecognitionConfig(), drive_mean_frames=None)
+    kinds = {None if one.comparisons is None else one.comparisons.pictures.kind for one in sequences}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is None:
+        raise VprError("local features cannot be weighed: not all drives have some of one kind")
+    sequences, replays = _with_off_map(sequences), list[Replay]()
+    for one in sequences:
+        own = replace(config, place_radius=one.radius or base.radius)
+        replays.append(compared(replay(one, base, own), one, base.evidence, config.local_candidates))
+    everything = [(top, step) for top, step in steps_of(replays) if step.retrieval.local is not None]
+    evidence = fit_evidence(everything)
+    folds = cross_fitted(everything, evidence)
+    plain, _, _ = _tune(replays, folds, False, config.decision, base.evidence)
+    moving = [one for one in replays if any(step.motion.step_m is not None for step in one.steps)]
+    odometry = _tune(moving, folds, True, config.decision, base.evidence)[0] if moving else plain
+    return LocalWeighing(evidence, odometry, plain, kind)
 
 
 def _tune(
-    replays: Sequence[Replay], folds: Sequence[EvidenceModel], with_odometry: bool, decision: DecisionConfig
+    replays: Sequence[Replay],
+    folds: Sequence[EvidenceModel],
+    with_odometry: bool,
+    decision: DecisionConfig,
+    resting: EvidenceModel | None = None,
 ) -> tuple[Tuning, float, Judged]:
     """The least temper at which the calibrated answers have about the least log-loss, with that loss and the answers of
     its thresholds.
 
     Streets that look like mapped ones do so for longer than most drives show: where it costs nothing, frames are taken
-    for more dependent.
+    for more dependent. `resting` as in `outcomes_of`.
     """
     scored: list[tuple[float, Tuning, Outcomes]] = []
     start = Calibration.default().tuning(with_odometry)
     for temper in TEMPERS:
         tuning = replace(start, temper=temper)
-        outcomes = outcomes_of(replays, folds, temper, with_odometry)
+        outcomes = outcomes_of(replays, folds, temper, with_odometry, resting)
         scored.append((_loss(tuning, outcomes), tuning, outcomes))
     enough = (1 + SLACK) * min(loss for loss, _, _ in scored)
     loss, tuning, outcomes = next(one for one in scored if one[0] <= enough)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vpr_ros.calibration.comparisons import Comparisons
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import rows_within
 from vpr_ros.place_map.keyframes import Keyframes
@@ -33,6 +34,7 @@ class LabelledSequence:
     parts: tuple[int, ...] | None = None
     known: np.ndarray | None = None  # (M,) bool
     repeats: bool = False
+    comparisons: Comparisons | None = None  # of local features; None: none were kept
     radius: float | None = None  # of its places (metres; frames without poses), where it is not that of the calibration
 
     def __post_init__(self):
@@ -70,6 +72,7 @@ def hide_stretch(sequence: LabelledSequence, first: int, last: int, margin: int 
         truth=[new_row[rows[~hidden[rows]]] for rows in sequence.truth],
         known=known,
         repeats=True,
+        comparisons=None if sequence.comparisons is None else sequence.comparisons.select(keyframes=kept),
     )
 
 

@@ -1,13 +1,14 @@
 """Labelled drives run through the recogniser once: what each query retrieved, and what the filter makes of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vpr_ros.calibration.labelling import LabelledSequence
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel, readings_of
 from vpr_ros.recognition.evidence import Retrieval
+from vpr_ros.recognition.local.readings import choose_candidates, local_readings
 from vpr_ros.recognition.motion import Motion
 from vpr_ros.recognition.places import Place, supports
 from vpr_ros.recognition.recogniser import Recogniser, RecognitionConfig
@@ -25,6 +26,7 @@ class Step:
     truth: np.ndarray
     known: bool  # whether the truth is
     stretch: int  # number of STRETCH queries in a row of this drive
+    query: int  # number in the drive
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,26 @@ def replay(sequence: LabelledSequence, calibration: Calibration, config: Recogni
         if retrieval is not None:
             truth = np.asarray(sequence.truth[q], dtype=np.int64)
             known = sequence.known is None or bool(sequence.known[q])
-            steps.append(Step(retrieval, motion, recogniser.fresh, truth, known, len(steps) // STRETCH))
+            steps.append(Step(retrieval, motion, recogniser.fresh, truth, known, len(steps) // STRETCH, q))
     return Replay(recogniser, steps, sequence.repeats)
+
+
+def compared(one: Replay, sequence: LabelledSequence, evidence: EvidenceModel, most: int) -> Replay:
+    """A replay of a drive with comparisons, in which local features were compared at every query that has them.
+
+    `evidence` of descriptors nominates the `most` candidates, as it does live.
+    """
+    assert sequence.comparisons is not None
+    steps: list[Step] = []
+    for step in one.steps:
+        retrieval = step.retrieval
+        ratios, _ = evidence.log_ratios(retrieval.features, one.recogniser.topology.n)
+        rows = choose_candidates(np.argsort(-ratios, kind="stable"), retrieval.distinct, most)
+        found, counts = sequence.comparisons.counts(step.query, retrieval.rows[rows])
+        if found.any():
+            retrieval = replace(retrieval, local=local_readings(counts, rows[found], retrieval.distinct))
+        steps.append(replace(step, retrieval=retrieval))
+    return replace(one, steps=steps)
 
 
 def steps_of(replays: Sequence[Replay]) -> Iterator[tuple[Topology, Step]]:
@@ -79,9 +99,17 @@ class Outcomes:
 
 
 def outcomes_of(
-    replays: Sequence[Replay], folds: Sequence[EvidenceModel], temper: float, with_odometry: bool
+    replays: Sequence[Replay],
+    folds: Sequence[EvidenceModel],
+    temper: float,
+    with_odometry: bool,
+    resting: EvidenceModel | None = None,
 ) -> Outcomes:
-    """Of replays, the evidence of odd stretches by the second of the folds, that of the others by the first."""
+    """Of replays, the evidence of odd stretches by the second of the folds, that of the others by the first.
+
+    With `resting`, the evidence of descriptors alone, the folds are those of local features, which are compared while
+    the filter is unsure.
+    """
     named: list[list[Place]] = []
     found: list[tuple[bool, bool, bool, bool, bool, int, int]] = []
     drive = -1
@@ -93,7 +121,10 @@ def outcomes_of(
             if step.fresh:
                 one.recogniser.reset("")
             motion = step.motion if with_odometry else Motion(None)
-            one.recogniser.advance(step.retrieval, motion, folds[step.stretch % 2], temper)
+            retrieval, evidence = step.retrieval, folds[step.stretch % 2]
+            if resting is not None and (retrieval.local is None or one.recogniser.sure(retrieval, motion)):
+                retrieval, evidence = replace(retrieval, local=None), resting
+            one.recogniser.advance(retrieval, motion, evidence, temper)
             if not step.known:
                 continue
             places = one.recogniser.places

@@ -30,11 +30,16 @@ def fit_cap(
     if any(sequence.T_odom_base is not None for sequence in sequences):
         odometry, mistaken = _cap(sequences, base, config, with_odometry=True)
     note = f"on top of: {base.source}; {mistaken} of the queries off the map looked like another place of the drive"
+    lowered = {"odometry": lower_only(base.odometry, odometry), "plain": lower_only(base.plain, plain)}
+    local = base.local
+    if local is not None:  # what looks alike to descriptors may not do so to local features: the careful side
+        of_local = {"odometry": lower_only(local.odometry, odometry), "plain": lower_only(local.plain, plain)}
+        local = replace(local, **of_local)
     return replace(
         base,
         source="self-matches",
-        odometry=lower_only(base.odometry, odometry),
-        plain=lower_only(base.plain, plain),
+        **lowered,
+        local=local,
         n_queries=n_queries,
         n_off_map=n_off,
         note=note,

@@ -1,5 +1,6 @@
 """Which keypoints of two pictures are the same, and how many of them agree on one geometry."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cv2
@@ -52,7 +53,7 @@ def epipolar_inliers(query: LocalFeatures, keyframe: LocalFeatures, pairs: np.nd
         for one, rows in zip((query, keyframe), pairs.T, strict=True)
     )
     cv2.setRNGSeed(0)
-    _, mask = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, TOLERANCE_PX, 0.999, ITERATIONS)
-    # OpenCV's types do not say that the mask is None where no geometry was found.
-    found: np.ndarray | None = mask
+    found: np.ndarray | None = None
+    with suppress(cv2.error):  # OpenCV 5 fails its own assertion where no sample gives a model
+        _, found = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, TOLERANCE_PX, 0.999, ITERATIONS)
     return np.zeros(len(pairs), dtype=bool) if found is None else found.ravel().astype(bool)

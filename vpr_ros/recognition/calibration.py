@@ -31,7 +31,7 @@ class EvidenceModel:
     rule tells the right keyframe from the other retrieved ones and from being off the map, by (similarity, its z-score
     over the query's own background, its lead over the best distinct place in units of the background's spread), and
     P(retrieved | off the map) is about k / N. For descriptors of several parts, the z-score of each part follows; a map
-    of three functions leaves them aside.
+    of three functions leaves them aside. A model for local features weighs their readings as well, which stand last.
     """
 
     map: MonotoneMap
@@ -140,19 +140,12 @@ class Tuning:
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Evidence model and the readings of the posterior, with their origin."""
+class Weighing:
+    """Evidence model and the readings of the posterior, for robots with and without odometry."""
 
-    source: Source
-    radius: float  # metres; frames for maps without poses
     evidence: EvidenceModel
     odometry: Tuning
     plain: Tuning
-    n_queries: int = 0
-    n_off_map: int = 0
-    note: str = ""
-    drive_mean_frames: float = 0.0  # `RecognitionConfig.drive_mean_frames` that it was fitted with
-    version: int = field(default=CALIBRATION_VERSION)
 
     def tuning(self, with_odometry: bool) -> Tuning:
         """The reading in force for a frame with or without odometry."""
@@ -164,15 +157,68 @@ class Calibration:
             return decision.accept_probability
         return self.tuning(with_odometry).threshold(decision.accept_precision).probability
 
+    def weights(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        evidence = {"map": self.evidence.map.to_dict(), "hit_rate": self.evidence.hit_rate}
+        return {"evidence": evidence, "odometry": self.odometry.to_dict(), "plain": self.plain.to_dict()}
+
+    @classmethod
+    def parts_of(cls, data: dict[str, Any], version: int) -> dict[str, Any]:
+        """Inverse of `weights`, by field; KeyError, TypeError or ValueError for damaged content."""
+        hit_rate = float(data["evidence"]["hit_rate"])
+        if not 0 < hit_rate < 1:
+            raise ValueError("hit_rate out of range")
+        tunings = {name: Tuning.from_dict(data[name], version) for name in ("odometry", "plain")}
+        return {"evidence": EvidenceModel(MonotoneMap.from_dict(data["evidence"]["map"]), hit_rate), **tunings}
+
+
+@dataclass(frozen=True)
+class LocalWeighing(Weighing):
+    """How frames are weighed whose local features are compared with those of keyframes.
+
+    The tunings hold for a whole drive, also for its frames that rest, since they were fitted on such drives.
+    """
+
+    kind: str  # of the local features: "xfeat", "sift"
+
+
+@dataclass(frozen=True)
+class Calibration(Weighing):
+    """Evidence model and the readings of the posterior, with their origin.
+
+    `local` is what holds instead where local features are compared; None where that was never fitted.
+    """
+
+    source: Source
+    radius: float  # metres; frames for maps without poses
+    n_queries: int = 0
+    n_off_map: int = 0
+    note: str = ""
+    drive_mean_frames: float = 0.0  # `RecognitionConfig.drive_mean_frames` that it was fitted with
+    version: int = field(default=CALIBRATION_VERSION)
+    local: LocalWeighing | None = None
+
+    def require(self, offered: int) -> None:
+        """VprError where it weighs more kinds of evidence than descriptors offer."""
+        weighed = len(self.evidence.map.knots)
+        if weighed > offered:
+            raise VprError(
+                f"the calibration weighs {weighed} kinds of evidence and the descriptors give {offered}: fit another "
+                "one with `vpr_ros calibrate`"
+            )
+
+    def in_force(self, kind: str | None) -> Weighing:
+        """What holds for drives with local features of a kind (None: without)."""
+        return self.local if self.local is not None and self.local.kind == kind else self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, for the map's and the checkpoint's calibration slot."""
         return {
             "version": self.version,
             "source": self.source,
             "radius": self.radius,
-            "evidence": {"map": self.evidence.map.to_dict(), "hit_rate": self.evidence.hit_rate},
-            "odometry": self.odometry.to_dict(),
-            "plain": self.plain.to_dict(),
+            **self.weights(),
+            **({"local": {"kind": self.local.kind, **self.local.weights()}} if self.local else {}),
             "n_queries": self.n_queries,
             "n_off_map": self.n_off_map,
             "note": self.note,
@@ -189,9 +235,9 @@ class Calibration:
                 "update vpr_ros or calibrate again"
             )
         try:
-            hit_rate, radius = float(data["evidence"]["hit_rate"]), float(data["radius"])
-            if not (0 < hit_rate < 1 and radius > 0):
-                raise ValueError("hit_rate or radius out of range")
+            radius, local = float(data["radius"]), data.get("local")
+            if radius <= 0:
+                raise ValueError("radius out of range")
             memory = float(data.get("drive_mean_frames", 0.0))  # version 1 knew no means of drives
             if not 0 <= memory < math.inf:
                 raise ValueError(f"drive_mean_frames {memory} is not 0 or more")
@@ -200,14 +246,15 @@ class Calibration:
             return cls(
                 source=data["source"],
                 radius=radius,
-                evidence=EvidenceModel(MonotoneMap.from_dict(data["evidence"]["map"]), hit_rate),
-                odometry=Tuning.from_dict(data["odometry"], int(data["version"])),
-                plain=Tuning.from_dict(data["plain"], int(data["version"])),
+                **cls.parts_of(data, int(data["version"])),
                 n_queries=int(data.get("n_queries", 0)),
                 n_off_map=int(data.get("n_off_map", 0)),
                 note=str(data.get("note", "")),
                 drive_mean_frames=memory,
                 version=int(data["version"]),
+                local=None
+                if local is None
+                else LocalWeighing(kind=str(local["kind"]), **cls.parts_of(local, int(data["version"]))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise VprError(f"the calibration is damaged ({error}): calibrate again with `vpr_ros calibrate`") from error
@@ -220,7 +267,7 @@ class Calibration:
         posterior = MonotoneMap(-9.4, ((-9.0, 6.0),), ((0.0, 14.0),))
         model = EvidenceModel(evidence, hit_rate=0.8)
         odometry, plain = Tuning(3.0, posterior), Tuning(0.6, posterior)
-        return cls("default", radius, model, odometry, plain, drive_mean_frames=DRIVE_MEAN_FRAMES)
+        return cls(model, odometry, plain, "default", radius, drive_mean_frames=DRIVE_MEAN_FRAMES)
 
 
 def _version_of(data: object) -> object:

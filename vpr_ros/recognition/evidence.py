@@ -1,10 +1,11 @@
 """What one query's retrieval says, before any filter."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vpr_ros.errors import FrameError
 from vpr_ros.place_map.parted import PartedIndex, part_similarities
 from vpr_ros.place_map.statistics import slices
 from vpr_ros.place_map.summary import FEWEST_KEYFRAMES
@@ -26,6 +27,31 @@ class Retrieval:
     # the z-score of each part
     features: np.ndarray
     novelty: float  # in [0, 1]: how much of the view is new
+    distinct: np.ndarray  # (k, k) bool: which pairs are known to be distinct places
+    local: np.ndarray | None = None  # (k, KINDS) readings of local features; None where none were compared
+
+    @property
+    def evidence(self) -> np.ndarray:
+        """All that is weighed of each candidate: its features, then what local features say."""
+        return self.features if self.local is None else np.column_stack([self.features, self.local])
+
+    def ranked(self, scores: np.ndarray) -> "Retrieval":
+        """The same candidates by their scores (k,), best first."""
+        order = np.argsort(-scores, kind="stable")
+        rows = {name: getattr(self, name)[order] for name in ("rows", "similarities", "features")}
+        local = None if self.local is None else self.local[order]
+        return replace(self, **rows, distinct=self.distinct[np.ix_(order, order)], local=local)
+
+
+def checked(descriptor: np.ndarray, dim: int) -> np.ndarray:
+    """The descriptor (dim,) as float32; FrameError for another dimension, and for one not finite or without length."""
+    query = np.asarray(descriptor, dtype=np.float32).reshape(-1)
+    if query.shape != (dim,):
+        raise FrameError(f"a descriptor of {query.size} numbers cannot be compared with a map of {dim}")
+    norm = float(np.linalg.norm(query))
+    if not np.isfinite(norm) or norm < 1e-6:
+        raise FrameError("the descriptor is not finite or zero: the frame is skipped")
+    return query
 
 
 class Background:
@@ -169,4 +195,4 @@ class Searched:
             # How far the parts carry differs with season and viewpoint: the whole's z-score has them in fixed shares.
             middles, spreads = self._background.part_levels(query, self._index.parts).T
             features = np.column_stack([features, (found.by_part - middles) / spreads])
-        return Retrieval(rows, similarities, features, novelty(float(similarities[0])))
+        return Retrieval(rows, similarities, features, novelty(float(similarities[0])), distinct)

@@ -1,7 +1,7 @@
 """Distinct places out of a belief over keyframes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from vpr_ros.recognition.filter import TopologicalFilter
 from vpr_ros.recognition.topology import Topology
+from vpr_ros.recognition.types import Hypothesis
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,24 @@ def distinct_places(
         blocked.update(vicinity.tolist())
         places.append(Place(row, float(beliefs[disc].sum()), float(beliefs.sum()), before, frame.of(vicinity[disc])))
     return sorted(places, key=lambda place: -place.posterior)
+
+
+def named(
+    topology: Topology, places: Sequence[Place], p: np.ndarray, similarities: np.ndarray
+) -> tuple[Hypothesis, ...]:
+    """Places (M,) with their probabilities (M,) and similarities (M,), by the keyframes that name them."""
+    poses = topology.T_map_base
+    return tuple(
+        Hypothesis(
+            keyframe_id=int(topology.ids[place.row]),
+            row=place.row,
+            probability=float(p[i]),
+            similarity=float(similarities[i]),
+            T_map_base=poses[place.row].copy() if np.isfinite(poses[place.row, 0, 0]) else None,
+            stamp_ns=int(topology.stamps_ns[place.row]),
+        )
+        for i, place in enumerate(places)
+    )
 
 
 def supports(topology: Topology, retrieved: np.ndarray, row: int) -> bool:

@@ -1,12 +1,13 @@
 """Descriptor in, Recognition out, frame by frame. Offline uses the same calls, so its answers are the same."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
+from vpr_ros.local_features.features import LocalFeatures
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
@@ -14,17 +15,19 @@ from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
 from vpr_ros.recognition.decision import REASONS, Decision
 from vpr_ros.recognition.drive_mean import Centring, DriveMean
-from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, kinds_of_evidence
+from vpr_ros.recognition.evidence import Novelty, Retrieval, Searched, checked, kinds_of_evidence
 from vpr_ros.recognition.filter import TopologicalFilter
+from vpr_ros.recognition.local.comparing import LocalEvidence
 from vpr_ros.recognition.monotone import logit
 from vpr_ros.recognition.motion import Motion, MotionTracker
-from vpr_ros.recognition.places import FrameEvidence, Place, distinct_places, supports
+from vpr_ros.recognition.places import FrameEvidence, Place, distinct_places, named, supports
 from vpr_ros.recognition.recent import RecentKeyframe, RecentKeyframes
 from vpr_ros.recognition.topology import Topology
-from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Hypothesis, Recognition
+from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition
 from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
 from vpr_ros.sensors.stamps import begins_anew, jump_text
 
+SURE = 0.99  # belief in a place from which on a frame that goes on from there is not matched by local features
 DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
 
 
@@ -32,8 +35,9 @@ class Recogniser:
     """Holds the map's arrays, the search index and the filter.
 
     `keyframes` are what is searched at the start; None starts empty (then give `dim`). `statistics` are those of their
-    sessions, as far as they are known, `parts` the lengths of the descriptors' parts (None: one part). `recognise` and
-    `insert` are for one thread. In slam mode call `recognise` first, `insert` after: a frame must not find itself.
+    sessions, as far as they are known, `parts` the lengths of the descriptors' parts (None: one part). With `local` the
+    best keyframes are also matched by local features, where the calibration weighs their kind. `recognise` and `insert`
+    are for one thread. In slam mode call `recognise` first, `insert` after: a frame must not find itself.
     """
 
     def __init__(
@@ -46,10 +50,13 @@ class Recogniser:
         parts: tuple[int, ...] | None = None,
         statistics: Mapping[int, DriveStatistics] | None = None,
         cached_in: PlaceMap | None = None,
+        local: LocalEvidence | None = None,
     ):
         self.config = config or RecognitionConfig()
         radius = self.config.place_radius
         self.calibration = calibration or Calibration.default(radius or DEFAULT_RADIUS_M)
+        self.weighing = self.calibration.in_force(None if local is None else local.kind)
+        self.local = None if self.weighing is self.calibration else local
         fc = self.config.filter
         self.topology = Topology(
             keyframes, radius or self.calibration.radius, fc.turn_weight_m, float(np.radians(fc.max_heading_deg))
@@ -63,12 +70,7 @@ class Recogniser:
         self.parts = parts or (self.dim,)
         if sum(self.parts) != self.dim:
             raise VprError(f"the parts {self.parts} do not make up a descriptor of {self.dim} numbers")
-        weighed, offered = len(self.calibration.evidence.map.knots), kinds_of_evidence(self.parts)
-        if weighed > offered:
-            raise VprError(
-                f"the calibration weighs {weighed} kinds of evidence and descriptors of {len(self.parts)} part(s) give "
-                f"{offered}: fit another one with `vpr_ros calibrate`"
-            )
+        self.calibration.require(kinds_of_evidence(self.parts))
         memory_frames = self.config.drive_mean_frames
         if memory_frames is None:
             memory_frames = self.calibration.drive_mean_frames
@@ -96,11 +98,14 @@ class Recogniser:
 
     @classmethod
     def of_map(
-        cls, place_map: PlaceMap, calibration: Calibration, config: RecognitionConfig | None = None
+        cls,
+        place_map: PlaceMap,
+        calibration: Calibration,
+        config: RecognitionConfig | None = None,
+        local: LocalEvidence | None = None,
     ) -> "Recogniser":
         """Over all keyframes of a map, with its place radius where `config` has none and with its cached index."""
-        config = config or RecognitionConfig()
-        keyframes = place_map.keyframes()
+        config, keyframes = config or RecognitionConfig(), place_map.keyframes()
         config = replace(config, place_radius=config.place_radius or place_map.place_radius_m)
         return cls(
             keyframes,
@@ -110,6 +115,7 @@ class Recogniser:
             parts=place_map.parts,
             statistics=place_map.statistics(),
             cached_in=place_map,
+            local=local,
         )
 
     @property
@@ -133,6 +139,7 @@ class Recogniser:
         self._novelty.reset()
         self._yardstick.reset()
         self._untempered.reset()
+        self.places = []
         self._last_place: int | None = None
         self._moved_m: float | None = None
         self._note = reason
@@ -148,13 +155,21 @@ class Recogniser:
 
         Raises VprError, and changes nothing, for a precision of which the calibration knows nothing.
         """
-        accept = [self.calibration.accept_probability(config, with_odometry) for with_odometry in (False, True)]
+        accept = [self.weighing.accept_probability(config, with_odometry) for with_odometry in (False, True)]
         self.accept_probabilities = accept[0], accept[1]  # in force without and with odometry
         self.config = replace(self.config, decision=config)
         self._decision.config = config
 
-    def recognise(self, stamp_ns: int, descriptor: np.ndarray, T_odom_base: np.ndarray | None = None) -> Recognition:
+    def recognise(
+        self,
+        stamp_ns: int,
+        descriptor: np.ndarray,
+        T_odom_base: np.ndarray | None = None,
+        features: Callable[[], LocalFeatures | None] | None = None,
+    ) -> Recognition:
         """Answers one query: its image stamp, unit descriptor (dim,) and odometry pose (4, 4) or None.
+
+        `features` makes the image's local features; it is called while the filter is unsure only.
 
         Raises FrameError for a descriptor with another dimension, not finite or without length, and for a stamp
         already answered. A stamp before the last one, or more than ten minutes after it, begins a new drive.
@@ -164,8 +179,15 @@ class Recogniser:
         if retrieval is None:
             reason = "too_recent" if self._recent else "no_map"
             return Recognition(stamp_ns, (), 1.0, "unknown", reason, REASONS[reason], (), note)
-        tuning = self.calibration.tuning(motion.step_m is not None)
-        self.advance(retrieval, motion, self.calibration.evidence, tuning.temper)
+        if self.local is not None and features is not None and not self.sure(retrieval, motion):
+            ratios, _ = self.calibration.evidence.log_ratios(retrieval.features, self.topology.n)
+            order = np.argsort(-ratios, kind="stable")
+            retrieval = self.local.weigh(retrieval, self.topology.ids[retrieval.rows], order, features)
+        tuning = self.weighing.tuning(motion.step_m is not None)
+        evidence = self.calibration.evidence if retrieval.local is None else self.weighing.evidence
+        ratios = self.advance(retrieval, motion, evidence, tuning.temper)
+        if retrieval.local is not None:
+            retrieval = retrieval.ranked(ratios)
         p = tuning.probability(self.places)
         order = np.argsort(-p, kind="stable")
         return self._answer(stamp_ns, retrieval, [self.places[i] for i in order], p[order], motion, note)
@@ -178,7 +200,7 @@ class Recogniser:
         Returns the retrieval (None while there is nothing to search), the motion since the last query, and a note on
         resets.
         """
-        query = self._checked(descriptor)
+        query = checked(descriptor, self.dim)
         stamp_ns = int(stamp_ns)
         self._check_clock(stamp_ns)
         silence_s = 0.0 if self._last_ns is None else (stamp_ns - self._last_ns) * 1e-9
@@ -216,8 +238,18 @@ class Recogniser:
             content = self._novelty.update(query, 0.0, self._centring.now)
         self._centring.learn(query, content)
 
-    def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> None:
-        """One step of the filter: prediction by the motion, update by the retrieval; `places` are what comes of it."""
+    def sure(self, retrieval: Retrieval, motion: Motion) -> bool:
+        """Whether the last frame's place was as good as certain and this one's retrieval goes on from there."""
+        if not self.places or self.places[0].vicinity < SURE:
+            return False
+        reach = 2 * self.topology.radius + (motion.step_m or 0.0)
+        return self.topology.continues(self.places[0].row, int(retrieval.rows[0]), reach)
+
+    def advance(self, retrieval: Retrieval, motion: Motion, evidence: EvidenceModel, temper: float) -> np.ndarray:
+        """One step of the filter: prediction by the motion, update by the retrieval; `places` are what comes of it.
+
+        Returns the log-likelihood ratios (k,) of the retrieved keyframes.
+        """
         share, spacing_m = retrieval.novelty, min(self.config.evidence_spacing_m, self.topology.radius)
         if motion.step_m is not None and spacing_m > 0:
             # A look-alike facade fills several frames, each of them a new view of it: the way driven says how much of
@@ -226,17 +258,19 @@ class Recogniser:
         on_map = 1.0 - self.filter.off
         self.filter.predict(motion, retrieval.novelty)
         stayed = (1.0 - self.filter.off) / max(on_map, 1e-9)
-        ratios, floor = evidence.log_ratios(retrieval.features, self.topology.n)
+        ratios, floor = evidence.log_ratios(retrieval.evidence, self.topology.n)
         strength = min(1.0, temper * share)  # no frame counts for more than itself
         self.filter.update(retrieval.rows, strength * ratios, strength * floor)
         frame = FrameEvidence(dict(zip(retrieval.rows.tolist(), ratios.tolist(), strict=True)), floor)
         places = distinct_places(self.filter, frame, self.config.max_places)
         if places:
             belief = float(logit(np.array(places[0].vicinity)))
-            short, fall = self._yardstick.update(places[0].evidence, belief, share)
+            matched = retrieval.local is not None
+            short, fall = self._yardstick.update(places[0].evidence, belief, share, matched)
             odds = self._untempered.update(places[0].evidence, share, stayed)
             places = [replace(place, shortfall=short, fall=fall, untempered=odds) for place in places]
         self.places = places
+        return ratios
 
     def insert(
         self,
@@ -252,7 +286,7 @@ class Recogniser:
 
         `content` in [0, 1] is how much of the frame is new: its weight in the session's mean.
         """
-        vector = self._checked(descriptor).astype(np.float16)
+        vector = checked(descriptor, self.dim).astype(np.float16)
         self._recent.append(
             RecentKeyframe(keyframe_id, session, int(stamp_ns), vector, T_odom_base, T_map_base, self._travelled_m)
         )
@@ -284,15 +318,6 @@ class Recogniser:
         self.searched.replace_last(np.array(rows))
         self._centred_at = len(rows)
 
-    def _checked(self, descriptor: np.ndarray) -> np.ndarray:
-        query = np.asarray(descriptor, dtype=np.float32).reshape(-1)
-        if query.shape != (self.dim,):
-            raise FrameError(f"a descriptor of {query.size} numbers cannot be compared with a map of {self.dim}")
-        norm = float(np.linalg.norm(query))
-        if not np.isfinite(norm) or norm < 1e-6:
-            raise FrameError("the descriptor is not finite or zero: the frame is skipped")
-        return query
-
     def _check_clock(self, stamp_ns: int) -> None:
         if self._last_ns is None:
             return
@@ -304,34 +329,14 @@ class Recogniser:
             if back:
                 self._recent.clock_went_back(stamp_ns)
 
-    def _continues(self, row: int, motion: Motion) -> bool:
-        """The best place lies within a place of where the last one has moved to, along its drive or beside it."""
-        last, self._last_place = self._last_place, row
-        if last is None:
-            return False
-        top = self.topology
-        reach = 2 * top.radius + (motion.step_m or 0.0)
-        along = abs(float(top.coordinates[row] - top.coordinates[last]))
-        return along <= reach or bool(np.isin(row, top.near(last, reach)))
-
     def _answer(
         self, stamp_ns: int, retrieval: Retrieval, places: list[Place], p: np.ndarray, motion: Motion, note: str
     ) -> Recognition:
-        top, query = self.topology, self._query
-        rows = [place.row for place in places]
-        similarities = self.searched.similarities(query, rows)
-        hypotheses = tuple(
-            Hypothesis(
-                keyframe_id=int(top.ids[row]),
-                row=row,
-                probability=float(p[i]),
-                similarity=float(similarities[i]),
-                T_map_base=top.T_map_base[row].copy() if np.isfinite(top.T_map_base[row, 0, 0]) else None,
-                stamp_ns=int(top.stamps_ns[row]),
-            )
-            for i, row in enumerate(rows)
-        )
-        continues = self._continues(rows[0], motion) if rows else False
+        top, rows = self.topology, [place.row for place in places]
+        hypotheses = named(top, places, p, self.searched.similarities(self._query, rows))
+        last, self._last_place = self._last_place, rows[0] if rows else self._last_place
+        reach = 2 * top.radius + (motion.step_m or 0.0)
+        continues = last is not None and bool(rows) and top.continues(last, rows[0], reach)
         supported = bool(rows) and supports(top, retrieval.rows, rows[0])
         accept = self.accept_probabilities[motion.step_m is not None]
         status, reason, message = self._decision.decide(p, continues, supported, accept)

@@ -179,6 +179,11 @@ class Topology:
         farther = np.linalg.norm(p[:, None] - p[None], axis=-1) > distance
         return farther & (groups[:, None] == groups[None])
 
+    def continues(self, last: int, row: int, reach: float) -> bool:
+        """Whether a row lies within `reach` of another one, along its drive or beside it."""
+        along = abs(float(self.coordinates[row] - self.coordinates[last]))
+        return along <= reach or bool(np.isin(row, self.near(last, reach)))
+
     def colocated(self, row: int) -> tuple[Integers, Floats]:
         """Keyframes of other passes at the same place seen in the same direction: rows (M,) and weights (M,) summing
         to 1.

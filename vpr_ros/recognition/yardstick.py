@@ -19,6 +19,8 @@ class Yardstick:
     YARDSTICK_FRAMES of the frames, each as far as it was believed on the map, and over the last RECENT_FRAMES. What
     falls short hardly counts for the yardstick, else it would be taken for ordinary before long.
 
+    Frames that were matched by local features say more than others and have a yardstick of their own.
+
     It also tells how far the belief has just fallen: where odometry leads off the end of the map it falls within a
     frame or two, long before the view has changed.
     """
@@ -28,33 +30,36 @@ class Yardstick:
 
     def new_drive(self) -> None:
         """Nothing is known of the next one."""
-        self._on_map = self._frames = 0.0
+        self._on_map, self._frames = [0.0, 0.0], [0.0, 0.0]
         self.reset()
 
     def reset(self) -> None:
         """The last frames do not count any more; the drive is the same."""
-        self._last = self._belief = self._last_frames = 0.0
+        self._last, self._last_frames = [0.0, 0.0], [0.0, 0.0]
+        self._belief = self._believed_frames = 0.0
 
-    def update(self, evidence: float, belief: float, share: float) -> tuple[float, float]:
+    def update(self, evidence: float, belief: float, share: float, matched: bool = False) -> tuple[float, float]:
         """How far the last frames fall short and how far the belief has fallen, both 0 or negative.
 
         `evidence` is what this frame says for the best place, `belief` the logit of the posterior of its vicinity,
-        `share` how much of the frame is new.
+        `share` how much of the frame is new, `matched` whether local features were compared.
         """
-        evidence = min(max(evidence, -MOST_EVIDENCE), MOST_EVIDENCE)
-        before = self._belief / self._last_frames if self._last_frames else belief
+        evidence, kind = min(max(evidence, -MOST_EVIDENCE), MOST_EVIDENCE), int(matched)
+        before = self._belief / self._believed_frames if self._believed_frames else belief
         kept, weight = math.exp(-share / RECENT_FRAMES), share + 1e-6
-        self._last = kept * self._last + weight * evidence
         self._belief = kept * self._belief + weight * belief
-        self._last_frames = kept * self._last_frames + weight
+        self._believed_frames = kept * self._believed_frames + weight
+        self._last[kind] = kept * self._last[kind] + weight * evidence
+        self._last_frames[kind] = kept * self._last_frames[kind] + weight
         short = 0.0
-        if self._frames > LEAST_FRAMES:
-            short = min(0.0, self._last / self._last_frames - self._on_map / self._frames)
+        if self._frames[kind] > LEAST_FRAMES:
+            on_map = self._on_map[kind] / self._frames[kind]
+            short = min(0.0, self._last[kind] / self._last_frames[kind] - on_map)
         # By degrees, not from some belief on: a strongly tempered filter may never be sure of a drive in bad light.
         believed = 1.0 / (1.0 + math.exp(-belief))
         kept, weight = math.exp(-share * believed / YARDSTICK_FRAMES), share * believed * math.exp(short / TOLERANCE)
-        self._on_map = kept * self._on_map + weight * evidence
-        self._frames = kept * self._frames + weight
+        self._on_map[kind] = kept * self._on_map[kind] + weight * evidence
+        self._frames[kind] = kept * self._frames[kind] + weight
         return short, min(0.0, belief - before)
 
 

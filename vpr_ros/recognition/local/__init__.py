@@ -1,0 +1,1 @@
+"""What local features say of retrieved keyframes."""
