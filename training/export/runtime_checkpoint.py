@@ -9,7 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from vpr_ros.calibration import fit_calibration
+from vpr_ros.calibration.comparisons import Pictures
+from vpr_ros.calibration.fitting import fit_local
 from vpr_ros.errors import VprError
+from vpr_ros.local_features import LocalExtractor, LocalFeatures
+from vpr_ros.recognition.calibration import Calibration, LocalWeighing
 from vpr_ros.student import D2VPR, AnyProjection, Checkpoint, save_checkpoint
 from vpr_ros.student.parts import ReductionConfig, lengths_of
 from vpr_ros.training.data.sample import SampleSet
@@ -136,6 +140,32 @@ def calibrate_student(
     provenance = dict(checkpoint.metadata.get("provenance") or {})
     measured = measure(checkpoint.model, validation, {"kept": checkpoint.projection})
     return _write(checkpoint.model, checkpoint.projection, "kept", validation, measured, out, provenance, 0, warn)
+
+
+def weigh_local_features(
+    checkpoint: Checkpoint, validation: SampleSet, out: str | Path, extractor: LocalExtractor
+) -> LocalWeighing:
+    """Write a checkpoint again as it is, its calibration now also saying how local features are weighed.
+
+    That is fitted on validation drives (`labelled_drives`), whose pictures `extractor` describes. VprError where the
+    checkpoint has no calibration or projection, and where the drives are not enough.
+    """
+    if checkpoint.projection is None or checkpoint.calibration_json is None:
+        raise VprError("local features are weighed beside a calibration: fit that first, without local features.")
+    base = Calibration.from_dict(checkpoint.calibration_json)
+    descriptors = checkpoint.projection.apply(embed(checkpoint.model, validation, BATCH))
+    pictures = Pictures(extractor.kind, lambda row: _local_features(extractor, validation, row))
+    parts = lengths_of(checkpoint.model.config, checkpoint.projection)
+    local = fit_local(labelled_drives(descriptors, validation, parts, pictures), base)
+    calibration = replace(base, local=local).to_dict()
+    provenance = dict(checkpoint.metadata.get("provenance") or {}) | {"local_features": validation.name}
+    save_checkpoint(out, checkpoint.model, checkpoint.projection, calibration, provenance, half=True)
+    return local
+
+
+def _local_features(extractor: LocalExtractor, samples: SampleSet, row: int) -> LocalFeatures | None:
+    image = samples.read(row, ("image",)).image
+    return None if image is None else extractor.extract([image])[0]
 
 
 def measure(student: D2VPR, validation: SampleSet | None, projections: Mapping[str, AnyProjection]) -> Measured | None:

@@ -25,6 +25,7 @@ CITY_SPACING_M = 1e5  # in that map
 LEAVING_RADII = 3.0
 MAX_HEADING_DEG = 60.0
 MOST_QUERIES = 100_000  # of all drives; whole drives beyond it are left out by lot, so that a fit takes minutes
+MOST_COMPARED = 12_000  # the same of drives whose local features are compared: that takes 50 ms a query
 
 
 def labelled_drives(
@@ -41,9 +42,9 @@ def labelled_drives(
     first, and for every second one the map ends before its street does. Of three drives one is asked once more of a map
     without poses, and one of such a map of every second picture. Worlds of another scale (rendered corridors) have maps
     of their own, with places as much smaller. Frames without a position are left out, and frames of which it is not
-    known whether the map shows their place only move the filter. At most MOST_QUERIES are asked. `parts` are the
-    lengths of the descriptors' parts (None: one part). `pictures` are the samples' by their rows, for drives whose
-    local features shall be compared.
+    known whether the map shows their place only move the filter. At most MOST_QUERIES are asked, MOST_COMPARED with
+    `pictures`. `parts` are the lengths of the descriptors' parts (None: one part). `pictures` are the samples' by their
+    rows, for drives whose local features shall be compared.
     """
     sequences: list[LabelledSequence] = []
     areas = [str(area) for area in np.unique(samples.areas)]
@@ -56,8 +57,9 @@ def labelled_drives(
             if number % 3 < 2:
                 sequences.append(without_poses(drive, 1 + number % 3))
     order = np.random.default_rng(0).permutation(len(sequences))
+    most = MOST_QUERIES if pictures is None else MOST_COMPARED
     asked = np.cumsum([len(sequences[i].truth) for i in order])
-    return [sequences[i] for i in np.sort(order[: max(1, int((asked <= MOST_QUERIES).sum()))])]
+    return [sequences[i] for i in np.sort(order[: max(1, int((asked <= most).sum()))])]
 
 
 def _scale(area: str) -> float:

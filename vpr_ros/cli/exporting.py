@@ -79,6 +79,15 @@ def export(
             rich_help_panel=OF_A_NETWORK,
         ),
     ] = "best",
+    local_features: Annotated[
+        str,
+        typer.Option(
+            metavar="xfeat|sift",
+            help="Leave a checkpoint as it is, and fit on --validation how local features of this kind are weighed "
+            "beside its descriptors.",
+            rich_help_panel=OF_A_NETWORK,
+        ),
+    ] = "",
     pose: Annotated[
         str, typer.Option(metavar="map|odom", help="Poses of a .tum file.", rich_help_panel=OF_A_MAP)
     ] = "map",
@@ -98,12 +107,16 @@ def export(
       vpr_ros export runs/town --dim 256 -o town_256.safetensors
       vpr_ros export d2vpr.safetensors --train town -o town_d2vpr.safetensors
       vpr_ros export student.safetensors --projection kept --validation east -o calibrated.safetensors
+      vpr_ros export student.safetensors --local-features xfeat --validation east -o weighed.safetensors
       vpr_ros export town.vpr -o town.csv
     """
     if _is_map(source) or (output is not None and output.suffix.lower() in TABLES):
         if output is None:
             raise VprError(f"'{source}' is a map: say with -o which .csv or .tum file to write.")
         maps.export_map(source, output, pose, session, force)
+        return
+    if local_features:
+        _weigh_local_features(source, output, validation, local_features, force)
         return
     _export_network(source, output, weights, data, validation, dim, whiten, projection, force)
 
@@ -202,6 +215,27 @@ def _calibrate_network(source: Path, output: Path | None, validation: list[Path]
         f"{output}: {exported.dim} numbers per descriptor, projection kept, "
         f"{'calibrated' if exported.calibrated else 'not calibrated'}"
     )
+
+
+def _weigh_local_features(
+    source: Path, output: Path | None, validation: list[Path] | None, choice: str, force: bool
+) -> None:
+    """The checkpoint as it is, with how local features are weighed."""
+    from vpr_ros.local_features import open_local_features
+    from vpr_ros.student import read_checkpoint
+    from vpr_ros.student.catalogue.names import resolve
+    from vpr_ros.training.data.datasets.training_set import TrainingSetSamples
+    from vpr_ros.training.export.runtime_checkpoint import weigh_local_features
+
+    output = _checkpoint_name(output)
+    if not validation:
+        raise VprError("how local features are weighed is fitted on drives: name them with --validation.")
+    extractor, checkpoint = open_local_features(choice), read_checkpoint(resolve(source))
+    if extractor is None:
+        raise VprError(f"'{choice}' makes no local features: choose xfeat or sift.")
+    with fresh(output, force) as path:
+        local = weigh_local_features(checkpoint, TrainingSetSamples(*map(str, validation)), path, extractor)
+    say(f"{output}: local features of the kind {local.kind} are weighed beside its descriptors")
 
 
 def _checkpoint_name(output: Path | None) -> Path:

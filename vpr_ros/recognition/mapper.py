@@ -17,6 +17,7 @@ from vpr_ros.place_map.describer import require_same_model
 from vpr_ros.place_map.gating import GateReason
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.evidence import Novelty
+from vpr_ros.recognition.local.comparing import LocalEvidence
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition
 
@@ -62,6 +63,7 @@ class Mapper:
         *,
         source: str = "",
         calibration: Calibration | None = None,
+        local: LocalEvidence | None = None,
     ):
         self.extractor = extractor
         self.place_map = place_map
@@ -74,7 +76,7 @@ class Mapper:
             if calibration is None:
                 own, shipped = place_map.get_calibration(), extractor.calibration
                 calibration = choose_calibration(own, shipped, place_map.place_radius_m)
-            self.recogniser = Recogniser.of_map(place_map, calibration, self.config.recognition)
+            self.recogniser = Recogniser.of_map(place_map, calibration, self.config.recognition, local)
         self.session: int | None = None
         self.paused = False
         self._session = session_name, source
@@ -110,7 +112,7 @@ class Mapper:
         """
         recognition = None
         if self.recogniser is not None:
-            recognition = self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base)
+            recognition = self.recogniser.recognise(observation.stamp_ns, descriptor, observation.T_odom_base, features)
         if not np.isfinite(np.asarray(descriptor, dtype=np.float32)).all():
             raise FrameError("the descriptor is not finite: the frame is skipped")
         if self.paused:

@@ -27,7 +27,7 @@ from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition
 from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
 from vpr_ros.sensors.stamps import begins_anew, jump_text
 
-SURE = 0.99  # belief in a place from which on a frame that goes on from there is not matched by local features
+SURE = 0.95  # belief in a place from which on a frame that goes on from there is not matched by local features
 DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
 
 
@@ -179,10 +179,13 @@ class Recogniser:
         if retrieval is None:
             reason = "too_recent" if self._recent else "no_map"
             return Recognition(stamp_ns, (), 1.0, "unknown", reason, REASONS[reason], (), note)
-        if self.local is not None and features is not None and not self.sure(retrieval, motion):
-            ratios, _ = self.calibration.evidence.log_ratios(retrieval.features, self.topology.n)
-            order = np.argsort(-ratios, kind="stable")
-            retrieval = self.local.weigh(retrieval, self.topology.ids[retrieval.rows], order, features)
+        if self.local is not None and features is not None:
+            if self.sure(retrieval, motion):
+                self.local.rest()
+            else:
+                ratios, _ = self.calibration.evidence.log_ratios(retrieval.features, self.topology.n)
+                order = np.argsort(-ratios, kind="stable")
+                retrieval = self.local.weigh(retrieval, self.topology.ids[retrieval.rows], order, features)
         tuning = self.weighing.tuning(motion.step_m is not None)
         evidence = self.calibration.evidence if retrieval.local is None else self.weighing.evidence
         ratios = self.advance(retrieval, motion, evidence, tuning.temper)

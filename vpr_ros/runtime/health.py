@@ -12,7 +12,8 @@ _KEPT_TIMES = 200
 _KEPT_ARRIVALS = 50
 _RECENT = 50
 
-Task = Literal["input", "inference", "decision", "verification", "map", "recording", "tf"]  # whose events are counted
+# Whose events are counted.
+Task = Literal["input", "inference", "decision", "matching", "verification", "map", "recording", "tf"]
 Stage = Literal["decode", "inference", "local features", "search", "verification", "total"]  # whose times are measured
 Stream = Literal["image", "odom", "pose", "points"]  # whose messages are counted
 

@@ -14,6 +14,7 @@ from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
 from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
 from vpr_ros.recognition.calibration import Source
+from vpr_ros.recognition.local.comparing import Event, LocalEvidence
 from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
@@ -58,7 +59,7 @@ class Pipeline:
         self._asked: Localizer | None = None  # of `ask`; made at the first use, since it holds the map a second time
         self.place_map.on_saved = self._on_saved
         if self.mode == "localize":
-            self._localizer = Localizer(extractor, self.place_map, config.recognition)
+            self._localizer = self._new_localizer()
         elif len(self.place_map):
             self._mapper = self._new_mapper()
 
@@ -174,10 +175,11 @@ class Pipeline:
         config = self.config.recognition
         with self._lock:
             if self._asked is None:
-                self._asked = Localizer(self.extractor, self.place_map, config)
+                self._asked = self._new_localizer()
             self._asked.recogniser.set_decision(replace(config.decision, min_consistent_frames=1))
             self._asked.recogniser.new_drive("")
-            return self._asked.take(observation, descriptor)
+            features = FrameFeatures(observation, self.features.extractor, self.health)
+            return self._asked.take(observation, descriptor, features.get)
 
     def idle(self) -> None:
         """To be called at least once a second: pending keyframes become durable, and the map's file is looked at."""
@@ -202,7 +204,7 @@ class Pipeline:
     def _take(self, observation: Observation, descriptor: np.ndarray) -> Answer:
         features = FrameFeatures(observation, self.features.extractor, self.health)
         if self._localizer is not None:
-            return Answer(observation, self._localizer.take(observation, descriptor), features=features)
+            return Answer(observation, self._localizer.take(observation, descriptor, features.get), features=features)
         if self._mapper is None:
             if self._facts.has_poses is None:
                 has_poses = observation.T_odom_base is not None or observation.T_map_base is not None
@@ -294,9 +296,24 @@ class Pipeline:
             finally:
                 self._localizer = self._mapper = self._asked = None
 
+    def _new_localizer(self) -> Localizer:
+        return Localizer(self.extractor, self.place_map, self.config.recognition, local=self._local_evidence())
+
+    def _local_evidence(self) -> LocalEvidence | None:
+        extractor, most = self.features.extractor, self.config.recognition.local_candidates
+        if extractor is None or not most:
+            return None
+        return LocalEvidence(
+            extractor.kind, self.place_map.features, most, self.config.local_budget_s or None, self._matching
+        )
+
+    def _matching(self, event: Event, sentence: str) -> None:
+        self.health.count("matching", event, sentence)
+
     def _new_mapper(self) -> Mapper:
         config = MapperConfig(gate=self.config.gate, recognition=self.config.recognition, slam=self.mode == "slam")
-        mapper = Mapper(self.extractor, self.place_map, self._session_name(), config, source=self.config.source)
+        name, source, local = self._session_name(), self.config.source, self._local_evidence()
+        mapper = Mapper(self.extractor, self.place_map, name, config, source=source, local=local)
         mapper.paused = not self._mapping
         return mapper
 

@@ -68,6 +68,12 @@ class VprDiagnostics(Diagnostics):
         status.summary(WARN if size == 0 else OK, f"{size} keyframes are searched")
         if timing is not None:
             status.add("search p50/p95 (ms)", f"{1e3 * timing.p50_s:.2f} / {1e3 * timing.p95_s:.2f}")
+        for event, n in self._health.counts("matching").items():
+            status.add(f"local features: frames {event}", str(n))
+        if (local := self._health.timing("local features")) is not None:
+            status.add("local features p50/p95 (ms)", f"{1e3 * local.p50_s:.1f} / {1e3 * local.p95_s:.1f}")
+        if sentence := self._health.newest("matching", SENTENCE_AGE_S):
+            status.add("local features, last", sentence)
         status.add("place radius", f"{pipeline.recogniser.topology.radius:g}")
         mean = pipeline.recogniser.drive_mean
         if mean is None:

@@ -235,6 +235,20 @@ VPR_PARAMETERS = (
         dynamic=True,
     ),
     setting("recognition.top_k", "Keyframes that the search returns.", 1, 10_000),
+    setting(
+        "recognition.local_candidates",
+        "Keyframes that are matched by local features while the filter is unsure, where map and calibration have "
+        "such; 0: none.",
+        0,
+        100,
+    ),
+    setting(
+        "local_budget_s",
+        "Seconds that local features of one frame may take while the filter is unsure; 0: no limit. /diagnostics "
+        "counts the frames for which that did not suffice.",
+        0.0,
+        60.0,
+    ),
     setting("recognition.max_places", "Places that an answer lists.", 1, 1000),
     setting(
         "recognition.drive_mean_frames",
