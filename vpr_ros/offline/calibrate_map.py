@@ -13,6 +13,7 @@ from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, frame_tolerance, truth_from_poses
 from vpr_ros.offline.batches import batch_size_for, batches
+from vpr_ros.offline.drive_features import DriveFeatures
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.place_map.describer import described
@@ -33,14 +34,15 @@ def calibrate_from_drive(
 
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
     the latter the map's own poses are taken for true. A probability is that of being within the place radius, so
-    pictures that a map without poses counts are right within it at least, unless a table says otherwise. `reading`:
-    how the bag is read. Raises VprError for a map of another model, missing truth, and fewer queries than a calibration
+    pictures that a map without poses counts are right within it at least, unless a table says otherwise. Where the map
+    has local features that can be made here, how they are weighed is fitted as well. `reading`: how the bag is read. Raises VprError for a map of another model, missing truth, and fewer queries than a calibration
     needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
     with PlaceMap.open(map_path, writable=True, **model) as place_map:
         keyframes, radius = place_map.keyframes(), place_map.place_radius_m
         stamps, odometry, descriptors = [], [], []
+        local = DriveFeatures.against(place_map, keyframes, str(extractor.device))
         with Drive(bag, topics, reading) as drive:
             pairs = (described(extractor, batch) for batch in batches(drive, batch_size_for(extractor)))
             for observation, descriptor in chain.from_iterable(pairs):
@@ -48,6 +50,8 @@ def calibrate_from_drive(
                     continue
                 T = observation.T_odom_base
                 stamps.append(observation.stamp_ns)
+                if local is not None:
+                    local.add(observation.image)
                 descriptors.append(descriptor)
                 odometry.append(np.full((4, 4), np.nan) if T is None else T)
                 if progress is not None:
@@ -69,6 +73,7 @@ def calibrate_from_drive(
             statistics=place_map.statistics(),
             parts=place_map.parts,
             known=truth.known,
+            comparisons=None if local is None else local.comparisons(),
         )
         fitted = fit([sequence], radius, "labelled drive")
         place_map.set_calibration(fitted.calibration.to_dict())
