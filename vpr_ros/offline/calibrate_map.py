@@ -35,7 +35,8 @@ def calibrate_from_drive(
     Truth is what `config.truth` names, or the true poses of `bag` beside those of the mapped bags; without either of
     the latter the map's own poses are taken for true. A probability is that of being within the place radius, so
     pictures that a map without poses counts are right within it at least, unless a table says otherwise. Where the map
-    has local features that can be made here, how they are weighed is fitted as well. `reading`: how the bag is read. Raises VprError for a map of another model, missing truth, and fewer queries than a calibration
+    has local features that can be made here, how they are weighed is fitted as well. `reading`: how the bag is read.
+    Raises VprError for a map of another model, missing truth, and fewer queries than a calibration
     needs.
     """
     model = {"fingerprint": extractor.fingerprint, "dim": extractor.dim, "model_name": extractor.name}
