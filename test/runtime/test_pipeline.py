@@ -194,7 +194,7 @@ def test_thresholds_change_while_running(town):
     pipeline.set_decision(DecisionConfig(accept_precision=0.99))
     assert all(0.9 < p < 1 for p in pipeline.recogniser.accept_probabilities), "the checkpoint's own thresholds"
     pipeline.set_decision(before)
-    pipeline.recogniser.calibration = Calibration.default()
+    pipeline.recogniser.weighing = Calibration.default()
     with pytest.raises(VprError, match="vpr_ros calibrate"):  # nothing is known of any precision here
         pipeline.set_decision(DecisionConfig(accept_precision=0.99))
     assert pipeline.config.recognition.decision == before and pipeline.recogniser.accept_probabilities == (0.0, 0.0)
