@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--bag", required=True)
     parser.add_argument("--rate", type=float, default=1.0)
     parser.add_argument("--blind", type=float, nargs=2, metavar=("FROM_S", "SECONDS"), help="no images meanwhile")
-    parser.add_argument("--set", nargs="*", default=["verify=true"], metavar="NAME=VALUE", help="node's parameters")
+    parser.add_argument("--set", nargs="*", default=["verify=lidar"], metavar="NAME=VALUE", help="node's parameters")
     parser.add_argument("--plot", type=Path, help="picture of the errors over time")
     parser.add_argument("--out", type=Path, help="folder for localiser.csv")
     settings = parser.parse_args()

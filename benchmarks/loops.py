@@ -17,14 +17,14 @@ import numpy as np
 
 from vpr_ros.offline.loops import LoopFrame, build_graph, loop_frame
 from vpr_ros.offline.loops.accuracy import true_error, true_poses
-from vpr_ros.offline.loops.bag import LoopsConfig, opened, verifier
+from vpr_ros.offline.loops.bag import LoopsConfig, opened
 from vpr_ros.offline.loops.driving import drive_through
 from vpr_ros.offline.loops.picture import draw_loops
 from vpr_ros.offline.loops.straightening import straighten, worth_a_vertex
 from vpr_ros.place_map import Keyframes
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.opening import load_extractor
-from vpr_ros.runtime.settings import PipelineConfig
+from vpr_ros.runtime.settings import PipelineConfig, Verify
 from vpr_ros.sensors import Trajectory
 from vpr_ros.training.synthetic import CameraConfig, LidarConfig, named_conditions, plan_drive, write_drive_bag
 
@@ -65,17 +65,17 @@ def rendered(folder: Path, seed: int) -> Path:
     return path
 
 
-def one_city(seed: int, out: Path, verify: str) -> None:
+def one_city(seed: int, out: Path, verify: Verify) -> None:
     """One drive through the core; the false candidates are verified beside the right ones, by the same map."""
     bag, map_path = rendered(out, seed), out / f"{seed}_{verify}.vpr"
     map_path.unlink(missing_ok=True)
-    core = PipelineConfig(map_path=map_path, verify=verify != "none")
+    core = PipelineConfig(map_path=map_path, verify=verify)
     config, truth, rng = LoopsConfig(core), true_poses(bag, None, None), np.random.default_rng(seed)
     assert truth is not None
     replaced: dict[int, LoopFrame] = {}
     clock = {"verification": 0.0}
     with opened(bag, load_extractor(core), config) as (drive, pipeline):
-        check = verifier(pipeline, config)
+        check = pipeline.verified
 
         def both(answer: Answer) -> Answer:
             if rng.uniform() < FALSE_SHARE:

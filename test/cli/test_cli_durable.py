@@ -216,19 +216,31 @@ def test_a_flipped_bit_of_a_descriptor_is_named_and_redescribing_mends_it(
 
 def test_verification_without_lidar_is_refused_before_the_run(localize, checkpoint, first_map, street, vpr, tmp_path):
     said = f"bag {localize[1]} has no LiDAR topic"
-    assert_sentence(vpr(*localize, "--verify"), "nothing to verify with", said, "--points-topic")
+    assert_sentence(vpr(*localize, "--verify", "lidar"), "nothing to verify with", said, "--points-topic")
     scanned = tmp_path / "scanned"
     with BagWriter(scanned) as bag:
         for i, image in enumerate(street.drive_images(1, 3)):
             stamp = street.START_NS + i * street.SECOND_NS
             bag.write("/camera/image/compressed", compressed_image_msg(image, stamp), stamp)
             bag.write("/points", cloud_msg(np.ones((9, 3)), stamp, "base_link"), stamp)
-    call = ("localize", scanned, "--map", first_map, "-c", checkpoint, "-o", tmp_path / "run", "--verify")
+    call = ("localize", scanned, "--map", first_map, "-c", checkpoint, "-o", tmp_path / "run", "--verify", "lidar")
     assert_sentence(vpr(*call), f"map {first_map} keeps no LiDAR clouds", "--clouds")
     assert names(tmp_path) == ["scanned"]
     town = tmp_path / "town.vpr"
     assert vpr("map", scanned, "-o", town, "-c", checkpoint, "--clouds", "--keyframe-every", 1).exit_code == 0
-    call = ("localize", scanned, "--map", town, "-c", checkpoint, "-o", tmp_path / "run", "--verify", "--no-report")
+    call = (
+        "localize",
+        scanned,
+        "--map",
+        town,
+        "-c",
+        checkpoint,
+        "-o",
+        tmp_path / "run",
+        "--verify",
+        "lidar",
+        "--no-report",
+    )
     result = vpr(*call, "--accept-probability", 0.9999)
     assert result.exit_code == 0, result.output
-    assert "LiDAR: nothing was accepted, so nothing was verified" in result.stdout
+    assert "verification: nothing was accepted, so nothing was verified" in result.stdout

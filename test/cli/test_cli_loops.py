@@ -81,7 +81,7 @@ def test_an_interrupted_drive_without_gtsam_leaves_its_loops_and_graph(lap_bag, 
         map_path=tmp_path / "map.vpr",
         checkpoint=checkpoint,
         recognition=RecognitionConfig(decision=decision),
-        verify=True,
+        verify="lidar",
     )
     result = straighten_bag(lap_bag[0], tmp_path, load_extractor(core), LoopsConfig(core), progress)
     assert result.driven.interrupted and len(result.driven.frames) < FRAMES
@@ -104,9 +104,9 @@ def test_what_a_bag_lacks_is_one_sentence(vpr, checkpoint, tmp_path, monkeypatch
     assert_sentence(vpr(*call, "--truth", tmp_path / "none.tum"), "none.tum", "does not exist")
     assert_sentence(vpr(*call, "--truth-topic", "/none"), "/none")
     assert not out.exists()
-    result = vpr(*call, "--accept-probability", ACCEPT)
-    assert result.exit_code == 0 and "could be verified: the bag has no LiDAR clouds" in result.output, result.output
-    result = vpr(*call, "--accept-probability", ACCEPT, "--no-verify", "--force")
+    result = vpr(*call, "--accept-probability", ACCEPT, "--verify", "lidar")
+    assert result.exit_code == 0 and "could be verified: nothing can be compared" in result.output, result.output
+    result = vpr(*call, "--accept-probability", ACCEPT, "--verify", "none", "--force")
     assert "nothing was verified, and a match alone has no measured pose" in result.output
     assert not (out / "loops.g2o").exists() and len((out / "loops.txt").read_text().splitlines()) > 8
 

@@ -86,9 +86,9 @@ def test_arguments_left_empty_change_nothing(tmp_path):
 
 def test_given_arguments_become_typed_parameters(tmp_path):
     settings = settings_of(
-        tmp_path, verify="true", device="cuda:1", checkpoint="nano", use_sim_time="0", compressed="yes"
+        tmp_path, verify="auto", device="cuda:1", checkpoint="nano", use_sim_time="0", compressed="yes"
     )
-    expected = {"verify": True, "device": "cuda:1", "checkpoint": "nano", "use_sim_time": False, "compressed": True}
+    expected = {"verify": "auto", "device": "cuda:1", "checkpoint": "nano", "use_sim_time": False, "compressed": True}
     assert expected.items() <= settings.parameters.items()
 
 
@@ -222,8 +222,8 @@ def test_a_second_lidar_matters_only_where_clouds_are_used(tmp_path, write_bag):
     bag = write_bag(camera="Image", front="PointCloud2", rear="PointCloud2")
     assert "points" not in dict(settings_of(tmp_path, bag=str(bag)).remappings)
     with pytest.raises(VprError, match="pass points_topic:=NAME or 'points_topic:=none' to do without"):
-        settings_of(tmp_path, bag=str(bag), verify="true")
-    assert ("points", "/rear") in settings_of(tmp_path, bag=str(bag), verify="1", points_topic="/rear").remappings
+        settings_of(tmp_path, bag=str(bag), verify="lidar")
+    assert ("points", "/rear") in settings_of(tmp_path, bag=str(bag), verify="auto", points_topic="/rear").remappings
 
 
 def test_several_cameras_are_refused_in_the_words_of_the_launch_file(tmp_path, write_bag):
@@ -265,7 +265,7 @@ def test_a_ros_1_bag_is_refused_with_the_command_that_converts_it(tmp_path):
         ({"map": ""}, "say map:=PATH"),
         ({"map": "nowhere/town.vpr"}, "folder of map:=nowhere/town.vpr does not exist"),
         ({"map": "town.vpr", "mode": "localize"}, "map:=town.vpr does not exist"),
-        ({"verify": "perhaps"}, "verify:=perhaps is neither true nor false"),
+        ({"verify": "true"}, "verify:=true is not known; choose one of none, camera, lidar, auto"),
     ],
 )
 def test_what_cannot_be_launched_is_one_sentence(tmp_path, given, sentence):

@@ -281,8 +281,8 @@ def test_a_frame_is_kept_with_what_its_answer_says():
     accepted = Recognition(5, (place,), 0.03, "accepted", "accepted", "", ((12, 0.8),))
     rejected = Recognition(5, (place,), 0.03, "rejected", "ambiguous", "", ((12, 0.8),))
     image, T = np.zeros((8, 8, 3), np.uint8), planar_transform(1, 2, 0.3)
-    agreed = Verified(True, "registered", T, np.eye(6), 0.9, 0.1)
-    refused = Verified(False, "registered", T, np.eye(6), 0.1, 0.9)
+    agreed = Verified(True, "registered", "lidar", T, np.eye(6), 0.9, 0.1)
+    refused = Verified(False, "registered", "lidar", T, np.eye(6), 0.1, 0.9)
     full = loop_frame(Answer(Observation(5, image, T_odom_base=T), accepted, 31, "moved", verified=agreed))
     assert (full.stamp_ns, full.keyframe_id, full.probability, full.metric) == (5, 12, 0.97, True)
     assert full.keyframe == 31

@@ -177,7 +177,7 @@ def test_the_node_localises_a_drive_and_says_how_it_stands(start, robot, program
     pytest.importorskip("small_gicp")
     heard = robot.listen("/tf", TFMessage)
     node = start(
-        map_path=first_map, compressed=True, verify=True, publish_tf=True, use_sim_time=True, remaps=REMAPS
+        map_path=first_map, compressed=True, verify="lidar", publish_tf=True, use_sim_time=True, remaps=REMAPS
     ).up()
     assert node.until_health("tf", lambda h: h.values).values["state"] == "waiting"
     programs.append(play(drives["lap"], tmp_path / "play.log", "--clock", "100", "--delay", "1", rate=0.5))
@@ -223,7 +223,7 @@ def test_what_it_cannot_work_with_is_refused_in_one_sentence(start, first_map):
     node = start(map_path=first_map, publish_tf=True)
     assert not node.configure()
     assert "publish_tf uses verified poses only, and verify is off" in node.log
-    assert node.set(publish_tf=False, verify=True, odom_source="none") == ["", "", ""]
+    assert node.set(publish_tf=False, verify="lidar", odom_source="none") == ["", "", ""]
     assert "odom_source is 'none'" in node.set(publish_tf=True)[0]
     assert node.set(odom_source="auto", mode="slam") == ["", ""]
     assert "mode 'slam' writes one" in node.set(publish_tf=True)[0]

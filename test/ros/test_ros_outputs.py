@@ -90,9 +90,15 @@ def answer(probabilities, **kwargs):
     return Answer(Observation(STAMP_NS, IMAGE), recognition(probabilities), **kwargs)
 
 
+def send(bench, sent, pose, initial):
+    """As the node does: the match, and then what follows from it."""
+    bench.outputs.publish_match(sent)
+    bench.outputs.publish(sent, pose, initial)
+
+
 def verified(accepted=True):
     T = planar_transform(0.5, 0.1, 0.02)
-    return Verified(accepted, "registered", T, 0.01 * np.eye(6), 0.9, 0.1)
+    return Verified(accepted, "registered", "lidar", T, 0.01 * np.eye(6), 0.9, 0.1)
 
 
 def test_an_accepted_and_verified_match_reaches_everybody(robot, bench):
@@ -100,7 +106,7 @@ def test_an_accepted_and_verified_match_reaches_everybody(robot, bench):
     heard = listeners(robot, bench)
     bench.outputs.publish_vision_info()
     bench.outputs.publish_keyframes()
-    bench.outputs.publish(answer(ACCEPTED, verified=verified()), POSE, initial=True)
+    send(bench, answer(ACCEPTED, verified=verified()), POSE, initial=True)
     names = [name for name in KINDS if name != "keyframes" and not name.startswith("query")]
     (match, pose, candidate, closure, info, image, markers, initial) = (heard[name].wait()[0] for name in names)
     map_id = bench.pipeline.place_map.map_id
@@ -124,8 +130,8 @@ def test_a_rejected_match_is_told_and_nothing_more(robot, bench):
     bench.outputs.start()
     names = ("matches", "pose", "loop_candidate", "loop_closure", "initial_pose")
     heard = listeners(robot, bench, names)
-    bench.outputs.publish(answer(REJECTED), None, initial=False)
-    bench.outputs.publish(answer(ACCEPTED, verified=verified(False)), POSE, initial=False)
+    send(bench, answer(REJECTED), None, initial=False)
+    send(bench, answer(ACCEPTED, verified=verified(False)), POSE, initial=False)
     assert [bool(m.id) for m in heard["matches"].wait(2)] == [False, True]
     heard["pose"].wait()
     heard["loop_candidate"].wait()
@@ -144,7 +150,7 @@ def test_only_this_drives_keyframes_are_loop_candidates(robot, bench):
     heard = listeners(robot, bench, ("matches", "loop_candidate"))
     for session in (None, 2, 1):  # localising, another drive, this one
         bench.pipeline.session = session
-        bench.outputs.publish(answer(ACCEPTED), None, initial=False)
+        send(bench, answer(ACCEPTED), None, initial=False)
     heard["matches"].wait(3)
     heard["loop_candidate"].wait()
     assert len(heard["loop_candidate"]) == 1
@@ -156,11 +162,11 @@ def test_nothing_is_drawn_for_nobody(robot, bench, monkeypatch):
     monkeypatch.setattr(outputs_module, "markers_of", lambda *_, **__: drawn.append("markers") or MarkerArray())
     bench.outputs.start()
     heard = listeners(robot, bench, ("matches",))
-    bench.outputs.publish(answer(ACCEPTED), POSE, initial=False)
+    send(bench, answer(ACCEPTED), POSE, initial=False)
     heard["matches"].wait()
     assert drawn == []
     listeners(robot, bench, ("match_image/compressed", "markers"))
-    bench.outputs.publish(answer(ACCEPTED), POSE, initial=False)
+    send(bench, answer(ACCEPTED), POSE, initial=False)
     assert sorted(drawn) == ["markers", "picture"]
 
 
@@ -168,7 +174,7 @@ def test_while_mapping_only_the_picture_goes_out(robot, bench):
     bench.outputs.start()
     heard = listeners(robot, bench, ("matches", "match_image/compressed"))
     kept = Answer(Observation(STAMP_NS, IMAGE), None, keyframe_id=1, reason="moved 2.0 m")
-    bench.outputs.publish(kept, None, initial=False)
+    send(bench, kept, None, initial=False)
     heard["match_image/compressed"].wait()
     assert not len(heard["matches"])
 
@@ -214,7 +220,7 @@ def test_the_latched_info_follows_the_maps_version(robot, bench):
 
 def test_outside_of_start_and_stop_nothing_is_sent_and_nothing_breaks(bench):
     def everything():
-        bench.outputs.publish(answer(ACCEPTED), POSE, initial=True)
+        send(bench, answer(ACCEPTED), POSE, initial=True)
         bench.outputs.publish_keyframes()
         bench.outputs.publish_vision_info()
         bench.outputs.publish_query(recognition(ACCEPTED))
@@ -311,7 +317,7 @@ def test_a_qos_that_does_not_exist_is_one_sentence(node_with, policy, value):
 def test_publishing_after_a_shutdown_is_silent_with_a_reason(bench):
     bench.outputs.start()
     bench.context.shutdown()
-    bench.outputs.publish(answer(ACCEPTED), POSE, initial=True)
+    send(bench, answer(ACCEPTED), POSE, initial=True)
     bench.outputs.publish_keyframes()
     bench.outputs.publish_vision_info()
     assert "shut down" in bench.outputs.publishers.silence

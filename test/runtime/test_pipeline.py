@@ -98,7 +98,7 @@ def test_an_accepted_place_gives_the_pose_from_which_this_camera_stands_where_th
     answer = type(answer)(
         replace(answer.observation, T_base_camera=turned),
         answer.recognition,
-        verified=Verified(True, "registered", T_keyframe_query, spread, 0.9, 0.1),
+        verified=Verified(True, "registered", "lidar", T_keyframe_query, spread, 0.9, 0.1),
     )
     T, covariance = pipeline.T_map_query(answer)
     T_keyframe = answer.recognition.match.T_map_base

@@ -11,7 +11,7 @@ from vpr_ros.cli.outcome.interrupts import exit_code, interrupts_say
 from vpr_ros.cli.outcome.outputs import growing
 from vpr_ros.configuration import DecisionConfig, GateConfig, RecognitionConfig
 from vpr_ros.errors import VprError
-from vpr_ros.runtime.settings import PLACE_RADIUS_M
+from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
 
 if TYPE_CHECKING:
     from vpr_ros.sensors.upright import Mounting
@@ -158,8 +158,12 @@ def localize(
         Path | None, typer.Option(help="Answer only the frames whose stamps (ns) this file lists, one per line.")
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Register accepted matches by LiDAR; writes loop_closures.jsonl.")
-    ] = False,
+        str,
+        typer.Option(
+            metavar="none|camera|lidar|auto",
+            help="Look at the geometry of accepted matches; writes poses.txt and loop_closures.jsonl.",
+        ),
+    ] = PipelineConfig.verify,
     loops: Annotated[
         bool,
         typer.Option("--loops", help="Write loop closures: loops.txt, and loops.g2o where there is odometry."),
@@ -208,6 +212,8 @@ def localize(
       vpr_ros localize second.mcap -m town.vpr -o run --only-stamps live.txt
     Accept what is right 99 times of 100, as far as the calibration knows:
       vpr_ros localize second.mcap -m town.vpr -o run --precision 0.99
+    Where the robot stood, to centimetres, by its camera alone:
+      vpr_ros localize second.mcap -m town.vpr -o run --verify camera
     Its matches as loop closures for a SLAM (pairs of stamps, and a g2o file):
       vpr_ros localize second.mcap -m town.vpr -o run --loops
     With the parameters of the robot's node, but for one:
@@ -245,8 +251,8 @@ def localize(
         say(result.loops.sentence)
     for hint in result.hints:
         say(hint, style="yellow")
-    if result.closures is not None:
-        say(_verified(*result.closures, result.counts["accepted"]))
+    if result.verification is not None:
+        say(result.verification)
     say(result.features)
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
@@ -309,14 +315,6 @@ def _write_report(out: Path, map_file: Path | None) -> None:
 
 def _shown_by(out: Path) -> str:
     return f"`vpr_ros report {out}` shows its answers"
-
-
-def _verified(agreed: int, tried: int, accepted: int) -> str:
-    if tried:
-        return f"LiDAR: {agreed} of {tried} registrations agree"
-    if not accepted:
-        return "LiDAR: nothing was accepted, so nothing was verified"
-    return f"LiDAR: none of the {accepted} accepted matches has a cloud on both sides, so nothing was verified"
 
 
 def _say_mounting(mounting: "Mounting") -> None:

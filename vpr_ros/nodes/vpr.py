@@ -68,7 +68,7 @@ class VprNode(MapNode):
             self._stamps = _opened(values["stamps_log"])
         self.pipeline = Pipeline.open(pipeline_config(values), self.health, self.spare_extractor)
         self.pipeline.warm_up()
-        clouds = values["verify"] or values["keep_clouds"]
+        clouds = values["verify"] in ("lidar", "auto") or values["keep_clouds"]
         inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
         self._outputs = Outputs(self, self.pipeline)
         self._queries = Queries(self, self.pipeline, self._outputs)
@@ -214,12 +214,20 @@ class VprNode(MapNode):
         if not self.active:  # the node was told to stop meanwhile
             return
         recognition, transform = answer.recognition, self.map_to_odom
+        outputs.publish_match(answer)
+        try:
+            answer = pipeline.verified(answer)  # it takes longer: the match does not wait for it
+        except VprError as error:
+            self.health.count("map", "read failed", str(error))
+            self.warn(str(error))
+        if not self.active:
+            return
         pose = pipeline.T_map_query(answer)
         initial = self._wants_initial_pose and pose is not None
         outputs.publish(answer, pose, initial)
         if transform is not None:
             verified = answer.verified
-            metric = pose if verified is not None and verified.accepted else None
+            metric = pose if verified is not None and verified.metric else None
             transform.take(observation.stamp_ns, inputs.T_odom_base_in_tf(observation.stamp_ns), metric)
         self._answered += 1
         self._wants_initial_pose = self._wants_initial_pose and not initial

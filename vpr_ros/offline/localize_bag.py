@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vpr_ros.configuration import RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
@@ -17,14 +17,14 @@ from vpr_ros.observation import Observation
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.loops import LoopFiles, LoopFrame, loop_frame, write_loops
 from vpr_ros.offline.orientation import orientation_advice, orientation_of_bag
-from vpr_ros.offline.verifying import loop_closures
+from vpr_ros.offline.verifying import verified_matches
 from vpr_ros.place_map import PlaceMap, limits
 from vpr_ros.recognition.calibration import Source
-from vpr_ros.runtime.health import Health
+from vpr_ros.runtime.health import Health, Stage
 from vpr_ros.runtime.opening import Extractor, network_facts
 from vpr_ros.runtime.parameters.values import changed
 from vpr_ros.runtime.pipeline import Pipeline
-from vpr_ros.runtime.settings import PipelineConfig
+from vpr_ros.runtime.settings import PipelineConfig, Verify
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 from vpr_ros.sensors.upright import Mounting
 
@@ -38,7 +38,7 @@ class LocalizeBagConfig:
     topics: DriveTopics = field(default_factory=lambda: DriveTopics(pose="none"))
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
-    verify: bool = False  # register accepted matches by LiDAR where both sides have clouds
+    verify: Verify = "none"  # how the geometry of accepted matches is looked at
     local_features: str = PipelineConfig.local_features  # auto, xfeat, sift, none, or a file of XFeat's weights
     loops: bool = False  # also write accepted matches as loop closures: pairs of stamps and a pose graph
     only_stamps: frozenset[int] | None = None  # answer these frames only, as a robot that dropped the others did
@@ -58,7 +58,7 @@ class LocalizeBagResult:
     notes: dict[str, int]
     calibration: Source | None  # of the probabilities
     threshold: str | None  # what a wanted precision comes to, as a sentence; None where none was wanted
-    closures: tuple[int, int] | None  # LiDAR registrations that agreed, and all; None when not asked for
+    verification: str | None  # a sentence about what was verified; None when not asked for
     mounting: Mounting  # by how much the pictures were turned and why
     features: str  # a sentence about the local features
     loops: LoopFiles | None = None  # None when not asked for
@@ -101,11 +101,11 @@ def localize_bag(
 
     Each answer stands in matches.jsonl as soon as it is given, and run.json says `interrupted` until the bag is read to
     its end: what a killed run leaves is read as any other. For the report, similarities.npz has how similar an even
-    sample of the frames was to the map's keyframes. With `verify`, accepted matches are also registered by LiDAR and
-    written to loop_closures.jsonl; with `loops` they are written as `write_loops` does. Frames that cannot be used are
-    counted, never fatal. KeyboardInterrupt ends the run early and keeps the answers given (`interrupted`). Raises
-    VprError for a map of another model, a bag without usable images, a verification without clouds, and where nothing
-    can be written.
+    sample of the frames was to the map's keyframes. With `verify`, what the geometry says of accepted matches is
+    written to loop_closures.jsonl, and the poses that it measured in the map to poses.txt; with `loops` they are
+    written as `write_loops` does. Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the run
+    early and keeps the answers given (`interrupted`). Raises VprError for a map of another model, a bag without usable
+    images, a verification without anything to compare, and where nothing can be written.
     """
     config, out = config or LocalizeBagConfig(), Path(out)
     records: list[MatchRecord] = []
@@ -120,11 +120,16 @@ def localize_bag(
         local_budget_s=0.0,  # as long as it takes, so that answers repeat
         verify=config.verify,
     )
+    lidar = config.verify in ("lidar", "auto")
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
-        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=config.verify)))
-        if config.verify:
-            _require_clouds(pipeline.place_map, bag, drive)
+        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=lidar)))
+        if config.verify == "lidar" and drive.topics.points is None:
+            raise VprError(
+                f"there is nothing to verify with: bag {bag} has no LiDAR topic; leave verification out, or name the "
+                "topic with --points-topic."
+            )
+        pipeline.require_verifiable()
         run = RunInfo(
             map=str(Path(map_path).absolute()),
             map_id=pipeline.place_map.map_id,
@@ -143,7 +148,7 @@ def localize_bag(
         )
         write_run(out / "run.json", run)
         started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
-        with match_writer(out / "matches.jsonl") as writer, loop_closures(out, config.verify) as closures:
+        with match_writer(out / "matches.jsonl") as writer, verified_matches(out, config.verify != "none") as closures:
             try:
                 for batch in batches(_chosen(drive, config.only_stamps), size):
                     for answer in pipeline.process_batch(batch):
@@ -152,7 +157,8 @@ def localize_bag(
                             errors.setdefault("frame unusable", str(answer))
                             continue
                         if closures is not None:
-                            closures.write(answer)
+                            answer = pipeline.verified(answer)
+                            closures.write(answer, pipeline.T_map_query(answer))
                         assert answer.recognition is not None
                         if config.loops:
                             loops.append(loop_frame(answer))
@@ -179,7 +185,7 @@ def localize_bag(
             dict(drive.notes),
             pipeline.calibration,
             _threshold(pipeline, drive.topics.odom is not None),
-            (closures.agreed, closures.tried) if closures else None,
+            closures.sentence(counts["accepted"]) if closures else None,
             drive.mounting,
             pipeline.features.sentence,
             files,
@@ -192,6 +198,8 @@ def localize_bag(
             extra={
                 **run.extra,
                 "drive_mean": _drive_mean(pipeline),
+                "stages_ms": _stages(pipeline.health),
+                **({"verified": closures.counts} if closures else {}),
                 **({"loops": files.to_dict()} if files else {}),
                 "notes": result.notes,
                 "interrupted": interrupted,
@@ -207,19 +215,6 @@ def localize_bag(
         cannot = limits(place_map.keyframes())
     turn = "" if interrupted else _turn(bag, map_path, extractor, result, drive.topics.image, records)
     return replace(result, hints=(turn,) if turn else (*cannot, *advice(records, run)))
-
-
-def _require_clouds(place_map: PlaceMap, bag: str | Path, drive: Drive) -> None:
-    if drive.topics.points is None:
-        raise VprError(
-            f"there is nothing to verify with: bag {bag} has no LiDAR topic; leave verification out, or name the "
-            "topic with --points-topic."
-        )
-    if not place_map.has_clouds:
-        raise VprError(
-            f"there is nothing to verify against: map {place_map.path} keeps no LiDAR clouds; leave verification out, "
-            "or map the drive again with --clouds."
-        )
 
 
 def _turn(
@@ -255,6 +250,12 @@ def _threshold(pipeline: Pipeline, with_odometry: bool) -> str | None:
 def _loop_files(out: Path, frames: list[LoopFrame], pipeline: Pipeline) -> LoopFiles | None:
     recogniser = pipeline.recogniser
     return None if recogniser is None else write_loops(out, frames, pipeline.keyframes(), recogniser.topology.radius)
+
+
+def _stages(health: Health) -> dict[str, list[float]]:
+    """Milliseconds of each stage that was measured: its median and 95th percentile over the last frames."""
+    timed = {stage: health.timing(stage) for stage in get_args(Stage)}
+    return {stage: [round(1e3 * t.p50_s, 2), round(1e3 * t.p95_s, 2)] for stage, t in timed.items() if t is not None}
 
 
 def _drive_mean(pipeline: Pipeline) -> dict[str, float] | Literal["off"]:

@@ -22,7 +22,7 @@ class Answer:
     recognition: Recognition | None = None  # None in mode map
     keyframe_id: int | None = None  # the keyframe that it became
     reason: FrameReason | None = None  # why it became one, or did not; None in mode localize
-    verified: Verified | None = None  # LiDAR registration of the accepted match, where it was asked for
+    verified: Verified | None = None  # what the geometry says of the accepted match, where it was asked
     features: FrameFeatures | None = None  # of the frame, made when they are asked for
 
     @property
@@ -36,15 +36,15 @@ def query_pose(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Pose (4, 4) of the query's base in the map and its covariance (6, 6), for an accepted match with a map pose.
 
-    A registration gives the pose itself. Without one it is the keyframe's, as wide as a place of `radius_m`; where the
-    mountings of both cameras are known, of the one that mapped and of the one that asks, it is the pose from which the
-    asking robot's camera stands where the map's stood, both turned upright.
+    A verification that measured one gives the pose itself. Without one it is the keyframe's, as wide as a place of
+    `radius_m`; where the mountings of both cameras are known, of the one that mapped and of the one that asks, it is
+    the pose from which the asking robot's camera stands where the map's stood, both turned upright.
     """
     match, verified = answer.match, answer.verified
     if match is None or match.T_map_base is None:
         return None
     T_map_keyframe = match.T_map_base
-    if verified is not None and verified.accepted:
+    if verified is not None and verified.metric:
         assert verified.T_keyframe_query is not None and verified.covariance is not None
         turn = np.kron(np.eye(2), T_map_keyframe[:3, :3])  # positions and rotations alike, to the map's axes
         return T_map_keyframe @ verified.T_keyframe_query, turn @ verified.covariance @ turn.T

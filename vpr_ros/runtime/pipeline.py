@@ -22,13 +22,13 @@ from vpr_ros.runtime.local_features import FrameFeatures, OpenedFeatures, open_f
 from vpr_ros.runtime.map_on_disk import MapOnDisk
 from vpr_ros.runtime.opening import DriveFacts, Extractor, OpenedMap, load_extractor, new_place_radius, open_map
 from vpr_ros.runtime.settings import Mode, PipelineConfig
-from vpr_ros.runtime.verification import verify_match
+from vpr_ros.runtime.verification import Verifier
 from vpr_ros.sensors.stamps import begins_anew, jump_text
-from vpr_ros.verification import Verified, verify_clouds
+from vpr_ros.verification import Verified
 
 
 class Pipeline:
-    """One worker calls `process` (or `process_batch`), `ask` and `idle`; the other methods are for any thread.
+    """One worker calls `process` (or `process_batch`), `verified`, `ask` and `idle`; the others are for any thread.
 
     They wait for a search or a write at most, never for the network. Made by `open`; a context manager.
     """
@@ -47,6 +47,7 @@ class Pipeline:
         self.place_map: PlaceMap = opened.place_map
         self.on_disk = MapOnDisk(self.place_map)
         self.features: OpenedFeatures = features
+        self._verifier = None if config.verify == "none" else Verifier(opened.place_map, config.verify)
         self.saved = 0  # keyframes that this pipeline has made durable
         self._opened, self._facts = opened, facts
         self._lock = threading.RLock()
@@ -93,12 +94,16 @@ class Pipeline:
         self.close()
 
     def warm_up(self) -> None:
-        """Takes the network's slow first pass before any image; VprError where small_gicp is needed and missing."""
+        """Takes the networks' slow first pass before any image; VprError as `require_verifiable`."""
         self.extractor.describe([np.zeros((64, 64, 3), np.uint8)])
         if self.features.extractor is not None:
             self.features.extractor.extract([np.zeros((64, 64, 3), np.uint8)])
-        if self.config.verify:
-            verify_clouds(np.zeros((0, 3)), np.zeros((0, 3)))
+        self.require_verifiable()
+
+    def require_verifiable(self) -> None:
+        """VprError where matches shall be verified and never can be."""
+        if self._verifier is not None:
+            self._verifier.require("" if self.features.extractor is not None else self.features.sentence)
 
     # State
 
@@ -181,6 +186,22 @@ class Pipeline:
             features = FrameFeatures(observation, self.features.extractor, self.health)
             return self._asked.take(observation, descriptor, features.get)
 
+    def verified(self, answer: Answer) -> Answer:
+        """The answer with what the geometry says of its match, where that was asked for and there is something to
+        compare. It takes longer than the answer itself, which need not wait for it. VprError for a damaged map."""
+        recogniser, match = self.recogniser, answer.match
+        if self._verifier is None or recogniser is None or match is None:
+            return answer
+        started = time.perf_counter()
+        found = self._verifier.verify(answer, recogniser.topology)
+        if isinstance(found, Verified):
+            self.health.timed("verification", time.perf_counter() - started)
+            self.health.count("verification", f"{found.method}: {found.reason}")
+            return replace(answer, verified=found)
+        sentence = f"a match was not verified: {found} (keyframe {match.keyframe_id})"
+        self.health.count("verification", found, sentence)
+        return answer
+
     def idle(self) -> None:
         """To be called at least once a second: pending keyframes become durable, and the map's file is looked at."""
         self.place_map.commit_if_due()
@@ -199,7 +220,7 @@ class Pipeline:
         with self._lock:
             answer = self._take(observation, descriptor)
         self.health.timed("search", time.perf_counter() - started)
-        return replace(answer, verified=self._verified(answer)) if self.config.verify else answer
+        return answer
 
     def _take(self, observation: Observation, descriptor: np.ndarray) -> Answer:
         features = FrameFeatures(observation, self.features.extractor, self.health)
@@ -228,18 +249,6 @@ class Pipeline:
         if kept is None or kept[:2] != (session, camera.rotation) or sum(told) > sum(kept[2]):
             self.place_map.set_camera(session, camera)
             self._kept_camera = session, camera.rotation, told
-
-    def _verified(self, answer: Answer) -> Verified | None:
-        started = time.perf_counter()
-        verified = verify_match(self.place_map, answer.observation, answer.recognition)
-        if isinstance(verified, Verified):
-            self.health.timed("verification", time.perf_counter() - started)
-            self.health.count("verification", verified.reason)
-            return verified
-        if answer.match is not None:
-            side = "the image" if verified == "no query cloud" else f"keyframe {answer.match.keyframe_id}"
-            self.health.count("verification", "no cloud", f"a match was not verified: {side} has no LiDAR cloud")
-        return None
 
     # Services
 

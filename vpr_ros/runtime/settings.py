@@ -11,6 +11,7 @@ from vpr_ros.configuration import GateConfig, Precision, RecognitionConfig
 from vpr_ros.errors import VprError
 
 Mode = Literal["localize", "map", "slam"]
+Verify = Literal["none", "camera", "lidar", "auto"]
 PoseSource = Literal["tf", "pose", "pose_with_covariance", "odometry", "none"]
 
 PLACE_RADIUS_M = 10.0  # of a new map whose drive has poses
@@ -34,7 +35,7 @@ class PipelineConfig:
     source: str = "live"  # where the drive comes from: "live", or the bag's path
     local_features: str = "auto"  # auto, xfeat, sift, none, or a file of XFeat's weights
     local_budget_s: float = 0.15  # for local features of one frame while the filter is unsure; 0: no limit
-    verify: bool = False  # register accepted matches by LiDAR
+    verify: Verify = "none"  # by what the geometry of accepted matches is looked at
 
     @property
     def place_radius(self) -> float | None:

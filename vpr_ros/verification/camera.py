@@ -1,70 +1,132 @@
-"""Do two pictures show the same scene? Keypoints and one rigid epipolar geometry, for robots without LiDAR.
+"""Does the geometry agree? Keypoints of a query against those of its matched keyframe; where depth is known, a pose."""
 
-A single camera fixes no scale, so this answers yes or no and never claims a relative pose.
-"""
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from dataclasses import dataclass
-from typing import Literal, cast
-
-import cv2
 import numpy as np
 
-
-@dataclass(frozen=True)
-class ImageVerificationConfig:
-    """What counts as the same scene. Figures suit thumbnails of 100 to 500 pixels."""
-
-    max_keypoints: int = 1000
-    ratio: float = 0.85  # nearest against second nearest keypoint of the other picture
-    tolerance_px: float = 2.0  # to the epipolar line, or to the homography's point
-    min_inliers: int = 16
-    min_inlier_share: float = 0.4  # of the matches: chance geometry explains few of many
+from vpr_ros.local_features import LocalFeatures, mutual_matches
+from vpr_ros.verification.landmarks import Neighbour, near_projection, sightings, with_points
+from vpr_ros.verification.pose import CameraPose, PoseConfig, refine_pose, solve_pose
+from vpr_ros.verification.result import Refusal, Verified
+from vpr_ros.verification.two_views import TwoViewConfig, compare_views
 
 
 @dataclass(frozen=True)
-class SameScene:
-    """`inliers` of `matches` keypoint pairs agree on one geometry; `verified` says whether they are enough."""
+class CameraVerificationConfig:
+    """What counts as success: for a pose, and for two pictures of one scene."""
 
-    verified: bool
-    reason: Literal["few_keypoints", "few_matches", "no_geometry", "same_scene"]
-    matches: int
-    inliers: int
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    two_views: TwoViewConfig = field(default_factory=TwoViewConfig)
+    near_px: float = 10.0  # from where a pose has a point of the map: there it is looked for; picture 640 wide
+    near_cosine: float = 0.7  # least likeness there
+    min_pose_inliers: int = 40
+    min_pose_agreement: float = 0.1  # of the points that the pose has in view
+    max_std_m: float = 0.25  # along the least certain direction
+    max_distance_m: float = 15.0  # a larger offset is no match of one place
+    min_scene_inliers: int = 20
+    min_scene_share: float = 0.35  # of all matches
 
 
-def verify_images(query: np.ndarray, keyframe: np.ndarray, config: ImageVerificationConfig | None = None) -> SameScene:
-    """Compares two RGB pictures (H, W, 3) uint8, of any two sizes.
+@dataclass(frozen=True)
+class _Measured:
+    """A pose by all matches near it."""
 
-    SIFT keypoints, matched where each is the other's nearest and clearly nearer than the second; then the larger
-    consensus of a fundamental matrix (a scene with depth) and a homography (a façade, or a camera that only turned).
+    pose: CameraPose
+    agreement: float
+    pairs: np.ndarray  # (M, 2) those of the matched keyframe that agree
+
+
+def verify_features(
+    query: LocalFeatures,
+    keyframe: LocalFeatures,
+    neighbours: Sequence[Neighbour] = (),
+    config: CameraVerificationConfig | None = None,
+) -> Verified:
+    """Compares the local features of two pictures; with depth on the keyframe's side it measures the query's pose.
+
+    A pose needs both cameras with their mountings, and depth at matched keypoints of the keyframe or of its
+    neighbours, whose points count alike. Its agreement is the share of the points in its view that the query shows
+    where they must be. Where there is none, the pictures alone say whether they show one scene, with rotation and
+    direction where both cameras are known, and never a distance.
     """
-    config = config or ImageVerificationConfig()
-    sift = cv2.SIFT.create(nfeatures=config.max_keypoints, contrastThreshold=0.02)
-    found = [sift.detectAndCompute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), None) for image in (query, keyframe)]
-    (points_q, vectors_q), (points_k, vectors_k) = found
-    if min(len(points_q), len(points_k)) < config.min_inliers:
-        return SameScene(False, "few_keypoints", 0, 0)
-    pairs = _mutual(vectors_q, vectors_k, config.ratio)
-    if len(pairs) < config.min_inliers:
-        return SameScene(False, "few_matches", len(pairs), 0)
-    a = np.array([points_q[i].pt for i, _ in pairs])
-    b = np.array([points_k[j].pt for _, j in pairs])
-    cv2.setRNGSeed(0)
-    _, plane = cv2.findHomography(a, b, cv2.USAC_MAGSAC, config.tolerance_px, maxIters=5000, confidence=0.999)
-    _, depth = cv2.findFundamentalMat(a, b, cv2.USAC_MAGSAC, config.tolerance_px, 0.999, 5000)
-    # OpenCV's types do not say that a mask is None where no geometry was found.
-    masks = cast("tuple[np.ndarray | None, ...]", (plane, depth))
-    inliers = max((int(mask.sum()) for mask in masks if mask is not None), default=0)
-    enough = inliers >= config.min_inliers and inliers >= config.min_inlier_share * len(pairs)
-    return SameScene(enough, "same_scene" if enough else "no_geometry", len(pairs), inliers)
+    config = config or CameraVerificationConfig()
+    pairs = mutual_matches(query, keyframe)
+    around = [n for n in (Neighbour(keyframe, np.eye(4)), *neighbours) if n.measured]
+    if query.rays is not None and query.T_base_camera is not None and around:
+        found = _measured(query, keyframe, pairs, around, config)
+        refusal = None if found is None else _judge(found, config)
+        if found is not None and refusal in (None, "too_far"):
+            return Verified(
+                refusal is None,
+                refusal or "posed",
+                "camera",
+                found.pose.T_map_base,
+                found.pose.covariance,
+                found.agreement,
+                found.pose.rmse_px,
+                _places(query, keyframe, found.pairs),
+            )
+    return _same_scene(query, keyframe, pairs, config)
 
 
-def _mutual(a: np.ndarray, b: np.ndarray, ratio: float) -> list[tuple[int, int]]:
-    """Index pairs of vectors (N, 128) and (M, 128) that are each other's nearest and pass the ratio test."""
-    matcher = cv2.BFMatcher(cv2.NORM_L2)
-    forward = {m[0].queryIdx: m for m in matcher.knnMatch(a, b, k=2) if len(m) == 2}
-    backward = {m.queryIdx: m.trainIdx for m in matcher.match(b, a)}
-    return [
-        (i, first.trainIdx)
-        for i, (first, second) in forward.items()
-        if first.distance < ratio * second.distance and backward.get(first.trainIdx) == i
-    ]
+def _measured(
+    query: LocalFeatures,
+    keyframe: LocalFeatures,
+    pairs: np.ndarray,
+    around: Sequence[Neighbour],
+    config: CameraVerificationConfig,
+) -> _Measured | None:
+    """The best pose by clear matches, then by all that lie near where it has them."""
+    assert query.T_base_camera is not None
+    of = [pairs if n.features is keyframe else mutual_matches(query, n.features) for n in around]
+    clear = [(n, with_points(query, n, p)) for n, p in zip(around, of, strict=True)]
+    start = solve_pose(sightings(query, clear), query.T_base_camera, config.pose)
+    if start is None:
+        return None
+    found = [near_projection(query, n, start.T_map_base, config.near_px, config.near_cosine) for n in around]
+    near = [(n, with_points(query, n, p)) for n, (p, _) in zip(around, found, strict=True)]
+    pose = refine_pose(sightings(query, near), start.T_map_base, query.T_base_camera, config.pose)
+    if pose is None:
+        return None
+    in_view = sum(count for _, count in found)
+    own = near[0][1] if around[0].features is keyframe else pairs[:0]
+    return _Measured(pose, float(pose.inliers.sum() / max(in_view, 1)), own[pose.inliers[: len(own)]])
+
+
+def _judge(found: _Measured, config: CameraVerificationConfig) -> Refusal | None:
+    """Why a pose is refused; None where it holds."""
+    pose = found.pose
+    if pose.inliers.sum() < config.min_pose_inliers or found.agreement < config.min_pose_agreement:
+        return "little_agreement"
+    if np.sqrt(np.linalg.eigvalsh(pose.covariance[:3, :3])[-1]) > config.max_std_m:
+        return "degenerate"
+    if np.linalg.norm(pose.T_map_base[:3, 3]) > config.max_distance_m:
+        return "too_far"
+    return None
+
+
+def _same_scene(
+    query: LocalFeatures, keyframe: LocalFeatures, pairs: np.ndarray, config: CameraVerificationConfig
+) -> Verified:
+    """What two pictures say by themselves."""
+    if len(pairs) < config.min_scene_inliers:
+        return Verified(False, "few_matches", "camera")
+    views = compare_views(query, keyframe, pairs, config.two_views)
+    count, share = int(views.inliers.sum()), float(views.inliers.mean())
+    enough = count >= config.min_scene_inliers and share >= config.min_scene_share
+    reason = "same_scene" if enough else "other_scene"
+    places = _places(query, keyframe, pairs[views.inliers])
+    found = Verified(enough, reason, "camera", agreement=share, places=places)
+    of_keyframe, of_query = keyframe.T_base_camera, query.T_base_camera
+    if not enough or views.R_keyframe_query is None or of_keyframe is None or of_query is None:
+        return found
+    direction = None if views.direction is None else of_keyframe[:3, :3] @ views.direction
+    R = of_keyframe[:3, :3] @ views.R_keyframe_query @ of_query[:3, :3].T
+    return replace(found, R_keyframe_query=R, direction=direction)
+
+
+def _places(query: LocalFeatures, keyframe: LocalFeatures, pairs: np.ndarray) -> np.ndarray:
+    """Where matches (M, 2) lie in both pictures: (M, 4), shares of their sides."""
+    sides = ((one.pixels[rows] + 0.5) / one.size for one, rows in zip((query, keyframe), pairs.T, strict=True))
+    return np.concatenate(list(sides), axis=1)

@@ -5,15 +5,14 @@ Retrieval says "the same place within a radius". Only a registration that succee
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import make_transform, matrix_to_quaternion, planar_transform
 from vpr_ros.lidar import likely_turns, polar_grid
-
-Refusal = Literal["too_few_points", "little_agreement", "poor_fit", "too_far", "degenerate"]
+from vpr_ros.verification.result import Refusal, Verified
 
 MIN_POINTS = 200
 UPRIGHT = 0.7  # |z| of a normal below which a surface is a wall and not the ground
@@ -40,22 +39,6 @@ class VerificationConfig:
     turns: int = 2  # that are tried without a guess: those at which the polar grids of both clouds are most alike
     steps_m: tuple[float, ...] = (0.0, -5.0, 5.0)  # of the first positions along the keyframe's axes, for each turn
     kiss_matcher: bool = True  # one start more where it is installed: it finds offsets beyond the steps; costs half
-
-
-@dataclass(frozen=True)
-class Verified:
-    """Result of a registration; the pose and covariance may be used only where `accepted`.
-
-    `T_keyframe_query` maps points of the query's base frame into the keyframe's. `covariance` (6, 6) is that of the
-    pose, ordered x y z rotX rotY rotZ, for a small motion applied in the keyframe's frame at the query's position.
-    """
-
-    accepted: bool
-    reason: Refusal | Literal["registered"]
-    T_keyframe_query: np.ndarray | None
-    covariance: np.ndarray | None
-    agreement: float
-    rmse_m: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +113,7 @@ def register(
     where small_gicp is not installed.
     """
     if query is None or keyframe is None:
-        return Verified(False, "too_few_points", None, None, 0.0, float("inf"))
+        return Verified(False, "too_few_points", "lidar")
     gicp, config = _small_gicp(), config or VerificationConfig()
     best: _Fit | None = None
     if T_init is not None:
@@ -144,7 +127,7 @@ def register(
     reason = _judge(best, config)
     if not reason and np.sqrt(np.linalg.eigvalsh(covariance[:3, :3])[-1]) > config.max_std_m:
         reason = "degenerate"
-    return Verified(not reason, reason or "registered", best.T, covariance, best.agreement, best.rmse_m)
+    return Verified(not reason, reason or "registered", "lidar", best.T, covariance, best.agreement, best.rmse_m)
 
 
 def _judge(fit: _Fit, config: VerificationConfig) -> Refusal | None:

@@ -19,6 +19,7 @@ TRUTH = "Truth, for the error before and after"
 # The parameter that each option of the command sets.
 LOOPS_OPTIONS = {
     "checkpoint": "checkpoint",
+    "verify": "verify",
     "device": "device",
     "rotate": "rotate",
     "accept_probability": "accept_probability",
@@ -49,8 +50,11 @@ def loops(
     ] = None,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     verify: Annotated[
-        bool, typer.Option(help="Register accepted matches by LiDAR: only these have a pose for the graph.")
-    ] = True,
+        str,
+        typer.Option(
+            metavar="none|camera|lidar|auto", help="How accepted matches get the pose that the graph needs of them."
+        ),
+    ] = "auto",
     accept_probability: Annotated[
         float, typer.Option(help="A place is accepted from this probability on.")
     ] = DecisionConfig.accept_probability,
@@ -105,7 +109,7 @@ def loops(
     advice = "`vpr_ros loops` with --force begins again"
     with growing(output, force, FILE, advice) as out, Progress(f"driving {bag.name}") as progress:
         config = LoopsConfig(
-            core=pipeline_config(values | {"map_path": str(map_file or out / "map.vpr"), "verify": verify}),
+            core=pipeline_config({"verify": verify} | values | {"map_path": str(map_file or out / "map.vpr")}),
             topics=reading.topics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),
             batch_size=batch,
             truth_file=truth,

@@ -5,13 +5,14 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
 from vpr_ros.errors import VprError
 from vpr_ros.nodes.launching.bag_topics import BagTopics, camera_info_beside
-from vpr_ros.nodes.launching.values import existing_path, playing_rate, target_path, truth_value
+from vpr_ros.nodes.launching.values import existing_path, one_of, playing_rate, target_path, truth_value
+from vpr_ros.runtime.settings import Verify
 
 DISCOVERY_S = 2.0  # before the player's first message, so that publishers and subscribers find each other
 CLOCK_HZ = 100
@@ -67,7 +68,9 @@ def launch_settings(
     for name in ("checkpoint", "mode", "device", "pose_source", "rotate", "drive", "city", "condition"):
         if name in given:
             settings.parameters[name] = given[name]
-    for name in ("compressed", "verify", "publish_tf", "keep_clouds", "use_sim_time"):
+    if "verify" in given:
+        settings.parameters["verify"] = one_of("verify", given["verify"], get_args(Verify))
+    for name in ("compressed", "publish_tf", "keep_clouds", "use_sim_time"):
         if name in given:
             settings.parameters[name] = truth_value(name, given[name])
     for name, parameter in (("map", "map_path"), ("output", "output")):
@@ -98,8 +101,8 @@ def _from_bag(
 ) -> None:
     bag, rate = existing_path("bag", given["bag"]), playing_rate(given.get("rate", "1.0"))
     roles = {role: names.get(role, "") for role in _ROLES if f"{role}_topic" in arguments}
-    wanted = [settings.parameters.get(name, user_parameters.get(name)) for name in ("verify", "keep_clouds")]
-    clouds = "output" in arguments or any(wanted)
+    verify, keep = (settings.parameters.get(n, user_parameters.get(n)) for n in ("verify", "keep_clouds"))
+    clouds = "output" in arguments or bool(keep) or verify in ("lidar", "auto")
     info = read_topics(str(bag), roles, ("image", "odom", "pose", *(["points"] if clouds else [])))
     found = {role: topic for role, topic in info["topics"].items() if topic}
     name, msgtype = found["image"]

@@ -15,6 +15,13 @@ def truth_value(name: str, text: str) -> bool:
     raise VprError(f"{name}:={text} is neither true nor false")
 
 
+def one_of(name: str, text: str, words: tuple[str, ...]) -> str:
+    """A word that stands in a list."""
+    if text.strip() in words:
+        return text.strip()
+    raise VprError(f"{name}:={text} is not known; choose one of {', '.join(words)}")
+
+
 def log_arguments(level: str, namespace: str, node: str) -> list[str]:
     """ROS arguments that set the level of one node's logger; the middleware's own loggers stay as they are."""
     if not level:

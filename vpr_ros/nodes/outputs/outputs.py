@@ -46,12 +46,24 @@ class Outputs:
         """Destroy the publishers. Whatever was latched is gone with them."""
         self.publishers.stop()
 
+    def publish_match(self, answer: Answer) -> None:
+        """Send what is recognised in one answer, before anything is verified."""
+        recognition = answer.recognition
+        if recognition is None:
+            return
+        with self.publishers.lock:
+            self.publishers.send("matches", self._detection(recognition))
+            match = recognition.match
+            if match is not None and self._of_this_drive(match):
+                self.publishers.send("loop_candidate", messages.loop_candidate(recognition.stamp_ns, match.stamp_ns))
+
     def publish(self, answer: Answer, T_map_query: PoseInMap | None, initial: bool) -> None:
-        """Send one answer. `T_map_query`: the base's pose (4, 4) in the map and its covariance (6, 6), for an accepted
-        match that has one; `initial`: publish it as the initial pose, too."""
+        """Send what follows from one answer, verified where that was asked for. `T_map_query`: the base's pose (4, 4)
+        in the map and its covariance (6, 6), for an accepted match that has one; `initial`: publish it as the initial
+        pose, too."""
         with self.publishers.lock:
             if answer.recognition is not None:
-                self._publish_recognition(answer, answer.recognition, T_map_query, initial)
+                self._publish_pose(answer, answer.recognition, T_map_query, initial)
             # After the data, which pictures must not delay.
             if self.publishers.subscriptions("markers") and answer.recognition is not None:
                 self.publishers.send("markers", self._markers(answer, answer.recognition, T_map_query))
@@ -92,11 +104,10 @@ class Outputs:
             if version != self._version_out and self.publishers.send("vision_info", message):
                 self._version_out = version
 
-    def _publish_recognition(
+    def _publish_pose(
         self, answer: Answer, recognition: Recognition, T_map_query: PoseInMap | None, initial: bool
     ) -> None:
         match = recognition.match
-        self.publishers.send("matches", self._detection(recognition))
         if match is None:
             return
         if T_map_query is not None:
@@ -105,10 +116,8 @@ class Outputs:
             self.publishers.send("pose", pose)
             if initial:
                 self.publishers.send("initial_pose", pose)
-        if self._of_this_drive(match):
-            self.publishers.send("loop_candidate", messages.loop_candidate(recognition.stamp_ns, match.stamp_ns))
         verified = answer.verified
-        if verified is not None and verified.accepted:
+        if verified is not None and verified.metric:
             self.publishers.send(
                 "loop_closure",
                 messages.stamped_pose(
@@ -145,7 +154,7 @@ class Outputs:
         """Where the robot is by other means than the match itself; None where that is not known."""
         if answer.observation.T_map_base is not None:
             return answer.observation.T_map_base
-        if answer.verified is not None and answer.verified.accepted and T_map_query is not None:
+        if answer.verified is not None and answer.verified.metric and T_map_query is not None:
             return T_map_query[0]
         if answer.keyframe_id is not None:  # a map that lives in its first drive's odometry has given it a pose
             own = self._pipeline.keyframes(answer.keyframe_id - 1)

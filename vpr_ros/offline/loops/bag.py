@@ -17,17 +17,15 @@ from vpr_ros.offline.loops.graph import Graph, build_graph
 from vpr_ros.offline.loops.picture import draw_loops
 from vpr_ros.offline.loops.straightening import Straightened, straighten, worth_a_vertex
 from vpr_ros.offline.loops.writing import GRAPH, PAIRS, VERTICES, write_g2o, write_pairs, write_vertices
-from vpr_ros.offline.verifying import loop_closures
+from vpr_ros.offline.verifying import verified_matches
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
 from vpr_ros.runtime.parameters.values import changed
 from vpr_ros.runtime.pipeline import Pipeline
-from vpr_ros.runtime.settings import PipelineConfig
-from vpr_ros.runtime.verification import verify_match
+from vpr_ros.runtime.settings import PipelineConfig, Verify
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 from vpr_ros.sensors.upright import Mounting
-from vpr_ros.verification import Verified
 
 BEFORE, AFTER, PICTURE, SUMMARY = "odometry.tum", "trajectory.tum", "loops.png", "loops.json"
 
@@ -103,17 +101,20 @@ def straighten_bag(
             raise VprError(missing)
         hints.append(missing)
         truth = None
-    with opened(Path(bag), extractor, config) as (drive, pipeline), loop_closures(out, True) as closures:
+    with (
+        opened(Path(bag), extractor, config) as (drive, pipeline),
+        verified_matches(out, True, poses=False) as closures,
+    ):
         assert closures is not None
         total = len(drive)
 
         def seen(answer: Answer) -> None:
-            closures.write(answer)
+            closures.write(answer, None)
             if progress is not None:
                 progress(drive.delivered, total)
 
         size = batch_size_for(extractor, config.batch_size)
-        driven = drive_through(pipeline, drive, verifier(pipeline, config), size, seen)
+        driven = drive_through(pipeline, drive, pipeline.verified, size, seen)
         pipeline.save()
         keyframes, recogniser = pipeline.keyframes(), pipeline.recogniser
         radius = pipeline.place_map.place_radius_m if recogniser is None else recogniser.topology.radius
@@ -157,15 +158,15 @@ def straighten_bag(
     return result
 
 
-def _why_no_graph(driven: Driven, verify: bool) -> str:
+def _why_no_graph(driven: Driven, verify: Verify) -> str:
     if not driven.accepted:
         why = "no place was recognised: does the drive come back to where it was, looking the same way?"
-    elif not verify:
+    elif verify == "none":
         why = "nothing was verified, and a match alone has no measured pose"
     elif not driven.tried:
-        why = f"none of the {driven.accepted} recognised places could be verified: the bag has no LiDAR clouds"
+        why = f"none of the {driven.accepted} recognised places could be verified: nothing can be compared"
     else:
-        why = f"none of the {driven.tried} verifications agrees"
+        why = f"none of the {driven.tried} verifications measured a pose"
     return f"no {GRAPH}: {why}"
 
 
@@ -178,25 +179,15 @@ def _missing(load: Callable[[], object]) -> str:
     return ""
 
 
-def verifier(pipeline: Pipeline, config: LoopsConfig) -> Callable[[Answer], Answer]:
-    """What adds to an accepted answer of `pipeline` what the geometry says of it."""
-
-    def verified(answer: Answer) -> Answer:
-        if not config.core.verify:
-            return answer
-        found = verify_match(pipeline.place_map, answer.observation, answer.recognition)
-        return replace(answer, verified=found if isinstance(found, Verified) else None)
-
-    return verified
-
-
 @contextmanager
 def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tuple[Drive, Pipeline]]:
     """The drive of a bag and the core that maps it and recognises it at once. Raises VprError without odometry."""
-    core = replace(config.core, mode="slam", verify=False, source=str(bag.absolute()))
+    core = replace(config.core, mode="slam", source=str(bag.absolute()))
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
-        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=config.core.verify)))
+        drive = stack.enter_context(
+            Drive(bag, config.topics, replace(config.drive, load_clouds=core.verify in ("lidar", "auto")))
+        )
         if not len(drive.poses.odom):
             raise VprError(
                 f"bag {bag} has no odometry, and a pose graph is made of it: name its topic with --odom-topic, or its "

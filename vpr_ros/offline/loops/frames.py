@@ -33,7 +33,7 @@ def loop_frame(answer: Answer) -> LoopFrame:
     """The part of an answer that loop closures are made of."""
     match, verified, T = answer.match, answer.verified, answer.observation.T_odom_base
     usable = T is not None and np.isfinite(T).all()
-    agreed = verified if verified is not None and verified.accepted else None
+    agreed = verified if verified is not None and verified.metric else None
     return LoopFrame(
         answer.observation.stamp_ns,
         T if usable else None,

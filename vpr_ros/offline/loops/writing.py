@@ -39,7 +39,7 @@ class LoopFiles:
         g = self.graph
         return (
             f"{PAIRS}: {self.pairs} loop closures; {GRAPH}: {len(g.poses)} poses, {g.count('odometry')} steps of "
-            f"odometry, {g.count('place')} closures by place and {g.count('metric')} measured by LiDAR"
+            f"odometry, {g.count('place')} closures by place and {g.count('metric')} measured"
         )
 
     def to_dict(self) -> dict[str, int | str]:

@@ -23,12 +23,12 @@ def problem(values: dict[str, Any]) -> str | None:
             return f"{name} is empty: name the frame, as in base_link"
     if get("odom_source", "none") in ("auto", "tf") and get("base_frame") == get("odom_frame"):
         return f"base_frame and odom_frame are both '{get('base_frame')}': odometry would be the identity"
-    if get("verify") and get("mode") == "map":
+    if get("verify", "none") != "none" and get("mode") == "map":
         return "verify checks matches, and mode 'map' makes none: use mode 'slam' or 'localize'"
     if get("publish_tf") and get("mode") != "localize":
         return f"publish_tf follows a finished map, and mode '{get('mode')}' writes one: use mode 'localize'"
-    if get("publish_tf") and get("verify") in (False, "none"):
-        return "publish_tf uses verified poses only, and verify is off: switch it on, or set publish_tf false"
+    if get("publish_tf") and get("verify") == "none":
+        return "publish_tf uses verified poses only, and verify is none: set it to auto, or set publish_tf false"
     if get("publish_tf") and get("odom_source") == "none":
         return "publish_tf needs odometry, and odom_source is 'none': let TF have it, or set publish_tf false"
     if get("keep_clouds") and get("mode") == "localize":

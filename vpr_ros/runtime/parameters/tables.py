@@ -10,7 +10,7 @@ from vpr_ros.configuration import Precision
 from vpr_ros.runtime.input_settings import InputSettings, OdomSource, Reliability
 from vpr_ros.runtime.map_to_odom.config import MapToOdomConfig
 from vpr_ros.runtime.parameters.parameter import LARGE, Parameter
-from vpr_ros.runtime.settings import Mode, PipelineConfig, PoseSource, RecordingConfig
+from vpr_ros.runtime.settings import Mode, PipelineConfig, PoseSource, RecordingConfig, Verify
 from vpr_ros.sensors.bags.config import Rotate
 
 _DEFAULTS = PipelineConfig()
@@ -200,7 +200,7 @@ VPR_PARAMETERS = (
         "keyframe_every",
         none=0,
     ),
-    Parameter("keep_clouds", False, "Keep the LiDAR cloud of each keyframe, so that matches can be verified."),
+    Parameter("keep_clouds", False, "Keep the LiDAR cloud of each keyframe, so that LiDAR can verify matches."),
     setting(
         "recognition.decision.accept_probability",
         "A place is accepted from this probability on.",
@@ -272,8 +272,9 @@ VPR_PARAMETERS = (
     ),
     setting(
         "verify",
-        "Register accepted matches by LiDAR and publish those that agree as loop closures. "
-        "Needs points and a map with clouds.",
+        "How accepted matches are verified and poses measured: camera (local features; a pose where the map has "
+        "depth), lidar (clouds on both sides), auto (the camera, then LiDAR from its pose or by itself), none.",
+        choices=get_args(Verify),
     ),
     Parameter(
         "publish_tf",
