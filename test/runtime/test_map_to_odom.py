@@ -342,13 +342,13 @@ def test_corrections_are_bounded_at_the_robot():
     """Far from odometry's origin a bounded turn of the frame would throw the robot by metres."""
     drive = Drive().go(200)  # the robot is some 90 m away from odometry's origin
     at = drive.T_odom_base
-    output = SmoothTransform(0.5, np.radians(10.0))
+    output = SmoothTransform(0.5, np.radians(10.0), share=0.1)
     output.jump(T_MAP_ODOM)
     goal = T_MAP_ODOM @ at @ planar_transform(0.6, 0.8, 0.5) @ invert(at)  # 1 m and 28.6 degrees at the robot
     assert output.seconds(goal, at) == pytest.approx(0.5 / np.radians(10.0))
     last, steps = output.value @ at, []
     for _ in range(100):
-        output.advance(goal, at, 0.05)
+        output.advance(goal, at, 0.05, 0.0)
         now = output.value @ at
         steps.append((np.linalg.norm((now - last)[:3, 3]), rotation_angle(now[:3, :3], last[:3, :3])))
         last = now
@@ -356,6 +356,13 @@ def test_corrections_are_bounded_at_the_robot():
     assert metres.max() <= 0.5 * 0.05 + 1e-9 and radians.max() <= np.radians(10.0) * 0.05 + 1e-6
     assert metres.sum() == pytest.approx(1.0, abs=1e-6)  # straight there
     assert np.count_nonzero(metres > 1e-9) == 40 and np.allclose(output.value, goal)
+
+
+def test_a_robot_that_drives_is_corrected_by_a_share_of_its_way_as_well():
+    output, goal = SmoothTransform(0.5, 1.0, share=0.1), planar_transform(1.0, 0.0, 0.0)
+    output.jump(np.eye(4))
+    output.advance(goal, np.eye(4), 0.05, 0.4)
+    assert output.value[0, 3] == pytest.approx(0.5 * 0.05 + 0.1 * 0.4)
 
 
 def test_small_corrections_are_spread_and_large_ones_made_at_once():

@@ -16,7 +16,7 @@ class MapToOdomConfig:
     planar: bool = True  # x, y and heading only
     max_std_m: float = 1.0  # on the ground: a vaguer pose is not used, a vaguer estimate is held
     odom_drift: float = 0.05  # standard deviation of odometry as a share of the way
-    correction_m_s: float = 0.5  # the output moves the robot in the map at most so fast
+    correction_m_s: float = 0.5  # the output moves a standing robot in the map at most so fast; see SmoothTransform
     correction_deg_s: float = 10.0
 
     max_std_rad: float = 0.2  # of heading, as max_std_m

@@ -73,7 +73,9 @@ class Follower:
         self._told: State = "waiting"
         self._T_ahead: np.ndarray | None = None  # where odometry is now, and its way since the last image
         self._ahead_m = 0.0
-        self._output = SmoothTransform(self.config.correction_m_s, self.config.correction_rad_s)
+        self._T_given: np.ndarray | None = None  # where odometry was when a transform was given out last
+        rates = self.config.correction_m_s, self.config.correction_rad_s
+        self._output = SmoothTransform(*rates, share=2 * self.config.odom_drift)
 
     def forget(self) -> None:
         """Trust the estimate no more; the last transform is held until the next fix."""
@@ -173,7 +175,10 @@ class Follower:
             if step_m >= STEP_M:
                 self._T_ahead, self._ahead_m = robot, self._ahead_m + step_m
         if self._output.value is not None and self._track is not None and robot is not None:
-            self._output.advance(self._track.T_map_odom, robot, elapsed_s)
+            last = robot if self._T_given is None else self._T_given
+            way_m = float(np.linalg.norm(robot[:3, 3] - last[:3, 3]))
+            self._output.advance(self._track.T_map_odom, robot, elapsed_s, way_m)
+        self._T_given = robot
         return self._output.value
 
     def change(self) -> Outcome | None:

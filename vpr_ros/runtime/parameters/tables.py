@@ -312,7 +312,8 @@ VPR_PARAMETERS = (
     Parameter(
         "tf_correction_m_s",
         MapToOdomConfig.correction_m_s,
-        "Corrections move the robot in the map at most so fast, in m/s; the first fix and a relocalisation jump.",
+        "Corrections move the robot in the map at most so fast, in m/s, and by twice tf_odom_drift of its way; the "
+        "first fix and a relocalisation jump.",
         0.001,
         LARGE,
     ),
