@@ -21,11 +21,11 @@ class MapToOdomConfig:
 
     max_std_rad: float = 0.2  # of heading, as max_std_m
     drift_turn_m: float = 25.0  # way on which heading drifts by odom_drift radians; and by that share of each turn
-    # What covariances of single poses do not know: errors of the map's own poses and of stamps, added to each pose,
-    # and what neighbouring poses have in common, added between two of them. Without it a standing robot would be
-    # sure of its first error.
+    # What covariances of single poses do not know: errors of the map's own poses, of stamps and of the sensor's
+    # mounting in TF (a degree, where it was measured by hand), added to each pose; and what neighbouring poses have in
+    # common, added between two of them, without which a standing robot would be sure of its first error.
     pose_floor_m: float = 0.05
-    pose_floor_rad: float = 0.005
+    pose_floor_rad: float = 0.02
     shared_m: float = 0.02
     shared_rad: float = 0.002
     confirmations: int = 2  # poses that agree with one another before the first fix, and after being held
