@@ -292,8 +292,8 @@ def main() -> None:
             )
     print(
         f"\n{len(listener.arrived_s)} transforms, median every {1e3 * np.median(gaps_s):.0f} ms, p99 "
-        f"{1e3 * np.percentile(gaps_s, 99):.0f} ms, at most {1e3 * gaps_s.max():.0f} ms; steps of the robot in the map: "
-        f"p99 {np.percentile(steps, 99):.3f} m, {(steps > JUMP_M).sum()} above {JUMP_M:g} m"
+        f"{1e3 * np.percentile(gaps_s, 99):.0f} ms, at most {1e3 * gaps_s.max():.0f} ms; steps of the robot in the "
+        f"map: p99 {np.percentile(steps, 99):.3f} m, {(steps > JUMP_M).sum()} above {JUMP_M:g} m"
     )
     print(listener.counts)
     if settings.plot:

@@ -87,7 +87,8 @@ def test_launch_files_find_their_package_by_name():
 
 
 def test_every_executable_has_a_function():
-    assert set(SCRIPTS) == {"vpr_ros", "vpr_node", "recorder", "loop_closure_example", "amcl_handover"}
+    examples = {"loop_closure_example", "pose_graph_example", "amcl_handover"}
+    assert set(SCRIPTS) == {"vpr_ros", "vpr_node", "recorder"} | examples
     for target in SCRIPTS.values():
         module, function = target.split(":")
         assert callable(getattr(importlib.import_module(module), function))

@@ -222,7 +222,7 @@ def test_the_node_localises_a_drive_and_says_how_it_stands(start, robot, program
 def test_what_it_cannot_work_with_is_refused_in_one_sentence(start, first_map):
     node = start(map_path=first_map, publish_tf=True)
     assert not node.configure()
-    assert "publish_tf uses verified poses only, and verify is off" in node.log
+    assert "publish_tf uses verified poses only, and verify is none" in node.log
     assert node.set(publish_tf=False, verify="lidar", odom_source="none") == ["", "", ""]
     assert "odom_source is 'none'" in node.set(publish_tf=True)[0]
     assert node.set(odom_source="auto", mode="slam") == ["", ""]
