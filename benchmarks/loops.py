@@ -21,9 +21,9 @@ from vpr_ros.offline.loops.bag import LoopsConfig, opened
 from vpr_ros.offline.loops.driving import drive_through
 from vpr_ros.offline.loops.picture import draw_loops
 from vpr_ros.offline.loops.straightening import straighten, worth_a_vertex
-from vpr_ros.place_map import Keyframes
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.opening import load_extractor
+from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig, Verify
 from vpr_ros.sensors import Trajectory
 from vpr_ros.training.synthetic import CameraConfig, LidarConfig, named_conditions, plan_drive, write_drive_bag
@@ -79,7 +79,7 @@ def one_city(seed: int, out: Path, verify: Verify) -> None:
 
         def both(answer: Answer) -> Answer:
             if rng.uniform() < FALSE_SHARE:
-                wrong = misled(answer, pipeline.keyframes(), truth, rng)
+                wrong = misled(answer, pipeline, truth, rng)
                 replaced[answer.observation.stamp_ns] = loop_frame(check(wrong))
             started = time.process_time()
             answer = check(answer)
@@ -117,18 +117,17 @@ def one_city(seed: int, out: Path, verify: Verify) -> None:
         )
 
 
-def misled(answer: Answer, keyframes: Keyframes, truth: Trajectory, rng: np.random.Generator) -> Answer:
+def misled(answer: Answer, pipeline: Pipeline, truth: Trajectory, rng: np.random.Generator) -> Answer:
     """The answer with another keyframe in the place of the accepted one: any that is far from where the robot is."""
-    here = truth.at(answer.observation.stamp_ns)
-    there, known = truth.at_many(keyframes.stamps_ns)
-    assert here is not None and answer.recognition is not None
+    assert pipeline.recogniser is not None and answer.recognition is not None
+    ids, keyframes = pipeline.recogniser.topology.ids, pipeline.keyframes()
+    stamps = keyframes.stamps_ns[keyframes.rows_of(ids)]
+    here, (there, known) = truth.at(answer.observation.stamp_ns), truth.at_many(stamps)
+    assert here is not None
     far = known & (np.linalg.norm(there[:, :3, 3] - here[:3, 3], axis=1) > FALSE_FROM_M)
     row = int(rng.choice(np.flatnonzero(far)))
     best = replace(
-        answer.recognition.hypotheses[0],
-        keyframe_id=int(keyframes.ids[row]),
-        T_map_base=keyframes.T_map_base[row],
-        stamp_ns=int(keyframes.stamps_ns[row]),
+        answer.recognition.hypotheses[0], keyframe_id=int(ids[row]), row=row, T_map_base=None, stamp_ns=int(stamps[row])
     )
     hypotheses = (best, *answer.recognition.hypotheses[1:])
     return replace(answer, recognition=replace(answer.recognition, hypotheses=hypotheses))
