@@ -67,7 +67,8 @@ class PoseGraphExample(Node):  # pyright: ignore[reportGeneralTypeIssues]
         self._told = 0  # loops that the last optimisation knew
         self._running: Future | None = None
         self._worker = ThreadPoolExecutor(max_workers=1)
-        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        # Deep: GTSAM keeps Python's lock while it optimises, for seconds on a long drive.
+        best_effort = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
         latched = QoSProfile(
             depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
         )
