@@ -14,7 +14,7 @@ def generate_launch_description():
             executable="vpr_node",
             name="vpr",
             config="vpr.yaml",
-            arguments=("map", "checkpoint", "device", "verify", "publish_tf"),
+            arguments=("map", "checkpoint", "device", "local_features", "verify", "publish_tf"),
             parameters={"mode": "localize"},
         )
     )

@@ -14,7 +14,18 @@ def generate_launch_description():
             executable="vpr_node",
             name="vpr",
             config="vpr.yaml",
-            arguments=("map", "mode", "checkpoint", "device", "verify", "keep_clouds", "pose_topic", "pose_source"),
+            arguments=(
+                "map",
+                "mode",
+                "checkpoint",
+                "device",
+                "local_features",
+                "verify",
+                "keep_clouds",
+                "depth_topic",
+                "pose_topic",
+                "pose_source",
+            ),
             parameters={"mode": "map"},
         )
     )

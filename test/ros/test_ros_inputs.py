@@ -459,5 +459,5 @@ def test_mount_and_intrinsics(hear, robot):
     message = camera_info_msg(K, 32, 32, START)
     info.publish(bytes(typestore().serialize_cdr(message, message.__msgtype__)))
     wait_until(lambda: hearer.inputs.observe(msg).camera is None)
-    assert hearer.counts()["CameraInfo unusable"] >= 1
+    assert hearer.counts()["camera_info unusable"] >= 1
     assert hearer.health.newest("input", 1e9).count("of 32x32 pixels, and they have 32x24") == 1

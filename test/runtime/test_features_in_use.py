@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pixel_street import PixelExtractor, observations, panorama
 
+from vpr_ros.configuration import GateConfig
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import rigid_transform
 from vpr_ros.local_features import opening
@@ -97,3 +98,41 @@ def test_without_the_extra_sift_stands_in_and_a_map_by_xfeat_works_as_one_withou
         assert pipeline.process(street([1.0])[0]).features.get() is None
         sentence = pipeline.features.sentence
     assert "the map's local features are not used: XFeat cannot be used (kornia is not installed)" in sentence
+
+
+def test_sensors_tell_the_depth_of_a_keyframe_and_clouds_are_kept_where_that_is_asked_for(tmp_path):
+    """A wall 5 m ahead by LiDAR; the depth image, which goes first, has it at 4 m in the left half alone."""
+    y, x = np.mgrid[-4:4:0.1, -4:4:0.1]
+    wall = np.column_stack([x.ravel() + 0.3, y.ravel(), np.full(x.size, 6.0)]).astype(np.float32)
+    image = np.full((60, 80), np.nan, np.float32)
+    image[:, :40] = 4.0
+    for keep in (False, True):
+        path = tmp_path / f"{keep}.vpr"
+        with opened(path, mode="map", local_features="sift", keep_clouds=keep) as pipeline:
+            for frame, depth in zip(street([0.0, 5.0, 10.0]), (None, image, None), strict=True):
+                pipeline.process(replace(frame, cloud=wall, depth=depth))
+        with PlaceMap.open(path) as place_map:
+            assert place_map.has_clouds == keep
+            for keyframe_id in (1, 2, 3):
+                found = place_map.features(keyframe_id)
+                left = found.pixels[:, 0] < 35
+                wanted = np.where(left & (keyframe_id == 2), 4.0, 5.0)
+                certain = found.has_depth & (left | (found.pixels[:, 0] > 45))
+                assert certain.sum() >= 4
+                np.testing.assert_allclose(found.depth_m[certain], wanted[certain], rtol=2e-3)
+
+
+def test_without_such_sensors_odometry_tells_depth_once_there_is_a_keyframe_before(tmp_path):
+    """Street pictures of a plane: what matches has a depth or none, and no keyframe without odometry has any."""
+    path = tmp_path / "town.vpr"
+    with opened(path, mode="map", local_features="sift") as pipeline:
+        for frame in street(range(0, 8, 2)):
+            pipeline.process(frame)
+    with PlaceMap.open(path) as place_map:
+        assert [place_map.features(i).depth_m is None for i in (1, 2, 3, 4)] == [True, False, False, False]
+    path = tmp_path / "walk.vpr"
+    with opened(path, mode="map", local_features="sift", gate=GateConfig(every_n=1)) as pipeline:
+        for frame in street(range(0, 8, 2)):
+            pipeline.process(replace(frame, T_odom_base=None))
+    with PlaceMap.open(path) as place_map:
+        assert [place_map.features(i).depth_m for i in (1, 2, 3, 4)] == [None] * 4

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from vpr_ros.geometry import interpolate
+from vpr_ros.sensors.cameras import Camera
+from vpr_ros.training.synthetic.conditions import CameraConfig
 from vpr_ros.training.synthetic.drive import Drive
 
 IMAGE_TOPIC, INFO_TOPIC, POINTS_TOPIC = "/camera/image/compressed", "/camera/camera_info", "/points"
@@ -35,7 +37,7 @@ def write_drive_bag(
     )
     from vpr_ros.sensors.bags.writer import BagWriter
 
-    camera, total = drive.camera, len(drive)
+    camera, info, total = drive.camera, camera_of(drive.camera), len(drive)
     with BagWriter(path, storage) as bag:
         start = int(drive.stamps_ns[0])
         fixed = [
@@ -51,12 +53,18 @@ def write_drive_bag(
                 bag.write(ODOM_TOPIC, odometry_msg(T, k), k)
                 bag.write("/tf", tf_msg([("odom", "base_link", T)], k), k)
             bag.write(IMAGE_TOPIC, compressed_image_msg(frame.image, stamp, quality=camera.jpeg_quality), stamp)
-            bag.write(INFO_TOPIC, camera_info_msg(camera.K, camera.width, camera.height, stamp), stamp)
+            bag.write(INFO_TOPIC, camera_info_msg(info.K, info.width, info.height, stamp), stamp)
             if frame.cloud is not None:
                 bag.write(POINTS_TOPIC, cloud_msg(frame.cloud, stamp), stamp)
             bag.write(TRUTH_TOPIC, pose_msg(drive.T_map_base[i], stamp), stamp)
             if progress:
                 progress(i + 1, total)
+
+
+def camera_of(config: CameraConfig) -> Camera:
+    """The camera as CameraInfo has it: pixels are counted from the centre of the first one, and rendered from its
+    corner."""
+    return Camera(config.K - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]], config.width, config.height, np.zeros(0))
 
 
 def odometry_between(drive: Drive, i: int) -> list[tuple[int, np.ndarray]]:

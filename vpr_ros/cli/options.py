@@ -71,6 +71,14 @@ PoseTopic = Annotated[
 PointsTopic = Annotated[
     str | None, typer.Option(help="PointCloud2 topic; found by type when the bag has one.", rich_help_panel="Topics")
 ]
+DepthTopic = Annotated[
+    str | None,
+    typer.Option(
+        help="Depth image aligned with the camera's (16UC1 millimetres, 32FC1 metres): depth of the keypoints. Found "
+        "by its name where that says so.",
+        rich_help_panel="Topics",
+    ),
+]
 # Every command that reads bags has it; its callback does the work.
 Strict = Annotated[
     bool,

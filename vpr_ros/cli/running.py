@@ -89,6 +89,7 @@ def map_(
     odom_topic: options.OdomTopic = None,
     pose_topic: options.PoseTopic = None,
     points_topic: options.PointsTopic = None,
+    depth_topic: options.DepthTopic = None,
     rotate: options.Rotate = options.ROTATE,
     strict: options.Strict = False,
     config_file: parameters.Config = None,
@@ -120,10 +121,12 @@ def map_(
     values = parameters.given(ctx, "map", config_file, assignments, MAP_OPTIONS)
     core = pipeline_config(values)
     config = MapBagConfig(
-        topics=reading.topics(image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic),
+        topics=reading.topics(
+            image=image_topic, odom=odom_topic, pose=pose_topic, points=points_topic, depth=depth_topic
+        ),
         gate=core.gate,
         session=core.session or bag.stem,
-        clouds=values.get("keep_clouds", MapBagConfig.clouds) or points_topic is not None,
+        clouds=core.keep_clouds,
         place_radius=core.place_radius,
         local_features=core.local_features,
         batch_size=batch,
@@ -191,6 +194,7 @@ def localize(
     image_topic: options.ImageTopic = None,
     odom_topic: options.OdomTopic = None,
     points_topic: options.PointsTopic = None,
+    depth_topic: options.DepthTopic = None,
     rotate: options.Rotate = options.ROTATE,
     strict: options.Strict = False,
     config_file: parameters.Config = None,

@@ -68,8 +68,11 @@ class VprNode(MapNode):
             self._stamps = _opened(values["stamps_log"])
         self.pipeline = Pipeline.open(pipeline_config(values), self.health, self.spare_extractor)
         self.pipeline.warm_up()
-        clouds = values["verify"] in ("lidar", "auto") or values["keep_clouds"]
-        inputs = Inputs(self, InputSettings.from_values(values, clouds=clouds, mapping=mapping), self.health)
+        needed = values["verify"] == "lidar" or values["keep_clouds"]
+        depth = mapping and self.pipeline.features.extractor is not None  # of keypoints, by whatever sensor there is
+        clouds = needed or depth or values["verify"] == "auto"
+        settings = InputSettings.from_values(values, clouds, mapping, clouds_needed=needed, depth=depth)
+        inputs = Inputs(self, settings, self.health)
         self._outputs = Outputs(self, self.pipeline)
         self._queries = Queries(self, self.pipeline, self._outputs)
         place_map = self.pipeline.place_map

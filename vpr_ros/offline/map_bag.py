@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
+from vpr_ros.local_features.opening import kind_of
 from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
@@ -114,8 +115,10 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         source=str(bag.absolute()),
         map_frame=config.drive.map_frame,
         local_features=config.local_features,
+        keep_clouds=config.clouds,
     )
-    drive_config = replace(config.drive, load_clouds=config.clouds)
+    depth = kind_of(config.local_features) is not None
+    drive_config = replace(config.drive, load_clouds=config.clouds, load_depth=depth)
     with ExitStack() as stack:
         if map_path.exists():
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))

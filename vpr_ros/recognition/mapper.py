@@ -10,6 +10,7 @@ import numpy as np
 from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
 from vpr_ros.local_features import LocalFeatures
+from vpr_ros.local_features.triangulation import Triangulator
 from vpr_ros.observation import Observation
 from vpr_ros.pictures import encode
 from vpr_ros.place_map import Describer, DriveStatistics, KeyframeGate, PlaceMap
@@ -32,6 +33,7 @@ class MapperConfig:
     recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
     slam: bool = False  # also match the drive against the map and its own past
     map_from_odometry: bool = True  # an empty map without map poses takes the first drive's odometry frame as its own
+    keep_clouds: bool = False  # of each keyframe
     jpeg_quality: int = 90
 
 
@@ -85,6 +87,7 @@ class Mapper:
         self._moved = KeyframeGate(replace(self.config.gate, every_n=None))
         self._novelty = Novelty()
         self._statistics = DriveStatistics.none(extractor.dim)
+        self._triangulator = Triangulator()
 
     def begin_session(self, session_name: str, reason: str = "a new drive begins") -> None:
         """The drive so far is over: the next keyframe opens a new session, and all before it may be recognised.
@@ -95,6 +98,7 @@ class Mapper:
         self._gate.reset()
         self._moved.reset()
         self._novelty.reset()
+        self._triangulator.reset()
         self._statistics = DriveStatistics.none(self.extractor.dim)
         if self.recogniser is not None:
             self.recogniser.end_session(reason)
@@ -132,15 +136,24 @@ class Mapper:
             T_map_base=observation.T_map_base,
             covariance=observation.covariance,
             thumbnail=encode(self.extractor.prepare(observation.image), quality=self.config.jpeg_quality),
-            cloud=observation.cloud,
+            cloud=observation.cloud if self.config.keep_clouds else None,
             content=content,
-            features=features(),
+            features=self._with_depth(features(), observation.T_odom_base),
         )
         self._statistics = self._statistics.plus(descriptor, content)
         if self.recogniser is not None:
             T_odom, T_map = observation.T_odom_base, observation.T_map_base
             self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map, content)
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
+
+    def _with_depth(self, features: LocalFeatures | None, T_odom_base: np.ndarray | None) -> LocalFeatures | None:
+        """A keyframe's features, with depth by triangulation where no sensor told any."""
+        if features is None:
+            return None
+        if not features.has_depth.any():
+            features = replace(features, depth_m=self._triangulator.depth(features, T_odom_base))
+        self._triangulator.add(features, T_odom_base)
+        return features
 
     def _content(self, observation: Observation, descriptor: np.ndarray) -> float:
         """How much of a keyframe is new, in [0, 1]: by the robot's motion, else by the view.

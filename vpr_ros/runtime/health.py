@@ -14,8 +14,8 @@ _RECENT = 50
 
 # Whose events are counted.
 Task = Literal["input", "inference", "decision", "matching", "verification", "map", "recording", "tf"]
-Stage = Literal["decode", "inference", "local features", "search", "verification", "total"]  # whose times are measured
-Stream = Literal["image", "odom", "pose", "points"]  # whose messages are counted
+Stage = Literal["decode", "inference", "local features", "depth", "search", "verification", "total"]  # whose times are measured
+Stream = Literal["image", "odom", "pose", "points", "depth"]  # whose messages are counted
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,20 @@ class InputSettings:
     cloud_wait_s: float = 0.15
     clouds: bool = False  # observations carry clouds
     clouds_needed: bool = True  # a topic `points` without publisher is reported
+    depth: bool = False  # observations carry depth images
     mapping: bool = False  # observations carry T_map_base
     mount: bool = True  # T_base_camera is used
 
     @classmethod
     def from_values(
-        cls, values: dict[str, Any], clouds: bool, mapping: bool, clouds_needed: bool = True, mount: bool = True
+        cls,
+        values: dict[str, Any],
+        clouds: bool,
+        mapping: bool,
+        clouds_needed: bool = True,
+        mount: bool = True,
+        depth: bool = False,
     ) -> "InputSettings":
         """Settings of a node's parameters; other parameters are ignored."""
         given: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**given, clouds=clouds, clouds_needed=clouds_needed, mapping=mapping, mount=mount)
+        return cls(**given, clouds=clouds, clouds_needed=clouds_needed, depth=depth, mapping=mapping, mount=mount)

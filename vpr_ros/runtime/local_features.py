@@ -3,8 +3,11 @@
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vpr_ros.errors import VprError
 from vpr_ros.local_features import LocalExtractor, LocalFeatures, open_local_features
+from vpr_ros.local_features.depth import depth_from_cloud, depth_from_image
 from vpr_ros.local_features.opening import kind_of, xfeat_advice, xfeat_missing
 from vpr_ros.observation import Observation
 from vpr_ros.place_map import PlaceMap
@@ -38,6 +41,21 @@ class FrameFeatures:
             self._found = replace(found, camera=one.camera, T_base_camera=one.T_base_camera)
             self._health.timed("local features", time.perf_counter() - started)
         return self._found
+
+    def with_depth(self) -> LocalFeatures | None:
+        """Those of `get` with the depth that the frame's depth image tells, and its cloud where that does not."""
+        found, one = self.get(), self._observation
+        if found is None or (one.depth is None and one.cloud is None):
+            return found
+        started = time.perf_counter()
+        depth = None if one.depth is None else depth_from_image(found, one.depth)
+        by_cloud = None if one.cloud is None else depth_from_cloud(found, one.cloud)
+        if depth is None or by_cloud is None:
+            depth = by_cloud if depth is None else depth
+        else:
+            depth = np.where(np.isfinite(depth), depth, by_cloud)
+        self._health.timed("depth", time.perf_counter() - started)
+        return replace(found, depth_m=depth)
 
 
 def open_features(config: PipelineConfig, place_map: PlaceMap, device: str) -> OpenedFeatures:

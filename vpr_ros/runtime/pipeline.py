@@ -235,7 +235,7 @@ class Pipeline:
         last, self._last_ns = self._last_ns, observation.stamp_ns
         if last is not None and begins_anew(last, observation.stamp_ns):
             self._begin_session(f"the clock went {jump_text(last, observation.stamp_ns)}, a new session begins")
-        result = self._mapper.take(observation, descriptor, features.get)
+        result = self._mapper.take(observation, descriptor, features.with_depth)
         self._keep_camera(self._mapper.session, observation)
         return Answer(observation, result.recognition, result.keyframe_id, result.reason, features=features)
 
@@ -320,7 +320,13 @@ class Pipeline:
         self.health.count("matching", event, sentence)
 
     def _new_mapper(self) -> Mapper:
-        config = MapperConfig(gate=self.config.gate, recognition=self.config.recognition, slam=self.mode == "slam")
+        config = MapperConfig(
+            gate=self.config.gate,
+            recognition=self.config.recognition,
+            slam=self.mode == "slam",
+            # A registration with the drive's own past needs the clouds of both sides.
+            keep_clouds=self.config.keep_clouds or self.config.verify in ("lidar", "auto"),
+        )
         name, source, local = self._session_name(), self.config.source, self._local_evidence()
         mapper = Mapper(self.extractor, self.place_map, name, config, source=source, local=local)
         mapper.paused = not self._mapping

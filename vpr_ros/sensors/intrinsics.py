@@ -7,7 +7,7 @@ from vpr_ros.errors import FrameError
 from vpr_ros.observation import Rotation
 from vpr_ros.sensors.cameras import Camera
 
-UNUSABLE = "CameraInfo unusable"
+UNUSABLE = "camera_info unusable"
 _SAME_SHAPE_PX = 1.0  # a side may be off by so much where pictures were scaled down and rounded
 
 

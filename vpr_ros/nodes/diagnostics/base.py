@@ -14,7 +14,7 @@ from vpr_ros.runtime.health import Health, Stream, Task
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 SENTENCE_AGE_S = 10.0  # how long the sentence about a bad message is the summary
-_RATES: tuple[Stream, ...] = ("image", "odom", "points")
+_RATES: tuple[Stream, ...] = ("image", "odom", "points", "depth")
 
 
 class Diagnostics:

@@ -11,7 +11,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.inputs.clocks import ClockWatch
 from vpr_ros.nodes.inputs.clouds import CloudTopic
+from vpr_ros.nodes.inputs.depth import DepthTopic
 from vpr_ros.nodes.inputs.mounting import CameraMounting
+from vpr_ros.nodes.inputs.nearest import NearestTopic
 from vpr_ros.nodes.inputs.poses import Poses
 from vpr_ros.nodes.inputs.problems import ExpectedTopic, topic_problems
 from vpr_ros.nodes.inputs.subscription import TopicInput
@@ -27,7 +29,7 @@ from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import JUMP_NS, ClockJump, StampOrder, StampProblem
 from vpr_ros.sensors.upright import UNREADABLE_FRAME, Mounting, T_base_upright, turned
 
-_ODOM_DEPTH, _POINTS_DEPTH = 200, 2
+_ODOM_DEPTH = 200
 _FOLLOW_S = 0.5  # how often the reliability is compared with the publishers'
 WARNING_PERIOD_S = 5.0  # bad frames come at the camera's rate; /diagnostics has the counts
 _STEADY_CAP = 4.0  # a wait lasts at most this many times its ROS time, should the clock stand still
@@ -49,7 +51,8 @@ class Inputs:
         self._mounting = CameraMounting(node, settings, health, self._tf, self._arrivals)
         self._clouds: CloudTopic | None = None
         if settings.clouds:
-            self._clouds = CloudTopic(node, settings, health, self._tf, self._poses, self._arrivals, _POINTS_DEPTH)
+            self._clouds = CloudTopic(node, settings, health, self._tf, self._poses, self._arrivals)
+        self._depth = DepthTopic(node, settings, health, self._arrivals) if settings.depth else None
         image_type, image_name = (CompressedImage, "image/compressed") if settings.compressed else (Image, "image")
         self._images = TopicInput(
             node, image_type, image_name, self._on_image, settings.image_reliability, settings.image_depth
@@ -101,8 +104,8 @@ class Inputs:
             self._tf.listen()
         self._mounting.start()
         self._poses.start()
-        if self._clouds:
-            self._clouds.start()
+        for sensed in self._sensed:
+            sensed.start()
         self._camera_infos.start()
         self._images.start()
         self._follower = self._node.create_timer(_FOLLOW_S, self._follow, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -120,8 +123,8 @@ class Inputs:
             self._jump_handle.unregister()
             self._jump_handle = None
         self._poses.stop()
-        if self._clouds:
-            self._clouds.stop()
+        for sensed in self._sensed:
+            sensed.stop()
         self._tf.close()
         self._mailbox.clear()
         self._arrivals.wake()
@@ -152,9 +155,12 @@ class Inputs:
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)
         cloud = None
+        depth = None
+        wait_s, size = self.settings.cloud_wait_s, (image.shape[1], image.shape[0])
         if self._clouds:
-            wait_s = self.settings.cloud_wait_s
             cloud = self._clouds.at(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
+        if self._depth:
+            depth = self._depth.at(stamp, size, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_odom_base = self._poses.T_odom_base(stamp)
         return Observation(
             stamp_ns=stamp,
@@ -164,8 +170,9 @@ class Inputs:
             covariance=covariance,
             cloud=cloud,
             rotation=rotation,
-            camera=self._intrinsics.of((image.shape[1], image.shape[0]), rotation),
+            camera=self._intrinsics.of(size, rotation),
             T_base_camera=self._T_base_camera(msg, rotation) if self.settings.mount else None,
+            depth=None if depth is None else turned(depth, rotation),
         )
 
     def T_odom_base_in_tf(self, stamp: int) -> np.ndarray | None:
@@ -217,14 +224,20 @@ class Inputs:
         topics += [ExpectedTopic(t.input, False, "odom_reliability") for t in self._poses.optional_topics]
         if self._clouds:
             topics.append(ExpectedTopic(self._clouds.input, self.settings.clouds_needed, "points_reliability"))
+        if self._depth:
+            topics.append(ExpectedTopic(self._depth.input, False, "image_reliability"))
         return [*topic_problems(self._node, topics), *self._clock.problems()]
 
     @property
     def topics(self) -> list[TopicInput]:
         """What is subscribed, TF aside; the images first."""
         poses = [t.input for t in (*self._poses.topics, *self._poses.optional_topics)]
-        clouds = [self._clouds.input] if self._clouds else []
-        return [t for t in (self._images, self._camera_infos, *poses, *clouds) if t.subscribed]
+        sensed = [one.input for one in self._sensed]
+        return [t for t in (self._images, self._camera_infos, *poses, *sensed) if t.subscribed]
+
+    @property
+    def _sensed(self) -> list[NearestTopic]:
+        return [one for one in (self._clouds, self._depth) if one is not None]
 
     def _follow(self) -> None:
         for sentence in self._clock.look():
@@ -257,9 +270,8 @@ class Inputs:
         if self._clock_jumped:
             self._clock_jumped = False
             limit = self._node.get_clock().now().nanoseconds + JUMP_NS
-            for source in (self._poses, self._tf, self._clouds):
-                if source:
-                    source.forget_after(limit)
+            for source in (self._poses, self._tf, *self._sensed):
+                source.forget_after(limit)
 
     def _deadline(self, wait_s: float):
         """Whether so many seconds have passed from now on, of ROS time and of steady time; or the clock was set back.

@@ -24,7 +24,7 @@ class BagTopics(TypedDict):
 
 
 def bag_topics(path: str, names: dict[str, str], needed: tuple[str, ...] = ("image",)) -> BagTopics:
-    """The topics of a bag for the roles in `names` (image, odom, pose, points, camera_info).
+    """The topics of a bag for the roles in `names` (image, odom, pose, points, depth, camera_info).
 
     `names` gives each role a topic's name, "none", or "" for the topic that is found by type. Where several topics fit
     a role, one in `needed` is refused and any other stays empty. Raises VprError for a bag that cannot be played and
@@ -87,7 +87,7 @@ def _playable(path: Path) -> tuple[Path, str]:
 
 def _as_arguments(sentence: str) -> str:
     """The command line's options in a sentence, as arguments of a launch file."""
-    for role in ("image", "points", "odom", "pose", "camera-info"):
+    for role in ("image", "points", "depth", "odom", "pose", "camera-info"):
         argument = f"{role.replace('-', '_')}_topic"
         for value in ("NAME", "none"):
             sentence = sentence.replace(f"--{role}-topic {value}", f"{argument}:={value}")

@@ -17,7 +17,7 @@ from vpr_ros.runtime.settings import Verify
 DISCOVERY_S = 2.0  # before the player's first message, so that publishers and subscribers find each other
 CLOCK_HZ = 100
 
-_ROLES = ("image", "odom", "pose", "points", "camera_info")
+_ROLES = ("image", "odom", "pose", "points", "depth", "camera_info")
 _POSE_SOURCES = {
     "geometry_msgs/msg/PoseStamped": "pose",
     "geometry_msgs/msg/PoseWithCovarianceStamped": "pose_with_covariance",
@@ -65,7 +65,17 @@ def launch_settings(
         user_parameters = _changed_parameters(settings.params_file, config)
         for name in set(fixed) & set(user_parameters) & set(arguments):
             del settings.parameters[name]
-    for name in ("checkpoint", "mode", "device", "pose_source", "rotate", "drive", "city", "condition"):
+    for name in (
+        "checkpoint",
+        "mode",
+        "device",
+        "pose_source",
+        "rotate",
+        "drive",
+        "city",
+        "condition",
+        "local_features",
+    ):
         if name in given:
             settings.parameters[name] = given[name]
     if "verify" in given:

@@ -200,7 +200,7 @@ VPR_PARAMETERS = (
         "keyframe_every",
         none=0,
     ),
-    Parameter("keep_clouds", False, "Keep the LiDAR cloud of each keyframe, so that LiDAR can verify matches."),
+    setting("keep_clouds", "Keep the LiDAR cloud of each keyframe, so that LiDAR can verify matches."),
     setting(
         "recognition.decision.accept_probability",
         "A place is accepted from this probability on.",

@@ -17,6 +17,7 @@ class DriveTopics:
 
     image: str | None = None
     points: str | None = None
+    depth: str | None = None  # images aligned with the pictures
     odom: str | None = None
     pose: str | None = None
     tf: str | None = None
@@ -29,6 +30,7 @@ class DriveConfig:
 
     max_gap_s: float = 1.0  # poses are interpolated between samples at most this far apart
     load_clouds: bool = False
+    load_depth: bool = False  # what tells the depth of keypoints, where the bag has it: clouds and depth images
     max_cloud_gap_s: float = 0.1  # the cloud nearest to an image may be this far away in time
     cloud_wait_s: float = 1.0  # receive time that an image waits for a cloud of its stamp
     base_frame: str = "base_link"

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,13 +18,14 @@ from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import camera_info_topic, resolve_topics
 from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.clouds import base_cloud, moved
+from vpr_ros.sensors.depth_images import MAX_DEPTH_GAP_S, aligned_depth
 from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.intrinsics import Intrinsics
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import ClockJump, Slips, StampOrder, StampProblem
 from vpr_ros.sensors.upright import UNREADABLE_FRAME, Mounting, T_base_upright, turned
 
-_KEPT_CLOUDS, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
+_KEPT_SENSED, _KEPT_IMAGES = 32, 64  # memory stays flat whatever the bag's order
 ImageProblem = Literal[StampProblem, "image unreadable", "message unreadable"]  # reasons that cost an image
 
 
@@ -46,16 +47,22 @@ class _Frame:
     image: np.ndarray
     frame_id: str
     cloud: np.ndarray | None = None
+    depth: np.ndarray | None = None  # (H, W) aligned with `image`
 
 
 @dataclass(slots=True)
-class _Cloud:
-    """A cloud's message, decoded at the first image that needs it."""
+class _Sensed:
+    """The message of a cloud or a depth image, decoded at the first image that needs it."""
 
     bag_time_ns: int
     stamp_ns: int
+    role: "_Role"
     msg: object | None
-    points: np.ndarray | None = None  # (N, 3) in the base frame; None with msg None: unusable
+    points: np.ndarray | None = None  # of a cloud, (N, 3) in the base frame; None with msg None: unusable
+
+
+_Role: TypeAlias = Literal["points", "depth"]
+_Queues: TypeAlias = dict[_Role, deque[_Sensed]]
 
 
 class Drive:
@@ -69,7 +76,8 @@ class Drive:
     - Images are upright: turned as `config.rotate` says, or as the roll of the camera in TF asks for.
     - `camera` is that of the bag's first usable CameraInfo; None, and a note, where its size does not fit the pictures.
       `T_base_camera` is by TF, None where that does not tell.
-    - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry.
+    - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry. With
+      `load_depth` that as well where the bag has one, and the depth image of the image's time.
 
     `skipped` counts by reason what could not be used, `first_errors` keeps each reason's first sentence, `notes`
     counts what is worth telling but lost nothing. `topics` holds the names in use, `datum` the origin of GNSS poses.
@@ -81,7 +89,9 @@ class Drive:
         self.bag = Bag(bag_path)
         try:
             self._asked: DriveTopics = topics or DriveTopics()
-            self.topics: DriveTopics = resolve_topics(self.bag, self._asked, self.config.load_clouds)
+            self.topics: DriveTopics = resolve_topics(
+                self.bag, self._asked, self.config.load_clouds, self.config.load_depth
+            )
         except VprError:
             self.bag.close()
             raise
@@ -141,8 +151,8 @@ class Drive:
         self.notes, self.delivered = Counter(note.sentence for note in self.poses.notes), 0
         times: tuple[array, array] = (array("q"), array("q"))  # of the images: stamps, receipt
         stream, rotation = self._messages(), self.mounting.rotation
-        frames = self._with_clouds(stream) if self.topics.points else (f for f in stream if isinstance(f, _Frame))
-        for frame in frames:
+        sensed = self.topics.points or self.topics.depth
+        for frame in self._with_sensed(stream) if sensed else (f for f in stream if isinstance(f, _Frame)):
             self.delivered += 1
             times[0].append(frame.stamp_ns)
             times[1].append(frame.bag_time_ns)
@@ -155,6 +165,7 @@ class Drive:
                 camera=self.intrinsics.of((frame.image.shape[1], frame.image.shape[0]), rotation),
                 T_base_camera=self._T_base_camera(frame),
                 cloud=frame.cloud,
+                depth=None if frame.depth is None else turned(frame.depth, rotation),
                 T_map_base=T_map_base,
                 T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
                 covariance=pose.covariance_at(frame.stamp_ns) if pose and T_map_base is not None else None,
@@ -180,20 +191,23 @@ class Drive:
         self.skipped[reason] += 1
         self.first_errors.setdefault(reason, str(sentence))
 
-    def _messages(self) -> Iterator[_Frame | _Cloud]:
-        """Usable images, decoded, and clouds, not yet decoded, in the order they were received."""
+    def _messages(self) -> Iterator[_Frame | _Sensed]:
+        """Usable images, decoded, and clouds and depth images, not yet decoded, in the order they were received."""
         use_receive_times = self._stamps_are_zero()
         if use_receive_times:
             self.notes["header stamps are all zero: receive times are used"] = 1
-        names = [n for n in (self.topics.image, self.topics.points) if n]
+        roles: dict[str | None, _Role] = {self.topics.points: "points", self.topics.depth: "depth"}
+        names = [n for n in (self.topics.image, self.topics.points, self.topics.depth) if n]
         order: StampOrder[_Image] = StampOrder(self._skip, self._on_jump)
-        clouds: Slips[_Cloud] = Slips(lambda *_: self._skip("cloud stamp slipped", "a single cloud has another time"))
+        slips: dict[_Role, Slips[_Sensed]] = {"points": self._slips("cloud"), "depth": self._slips("depth image")}
         size = None
         for topic, bag_time_ns, msg in self.bag.messages(names, lambda _, e: self._skip("message unreadable", e)):
             stamp = bag_time_ns if use_receive_times else stamp_ns(msg)
             if topic != self._image_topic:
-                cloud = _Cloud(bag_time_ns, (stamp or bag_time_ns) + round(self.config.points_offset_s * 1e9), msg)
-                yield from (cloud for _, cloud in clouds.take(cloud.stamp_ns, cloud))
+                role = roles[topic]
+                offset_s = self.config.points_offset_s if role == "points" else 0.0
+                one = _Sensed(bag_time_ns, (stamp or bag_time_ns) + round(offset_s * 1e9), role, msg)
+                yield from (usable for _, usable in slips[role].take(one.stamp_ns, one))
                 continue
             for image in order.take(stamp, _Image(bag_time_ns, stamp, msg)):
                 if (frame := self._decoded(image, size)) is not None:
@@ -218,37 +232,45 @@ class Drive:
     def _on_jump(self, jump: ClockJump, _: str) -> None:
         self.notes[jump] += 1
 
-    def _with_clouds(self, stream: Iterator[_Frame | _Cloud]) -> Iterator[_Frame]:
-        """Hold each image until the cloud after it has come or `cloud_wait_s` went by, then add the nearest cloud."""
+    def _slips(self, what: str) -> Slips[_Sensed]:
+        return Slips(lambda *_: self._skip(f"{what} stamp slipped", f"a single {what} has another time"))
+
+    def _with_sensed(self, stream: Iterator[_Frame | _Sensed]) -> Iterator[_Frame]:
+        """Hold each image until what was sensed after it has come or `cloud_wait_s` went by, then add the nearest."""
         pending: deque[_Frame] = deque()
-        clouds: deque[_Cloud] = deque(maxlen=_KEPT_CLOUDS)
+        queues: _Queues = {
+            role: deque(maxlen=_KEPT_SENSED) for role in get_args(_Role) if getattr(self.topics, role) is not None
+        }
         for item in stream:
-            if isinstance(item, _Cloud):
-                clouds.append(item)
+            if isinstance(item, _Sensed):
+                queues[item.role].append(item)
             else:
                 if pending and item.stamp_ns < pending[-1].stamp_ns:  # the clock jumped back: another time begins
-                    yield from (self._join(frame, clouds) for frame in pending)
+                    yield from (self._join(frame, queues) for frame in pending)
                     pending.clear()
-                    while clouds and clouds[0].bag_time_ns < item.bag_time_ns:
-                        clouds.popleft()
+                    for queue in queues.values():
+                        while queue and queue[0].bag_time_ns < item.bag_time_ns:
+                            queue.popleft()
                 pending.append(item)
             wait_until_ns = item.bag_time_ns - self.config.cloud_wait_s * 1e9
             while pending and (
-                (clouds and clouds[-1].stamp_ns >= pending[0].stamp_ns)
+                all(queue and queue[-1].stamp_ns >= pending[0].stamp_ns for queue in queues.values())
                 or len(pending) > _KEPT_IMAGES
                 or pending[0].bag_time_ns < wait_until_ns
             ):
-                yield self._join(pending.popleft(), clouds)
-        yield from (self._join(frame, clouds) for frame in pending)
+                yield self._join(pending.popleft(), queues)
+        yield from (self._join(frame, queues) for frame in pending)
 
-    def _join(self, frame: _Frame, clouds: deque[_Cloud]) -> _Frame:
-        nearest = min(clouds, key=lambda c: abs(c.stamp_ns - frame.stamp_ns), default=None)
-        if nearest is None or abs(nearest.stamp_ns - frame.stamp_ns) > self.config.max_cloud_gap_s * 1e9:
-            return frame
-        if nearest.msg is not None:
-            nearest.points, nearest.msg = self._base_cloud(nearest.stamp_ns, nearest.msg), None
-        if nearest.points is not None:
-            frame.cloud = self._moved(nearest.points, nearest.stamp_ns, frame.stamp_ns, frame.bag_time_ns)
+    def _join(self, frame: _Frame, queues: _Queues) -> _Frame:
+        cloud = _nearest(queues, "points", frame.stamp_ns, self.config.max_cloud_gap_s)
+        if cloud is not None:
+            if cloud.msg is not None:
+                cloud.points, cloud.msg = self._base_cloud(cloud.stamp_ns, cloud.msg), None
+            if cloud.points is not None:
+                frame.cloud = self._moved(cloud.points, cloud.stamp_ns, frame.stamp_ns, frame.bag_time_ns)
+        image = _nearest(queues, "depth", frame.stamp_ns, MAX_DEPTH_GAP_S)
+        if image is not None:
+            frame.depth = aligned_depth(image.msg, (frame.image.shape[1], frame.image.shape[0]), self._skip)
         return frame
 
     def _base_cloud(self, stamp: int, msg) -> np.ndarray | None:
@@ -285,3 +307,9 @@ class Drive:
             f"bag {self.bag.path}: none of the {len(self)} images on {self.topics.image} is usable, "
             f"{count} times '{reason}': {self.first_errors[reason]}"
         )
+
+
+def _nearest(queues: _Queues, role: _Role, stamp: int, max_gap_s: float) -> _Sensed | None:
+    """What was sensed nearest to a stamp, None where that is too far away in time."""
+    nearest = min(queues.get(role, ()), key=lambda one: abs(one.stamp_ns - stamp), default=None)
+    return nearest if nearest is not None and abs(nearest.stamp_ns - stamp) <= max_gap_s * 1e9 else None

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Literal
 
 from vpr_ros.errors import VprError
 from vpr_ros.sensors.bags.config import DriveTopics
@@ -16,6 +17,7 @@ NAVSAT, CAMERA_INFO = "sensor_msgs/msg/NavSatFix", "sensor_msgs/msg/CameraInfo"
 ROLE_TYPES: dict[str, tuple[str, ...]] = {
     "image": (IMAGE, COMPRESSED),
     "points": (POINTS,),
+    "depth": (IMAGE,),
     "odom": (ODOMETRY,),
     "pose": (POSE, POSE_COVARIANCE, NAVSAT),
     "camera_info": (CAMERA_INFO,),
@@ -29,6 +31,7 @@ _VIDEO = ("CompressedVideo", "FFMPEGPacket")
 _TRUTH = ("ground_truth", "groundtruth", "ground-truth", "/gt/", "/gt_")
 _TRANSPORTS = ("/compressedDepth", "/theora", "/zstd")  # of image_transport, beside raw and compressed
 _DEPTH_NAMES, _DEPTH_ENCODINGS = {"depth", "disparity"}, ("16UC1", "32FC1")
+_ALIGNED_NAMES = ("aligned_depth", "depth_registered")  # of drivers: depth in the pixels of the colour camera
 _SAME_SHARE = 0.9  # of the raw pictures: a twin that has as many is as good
 _COMMANDS = ("initialpose", "initial_pose", "goal", "goal_pose", "move_base_simple/goal", "clicked_pose", "set_pose")
 
@@ -76,6 +79,8 @@ def _unfit(topic: TopicInfo, role: str) -> str:
         return f"its messages are {topic.encoding}, which is not read"
     if is_ground_truth(topic.name):
         return "its name says ground truth"
+    if role == "depth" and not any(part in topic.name for part in _ALIGNED_NAMES):
+        return "its name does not say that it is depth aligned with the pictures"
     if role == "image" and topic.name.endswith(_TRANSPORTS):
         return "its transport is not read"
     if role == "pose" and topic.name.endswith(tuple(f"/{c}" for c in _COMMANDS)):
@@ -158,12 +163,23 @@ def camera_info_topic(bag: Bag, image_topic: str) -> str | None:
     return beside[0] if beside else found[0] if len(found) == 1 else None
 
 
-def resolve_topics(bag: Bag, asked: DriveTopics, load_clouds: bool) -> DriveTopics:
-    """The names in use for every role, None where the bag has no such topic; VprError as `choose_topic`."""
+def resolve_topics(bag: Bag, asked: DriveTopics, load_clouds: bool, load_depth: bool = False) -> DriveTopics:
+    """The names in use for every role, None where the bag has no such topic; VprError as `choose_topic`.
+
+    For depth alone, clouds and depth images are welcome and not needed: of several topics that fit, none is taken.
+    """
     return replace(
         asked,
         image=choose_topic(bag, "image", asked.image),
         odom=choose_topic(bag, "odom", asked.odom),
         pose=choose_topic(bag, "pose", asked.pose),
-        points=choose_topic(bag, "points", asked.points) if load_clouds else None,
+        points=choose_topic(bag, "points", asked.points) if load_clouds else _welcome(bag, "points", asked, load_depth),
+        depth=_welcome(bag, "depth", asked, load_depth),
     )
+
+
+def _welcome(bag: Bag, role: Literal["points", "depth"], asked: DriveTopics, wanted: bool) -> str | None:
+    name = getattr(asked, role)
+    if not wanted or (name is None and len(candidates(bag, role)) != 1):
+        return None
+    return choose_topic(bag, role, name)
