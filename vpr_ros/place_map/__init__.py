@@ -2,7 +2,7 @@
 
 from vpr_ros.configuration import GateConfig
 from vpr_ros.place_map.describer import Describer
-from vpr_ros.place_map.edit import prune, redescribe, replace_poses
+from vpr_ros.place_map.edit import prune, redescribe, replace_poses, thumbnail_features
 from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
@@ -34,4 +34,5 @@ __all__ = [
     "prune",
     "redescribe",
     "replace_poses",
+    "thumbnail_features",
 ]

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.keyframes import Keyframes, PoseRow, pose_row
 from vpr_ros.place_map.schema import MAP_COLUMNS, payload, put_meta, seal, seal_sessions
 from vpr_ros.place_map.store import PlaceMap
+
+if TYPE_CHECKING:
+    from vpr_ros.local_features import LocalExtractor
 
 _BATCH = 64
 
@@ -226,6 +229,42 @@ def redescribe(
         ):
             put_meta(db, key, value)
     return {"described": done, "dropped": len(lost)}
+
+
+def thumbnail_features(
+    place_map: PlaceMap,
+    extractor: "LocalExtractor | None",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, int]:
+    """Give keyframes without local features those of their thumbnails; None takes all features away.
+
+    Features of another kind than the extractor's are made anew, all of them. Those of a thumbnail have neither
+    intrinsics nor depth, and fewer pixels than the picture had. Returns {"made", "kept", "without"}, the last being
+    keyframes whose thumbnail is missing or damaged. A crash or an error leaves the old map.
+    """
+    from vpr_ros.local_features.packing import pack
+
+    kept = 0
+    with place_map.edit() as db:
+        ids = [row[0] for row in db.execute("SELECT id FROM keyframes ORDER BY id")]
+        changed = set(ids)
+        if extractor is not None and place_map.local_features == extractor.kind:
+            changed -= {row[0] for row in db.execute("SELECT id FROM features")}
+            kept = len(ids) - len(changed)
+        db.executemany("DELETE FROM features WHERE id = ?", ((i,) for i in changed))
+        made = 0
+        lost: list[int] = []
+        wanted = sorted(changed) if extractor is not None else []
+        for batch_ids, images in _images(db, wanted, lost):
+            found = extractor.extract(images) if extractor is not None else []
+            rows = [(i, pack(one)) for i, one in zip(batch_ids, found, strict=True)]
+            db.executemany("INSERT INTO features VALUES (?, ?)", rows)
+            made += len(rows)
+            if progress is not None:
+                progress(made + len(lost), len(wanted))
+        seal(db, "features", changed)
+        put_meta(db, "local_features", extractor.kind if extractor is not None and made + kept else None)
+    return {"made": made, "kept": kept, "without": len(lost)}
 
 
 def _images(db: sqlite3.Connection, ids: list[int], lost: list[int]) -> Iterator[tuple[list[int], list[np.ndarray]]]:

