@@ -246,9 +246,9 @@ def redescribe(
     features: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|xfeat|sift|none|FILE",
-            help="Give keyframes without local features those of their thumbnails; descriptors stay as they are unless "
-            "--checkpoint is given, too. none takes all away; FILE has XFeat's weights.",
+            metavar="KIND",
+            help="Give keyframes without local features those of their thumbnails: auto, xfeat, sift, or a file of "
+            "XFeat's weights; none takes all away. Descriptors stay as they are unless --checkpoint is given, too.",
         ),
     ] = None,
     drop_missing: Annotated[bool, typer.Option(help="Remove keyframes that have no thumbnail.")] = False,

@@ -14,7 +14,9 @@ _RECENT = 50
 
 # Whose events are counted.
 Task = Literal["input", "inference", "decision", "matching", "verification", "map", "recording", "tf"]
-Stage = Literal["decode", "inference", "local features", "depth", "search", "verification", "total"]  # whose times are measured
+Stage = Literal[
+    "decode", "inference", "local features", "depth", "search", "verification", "total"
+]  # whose times are measured
 Stream = Literal["image", "odom", "pose", "points", "depth"]  # whose messages are counted
 
 
