@@ -25,7 +25,7 @@ from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.opening import load_extractor
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig, Verify
-from vpr_ros.sensors import Trajectory
+from vpr_ros.sensors import DriveTopics, Trajectory
 from vpr_ros.training.synthetic import CameraConfig, LidarConfig, named_conditions, plan_drive, write_drive_bag
 
 SEEDS = (2172, 2173, 2174)
@@ -38,14 +38,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/loops"), help="folder of bags, maps and pictures")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--verify", default="lidar", choices=("lidar", "camera", "auto"))
+    parser.add_argument("--no-lidar", action="store_true", help="the robot has none: depth is triangulated by odometry")
     arguments = parser.parse_args()
-    print(f"verified by {arguments.verify}")
+    print(f"verified by {arguments.verify}, {'without' if arguments.no_lidar else 'with'} LiDAR")
     print(
         "city | candidates | verified | measured | of these false | trusted | false trusted | ATE before, after m | "
         "less by | seconds: drive, a verification, graph"
     )
     for seed in arguments.seeds:
-        one_city(seed, arguments.out, arguments.verify)
+        one_city(seed, arguments.out, arguments.verify, not arguments.no_lidar)
 
 
 def rendered(folder: Path, seed: int) -> Path:
@@ -65,12 +66,15 @@ def rendered(folder: Path, seed: int) -> Path:
     return path
 
 
-def one_city(seed: int, out: Path, verify: Verify) -> None:
+def one_city(seed: int, out: Path, verify: Verify, with_lidar: bool) -> None:
     """One drive through the core; the false candidates are verified beside the right ones, by the same map."""
-    bag, map_path = rendered(out, seed), out / f"{seed}_{verify}.vpr"
-    map_path.unlink(missing_ok=True)
+    name = f"{seed}_{verify}" + "_without_lidar" * (not with_lidar)
+    bag, map_path = rendered(out, seed), out / f"{name}.vpr"
+    for former in out.glob(f"{map_path.name}*"):  # with what SQLite keeps beside it
+        former.unlink()
     core = PipelineConfig(map_path=map_path, verify=verify)
-    config, truth, rng = LoopsConfig(core), true_poses(bag, None, None), np.random.default_rng(seed)
+    topics = DriveTopics(pose="none", points=None if with_lidar else "none")
+    config, truth, rng = LoopsConfig(core, topics), true_poses(bag, None, None), np.random.default_rng(seed)
     assert truth is not None
     replaced: dict[int, LoopFrame] = {}
     clock = {"verification": 0.0}
@@ -90,26 +94,26 @@ def one_city(seed: int, out: Path, verify: Verify) -> None:
         driven = drive_through(pipeline, drive, both)
         drive_s = time.process_time() - started
         keyframes, radius = pipeline.keyframes(), pipeline.place_map.place_radius_m
-    for name, frames in (
+    for kind, frames in (
         ("", driven.frames),
         (", 20 % false", [replaced.get(frame.stamp_ns, frame) for frame in driven.frames]),
     ):
         graph = build_graph([f for f in frames if worth_a_vertex(f)], keyframes, radius, places=False)
         if graph is None:
-            print(f"{seed}{name} | {driven.accepted} | {driven.tried} | 0 | no graph", flush=True)
+            print(f"{seed}{kind} | {driven.accepted} | {driven.tried} | 0 | no graph", flush=True)
             continue
         started = time.process_time()
         found = straighten(frames, graph)
         graph_s = time.process_time() - started
         errors = true_error(found.before, truth), true_error(found.after, truth)
-        draw_loops(out / f"{seed}_{verify}{'_false' if name else ''}.png", found, graph, truth, errors)
+        draw_loops(out / f"{name}{'_false' if kind else ''}.png", found, graph, truth, errors)
         stamps = graph.stamps_ns[[(edge.first, edge.second) for edge in found.loops]]
         T = [truth.at_many(stamps[:, n])[0] for n in (0, 1)]
         apart_m = np.linalg.norm((T[0] @ np.array([e.T for e in found.loops]))[:, :3, 3] - T[1][:, :3, 3], axis=1)
         wrong, less = apart_m > 1.0, 1 - errors[1].rmse_m / errors[0].rmse_m
         each_s = clock["verification"] / max(driven.tried, 1)
         print(
-            f"{seed}{name} | {driven.accepted} | {driven.tried} | {len(wrong)} | {wrong.sum()} | "
+            f"{seed}{kind} | {driven.accepted} | {driven.tried} | {len(wrong)} | {wrong.sum()} | "
             f"{found.trusted.sum()} | {(wrong & found.trusted).sum()} | "
             f"{errors[0].rmse_m:.2f}, {errors[1].rmse_m:.2f} | {less:.1%} | "
             f"{drive_s - clock['verification']:.0f}, {each_s:.2f}, {graph_s:.1f}",
