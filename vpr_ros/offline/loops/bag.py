@@ -10,6 +10,7 @@ from typing import Any
 
 from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
+from vpr_ros.local_features.opening import kind_of
 from vpr_ros.offline.batches import batch_size_for
 from vpr_ros.offline.loops.accuracy import TrueError, load_evo, true_error, true_poses
 from vpr_ros.offline.loops.driving import Driven, drive_through
@@ -185,9 +186,9 @@ def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tup
     core = replace(config.core, mode="slam", source=str(bag.absolute()))
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
-        drive = stack.enter_context(
-            Drive(bag, config.topics, replace(config.drive, load_clouds=core.verify in ("lidar", "auto")))
-        )
+        clouds, depth = core.verify in ("lidar", "auto"), kind_of(core.local_features) is not None
+        reading = replace(config.drive, load_clouds=clouds, load_depth=depth)
+        drive = stack.enter_context(Drive(bag, config.topics, reading))
         if not len(drive.poses.odom):
             raise VprError(
                 f"bag {bag} has no odometry, and a pose graph is made of it: name its topic with --odom-topic, or its "
