@@ -8,9 +8,10 @@ import pytest
 from support.landmark_world import LandmarkWorld
 
 from vpr_ros.errors import VprError
+from vpr_ros.evaluation.verified import CLOSURES
 from vpr_ros.geometry import invert, make_transform, planar_transform, yaw_of
 from vpr_ros.observation import Observation
-from vpr_ros.offline.verifying import FILE, POSES, verified_matches
+from vpr_ros.offline.verifying import POSES, verified_matches
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.recognition import Hypothesis, Recognition
 from vpr_ros.recognition.topology import Topology
@@ -102,7 +103,7 @@ def test_lidar_that_agrees_gives_the_relative_pose_and_disagreement_none(place_m
             answer = replace(answer, verified=verified)
             closures.write(answer, query_pose(answer, 10.0, None, None))
     assert closures.counts == {"tried": 2, "agreed": 1, "posed by lidar": 1}
-    good, bad = (json.loads(line) for line in (tmp_path / FILE).read_text().splitlines())
+    good, bad = (json.loads(line) for line in (tmp_path / CLOSURES).read_text().splitlines())
     assert good["accepted"] and not bad["accepted"] and good["method"] == bad["method"] == "lidar"
     found = make_transform(good["T_keyframe_query"][:3], good["T_keyframe_query"][3:])
     np.testing.assert_allclose(found, T_KEYFRAME_QUERY, atol=0.05)
@@ -124,7 +125,7 @@ def test_the_camera_measures_by_keyframes_with_depth_and_by_their_neighbours(pla
             assert np.linalg.norm(error[:3, 3]) < 0.1 and abs(yaw_of(error)) < 0.01
             answer = replace(answer, verified=verified)
             closures.write(answer, query_pose(answer, 10.0, None, None))
-    lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / CLOSURES).read_text().splitlines()]
     keypoints = np.array(lines[0]["keypoints"])
     assert 40 <= len(keypoints) <= 60 and keypoints.min() >= 0 and keypoints.max() <= 1000
     assert len((tmp_path / POSES).read_text().splitlines()) == 2
@@ -169,7 +170,7 @@ def test_nothing_is_verified_without_an_accepted_match_and_something_on_both_sid
     assert Verifier(place_map, "auto").verify(without, at) == "nothing in common"
     with verified_matches(tmp_path, True) as closures:
         closures.write(answer_at(1, T), None)
-    assert closures.counts == {} and (tmp_path / FILE).read_text() == (tmp_path / POSES).read_text() == ""
+    assert closures.counts == {} and (tmp_path / CLOSURES).read_text() == (tmp_path / POSES).read_text() == ""
     assert "nothing was accepted" in closures.sentence(0) and "none of the 3" in closures.sentence(3)
     with verified_matches(tmp_path, False) as closures:
         assert closures is None

@@ -1,7 +1,7 @@
 """A run of `localize` against its ground truth: poses of both bags, or which pictures show the same place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from vpr_ros.evaluation.matches import MatchRecord, RunInfo, read_matches, read_
 from vpr_ros.evaluation.summary import Evaluation, evaluate
 from vpr_ros.evaluation.truth import Truth, truth_from_poses
 from vpr_ros.evaluation.truth_sources import parse_truth, truth_of
+from vpr_ros.evaluation.verified import CLOSURES, PoseErrors, VerifiedMatch, pose_errors, read_verified
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, Trajectory
 from vpr_ros.sensors.bags.drive_frames import DriveFrames, read_drive_frames
@@ -48,6 +49,8 @@ class EvaluatedRun:
     keyframes: Keyframes
     truth: Truth
     evaluation: Evaluation
+    verified: list[VerifiedMatch] = field(default_factory=list)
+    pose_errors: PoseErrors | None = None  # None without measured poses, or without true ones
 
     @property
     def margins(self) -> Margins:
@@ -74,7 +77,21 @@ def evaluate_run(out: str | Path, config: TruthConfig, map_path: str | Path | No
         topic = topics.get("image") if isinstance(topics, dict) else None
         config = replace(config, query_bag=Path(run.bag), image_topic=config.image_topic or topic)
     truth = find_truth(np.array([r.stamp_ns for r in records], np.int64), keyframes, sources, config)
-    return EvaluatedRun(records, run, keyframes, truth, evaluate(records, truth))
+    verified = read_verified(out / CLOSURES)
+    errors = _pose_errors(verified, keyframes, sources, config)
+    return EvaluatedRun(records, run, keyframes, truth, evaluate(records, truth), verified, errors)
+
+
+def _pose_errors(
+    verified: list[VerifiedMatch], keyframes: Keyframes, sources: dict[int, str], config: TruthConfig
+) -> PoseErrors | None:
+    """Of the measured poses; None where the truth is no poses."""
+    if not verified or config.truth is not None or not config.map_bags or config.query_bag is None:
+        return None
+    stamps_ns = np.array([match.stamp_ns for match in verified], np.int64)
+    queries = read_poses(config.query_bag, config.truth_topic).at_many(stamps_ns, config.max_gap_s)[0]
+    true = true_keyframe_poses(keyframes, sources, config.map_bags, config.truth_topic, config.max_gap_s)
+    return pose_errors(verified, queries, keyframes, true)
 
 
 def map_of(run: RunInfo, out: Path) -> Path:

@@ -13,6 +13,7 @@ from vpr_ros.evaluation.matches import RunInfo, read_matches, read_run
 from vpr_ros.evaluation.report.run_report import ReportInput, write_report
 from vpr_ros.evaluation.report.shots import ImageLike, small_jpeg
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityMatrix, read_similarities
+from vpr_ros.evaluation.verified import CLOSURES, read_verified
 from vpr_ros.offline.evaluate_run import EvaluatedRun, map_of, require_map_of
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.sensors import Bag, choose_topic, decode_image, stamp_ns
@@ -37,6 +38,7 @@ def write_run_report(out: str | Path, map_path: str | Path | None = None) -> Pat
             query_images=bag_images(bag_of(run, out), _image_topic(run.config), _shown(run)),
             keyframe_image=_thumbnails(place_map),
             similarities=_similarities(out, keyframes),
+            verified=read_verified(out / CLOSURES),
         )
         write_report(out / "report.html", report)
     return out / "report.html"
@@ -57,6 +59,8 @@ def write_evaluation(
     with whole_text(out / "eval.json") as stream:
         facts = {"rule": evaluated.truth.rule, "drive_mean": evaluated.run.extra.get("drive_mean", "off")}
         figures = {**evaluated.evaluation.to_dict(), "margins": evaluated.margins.to_dict()}
+        if evaluated.pose_errors is not None:
+            figures["measured_poses"] = evaluated.pose_errors.to_dict()
         json.dump({**facts, **figures}, stream, indent=2)
     run = evaluated.run
     with PlaceMap.open(map_path or map_of(run, out)) as place_map:
@@ -70,6 +74,8 @@ def write_evaluation(
             query_images=bag_images(bag or bag_of(run, out), _image_topic(run.config), _shown(run)),
             keyframe_image=_thumbnails(place_map),
             similarities=_similarities(out, evaluated.keyframes),
+            verified=evaluated.verified,
+            pose_errors=evaluated.pose_errors,
             **extra,
         )
         write_report(out / "report.html", report)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from vpr_ros.atomic import lasting_lines
+from vpr_ros.evaluation.verified import CLOSURES, PER_MILLE
 from vpr_ros.geometry import matrix_to_quaternion
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.sensors.stamps import seconds_text
 from vpr_ros.verification import Verified
 
-FILE, POSES = "loop_closures.jsonl", "poses.txt"
+POSES = "poses.txt"
 MOST_KEYPOINTS = 60  # of a pair of pictures, written for the report
-PER_MILLE = 1000  # of a picture's side: the unit of these keypoints, whatever size the pictures are shown in
 
 
 class VerifiedMatches:
@@ -86,7 +86,7 @@ def verified_matches(out: Path, wanted: bool, poses: bool = True) -> Iterator[Ve
         yield None
         return
     with ExitStack() as stack:
-        append = stack.enter_context(lasting_lines(out / FILE))
+        append = stack.enter_context(lasting_lines(out / CLOSURES))
         yield VerifiedMatches(append, stack.enter_context(lasting_lines(out / POSES)) if poses else None)
 
 

@@ -22,6 +22,9 @@ class CameraVerificationConfig:
     near_cosine: float = 0.7  # least likeness there
     min_pose_inliers: int = 40
     min_pose_agreement: float = 0.1  # of the points that the pose has in view
+    sure_agreement: float = 0.25  # with less, more of what agrees does so by chance: the covariance is widened
+    floor_m: float = 0.02  # standard deviation that no number of keypoints goes below, in each direction
+    floor_rad: float = 0.001
     max_std_m: float = 0.25  # along the least certain direction
     max_distance_m: float = 15.0  # a larger offset is no match of one place
     min_scene_inliers: int = 20
@@ -90,8 +93,12 @@ def _measured(
     if pose is None:
         return None
     in_view = sum(count for _, count in found)
+    agreement = float(pose.inliers.sum() / max(in_view, 1))
+    floor = np.diag([config.floor_m**2] * 3 + [config.floor_rad**2] * 3)
+    wide = max(1.0, config.sure_agreement / agreement) ** 2
+    pose = replace(pose, covariance=wide * pose.covariance + floor)
     own = near[0][1] if around[0].features is keyframe else pairs[:0]
-    return _Measured(pose, float(pose.inliers.sum() / max(in_view, 1)), own[pose.inliers[: len(own)]])
+    return _Measured(pose, agreement, own[pose.inliers[: len(own)]])
 
 
 def _judge(found: _Measured, config: CameraVerificationConfig) -> Refusal | None:

@@ -97,8 +97,8 @@ def loops(
     The straightened poses for the map that it made:
       vpr_ros poses straight/map.vpr straight/trajectory.tum
     """
+    from vpr_ros.evaluation.verified import CLOSURES
     from vpr_ros.offline.loops.bag import LoopsConfig, straighten_bag
-    from vpr_ros.offline.verifying import FILE
     from vpr_ros.runtime.opening import load_extractor, network_phrase
     from vpr_ros.runtime.parameters.values import drive_config, pipeline_config
 
@@ -107,7 +107,7 @@ def loops(
     values = parameters.given(ctx, "loops", config_file, assignments, LOOPS_OPTIONS)
     extractor = load_extractor(pipeline_config(values), batch)
     advice = "`vpr_ros loops` with --force begins again"
-    with growing(output, force, FILE, advice) as out, Progress(f"driving {bag.name}") as progress:
+    with growing(output, force, CLOSURES, advice) as out, Progress(f"driving {bag.name}") as progress:
         config = LoopsConfig(
             core=pipeline_config({"verify": verify} | values | {"map_path": str(map_file or out / "map.vpr")}),
             topics=reading.topics(image=image_topic, odom=odom_topic, points=points_topic, pose="none"),

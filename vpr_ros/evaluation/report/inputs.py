@@ -12,6 +12,7 @@ from vpr_ros.evaluation.report.shots import ImageLike
 from vpr_ros.evaluation.similarities import SimilarityMatrix
 from vpr_ros.evaluation.summary import Evaluation
 from vpr_ros.evaluation.truth import Truth
+from vpr_ros.evaluation.verified import PoseErrors, VerifiedMatch
 
 
 @dataclass
@@ -34,6 +35,8 @@ class ReportInput:
     keyframe_image: Callable[[int], ImageLike] | None = None
     similarities: SimilarityMatrix | None = None
     tables: Sequence[Table] = ()
+    verified: Sequence[VerifiedMatch] = ()
+    pose_errors: PoseErrors | None = None  # of those that have a measured pose
 
 
 def series(records: Sequence[MatchRecord]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

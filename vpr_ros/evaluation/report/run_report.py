@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from vpr_ros import __version__
@@ -14,6 +15,7 @@ from vpr_ros.evaluation.report.inputs import ReportInput
 from vpr_ros.evaluation.report.notable import notable_frames
 from vpr_ros.evaluation.report.page import Facts, Page, Section, Table
 from vpr_ros.evaluation.report.rendering import render
+from vpr_ros.evaluation.report.verified import asked_once, shown, verified
 
 __all__ = ["ReportInput", "Table", "render_report", "write_report"]
 
@@ -31,6 +33,7 @@ def render_report(report: ReportInput) -> str:
     evaluation = report.evaluation
     if evaluation is None and report.truth is not None:
         evaluation = summary.evaluate(report.records, report.truth)
+    report = replace(report, query_images=asked_once(report.query_images, [m.stamp_ns for m in shown(report)]))
     notable = notable_frames(report.records, report.truth, evaluation)
     calls = close_calls(report, notable)
     if evaluation is None or report.truth is None:
@@ -50,6 +53,7 @@ def render_report(report: ReportInput) -> str:
             browsed(report, evaluation, notable, judged.dots(report, evaluation)),
             judged.quality(report, evaluation),
         ]
+    sections.append(verified(report))
     sections += [Section(table.title, table.note, [table]) for table in report.tables]
     sections += [_reasons(report), _run_info(report)]
     subtitle = report.subtitle or " → ".join(Path(p).name for p in (report.run.bag, report.run.map) if p)
