@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from vpr_ros.evaluation.report.inputs import ReportInput
-from vpr_ros.evaluation.report.page import Figure, Figures, Section, Table
+from vpr_ros.evaluation.report.page import Figure, Figures, Lines, Section, Table
 from vpr_ros.evaluation.report.shots import evenly
 from vpr_ros.evaluation.report.verified.drawings import error_plot, pair_picture
 from vpr_ros.evaluation.verified import PoseErrors, VerifiedMatch
@@ -23,10 +23,10 @@ def verified(report: ReportInput) -> Section | None:
     """What the verifications say, some of them as lines between both pictures, and the errors of measured poses."""
     if not report.verified:
         return None
-    blocks: list[Table | Figures] = [_counts(report)]
+    blocks: list[Table | Lines | Figures] = [_counts(report)]
     figures = [figure for match in shown(report) if (figure := _pair(report, match)) is not None]
     if report.pose_errors is not None:
-        blocks.append(_errors(report.pose_errors))
+        blocks += _errors(report.pose_errors)
         plot = error_plot(report.pose_errors)
         meaning = "Share of the measured poses that are at most so far from the truth; the scale is logarithmic."
         figures.append(Figure(plot, "Error of measured poses", meaning, wide=True))
@@ -49,19 +49,17 @@ def _counts(report: ReportInput) -> Table:
     return Table("", ["by", "outcome", "pose measured", "matches", "share"], rows)
 
 
-def _errors(errors: PoseErrors) -> Table:
+def _errors(errors: PoseErrors) -> list[Table | Lines]:
     rows = [
         ["position", *(f"{np.percentile(errors.metres, p):.3f} m" for p in (50, 90, 99))],
         ["heading", *(f"{np.percentile(errors.degrees, p):.2f}°" for p in (50, 90, 99))],
     ]
-    return Table(
-        "",
-        ["error of measured poses", "median", "90 of 100", "99 of 100"],
-        rows,
-        f"{len(errors.metres)} poses with a known truth; {int((errors.metres > 1).sum())} are more than 1 m off. "
-        f"Against their own covariance the error squared is {errors.squared.mean():.1f} on average (6 where that is "
-        "right).",
+    far, squared = int((errors.metres > 1).sum()), errors.squared.mean()
+    said = (
+        f"{len(errors.metres)} measured poses have a known truth; {far} are more than 1 m off. Against their own "
+        f"covariance the error squared is {squared:.1f} on average (6 where that is right)."
     )
+    return [Table("", ["error of measured poses", "median", "90 of 100", "99 of 100"], rows), Lines([said])]
 
 
 def _pair(report: ReportInput, match: VerifiedMatch) -> Figure | None:
