@@ -288,6 +288,9 @@ def test_a_frame_is_kept_with_what_its_answer_says():
     assert full.keyframe == 31
     np.testing.assert_array_equal(full.T_odom_base, T)
     assert not loop_frame(Answer(Observation(5, image), accepted, verified=refused)).metric
+    # A camera without depth says "the same scene", and where the other one stands only as a direction.
+    seen = Verified(True, "same_scene", "camera", R_keyframe_query=np.eye(3), direction=np.array([1.0, 0.0, 0.0]))
+    assert not loop_frame(Answer(Observation(5, image), accepted, verified=seen)).metric
     bare = loop_frame(Answer(Observation(5, image, T_odom_base=np.full((4, 4), np.nan)), rejected))
     assert bare == LoopFrame(5)
 
