@@ -155,7 +155,8 @@ def rendered(options, extractor, table: Table) -> None:
     """All conditions of all test worlds, and everything else off their maps."""
     worlds = [
         World(world_seed(kind, FIRST_WORLD + i), world_seed(kind, FIRST_AWAY + i), options.out / "worlds")
-        for i, kind in enumerate(WORLDS[: options.worlds])
+        for i, kind in enumerate(WORLDS)
+        if i in options.worlds
     ]
     maps = {}
     for world in worlds:
@@ -165,7 +166,7 @@ def rendered(options, extractor, table: Table) -> None:
         maps[world] = options.out / f"{world.seed}.vpr"
         make_map(maps[world], world.map_drive, extractor)
         print(f"{world.name}: {frames} frames, {rendered_s:.0f} s to render or read", flush=True)
-    for with_odometry in (True, False):
+    for with_odometry in (reading == "with" for reading in options.readings):
         how = "with odometry" if with_odometry else "without odometry"
         found: dict[tuple[World, str, str], Frames] = {}
         for world in worlds:
@@ -185,6 +186,8 @@ def rendered(options, extractor, table: Table) -> None:
             table.add(world.name, Frames.together(parts), drawn=True)
         table.add("all", Frames.together(list(found.values())), drawn=True)
 
+        if options.no_foreign:
+            continue
         table.section(f"off the map, {how}")
         parts, hours, distinct = [], 0.0, {path for world in worlds for d in world.all_drives() for path in d.images}
         for world in worlds:
@@ -243,13 +246,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of photos: corridor, nordland_thumbs, sf_toy")
     parser.add_argument("--out", type=Path, default=Path("runs/probabilities"))
     parser.add_argument("--checkpoint", default="nano")
+    parser.add_argument(
+        "--local-features", default="auto", help="that queries are compared by; none: descriptors alone"
+    )
     parser.add_argument("--only", choices=["rendered", "demo", "real"], help="one part instead of all three")
-    parser.add_argument("--worlds", type=int, default=len(WORLDS), help="how many of the test worlds")
+    every = range(len(WORLDS))
+    parser.add_argument("--worlds", type=int, nargs="+", default=every, choices=every, help="numbers of test worlds")
+    parser.add_argument("--readings", nargs="+", default=["with", "without"], help="with odometry, without, both")
+    parser.add_argument("--no-foreign", action="store_true", help="do not ask each map about the other worlds' drives")
     options = parser.parse_args()
     if options.data is None and options.only in (None, "real"):
         parser.error("name the folder of photos with --data, or another part with --only")
     options.out.mkdir(parents=True, exist_ok=True)
-    extractor = RememberingExtractor(options.checkpoint, options.out / "descriptors")
+    extractor = RememberingExtractor(options.checkpoint, options.out / "descriptors", options.local_features)
     table = Table(options.out)
     started = time.perf_counter()
     for name, part in (("real", real), ("demo", demo), ("rendered", rendered)):

@@ -111,7 +111,8 @@ def joined(drives: Sequence[StoredDrive]) -> StoredDrive:
 class RememberingExtractor:
     """A network that describes no picture twice, not even in another process: descriptors are kept by fingerprint."""
 
-    def __init__(self, checkpoint: str, folder: Path):
+    def __init__(self, checkpoint: str, folder: Path, local_features: str = "auto"):
+        self.local_features = local_features  # that queries are compared by
         self._network = DescriptorExtractor.from_checkpoint(checkpoint)
         self._path = folder / f"{self._network.fingerprint[:16]}.npz"
         self._known: dict[bytes, np.ndarray] = {}
@@ -182,9 +183,10 @@ class Answers:
 
 
 def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> Answers:
-    """Localise a drive; every frame must be answered."""
+    """Localise a drive; every frame must be answered. `extractor` says by which local features, too."""
     records = []
-    config = PipelineConfig(path, recognition=RecognitionConfig(decision=DecisionConfig(accept_probability=0.0)))
+    recognition = RecognitionConfig(decision=DecisionConfig(accept_probability=0.0))
+    config = PipelineConfig(path, recognition=recognition, local_features=extractor.local_features, local_budget_s=0.0)
     with Pipeline.open(config, Health(), extractor) as pipeline:
         for observation in observations(drive, with_odometry):
             try:
@@ -194,7 +196,7 @@ def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> Answe
             assert recognition is not None
             records.append(MatchRecord.from_recognition(recognition))
         assert pipeline.recogniser is not None
-        calibration = pipeline.recogniser.calibration
+        calibration = pipeline.recogniser.weighing
     usual = calibration.accept_probability(DecisionConfig(), with_odometry)
     try:
         wanted = calibration.accept_probability(DecisionConfig(accept_precision=WANTED), with_odometry)

@@ -106,6 +106,9 @@ class RecognitionConfig:
         20.0  # nor those nearer than this along the drive: a standing robot must not match itself
     )
     local_candidates: int = 10  # retrieved keyframes that are matched by local features while the filter is unsure
+    # Belief in the last place from which on a frame that goes on from there is not matched. Probabilities were fitted
+    # with this one; 1 matches every frame.
+    local_rest_at: float = 0.95
     filter: FilterConfig = field(default_factory=FilterConfig)
     decision: DecisionConfig = field(default_factory=DecisionConfig)
 

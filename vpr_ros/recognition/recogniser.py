@@ -27,7 +27,6 @@ from vpr_ros.recognition.types import RETRIEVAL_LOGGED, Recognition
 from vpr_ros.recognition.yardstick import UntemperedOdds, Yardstick
 from vpr_ros.sensors.stamps import begins_anew, jump_text
 
-SURE = 0.95  # belief in a place from which on a frame that goes on from there is not matched by local features
 DEFAULT_RADIUS_M = 10.0  # where neither the configuration nor a map or a calibration has one
 
 
@@ -243,7 +242,7 @@ class Recogniser:
 
     def sure(self, retrieval: Retrieval, motion: Motion) -> bool:
         """Whether the last frame's place was as good as certain and this one's retrieval goes on from there."""
-        if not self.places or self.places[0].vicinity < SURE:
+        if not self.places or self.places[0].vicinity < self.config.local_rest_at:
             return False
         reach = 2 * self.topology.radius + (motion.step_m or 0.0)
         return self.topology.continues(self.places[0].row, int(retrieval.rows[0]), reach)

@@ -243,6 +243,13 @@ VPR_PARAMETERS = (
         100,
     ),
     setting(
+        "recognition.local_rest_at",
+        "Belief in the last place from which on a frame that goes on from there is not matched. Probabilities were "
+        "fitted with the default; 1: every frame is matched.",
+        0.0,
+        1.0,
+    ),
+    setting(
         "local_budget_s",
         "Seconds that local features of one frame may take while the filter is unsure; 0: no limit. /diagnostics "
         "counts the frames for which that did not suffice.",
