@@ -1,7 +1,8 @@
 """Zero-shot recognition on real photos: two walks of a corridor, and a railway in summer and winter.
 
 Each traverse becomes a ROS 2 bag, and the pair goes through `vpr_ros map`, `localize` and `eval`, as a robot's bags do,
-with the drive's mean taken out of descriptors and without. The same pictures are compared by pixels, by HOG and by an
+with the drive's mean taken out of descriptors and without, and once more with local features compared at every frame
+(`matched`). The same pictures are compared by pixels, by HOG and by an
 untrained copy of the network, and `in 20` says how often a right place is among 20 candidates of its search. Nothing is
 trained on these sets; the shipped network's configuration was chosen on `corridor` and on every sixth pair of the
 railway's first half (`development`), and `held out` is every sixth pair of its second half. The folder needs
@@ -104,10 +105,15 @@ def measure(work: Path, name: str, tolerance: int, checkpoint: str, extractor: D
     write_pairs(work / "pairs.csv", [Pair(q, r, tolerance) for r, q in zip(*stamps, strict=True)])
     row: dict = {"set": name, "queries": len(stamps[1])}
     vpr("map", bags[0], "-o", work / "map.vpr", "--keyframe-every", 1, "-c", checkpoint)
-    for label, frames in (("", DRIVE_MEAN_FRAMES), (", no mean", 0)):
-        run = work / f"run_{frames:g}"
-        common = ("--map", work / "map.vpr", "-c", checkpoint, "--drive-mean-frames", frames, "--no-report")
-        vpr("localize", bags[1], "-o", run, *common)
+    ways = (
+        ("", ("drive_mean_frames=-1", "local_features=none")),
+        (", no mean", ("drive_mean_frames=0", "local_features=none")),
+        (", matched", ("local_rest_at=1",)),  # every frame by local features too, however sure the filter is
+    )
+    for number, (label, settings) in enumerate(ways):
+        run = work / f"run_{number}"
+        common = ("--map", work / "map.vpr", "-c", checkpoint, "--no-report")
+        vpr("localize", bags[1], "-o", run, *common, *(word for one in settings for word in ("--set", one)))
         vpr("eval", "run", run, "--truth", work / "pairs.csv", "--map", work / "map.vpr")
         figures = json.loads((run / "eval.json").read_text())
         figures = figures.get("evaluation", figures)
