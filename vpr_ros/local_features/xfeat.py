@@ -15,6 +15,7 @@ from vpr_ros.tensor_files import read_tensors
 
 KIND = "xfeat"
 LEAST_SCORE = 0.01  # of the heat map: low, since a small or dark picture has few clear corners
+MOST_ENLARGED = 6.0  # times; beyond that a thumbnail has nothing more to show, and costs as much as a picture
 _MULTIPLE = 32  # sides that the network works on
 
 
@@ -24,7 +25,7 @@ class XFeatExtractor:
     kind = KIND
 
     def __init__(self, weights: Path, max_keypoints: int, side: int, device: str = "cpu"):
-        """`side` is the longer side in pixels that pictures are scaled to, small ones too: XFeat needs the room."""
+        """`side` is the longer side in pixels that pictures are scaled to, small ones too as far as that helps."""
         try:
             kornia: Any = import_module("kornia.feature")
         except ImportError as error:
@@ -55,8 +56,8 @@ class XFeatExtractor:
 
 
 def _scaled(image: np.ndarray, side: int) -> np.ndarray:
-    """Grey picture whose longer side is about `side`, both being multiples of 32."""
+    """Grey picture whose longer side is about `side`, or MOST_ENLARGED times what it was; multiples of 32 both."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    factor = side / max(grey.shape)
+    factor = min(side / max(grey.shape), MOST_ENLARGED)
     height, width = (max(_MULTIPLE, round(s * factor / _MULTIPLE) * _MULTIPLE) for s in grey.shape)
     return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
