@@ -106,7 +106,9 @@ class VprNode(Process):
         self.name = f"/{self.namespace}/{name}" if self.namespace else f"/{name}"
         label = self.name.strip("/").replace("/", "_")
         file = folder / f"{label}.yaml"
-        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"threads": 1, **parameters}}}), encoding="utf-8")
+        # No budget of time: answers must not depend on how busy the machine is.
+        values = {"threads": 1, "local_budget_s": 0.0, **parameters}
+        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}), encoding="utf-8")
         rules = {"__node": name, **({"__ns": f"/{self.namespace}"} if self.namespace else {}), **(remaps or {})}
         start = "import sys; from vpr_ros.nodes.main import vpr_node; sys.exit(vpr_node())"
         command = [sys.executable, "-c", start, "--ros-args", "--params-file", file]

@@ -62,7 +62,7 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     robot, programs, drives, first_map, answers, tmp_path
 ):
     live_map, log, own = tmp_path / "live.vpr", tmp_path / "stamps.txt", tmp_path / "own.yaml"
-    own.write_text(f"/**:\n  ros__parameters:\n    stamps_log: {log}\n    threads: 1\n")
+    own.write_text(f"/**:\n  ros__parameters:\n    stamps_log: {log}\n    threads: 1\n    local_budget_s: 0.0\n")
     mapping = launch(programs, tmp_path, "map", f"bag:={drives['first']}", f"map:={live_map}")
     assert mapping.wait(60) == 0, mapping.log
     assert f"{FRAMES} images came: {FRAMES} answered, 0 dropped" in mapping.log

@@ -34,7 +34,8 @@ def camera_of(hfov_deg: float) -> Camera:
 
 
 def opened(path, **changes) -> Pipeline:
-    return Pipeline.open(PipelineConfig(map_path=path, **changes), Health())
+    # No budget: answers must not depend on how busy the machine is.
+    return Pipeline.open(PipelineConfig(map_path=path, **{"local_budget_s": 0.0, **changes}), Health())
 
 
 def observations(frames=20, noise=0, start_ns=START_NS, poses=True):

@@ -38,7 +38,7 @@ class Localizer:
                 raise VprError(f"Localizer has no parameter '{name}': `vpr_ros parameters localize` lists them.")
         texts = {name: str(value) if isinstance(value, Path) else value for name, value in parameters.items()}
         values = chosen("localize", explicit={name: ("Localizer", value) for name, value in texts.items()})
-        config = pipeline_config(values | {"map_path": str(map_path), "mode": "localize"})
+        config = pipeline_config(values | {"map_path": str(map_path), "mode": "localize", "local_budget_s": 0.0})
         self._pipeline = Pipeline.open(config, Health())
         self._last_ns = 0
 

@@ -183,7 +183,7 @@ def _missing(load: Callable[[], object]) -> str:
 @contextmanager
 def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tuple[Drive, Pipeline]]:
     """The drive of a bag and the core that maps it and recognises it at once. Raises VprError without odometry."""
-    core = replace(config.core, mode="slam", source=str(bag.absolute()))
+    core = replace(config.core, mode="slam", source=str(bag.absolute()), local_budget_s=0.0)
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
         clouds, depth = core.verify in ("lidar", "auto"), kind_of(core.local_features) is not None
