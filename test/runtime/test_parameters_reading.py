@@ -39,6 +39,7 @@ NODE_ONLY = {
     "tf_odom_drift",
     "tf_correction_m_s",
     "tf_correction_deg_s",
+    "local_budget_s",
     "rate_limit_hz",
     "image_timeout_s",
     "stamps_log",

@@ -51,7 +51,15 @@ def test_readings_are_those_of_a_loop_over_candidates():
         lead = [np.log1p(n[i]) - max(np.log1p(n[j]) for j in rivals) for n in (counts.inliers, counts.matches)]
         assert np.allclose(found[row], [np.log1p(counts.inliers[i]), *lead, -np.log(counts.capacity[i]), 0.0])
     alone = local_readings(counts, matched, np.zeros((k, k), bool))
-    assert (alone[matched][:, 1:3] == 0).all(), "without a rival a lead says nothing"
+    for column, n in ((1, counts.inliers), (2, counts.matches)):
+        least = min(np.log1p(one) for one in n)
+        assert np.allclose(alone[matched][:, column], [np.log1p(one) - least for one in n])
+    (single,) = local_readings(
+        Counts(*([one[:1] for one in (counts.matches, counts.inliers, counts.capacity)])),
+        np.array([0]),
+        np.zeros((1, 1), bool),
+    )
+    assert single[1] == single[2] == 0, "alone, a lead says nothing"
 
 
 def retrieval(k: int, distinct: np.ndarray) -> Retrieval:

@@ -67,13 +67,18 @@ def local_readings(counts: Counts, matched: np.ndarray, distinct: np.ndarray) ->
 
     The logarithm of the inliers, its lead over the best distinct place that was matched, the same lead of all matches,
     minus the logarithm of how many keypoints the smaller picture has room for, and whether a keyframe was not matched.
-    Where no rival was matched, leads say nothing.
+    Where no rival was matched, as in a map of a few keyframes, the least of what was matched stands for it.
     """
     out = np.full((len(distinct), KINDS), NOTHING)
     out[:, -1] = 1.0
     rivals = distinct[np.ix_(matched, matched)]
     inliers, matches = np.log1p(counts.inliers), np.log1p(counts.matches)
-    leads = [one - np.where(rivals, one[None], -np.inf).max(axis=1, initial=-np.inf) for one in (inliers, matches)]
-    leads = [np.where(np.isfinite(lead), lead, 0.0) for lead in leads]
+    leads = (_lead(inliers, rivals), _lead(matches, rivals))
     out[matched] = np.column_stack([inliers, *leads, -np.log(counts.capacity), np.zeros(len(matched))])
     return out
+
+
+def _lead(counts: np.ndarray, rivals: np.ndarray) -> np.ndarray:
+    """By how much each of the counts (C,) exceeds that of its best rival, by pairs (C, C), or the least of all."""
+    best = np.where(rivals, counts[None], -np.inf).max(axis=1, initial=-np.inf)
+    return counts - np.where(np.isfinite(best), best, counts.min(initial=np.inf))
