@@ -68,6 +68,15 @@ def test_launched_on_bags_map_and_matches_are_those_of_the_command_line(
     assert f"{FRAMES} images came: {FRAMES} answered, 0 dropped" in mapping.log
     with PlaceMap.open(live_map) as live, PlaceMap.open(first_map) as offline:
         a, b = live.keyframes(), offline.keyframes()
+        assert live.local_features == offline.local_features is not None
+        both = [(live.features(int(i)), offline.features(int(j))) for i, j in zip(a.ids, b.ids, strict=True)]
+    for x, y in both:
+        np.testing.assert_array_equal(x.size, y.size)
+        assert x.camera.to_dict() == y.camera.to_dict()
+        np.testing.assert_allclose(x.T_base_camera, y.T_base_camera, atol=1e-8)
+    # Which keypoints are kept follows from which have depth; a cloud that came too late tells none of one keyframe.
+    alike = [len(x) == len(y) and np.array_equal(x.depth_m, y.depth_m, equal_nan=True) for x, y in both]
+    assert np.mean(alike) > 0.8 and any(x.has_depth.sum() > 20 for x, _ in both)
     assert f"{len(a)} keyframes saved in {live_map}" in mapping.log
     np.testing.assert_array_equal(a.stamps_ns, b.stamps_ns)
     np.testing.assert_allclose(a.T_map_base, b.T_map_base, atol=1e-9)
