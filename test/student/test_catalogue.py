@@ -178,9 +178,11 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(tmp_path):
 
 def test_catalogue_names_sources_and_licences():
     packaged = {"efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"}
-    assert set(CATALOGUE) == {"nano", "d2vpr", "dinov2-vits14", "cricavpr", "dinov2-vitb14", "resnet18"} | packaged
+    others = {"nano", "d2vpr", "dinov2-vits14", "cricavpr", "dinov2-vitb14", "resnet18", "xfeat"}
+    assert set(CATALOGUE) == others | packaged
     for entry in CATALOGUE.values():
-        assert entry.for_student or (entry.kind in ("teacher", "backbone") and entry.holds and "FILE" in entry.then)
+        assert entry.for_student or entry.kind in ("teacher", "backbone", "local features")
+        assert entry.for_student or (entry.holds and "FILE" in entry.then)
     assert all(getattr(e, f.name) for e in CATALOGUE.values() for f in dataclasses.fields(e)[:6])
     assert "your own decision" in find("d2vpr").licence
     with pytest.raises(VprError, match="choose one of nano"):

@@ -80,14 +80,14 @@ def export(
         ),
     ] = "best",
     local_features: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="xfeat|sift",
             help="Leave a checkpoint as it is, and fit on --validation how local features of this kind are weighed "
             "beside its descriptors.",
             rich_help_panel=OF_A_NETWORK,
         ),
-    ] = "",
+    ] = None,
     pose: Annotated[
         str, typer.Option(metavar="map|odom", help="Poses of a .tum file.", rich_help_panel=OF_A_MAP)
     ] = "map",

@@ -246,7 +246,7 @@ def redescribe(
     features: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND",
+            metavar="TEXT",
             help="Give keyframes without local features those of their thumbnails: auto, xfeat, sift, or a file of "
             "XFeat's weights; none takes all away. Descriptors stay as they are unless --checkpoint is given, too.",
         ),

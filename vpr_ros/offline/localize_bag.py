@@ -117,12 +117,12 @@ def localize_bag(
         mode="localize",
         recognition=config.recognition,
         local_features=config.local_features,
-        local_budget_s=0.0,  # as long as it takes, so that answers repeat
         verify=config.verify,
     )
     lidar = config.verify in ("lidar", "auto")
     with ExitStack() as stack:
-        pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
+        unhurried = replace(pipeline_config, local_budget_s=0.0)  # as long as it takes, so that answers repeat
+        pipeline = stack.enter_context(Pipeline.open(unhurried, Health(), extractor))
         drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=lidar)))
         if config.verify == "lidar" and drive.topics.points is None:
             raise VprError(

@@ -80,5 +80,6 @@ def local_readings(counts: Counts, matched: np.ndarray, distinct: np.ndarray) ->
 
 def _lead(counts: np.ndarray, rivals: np.ndarray) -> np.ndarray:
     """By how much each of the counts (C,) exceeds that of its best rival, by pairs (C, C), or the least of all."""
-    best = np.where(rivals, counts[None], -np.inf).max(axis=1, initial=-np.inf)
-    return counts - np.where(np.isfinite(best), best, counts.min(initial=np.inf))
+    best: np.ndarray = np.where(rivals, counts[None], -np.inf).max(axis=1, initial=-np.inf)
+    least: float = counts.min(initial=np.inf)
+    return counts - np.where(np.isfinite(best), best, least)
