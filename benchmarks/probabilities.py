@@ -11,7 +11,8 @@ first half in summer and winter (right: at most two of these apart, which is the
 Every picture goes through the live core: mapped, then localised with odometry and without. Nothing is fitted here.
 `mid`: frames whose most probable place is stated between 0.3 and 0.9, how probable on average, and how often right.
 `false`, `max p` and `> 0.8` are on frames off the map; `precision` counts acceptance there as wrong. The last columns
-are with `accept_precision` 0.99 instead of the default: from which probability on, what is accepted, how precise.
+are with `accept_precision` 0.99 instead of the default: from which probability on, what is accepted, how precise;
+`R@P1` is the recall at a precision of 100 %, `confirmed` and `false conf.` count what `--verify` agreed with.
 Pictures of precision and of reliability are written to OUT.
 
     python benchmarks/probabilities.py --data FOLDER              # all; renders into OUT/worlds once
@@ -249,6 +250,7 @@ def main() -> None:
     parser.add_argument(
         "--local-features", default="auto", help="that queries are compared by; none: descriptors alone"
     )
+    parser.add_argument("--verify", choices=["none", "camera"], default="none", help="what is accepted by default")
     parser.add_argument("--only", choices=["rendered", "demo", "real"], help="one part instead of all three")
     every = range(len(WORLDS))
     parser.add_argument("--worlds", type=int, nargs="+", default=every, choices=every, help="numbers of test worlds")
@@ -258,7 +260,9 @@ def main() -> None:
     if options.data is None and options.only in (None, "real"):
         parser.error("name the folder of photos with --data, or another part with --only")
     options.out.mkdir(parents=True, exist_ok=True)
-    extractor = RememberingExtractor(options.checkpoint, options.out / "descriptors", options.local_features)
+    extractor = RememberingExtractor(
+        options.checkpoint, options.out / "descriptors", options.local_features, options.verify
+    )
     table = Table(options.out)
     started = time.perf_counter()
     for name, part in (("real", real), ("demo", demo), ("rendered", rendered)):

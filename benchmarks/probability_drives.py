@@ -18,9 +18,11 @@ from vpr_ros.observation import Observation
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts
 from vpr_ros.runtime.pipeline import Pipeline
-from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig
+from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig, Verify
+from vpr_ros.sensors.cameras import Camera
 from vpr_ros.sensors.picture_files import list_pictures
 from vpr_ros.student import DescriptorExtractor
+from vpr_ros.training.synthetic.bags import camera_of
 from vpr_ros.training.synthetic.drive import OFFMAP_SHIFT_M, Drive
 
 RATE_HZ = 5.0  # of pictures without stamps
@@ -30,13 +32,14 @@ WANTED = 0.99  # precision
 
 @dataclass(frozen=True)
 class StoredDrive:
-    """Pictures in order with stamps (N,) int64, and poses (N, 4, 4) where they are known."""
+    """Pictures in order with stamps (N,) int64, and poses (N, 4, 4) and cameras with T_base_camera where known."""
 
     images: tuple[Path, ...]
     stamps_ns: np.ndarray
     T_true: np.ndarray | None = None
     T_odom: np.ndarray | None = None
     scale: float = 1.0  # lengths against those in a street
+    cameras: tuple[tuple[Camera, np.ndarray] | None, ...] = ()  # of each picture
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,7 +68,9 @@ def keep(folder: Path, drive: Drive, scale: float) -> StoredDrive:
             np.savez(stream, stamps_ns=drive.stamps_ns, T_true=drive.T_map_base, T_odom=drive.T_odom_base)
     with np.load(folder / POSES) as stored:
         poses = stored["T_true"], stored["T_odom"]
-        return StoredDrive(tuple(sorted(folder.glob("*.jpg"))), stored["stamps_ns"], *poses, scale)
+        camera = camera_of(drive.camera), drive.T_base_cameralink @ drive.T_cameralink_optical
+        images = tuple(sorted(folder.glob("*.jpg")))
+        return StoredDrive(images, stored["stamps_ns"], *poses, scale, (camera,) * len(images))
 
 
 def folder_drive(folders: Sequence[Path], names: Sequence[str] | None = None) -> StoredDrive:
@@ -74,7 +79,7 @@ def folder_drive(folders: Sequence[Path], names: Sequence[str] | None = None) ->
         path for folder in folders for path in (list_pictures(folder) if names is None else map(folder.joinpath, names))
     ]
     stamps = (np.arange(len(images)) * 1e9 / RATE_HZ).astype(np.int64) + 10**9
-    return StoredDrive(tuple(images), stamps)
+    return StoredDrive(tuple(images), stamps, cameras=(None,) * len(images))
 
 
 def joined(drives: Sequence[StoredDrive]) -> StoredDrive:
@@ -105,14 +110,16 @@ def joined(drives: Sequence[StoredDrive]) -> StoredDrive:
         np.concatenate(true) if all(T is not None for T in true) else None,  # type: ignore[arg-type]
         np.concatenate(odometry) if known else None,  # type: ignore[arg-type]
         first.scale,
+        tuple(camera for drive in drives for camera in drive.cameras),
     )
 
 
 class RememberingExtractor:
     """A network that describes no picture twice, not even in another process: descriptors are kept by fingerprint."""
 
-    def __init__(self, checkpoint: str, folder: Path, local_features: str = "auto"):
+    def __init__(self, checkpoint: str, folder: Path, local_features: str = "auto", verify: Verify = "none"):
         self.local_features = local_features  # that queries are compared by
+        self.verify: Verify = verify
         self._network = DescriptorExtractor.from_checkpoint(checkpoint)
         self._path = folder / f"{self._network.fingerprint[:16]}.npz"
         self._known: dict[bytes, np.ndarray] = {}
@@ -150,7 +157,8 @@ def observations(drive: StoredDrive, with_odometry: bool) -> Iterator[Observatio
         if image is None:
             raise SystemExit(f"{path} is no picture")
         T_odom = drive.T_odom[i] if with_odometry and drive.T_odom is not None else None
-        yield Observation(int(drive.stamps_ns[i]), image, T_odom)
+        camera, T_base_camera = drive.cameras[i] or (None, None)
+        yield Observation(int(drive.stamps_ns[i]), image, T_odom, camera=camera, T_base_camera=T_base_camera)
 
 
 def make_map(path: Path, drive: StoredDrive, extractor) -> None:
@@ -174,32 +182,48 @@ class Answers:
     """What a map answers to a drive, accepted from every probability on, and the probabilities that count.
 
     A frame of `records` is accepted if nothing but its probability stands against it: `usual` and `wanted` say from
-    which probability on it is in use.
+    which probability on it is in use. `confirmed` (Q,): 1 where a camera's verification agreed with what is in use,
+    else 0; NaN where none was asked.
     """
 
     records: list[MatchRecord]
     usual: float  # by the defaults
     wanted: float  # where the precision WANTED is asked for; NaN where the calibration knows none
+    confirmed: np.ndarray
 
 
 def ask(path: Path, drive: StoredDrive, extractor, with_odometry: bool) -> Answers:
     """Localise a drive; every frame must be answered. `extractor` says by which local features, too."""
-    records = []
+    records, confirmed = [], []
     recognition = RecognitionConfig(decision=DecisionConfig(accept_probability=0.0))
-    config = PipelineConfig(path, recognition=recognition, local_features=extractor.local_features, local_budget_s=0.0)
+    config = PipelineConfig(
+        path,
+        recognition=recognition,
+        local_features=extractor.local_features,
+        local_budget_s=0.0,
+        verify=extractor.verify,
+    )
     with Pipeline.open(config, Health(), extractor) as pipeline:
-        for observation in observations(drive, with_odometry):
-            try:
-                recognition = pipeline.process(observation).recognition
-            except FrameError as error:
-                raise SystemExit(f"frame {len(records)} of {drive.images[0].parent}: {error}") from None
-            assert recognition is not None
-            records.append(MatchRecord.from_recognition(recognition))
         assert pipeline.recogniser is not None
         calibration = pipeline.recogniser.weighing
-    usual = calibration.accept_probability(DecisionConfig(), with_odometry)
+        usual = calibration.accept_probability(DecisionConfig(), with_odometry)
+        for observation in observations(drive, with_odometry):
+            try:
+                answer = pipeline.process(observation)
+            except FrameError as error:
+                raise SystemExit(f"frame {len(records)} of {drive.images[0].parent}: {error}") from None
+            assert answer.recognition is not None
+            records.append(MatchRecord.from_recognition(answer.recognition))
+            if answer.match is not None and answer.match.probability >= usual:
+                answer = pipeline.verified(answer)
+            confirmed.append(answer.verified is not None and answer.verified.accepted)
     try:
         wanted = calibration.accept_probability(DecisionConfig(accept_precision=WANTED), with_odometry)
     except VprError:
         wanted = math.nan
-    return Answers(records, usual, wanted)
+    return Answers(
+        records,
+        usual,
+        wanted,
+        np.array(confirmed, float) if extractor.verify != "none" else np.full(len(records), np.nan),
+    )

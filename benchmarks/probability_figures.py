@@ -28,6 +28,7 @@ class Frames:
     stated: np.ndarray  # its probability; 0 where none was named
     usual: np.ndarray  # from which probability on it is accepted by default
     wanted: np.ndarray  # and where a precision is asked for; NaN where that is not known
+    confirmed: np.ndarray  # 1 where it was accepted by default and verified, else 0; NaN where nothing was verified
 
     @classmethod
     def of(cls, answers: Answers, truth: Truth) -> "Frames":
@@ -44,6 +45,7 @@ class Frames:
             stated,
             np.full(len(records), answers.usual),
             np.full(len(records), answers.wanted),
+            answers.confirmed,
         )
 
     @property
@@ -81,6 +83,9 @@ COLUMNS = (  # name, format
     ("p(.99)", ".3f"),  # from which probability on is accepted where the precision 0.99 is asked for
     ("accepted .99", ".3f"),
     ("precision .99", ".4f"),
+    ("R@P1", ".3f"),  # of frames on the map, how many are stated higher than any wrong one and any off the map
+    ("confirmed", ".3f"),  # of frames on the map, how many are accepted and verified
+    ("false conf.", ".0f"),  # frames off the map or wrong that are accepted and verified
 )
 
 
@@ -90,6 +95,7 @@ def figures(frames: Frames) -> Row:
     asked_for = frames.free & (p >= frames.wanted)
     known = len(frames) > 0 and bool(np.isfinite(frames.wanted).all())
     middle = (p >= MIDDLE[0]) & (p < MIDDLE[1])
+    curve = metrics.precision_recall(np.where(frames.free, p, 0.0), frames.right & on, int(on.sum()))
     return {
         "on": int(on.sum()),
         "R@1": metrics.share((frames.first_right & on).sum(), on.sum()),
@@ -108,6 +114,9 @@ def figures(frames: Frames) -> Row:
         "p(.99)": float(frames.wanted.mean()) if len(frames) else float("nan"),
         "accepted .99": metrics.share((asked_for & on).sum(), on.sum()) if known else float("nan"),
         "precision .99": metrics.share((asked_for & frames.right & on).sum(), asked_for.sum() if on.any() else 0),
+        "R@P1": metrics.recall_at_precision(curve)[0] if on.any() else float("nan"),
+        "confirmed": float(frames.confirmed[on & frames.right].sum() / on.sum()) if on.any() else float("nan"),
+        "false conf.": float(frames.confirmed[off | ~frames.right].sum()),
     }
 
 

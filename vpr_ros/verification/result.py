@@ -16,7 +16,6 @@ Refusal = Literal[
     "few_matches",
     "other_scene",
     "contradicted",
-    "contradicted",
 ]
 
 
