@@ -136,6 +136,14 @@ def rows_within(points: ArrayLike, queries: ArrayLike, radius: float) -> list[np
     return np.split(rows[inside], np.searchsorted(query_of_row, np.arange(1, len(queries)))) if len(queries) else []
 
 
+def pairs_within(points: ArrayLike, radius: float, most: int) -> np.ndarray | None:
+    """Rows (P, 2) of points (N, D), all finite, that are at most `radius` apart, each pair once; None: above `most`."""
+    tree = KDTree(np.asarray(points, dtype=np.float64))
+    if (int(tree.count_neighbors(tree, radius)) - tree.n) // 2 > most:
+        return None
+    return np.asarray(tree.query_pairs(radius, output_type="ndarray"), dtype=np.int64)
+
+
 def geodetic_to_ecef(latitude_deg, longitude_deg, altitude_m) -> np.ndarray:
     """Earth-centred coordinates (..., 3) in metres of WGS-84 positions (...)."""
     lat, lon = np.radians(latitude_deg), np.radians(longitude_deg)

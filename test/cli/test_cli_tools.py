@@ -54,6 +54,9 @@ def test_prune_keeps_ids(town, vpr):
     kept = before.rows_of(after.ids)
     np.testing.assert_array_equal(before.stamps_ns[kept], after.stamps_ns)
     assert vpr("prune", town).exit_code == 2
+    left, megabytes = len(after) // 2, town.stat().st_size / 1e6
+    assert f"{left} left" in vpr("prune", town, "--max-keyframes", left, "--reach", 40, "--dry-run").stdout
+    assert_sentence(vpr("prune", town, "--max-mb", megabytes / 2, "--reach", 0), "without holes", "--reach")
 
 
 @pytest.mark.parametrize("how", [("--drop-session", 1), ("--before", "2200-01-01")])

@@ -18,7 +18,7 @@ from vpr_ros.offline.localize_bag import LocalizeBagConfig
 from vpr_ros.offline.loops.bag import LoopsConfig
 from vpr_ros.offline.map_bag import MapBagConfig
 from vpr_ros.offline.record_bag import FramesConfig
-from vpr_ros.place_map import prune, replace_poses
+from vpr_ros.place_map import Bound, prune, replace_poses
 from vpr_ros.runtime.settings import PLACE_RADIUS_M, PipelineConfig, RecordingConfig
 from vpr_ros.sensors import DriveConfig, folder_to_bag
 from vpr_ros.student import fit_projection
@@ -75,7 +75,9 @@ OWNERS = {
     ("localize", "only_stamps"): (LocalizeBagConfig, "only_stamps"),
     ("prune", "spacing_m"): (prune, "min_spacing_m"),
     ("prune", "heading_deg"): (prune, "heading_deg"),
-    ("prune", "max_keyframes"): (prune, "max_keyframes"),
+    ("prune", "max_keyframes"): (Bound, "keyframes"),
+    ("prune", "max_mb"): (Bound, "file_bytes"),
+    ("prune", "reach"): (prune, "reach"),
     ("poses", "max_gap_s"): (replace_poses, "max_gap_s"),
     ("project", "dim"): (fit_projection, "dim"),
     ("project", "whiten"): (ExportConfig, "whiten"),

@@ -13,7 +13,7 @@ from keypoints import random_features
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import planar_transform
 from vpr_ros.local_features import LocalFeatures, pack
-from vpr_ros.place_map import PlaceMap, merge, prune, redescribe, replace_poses
+from vpr_ros.place_map import Bound, PlaceMap, merge, prune, redescribe, replace_poses
 from vpr_ros.place_map.schema import KEYFRAME_COLUMNS, SCHEMA_VERSION, damage
 
 COUNT = 40
@@ -172,7 +172,7 @@ def test_mapping_and_every_edit_keep_the_sums(good, new_map, drive, tmp_path):
         place_map.set_place_radius(5.0)
         assert replace_poses(place_map, Line()).replaced == COUNT + 3
         require_sums(good)
-        assert prune(place_map, max_keyframes=20, drop_sessions=[1])["left"] == 3
+        assert prune(place_map, bound=Bound(keyframes=20), drop_sessions=[1])["left"] == 3
     require_sums(good)
     other = new_map("b.vprmap", place_radius_m=5.0)
     drive(other, 30)

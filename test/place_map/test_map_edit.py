@@ -8,7 +8,7 @@ import pytest
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import make_transform, planar_transform
-from vpr_ros.place_map import PlaceMap, export_csv, export_tum, info, merge, prune, redescribe, replace_poses
+from vpr_ros.place_map import Bound, PlaceMap, export_csv, export_tum, info, merge, prune, redescribe, replace_poses
 from vpr_ros.place_map.schema import MAP_COLUMNS
 from vpr_ros.sensors import Trajectory
 
@@ -110,9 +110,7 @@ def test_prune_by_age_count_and_spacing(new_map, drive):
     assert place_map.keyframes().ids.tolist() == ids[2::3].tolist()
     version = place_map.version
     assert prune(place_map, min_spacing_m=2.5) == {"removed": 0, "left": 6} and place_map.version == version
-    prune(place_map, max_keyframes=3)
-    kept = place_map.keyframes().ids.tolist()
-    assert len(kept) == 3 and kept[0] == ids[2] and kept[-1] == ids[17]
+    assert prune(place_map, bound=Bound(keyframes=3)) == {"removed": 3, "left": 3}
 
 
 def test_pruning_by_spacing_keeps_turns_and_poseless(new_map):
@@ -130,7 +128,7 @@ def test_pruning_by_spacing_keeps_turns_and_poseless(new_map):
 def test_pruning_shrinks_the_file(new_map, drive):
     place_map = new_map()
     drive(place_map, 300)
-    prune(place_map, max_keyframes=10)
+    prune(place_map, bound=Bound(keyframes=10), reach=50.0, heading_deg=180.0)
     place_map.close()
     small = place_map.path.stat().st_size
     with PlaceMap.open(place_map.path) as again:

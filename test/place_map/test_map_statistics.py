@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import FrameError
-from vpr_ros.place_map import PlaceIndex, PlaceMap, map_index, merge, prune, redescribe
+from vpr_ros.place_map import Bound, PlaceIndex, PlaceMap, map_index, merge, prune, redescribe
 from vpr_ros.place_map import index as index_module
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import SCHEMA_VERSION
@@ -92,7 +92,7 @@ def test_merge_keeps_them_and_prune_does_not_touch_them(new_map, drive, tmp_path
     for place_map, count in zip(maps, (6, 4), strict=True):
         drive(place_map, count, seed=count)
     known = [place_map.statistics()[1] for place_map in maps]
-    prune(maps[0], max_keyframes=2)
+    prune(maps[0], bound=Bound(keyframes=2))
     np.testing.assert_array_equal(maps[0].statistics()[1].total, known[0].total)
     for place_map in maps:
         place_map.close()

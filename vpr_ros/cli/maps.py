@@ -160,7 +160,20 @@ def prune(
     heading_deg: Annotated[
         float, typer.Option(min=0.0, help="Keep nearer ones that turned by this, in degrees.")
     ] = 15.0,
-    max_keyframes: Annotated[int | None, typer.Option(min=1, help="Keep at most this many, evenly spread.")] = None,
+    max_keyframes: Annotated[
+        int | None, typer.Option(min=1, help="Keep at most this many: those that others answer for go first.")
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option("--max-mb", min=0.0, help="The same for the size of the file, in MB.")
+    ] = None,
+    reach: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Wherever one goes by these bounds, one that looks the same way stays this near: metres, or keyframes "
+            "of a drive without poses (default: half the place radius).",
+        ),
+    ] = None,
     drop_session: Annotated[list[int] | None, typer.Option(help="Remove a whole session; repeat for several.")] = None,
     before: Annotated[
         datetime | None, typer.Option(help="Remove keyframes whose image is older than this (UTC).")
@@ -170,23 +183,32 @@ def prune(
 ):
     """Remove keyframes for good. Ids of those that stay do not change, and no id is ever used again.
 
+    A bound takes first what other keyframes of the same place look most like,
+    so that every place stays and, as far as it allows, every light and season.
+
     \b
     Examples:
       vpr_ros prune town.vpr --spacing-m 5 --dry-run
       vpr_ros prune town.vpr --spacing-m 5 --drop-session 2
+    After a year of drives, no larger than the robot's disk allows:
+      vpr_ros prune town.vpr --max-mb 200
     """
-    from vpr_ros.place_map import PlaceMap
+    from vpr_ros.place_map import Bound, PlaceMap
     from vpr_ros.place_map import prune as thin
 
-    if spacing_m is None and max_keyframes is None and not drop_session and before is None:
-        raise VprError("nothing to prune by: give --spacing-m, --max-keyframes, --drop-session or --before.")
+    bound = None
+    if max_keyframes is not None or max_mb is not None:
+        bound = Bound(max_keyframes, None if max_mb is None else 1e6 * max_mb)
+    if spacing_m is None and bound is None and not drop_session and before is None:
+        raise VprError("nothing to prune by: give --spacing-m, --max-keyframes, --max-mb, --drop-session or --before.")
     older_ns = None if before is None else int(before.replace(tzinfo=timezone.utc).timestamp()) * 10**9
     with PlaceMap.open(map_file, writable=not dry_run) as place_map:
         facts = thin(
             place_map,
             min_spacing_m=spacing_m,
             heading_deg=heading_deg,
-            max_keyframes=max_keyframes,
+            bound=bound,
+            reach=reach,
             drop_sessions=drop_session or (),
             older_than_ns=older_ns,
             may_empty=force,

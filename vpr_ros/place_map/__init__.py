@@ -2,7 +2,7 @@
 
 from vpr_ros.configuration import GateConfig
 from vpr_ros.place_map.describer import Describer
-from vpr_ros.place_map.edit import prune, redescribe, replace_poses, thumbnail_features
+from vpr_ros.place_map.edit import redescribe, replace_poses, thumbnail_features
 from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import KeyframeGate
 from vpr_ros.place_map.index import PlaceIndex, map_index
@@ -13,8 +13,10 @@ from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap, Session
 from vpr_ros.place_map.summary import info, limits
+from vpr_ros.place_map.thinning import Bound, prune
 
 __all__ = [
+    "Bound",
     "Describer",
     "DriveStatistics",
     "GateConfig",

@@ -1,16 +1,15 @@
-"""Changes of a whole map: fewer keyframes, other poses, descriptors of another model. Each is all or nothing."""
+"""Changes of a whole map: other poses, descriptors of another model. Each is all or nothing."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vpr_ros.errors import VprError
-from vpr_ros.geometry import rotation_angle
 from vpr_ros.place_map.describer import Describer
-from vpr_ros.place_map.keyframes import Keyframes, PoseRow, pose_row
+from vpr_ros.place_map.keyframes import PoseRow, pose_row
 from vpr_ros.place_map.schema import MAP_COLUMNS, payload, put_meta, seal, seal_sessions
 from vpr_ros.place_map.store import PlaceMap
 
@@ -58,81 +57,6 @@ class PosesReplaced:
     def advice(self) -> str:
         """A phrase on what to do about keyframes without a pose."""
         return f"say --max-gap-s {self.longest_gap_s:g}" if self.in_gaps else "give one that covers the drive"
-
-
-def prune(
-    place_map: PlaceMap,
-    *,
-    min_spacing_m: float | None = None,
-    heading_deg: float = 15.0,
-    max_keyframes: int | None = None,
-    drop_sessions: Iterable[int] = (),
-    older_than_ns: int | None = None,
-    may_empty: bool = False,
-    dry_run: bool = False,
-) -> dict[str, int]:
-    """Remove keyframes for good; their ids are never used again. Returns {"removed", "left"}.
-
-    With `dry_run` nothing is removed, and the map may be open for reading only.
-
-    In this order: whole sessions, keyframes whose image is older than `older_than_ns`, those nearer than
-    `min_spacing_m` to the last one kept of their session (unless turned by `heading_deg`; keyframes without a pose
-    stay), and then evenly along the drives down to `max_keyframes`. The file shrinks when the disk has room to rewrite
-    it; else the space is reused. Raises VprError for an unknown session, and where no keyframe would be left, unless
-    `may_empty`.
-    """
-    drop_sessions = set(drop_sessions)
-    unknown = drop_sessions - {session.id for session in place_map.sessions()}
-    if unknown:
-        names = ", ".join(map(str, sorted(unknown)))
-        raise VprError(f"map {place_map.path} has no session {names}: see `vpr_ros info`")
-    keyframes = place_map.keyframes()
-    keep = ~np.isin(keyframes.sessions, list(drop_sessions))
-    if older_than_ns is not None:
-        keep &= keyframes.stamps_ns >= older_than_ns
-    if min_spacing_m is not None:
-        keep &= _spaced(keyframes, keep, min_spacing_m, np.radians(heading_deg))
-    if max_keyframes is not None and keep.sum() > max_keyframes:
-        rows = np.flatnonzero(keep)
-        keep[:] = False
-        keep[rows[np.linspace(0, len(rows) - 1, max_keyframes).round().astype(int)]] = True
-    removed = keyframes.ids[~keep]
-    if len(removed) and not keep.any() and not may_empty and not dry_run:
-        raise VprError(
-            f"nothing would be left of the {len(removed)} keyframes of map {place_map.path}: remove fewer of them, or "
-            "empty it with --force"
-        )
-    if (len(removed) or drop_sessions) and not dry_run:
-        with place_map.edit() as db:  # descriptors, images and clouds go with their keyframe
-            db.executemany("DELETE FROM keyframes WHERE id = ?", ((int(i),) for i in removed))
-            db.executemany("DELETE FROM sessions WHERE id = ?", ((int(i),) for i in drop_sessions))
-        try:
-            place_map.compact()
-        except VprError:
-            pass  # no room for a second copy: the pruned map is whole all the same
-    return {"removed": len(removed), "left": int(keep.sum())}
-
-
-def _spaced(keyframes: Keyframes, keep: np.ndarray, spacing_m: float, turn_rad: float) -> np.ndarray:
-    """Mask of keyframes (N,) that are `spacing_m` away from, or turned against, the last one kept of their session.
-
-    One session is judged by one kind of pose: in the map frame if all its keyframes have that, else by odometry.
-    """
-    chosen = keep.copy()
-    for session in np.unique(keyframes.sessions):
-        rows = np.flatnonzero((keyframes.sessions == session) & keep)
-        poses = keyframes.T_map_base[rows]
-        if not np.isfinite(poses).all():
-            poses = keyframes.T_odom_base[rows]
-        last = None
-        for row, T in zip(rows, poses, strict=True):
-            if not np.isfinite(T).all():
-                continue
-            if last is not None and np.linalg.norm(T[:3, 3] - last[:3, 3]) < spacing_m:
-                chosen[row] = rotation_angle(T[:3, :3], last[:3, :3]) >= turn_rad
-            if chosen[row]:
-                last = T
-    return chosen
 
 
 def replace_poses(
