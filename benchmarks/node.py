@@ -105,7 +105,7 @@ def camera(rate_hz: float, seconds: float, folder: str, raw: bool) -> None:
 class Bench:
     """The node under test and its subscriber."""
 
-    def __init__(self, folder: Path, settings: argparse.Namespace):
+    def __init__(self, folder: Path, settings: argparse.Namespace, **changes: Any):
         import rclpy
         from vision_msgs.msg import Detection3D
 
@@ -117,6 +117,7 @@ class Bench:
             "checkpoint": settings.checkpoint,
             "compressed": str(not settings.raw).lower(),
             "odom_source": "none",
+            **changes,
         }
         arguments = [text for name, value in parameters.items() for text in ("-p", f"{name}:={value}")]
         self.process = self._python("from vpr_ros.nodes.main import vpr_node; vpr_node()", "--ros-args", *arguments)

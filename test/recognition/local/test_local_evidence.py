@@ -11,8 +11,10 @@ from vpr_ros.calibration import LabelledSequence
 from vpr_ros.calibration.comparisons import Comparisons
 from vpr_ros.calibration.fitting import fit, fit_local
 from vpr_ros.errors import VprError
+from vpr_ros.local_features import LocalFeatures
 from vpr_ros.recognition import Calibration, Recogniser
 from vpr_ros.recognition.evidence import Retrieval
+from vpr_ros.recognition.local import comparing
 from vpr_ros.recognition.local.comparing import LocalEvidence
 from vpr_ros.recognition.local.readings import KINDS, NOTHING, PER_PLACE, Counts, choose_candidates, local_readings
 
@@ -85,14 +87,64 @@ def test_what_cannot_be_compared_leaves_the_retrieval_as_it_is():
     assert nothing.weigh(one, ids, order, lambda: features_at(1, 6.0)) is one
 
 
-def test_a_budget_that_is_over_leaves_candidates_out_and_says_so():
-    told = []
-    local = LocalEvidence(
-        "xfeat", lambda number: features_at(1, 6.0 * number), 4, 1e-9, lambda event, sentence: told.append(event)
-    )
-    found = local.weigh(retrieval(4, ~np.eye(4, dtype=bool)), np.arange(4), np.arange(4), lambda: features_at(1, 6.0))
-    assert found.local is not None and found.local[:, -1].tolist() == [0, 1, 1, 1]
-    assert told == ["over budget", "matched"]
+class Clock:
+    """A clock that stands still unless somebody works."""
+
+    def __init__(self):
+        self.now_s, self.making_s, self.reading_s = 100.0, 0.0, 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def make(self) -> LocalFeatures:
+        self.now_s += self.making_s
+        return features_at(1, 6.0)
+
+    def read(self, number: int) -> LocalFeatures:
+        self.now_s += self.reading_s
+        return features_at(1, 6.0 * number)
+
+
+@pytest.fixture
+def budgeted(monkeypatch):
+    """budgeted(making_s, reading_s): events of a frame of four candidates, what was matched, and seconds it took."""
+    told, clock = [], Clock()
+    monkeypatch.setattr(comparing, "time", clock)
+    local = LocalEvidence("xfeat", clock.read, 4, 0.15, lambda event, sentence: told.append((event, sentence)))
+    number = 0
+
+    def frame(making_s: float, reading_s: float):
+        nonlocal number
+        told.clear()
+        clock.making_s, clock.reading_s, began_s = making_s, reading_s, clock.now_s
+        ids = 4 * number + np.arange(4)  # of other keyframes each time: none is known yet
+        number += 1
+        one = retrieval(4, ~np.eye(4, dtype=bool))
+        found = local.weigh(one, ids, np.arange(4), clock.make)
+        compared = 0 if found.local is None else int((found.local[:, -1] == 0).sum())
+        return [event for event, _ in told], compared, clock.now_s - began_s, " ".join(s for _, s in told)
+
+    return frame
+
+
+def test_candidates_that_do_not_fit_into_the_budget_are_left_out_and_it_is_said(budgeted):
+    assert budgeted(0.05, 0.02)[:2] == (["matched"], 4)
+    events, compared, took_s, sentence = budgeted(0.05, 0.04)
+    assert (events, compared) == (["over budget", "matched"], 2) and took_s < 0.15
+    assert "local features: 2 of 4 candidates were matched within 0.15 s" in sentence
+    assert budgeted(0.14, 0.04)[:2] == (["over budget"], 0)
+
+
+def test_a_machine_that_is_too_slow_for_the_budget_goes_without_and_tries_again_now_and_then(budgeted):
+    budgeted(0.05, 0.01)
+    assert budgeted(0.3, 0.01)[:2] == (["over budget"], 0)
+    assert budgeted(0.05, 0.01)[:2] == (["matched"], 4)  # one that was slow is no reason
+    taken = [budgeted(0.3, 0.01) for _ in range(2 * comparing.TRIED_AGAIN + 10)]
+    assert {(*events, compared) for events, compared, *_ in taken} == {("over budget", 0)}
+    assert sum(took_s > 0.15 for *_, took_s, _ in taken) <= 5
+    assert "of a picture take 0.30 s here, more than local_budget_s (0.15): raise it, or set" in taken[-1][-1]
+    again = [budgeted(0.05, 0.01)[1] for _ in range(comparing.TRIED_AGAIN + 2)]
+    assert again[0] == 0 and again[-1] == 4 and again == sorted(again)
 
 
 def aliased(seed: int) -> World:
