@@ -110,6 +110,7 @@ class Robot:
         self.context.try_shutdown()
         self._thread.join(10)
         self.node.destroy_node()
+        self.executor.shutdown()  # it may hold publishers in its hands, which the next test would find
 
     def now_ns(self) -> int:
         return self.node.get_clock().now().nanoseconds

@@ -225,7 +225,7 @@ class Inputs:
         if self._clouds:
             topics.append(ExpectedTopic(self._clouds.input, self.settings.clouds_needed, "points_reliability"))
         if self._depth:
-            topics.append(ExpectedTopic(self._depth.input, False, "image_reliability"))
+            topics.append(ExpectedTopic(self._depth.input, self._depth.input.remapped, "image_reliability"))
         return [*topic_problems(self._node, topics), *self._clock.problems()]
 
     @property

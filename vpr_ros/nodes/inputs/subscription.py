@@ -57,6 +57,11 @@ class TopicInput:
         return self._node.resolve_topic_name(self.name)
 
     @property
+    def remapped(self) -> bool:
+        """Whether somebody has given it another name: then it is meant to be there."""
+        return self.topic != self._node.resolve_topic_name(self.name, only_expand=True)
+
+    @property
     def reliable(self) -> bool:
         """Whether it is subscribed reliably."""
         return self.qos.reliability == ReliabilityPolicy.RELIABLE
