@@ -8,28 +8,31 @@ with the same camera, by day, at night and in winter with another one: pictures 
     python benchmarks/poses.py --out runs/poses
     python benchmarks/poses.py --out runs/poses --verify lidar --conditions day winter
     python benchmarks/poses.py --out runs/poses --depth odometry     # mapped without LiDAR: triangulated
+    python benchmarks/poses.py --out runs/poses --depth image        # by a depth camera that reaches 10 m
     python benchmarks/poses.py --out runs/poses --cpu                # CPU milliseconds of each stage instead
 """
 
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import cv2
 import numpy as np
+from keypoint_depth import depth_picture
 
 from vpr_ros.errors import FrameError
 from vpr_ros.evaluation.verified import CLOSURES
 from vpr_ros.geometry import invert, make_transform, matrix_to_rotvec
+from vpr_ros.local_features import LocalFeatures
 from vpr_ros.offline.evaluate_run import read_poses
 from vpr_ros.offline.localize_bag import LocalizeBagConfig, localize_bag
 from vpr_ros.offline.map_bag import MapBagConfig, map_bag
 from vpr_ros.place_map import PlaceMap
 from vpr_ros.runtime.health import Health
-from vpr_ros.runtime.opening import load_extractor
+from vpr_ros.runtime.opening import DriveFacts, load_extractor
 from vpr_ros.runtime.pipeline import Pipeline
 from vpr_ros.runtime.settings import PipelineConfig, Verify
 from vpr_ros.sensors import Drive, DriveTopics, Trajectory
@@ -43,6 +46,7 @@ from vpr_ros.training.synthetic import (
 )
 from vpr_ros.training.synthetic.bags import TRUTH_TOPIC
 from vpr_ros.training.synthetic.drive import START_NS
+from vpr_ros.training.synthetic.drive import Drive as SyntheticDrive
 
 SEEDS = (2070, 2071, 2072, 2073, 2074)
 CAMERA = CameraConfig(width=320, height=240)
@@ -94,7 +98,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/poses"), help="folder of bags, maps and runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--verify", default="camera", choices=[v for v in get_args(Verify) if v != "none"])
-    parser.add_argument("--depth", default="lidar", choices=("lidar", "odometry"))
+    parser.add_argument("--depth", default="lidar", choices=("lidar", "odometry", "image"))
     parser.add_argument("--features", default="auto", choices=("auto", "xfeat", "sift"))
     parser.add_argument("--conditions", nargs="+", default=[name for name in DRIVES if name != "map"])
     parser.add_argument("--every", type=int, default=1, help="ask with every n-th picture of a drive")
@@ -128,23 +132,26 @@ def main() -> None:
         table(found)
 
 
+def planned(seed: int, name: str) -> SyntheticDrive:
+    """One drive, not yet rendered."""
+    look, lane_m, noise, other = DRIVES[name]
+    camera = remounted_camera(CAMERA, seed + 7) if other else CAMERA
+    return plan_drive(
+        seed,
+        named_conditions(look, seed=100 * seed + noise, lane_offset_m=lane_m),
+        camera,
+        LidarConfig(),
+        length_m=LENGTH_M,
+        spacing_m=SPACING_M,
+        start_ns=START_NS + noise * DAY_NS,
+    )
+
+
 def rendered(out: Path, seed: int, name: str) -> Path:
     """The bag of one drive, rendered where it is not there."""
     path = out / "bags" / f"{seed}_{name}"
     if not path.exists():
-        look, lane_m, noise, other = DRIVES[name]
-        camera = remounted_camera(CAMERA, seed + 7) if other else CAMERA
-        conditions = named_conditions(look, seed=100 * seed + noise, lane_offset_m=lane_m)
-        drive = plan_drive(
-            seed,
-            conditions,
-            camera,
-            LidarConfig(),
-            length_m=LENGTH_M,
-            spacing_m=SPACING_M,
-            start_ns=START_NS + noise * DAY_NS,
-        )
-        write_drive_bag(path, drive, workers=1)
+        write_drive_bag(path, planned(seed, name), workers=1)
     return path
 
 
@@ -155,12 +162,34 @@ def mapped(out: Path, seed: int, depth: str, features: str, extractor) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         lidar = depth == "lidar"
         topics = DriveTopics(pose=TRUTH_TOPIC, points=None if lidar else "none")
-        config = MapBagConfig(topics=topics, clouds=lidar, local_features=features)
-        result = map_bag(rendered(out, seed, "map"), path, extractor, config)
+        bag = rendered(out, seed, "map")
+        if depth == "image":
+            keyframes = mapped_by_depth_images(bag, seed, path, features, extractor)
+        else:
+            config = MapBagConfig(topics=topics, clouds=lidar, local_features=features)
+            keyframes = map_bag(bag, path, extractor, config).keyframes
         with PlaceMap.open(path) as place_map:
             known = [f.has_depth.mean() for k in place_map.poses().ids if (f := place_map.features(int(k))) is not None]
-        print(f"{seed}: {result.keyframes} keyframes, depth at {np.mean(known):.2f} of the keypoints", flush=True)
+        print(f"{seed}: {keyframes} keyframes, depth at {np.mean(known):.2f} of the keypoints", flush=True)
     return path
+
+
+def mapped_by_depth_images(bag: Path, seed: int, path: Path, features: str, extractor) -> int:
+    """Maps the bag with a depth image beside each picture, which it does not have; returns the number of keyframes."""
+    drive, rng = planned(seed, "map"), np.random.default_rng(seed)
+    index_of = {int(stamp): index for index, stamp in enumerate(drive.stamps_ns)}
+    core = PipelineConfig(map_path=path, mode="map", device="cpu", threads=1, local_features=features)
+    topics = DriveTopics(pose=TRUTH_TOPIC, points="none")
+    with Drive(bag, topics) as pictures, Pipeline.open(core, Health(), extractor, DriveFacts(None, True)) as pipeline:
+        for observation in pictures:
+            height, width = observation.image.shape[:2]
+            of = observation.camera, observation.T_base_camera
+            nothing = np.zeros((0, 2), np.float32)
+            view = LocalFeatures("", (width, height), nothing, nothing[:, 0], nothing, *of)
+            depth = depth_picture(drive, index_of[observation.stamp_ns], view, rng)
+            pipeline.process(replace(observation, depth=depth))
+        pipeline.save()
+        return pipeline.saved
 
 
 def errors_of(run: Path, map_path: Path, truth: Trajectory, accepted: int) -> Errors:
