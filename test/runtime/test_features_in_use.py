@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from pixel_street import PixelExtractor, observations, panorama
@@ -136,3 +137,24 @@ def test_without_such_sensors_odometry_tells_depth_once_there_is_a_keyframe_befo
             pipeline.process(replace(frame, T_odom_base=None))
     with PlaceMap.open(path) as place_map:
         assert [place_map.features(i).depth_m for i in (1, 2, 3, 4)] == [None] * 4
+
+
+def test_odometry_tells_what_a_depth_image_leaves_open(tmp_path):
+    """A camera that looks aside at a wall: 10 pixels a metre by a focal length of 70 pixels, that is, 7 m away."""
+    noise = cv2.GaussianBlur(np.random.default_rng(5).normal(size=(60, 400, 3)), (0, 0), 1.5)
+    wall = np.clip(128 + noise / noise.std() * 45, 0, 255).astype(np.uint8)
+    aside = rigid_transform(np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), [0.3, 0, 1.0])
+    image = np.full((60, 80), np.nan, np.float32)
+    image[:, :40] = 6.5
+    path = tmp_path / "wall.vpr"
+    with opened(path, mode="map", local_features="sift") as pipeline:
+        for frame in observations(wall, range(0, 8)):
+            pipeline.process(replace(frame, camera=CAMERA, T_base_camera=aside, depth=image))
+    by_motion = []
+    with PlaceMap.open(path) as place_map:
+        for keyframe_id in place_map.poses().ids:
+            kept = place_map.features(int(keyframe_id))
+            left, right = kept.pixels[:, 0] < 35, kept.pixels[:, 0] > 45
+            np.testing.assert_allclose(kept.depth_m[left], 6.5, rtol=1e-3)
+            by_motion.extend(kept.depth_m[right & kept.has_depth])
+    assert len(by_motion) > 20 and abs(np.median(by_motion) - 7.0) < 0.5

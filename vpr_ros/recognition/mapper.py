@@ -147,11 +147,15 @@ class Mapper:
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
 
     def _with_depth(self, features: LocalFeatures | None, T_odom_base: np.ndarray | None) -> LocalFeatures | None:
-        """A keyframe's features, with depth by triangulation where no sensor told any."""
+        """A keyframe's features, with depth by triangulation where no sensor told it."""
         if features is None:
             return None
-        if not features.has_depth.any():
-            features = replace(features, depth_m=self._triangulator.depth(features, T_odom_base))
+        by_motion = self._triangulator.depth(features, T_odom_base)
+        if by_motion is not None:
+            known = features.depth_m
+            features = replace(
+                features, depth_m=by_motion if known is None else np.where(np.isfinite(known), known, by_motion)
+            )
         self._triangulator.add(features, T_odom_base)
         return features
 

@@ -17,9 +17,10 @@ from vpr_ros.verification.result import Refusal, Verified
 MIN_POINTS = 200
 UPRIGHT = 0.7  # |z| of a normal below which a surface is a wall and not the ground
 NORMAL_SCATTER = 0.01  # mean square of a wall's normals along the wall: about 6 degrees
-NEIGHBOURS = 20  # points that a normal is computed from
-ITERATIONS = 30
-REFINED = 2  # coarse alignments that are refined
+ITERATIONS, COARSE_ITERATIONS = 30, 10
+REFINED = 2  # coarse alignments that are refined,
+SAME_M = 0.1  # but those that are so near a better one
+RIVAL = 0.8  # or agree less than this share of what the best one does
 ALIKE = 0.8  # cosine between the normals of surfaces that face alike
 
 
@@ -29,6 +30,9 @@ class VerificationConfig:
 
     coarse_voxel_m: float = 1.0  # of the starts that are tried
     fine_voxel_m: float = 0.3
+    normal_points: int = (
+        30  # that a normal is computed from: more of them make normals, and with them clouds, more alike
+    )
     max_correspondence_m: float = 0.45  # fine alignment and the agreement that is counted
     max_distance_m: float = 15.0  # a larger offset is no match of one place
     min_agreement: float = 0.75  # share of the query's upright surfaces that the keyframe has too, facing alike
@@ -38,7 +42,7 @@ class VerificationConfig:
     independent_points: int = 100  # errors of neighbouring points are shared: no more than so many count
     turns: int = 2  # that are tried without a guess: those at which the polar grids of both clouds are most alike
     steps_m: tuple[float, ...] = (0.0, -5.0, 5.0)  # of the first positions along the keyframe's axes, for each turn
-    kiss_matcher: bool = True  # one start more where it is installed: it finds offsets beyond the steps; costs half
+    kiss_matcher: bool = True  # where those fail and it is installed: it finds offsets beyond the steps
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def prepare_cloud(cloud: np.ndarray, config: VerificationConfig | None = None) -
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) < MIN_POINTS:
         return None
-    fine, coarse = (_prepare(gicp, points, voxel_m) for voxel_m in (config.fine_voxel_m, config.coarse_voxel_m))
+    fine, coarse = (_prepare(gicp, points, voxel_m, config) for voxel_m in (config.fine_voxel_m, config.coarse_voxel_m))
     return PreparedCloud(points, fine, coarse, polar_grid(points))
 
 
@@ -107,10 +111,10 @@ def register(
     """Registers two prepared clouds; None stands for one of too few points.
 
     Coarse: from `T_init` (a guess of T_keyframe_query) where given; a guess that fails is followed, but for
-    `only_init`, by several starts, turned as the polar grids of both clouds are most alike, and by kiss-matcher's where
-    that is installed. Fine: generalised ICP (small_gicp). The covariance is the inverse of the point-to-plane
-    information, so that a direction without structure shows as uncertain, floored by `independent_points`. VprError
-    where small_gicp is not installed.
+    `only_init`, by several starts, turned as the polar grids of both clouds are most alike, and where those fail too by
+    kiss-matcher's, if that is installed. Fine: generalised ICP (small_gicp). The covariance is the inverse of the
+    point-to-plane information, so that a direction without structure shows as uncertain, floored by
+    `independent_points`. VprError where small_gicp is not installed.
     """
     if query is None or keyframe is None:
         return Verified(False, "too_few_points", "lidar")
@@ -119,9 +123,12 @@ def register(
     if T_init is not None:
         best = _refine(gicp, query.fine, keyframe.fine, np.asarray(T_init, dtype=np.float64), config)
     if best is None or (_judge(best, config) and not only_init):
-        for start in _coarse(gicp, query, keyframe, config):
-            found = _refine(gicp, query.fine, keyframe.fine, start, config)
-            best = found if best is None or found.agreement > best.agreement else best
+        for starts in (_stepped_starts, _kiss_matcher_start):
+            for start in _coarse(gicp, query, keyframe, starts(query, keyframe, config), config):
+                found = _refine(gicp, query.fine, keyframe.fine, start, config)
+                best = found if best is None or found.agreement > best.agreement else best
+            if best is not None and _judge(best, config) is None:
+                break
     assert best is not None
     covariance = _covariance(best, query.fine, keyframe.fine, config)
     reason = _judge(best, config)
@@ -141,48 +148,54 @@ def _judge(fit: _Fit, config: VerificationConfig) -> Refusal | None:
     return None
 
 
-def _prepare(gicp: Any, points: np.ndarray, voxel_m: float) -> _Scan:
-    cloud, tree = gicp.preprocess_points(points, downsampling_resolution=voxel_m, num_neighbors=NEIGHBOURS)
+def _prepare(gicp: Any, points: np.ndarray, voxel_m: float, config: VerificationConfig) -> _Scan:
+    cloud, tree = gicp.preprocess_points(points, downsampling_resolution=voxel_m, num_neighbors=config.normal_points)
     return _Scan(cloud, tree, np.asarray(cloud.points())[:, :3], np.asarray(cloud.normals())[:, :3])
 
 
-def _coarse(gicp: Any, query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
-    """The best REFINED of several coarse alignments; one of them begins at the identity, which is right wherever a
-    robot passes the same way again."""
-    reach_m = 1.5 * config.coarse_voxel_m
+def _coarse(
+    gicp: Any, query: PreparedCloud, keyframe: PreparedCloud, starts: list[np.ndarray], config: VerificationConfig
+) -> list[np.ndarray]:
+    """The best REFINED of the coarse alignments from several starts."""
+    near_m, reach_m = 1.5 * config.coarse_voxel_m, 4 * config.coarse_voxel_m
     fits: list[_Fit] = []
-    for start in [np.eye(4), *_global_starts(query, keyframe, config)]:
-        T = _aligned(gicp, query.coarse, keyframe.coarse, start, 4 * config.coarse_voxel_m)
-        fits.append(_fit(query.coarse, keyframe.coarse, T, reach_m))
+    for start in starts:
+        T = _aligned(gicp, query.coarse, keyframe.coarse, start, reach_m, COARSE_ITERATIONS)
+        fits.append(_fit(query.coarse, keyframe.coarse, T, near_m))
     fits.sort(key=lambda fit: -fit.agreement)
-    return [fit.T for fit in fits[:REFINED]]
+    best: list[_Fit] = []
+    for fit in fits:
+        new = all(np.linalg.norm((fit.T - one.T)[:3]) > SAME_M for one in best)
+        if not best or (new and len(best) < REFINED and fit.agreement >= RIVAL * best[0].agreement):
+            best.append(fit)
+    return [fit.T for fit in best]
 
 
-def _global_starts(query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
-    """Guesses of T_keyframe_query where nobody knows turn and offset.
+def _stepped_starts(query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
+    """Guesses of T_keyframe_query where nobody knows turn and offset: `turns` times `steps_m` of them by the clouds'
+    polar grids, and the identity, which is right wherever a robot passes the same way again."""
+    turns = likely_turns(query.grid, keyframe.grid, config.turns)
+    return [np.eye(4), *(planar_transform(step, 0.0, turn) for turn in turns for step in config.steps_m)]
 
-    `turns` times `steps_m` of them by the clouds' polar grids, and one by kiss-matcher where it is installed (it has no
-    arm64 wheel).
-    """
-    starts = [
-        planar_transform(step, 0.0, turn)
-        for turn in likely_turns(query.grid, keyframe.grid, config.turns)
-        for step in config.steps_m
-    ]
+
+def _kiss_matcher_start(query: PreparedCloud, keyframe: PreparedCloud, config: VerificationConfig) -> list[np.ndarray]:
+    """Kiss-matcher's guess of T_keyframe_query; none where it is not installed (it has no arm64 wheel)."""
     if not config.kiss_matcher:
-        return starts
+        return []
     try:
         kiss_matcher: Any = import_module("kiss_matcher")
     except ImportError:
-        return starts
+        return []
     matcher: Any = kiss_matcher.KISSMatcher(kiss_matcher.KISSMatcherConfig(config.coarse_voxel_m))
     found: Any = matcher.estimate(query.points.astype(np.float32), keyframe.points.astype(np.float32))
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = np.asarray(found.rotation), np.ravel(found.translation)
-    return [*starts, T]
+    return [T]
 
 
-def _aligned(gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_m: float) -> np.ndarray:
+def _aligned(
+    gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_m: float, iterations: int = ITERATIONS
+) -> np.ndarray:
     result = gicp.align(
         keyframe.cloud,
         query.cloud,
@@ -190,7 +203,7 @@ def _aligned(gicp: Any, query: _Scan, keyframe: _Scan, start: np.ndarray, reach_
         start,
         registration_type="GICP",
         max_correspondence_distance=reach_m,
-        max_iterations=ITERATIONS,
+        max_iterations=iterations,
     )
     T = np.asarray(result.T_target_source)
     if not (np.isfinite(T).all() and np.linalg.det(T[:3, :3]) > 0.5):

@@ -16,7 +16,7 @@ CONFIG = CrossingConfig(
     every=5,
     candidates=2,
     sequence_m=10.0,
-    registration=VerificationConfig(min_agreement=0.05, kiss_matcher=False, turns=1, steps_m=(0.0,)),
+    registration=VerificationConfig(normal_points=20, min_agreement=0.05, kiss_matcher=False, turns=1, steps_m=(0.0,)),
 )
 
 

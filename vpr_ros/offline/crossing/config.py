@@ -32,7 +32,7 @@ class CrossingConfig:
     grid: PolarGridConfig = field(default_factory=PolarGridConfig)
     registration: VerificationConfig = (
         field(  # kiss-matcher is not everywhere, and the same drives give the same result
-            default_factory=lambda: VerificationConfig(min_agreement=0.05, kiss_matcher=False)
+            default_factory=lambda: VerificationConfig(normal_points=20, min_agreement=0.05, kiss_matcher=False)
         )
     )
 

@@ -13,7 +13,7 @@ from vpr_ros.recognition.motion import leap_m
 from vpr_ros.sensors.clouds import transformed
 from vpr_ros.verification import VerificationConfig, prepare_cloud, register
 
-ODOMETRY = VerificationConfig(kiss_matcher=False, min_agreement=0.1, max_rmse_m=0.5, turns=1)
+ODOMETRY = VerificationConfig(normal_points=20, kiss_matcher=False, min_agreement=0.1, max_rmse_m=0.5, turns=1)
 KEYFRAME_M, KEPT = 1.5, 5  # metres between keyframes of the odometry by clouds, and how many make one cloud
 LEAP_M = 1.0  # by which a step may differ from the one before, and by half of it
 STOOD_M = 5.0  # over a gap in time odometry is believed if it says that the robot stood, or hardly moved
