@@ -35,6 +35,16 @@ def test_ranks_against_sorting_by_hand_with_ties():
         assert rank == (hits[0] if hits else 0)
 
 
+def test_a_list_that_local_features_ranked_keeps_its_order():
+    ids, similar = (
+        np.array([[7, 5, 6], [7, 5, 6], [6, 7, 5]]),
+        np.array([[0.2, 0.9, 0.2], [0.2, 0.9, 0.2], [0.9, 0.2, 0.2]]),
+    )
+    positives = [np.array([7]), np.array([5]), np.array([7])]
+    assert metrics.hit_ranks(ids, positives, similar).tolist() == [2, 2, 3]
+    assert metrics.hit_ranks(ids, positives).tolist() == [1, 2, 2]
+
+
 def test_huge_ids_do_not_overflow():
     ids = np.array([[2**62, 5], [5, 2**62]])
     assert metrics.membership(ids, [np.array([2**62]), np.array([2**62])]).tolist() == [[True, False], [False, True]]

@@ -43,17 +43,18 @@ def hit_ranks(
     """Rank (Q,) of the first right keyframe in each list, from 1; 0 where the list holds none.
 
     retrieved (Q, k): keyframe ids, best first, padded with -1; similarities (Q, k) or None. With similarities a right
-    keyframe is ranked behind every wrong one that is as similar (ties beyond the list cannot be seen).
+    keyframe is ranked behind every wrong one that is exactly as similar (ties beyond the list cannot be seen). The
+    order is the list's own: local features may have ranked a less similar keyframe first.
     """
     hits = membership(retrieved, positives)
     if hits.size == 0:
         return np.zeros(len(hits), dtype=np.int64)
-    if similarities is None:
-        return np.where(hits.any(axis=1), hits.argmax(axis=1) + 1, 0)
-    s = np.where(np.asarray(retrieved) >= 0, np.nan_to_num(np.asarray(similarities, float), nan=-np.inf), -np.inf)
-    best = np.where(hits, s, -np.inf).max(axis=1, keepdims=True)
-    ahead = (~hits & (np.asarray(retrieved) >= 0) & (s >= best)).sum(axis=1)
-    return np.where(hits.any(axis=1), ahead + 1, 0)
+    first = hits.argmax(axis=1)[:, None]
+    ahead = np.arange(hits.shape[1]) < first
+    if similarities is not None:
+        s = np.nan_to_num(np.asarray(similarities, float), nan=-np.inf)
+        ahead |= ~hits & (np.asarray(retrieved) >= 0) & (s == np.take_along_axis(s, first, axis=1))
+    return np.where(hits.any(axis=1), ahead.sum(axis=1) + 1, 0)
 
 
 def recall_at(
