@@ -24,10 +24,16 @@ class GateConfig:
     novelty_similarity: float = 0.9  # cosine to the last keyframe below which a frame without pose is new
     slip_similarity: float | None = None  # cosine above which a frame is not kept although odometry says "moved"
     every_n: int | None = None  # keep every n-th frame, whatever pose and view; 1 keeps all
+    # Of these frames, one with a pose in the map frame is left out where the map already answers it: its keyframes of
+    # that place are more similar to the frame than those of all others, by this cosine. None: all are kept, since what
+    # was left out cannot be got back, neither for another network nor for another light, and a map can be pruned later.
+    known_lead: float | None = None
 
     def __post_init__(self):
         if self.distance_m <= 0 or self.heading_deg <= 0 or (self.every_n is not None and self.every_n < 1):
             raise ValueError("distance_m and heading_deg must be positive and every_n at least 1")
+        if self.known_lead is not None and not self.known_lead > 0:
+            raise ValueError(f"known_lead {self.known_lead:g} is not above 0, or None")
 
 
 @dataclass(frozen=True)

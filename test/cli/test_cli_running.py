@@ -46,6 +46,16 @@ def test_a_second_drive_becomes_a_second_session(bags, first_map, checkpoint, vp
         assert int((place_map.keyframes().sessions == 2).sum()) == 15
 
 
+def test_a_map_grows_by_what_it_does_not_know(bags, first_map, checkpoint, vpr, tmp_path):
+    town = shutil.copy(first_map, tmp_path / "town.vpr")
+    call = ("map", bags["second"], "-o", town, "-c", checkpoint, "--pose-topic", "/fix", "--known-lead", 0.001)
+    result = vpr(*call)
+    known = int(re.search(r"(\d+) views more are answered by the map", result.stdout)[1])
+    assert result.exit_code == 0 and known >= 20, result.output
+    with PlaceMap.open(town) as place_map:
+        assert len(place_map) == 60 - known and place_map.passed_over == {2: known}
+
+
 def test_keyframe_every_counts_frames(bags, checkpoint, vpr, tmp_path):
     path = tmp_path / "m.vpr"
     result = vpr("map", bags["first"], "-o", path, "-c", checkpoint, "--odom-topic", "none", "--keyframe-every", 4)

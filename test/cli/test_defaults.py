@@ -59,6 +59,7 @@ OWNERS = {
     ("map", "heading_deg"): (GateConfig, "heading_deg"),
     ("map", "novelty"): (GateConfig, "novelty_similarity"),
     ("map", "keyframe_every"): (GateConfig, "every_n"),
+    ("map", "known_lead"): (GateConfig, "known_lead"),
     ("map", "clouds"): (MapBagConfig, "clouds"),
     ("map", "place_radius"): (MapBagConfig, "place_radius"),
     ("map", "batch"): (MapBagConfig, "batch_size"),

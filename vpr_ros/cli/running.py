@@ -25,6 +25,7 @@ MAP_OPTIONS = _OF_BOTH | {
     "heading_deg": "keyframe_heading_deg",
     "novelty": "keyframe_novelty",
     "keyframe_every": "keyframe_every",
+    "known_lead": "keyframe_known_lead",
     "clouds": "keep_clouds",
     "place_radius": "place_radius",
 }
@@ -75,6 +76,16 @@ def map_(
         int | None,
         typer.Option(min=1, help="A keyframe every N frames, whatever pose and view.", rich_help_panel="Keyframes"),
     ] = GateConfig.every_n,
+    known_lead: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=2.0,
+            help="No keyframe where the map's own of the place lead those of all others by this similarity, 0.1 say. "
+            "Needs poses in the map frame.",
+            rich_help_panel="Keyframes",
+        ),
+    ] = GateConfig.known_lead,
     clouds: Annotated[
         bool, typer.Option(help="Keep LiDAR clouds for verification.", rich_help_panel="Keyframes")
     ] = False,
@@ -99,18 +110,20 @@ def map_(
 ):
     """Map a drive: describe its images and keep those that show a new place.
 
-    Poses are optional. Odometry spaces the keyframes; a pose in the map
-    frame is stored with them. Ctrl-C ends the drive early and keeps what
-    was saved.
+        Poses are optional. Odometry spaces the keyframes; a pose in the map
+        frame is stored with them. Ctrl-C ends the drive early and keeps what
+        was saved.
 
-    \b
-    Examples:
-      vpr_ros map first.mcap -o town.vpr
-      vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
-    Add another drive to it:
-      vpr_ros map tuesday.mcap -o town.vpr --session tuesday
-    Without any poses, from a folder of pictures:
-      vpr_ros map walk -o walk.vpr --keyframe-every 1
+        \b
+        Examples:
+          vpr_ros map first.mcap -o town.vpr
+          vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
+        Add another drive to it:
+          vpr_ros map tuesday.mcap -o town.vpr --session tuesday
+    Only what the map does not know yet:
+          vpr_ros map wednesday.mcap -o town.vpr --pose-topic /gps/fix --known-lead 0.1
+        Without any poses, from a folder of pictures:
+          vpr_ros map walk -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
     from vpr_ros.runtime.opening import load_extractor, network_phrase
@@ -143,6 +156,8 @@ def map_(
         f"{state}{output}: {result.keyframes} keyframes saved of {result.frames} frames, {session}, "
         f"{result.fps:.1f} frames/s ({network_phrase(extractor)})"
     )
+    if result.known:
+        say(result.known)
     say(result.features)
     _say_mounting(result.mounting)
     _say_losses(result.skipped, result.first_errors, result.notes)
@@ -273,8 +288,8 @@ def _say_what_is_there(map_file: Path, bag: Path) -> None:
     with PlaceMap.open(map_file) as place_map:
         keyframes = place_map.poses()
         for session in place_map.sessions():
-            if session.source == str(bag.absolute()):
-                count = int((keyframes.sessions == session.id).sum())
+            count = int((keyframes.sessions == session.id).sum())
+            if count and session.source == str(bag.absolute()):
                 say(
                     f"{map_file} has {count} keyframes of this bag already, in session {session.id} '{session.name}'. "
                     "They stay beside the new ones: "

@@ -50,6 +50,14 @@ class MapBagResult:
     features: str  # a sentence about the local features
 
     @property
+    def known(self) -> str:
+        """A sentence on views that the map knew; empty where there were none."""
+        count = self.reasons.get("known view", 0)
+        return (
+            f"{count} views more are answered by the map as it was: no keyframes of them (known lead)" if count else ""
+        )
+
+    @property
     def fps(self) -> float:
         """Frames per second, reading and writing included."""
         return self.frames / max(self.seconds, 1e-9)

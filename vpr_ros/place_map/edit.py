@@ -1,7 +1,8 @@
-"""Changes of a whole map: other poses, descriptors of another model. Each is all or nothing."""
+"""Changes of a whole map: keyframes removed, other poses, descriptors of another model. Each is all or nothing."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from vpr_ros.errors import VprError
 from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.keyframes import PoseRow, pose_row
-from vpr_ros.place_map.schema import MAP_COLUMNS, payload, put_meta, seal, seal_sessions
+from vpr_ros.place_map.schema import MAP_COLUMNS, count_more, payload, put_meta, seal, seal_sessions
 from vpr_ros.place_map.store import PlaceMap
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ class PosesReplaced:
     def advice(self) -> str:
         """A phrase on what to do about keyframes without a pose."""
         return f"say --max-gap-s {self.longest_gap_s:g}" if self.in_gaps else "give one that covers the drive"
+
+
+def remove_keyframes(db: sqlite3.Connection, ids: Iterable[int]) -> None:
+    """Delete keyframes with all that the map has of them, and take note of it in the numbers of their sessions."""
+    rows = [(int(i),) for i in ids]
+    counts = Counter[int]()
+    for row in rows:
+        counts.update(session for (session,) in db.execute("SELECT session FROM keyframes WHERE id = ?", row))
+    db.executemany("DELETE FROM keyframes WHERE id = ?", rows)
+    count_more(db, "removed", counts)
 
 
 def replace_poses(
@@ -138,7 +149,8 @@ def redescribe(
             )
         if lost and not done:
             raise VprError(f"no keyframe of map {place_map.path} has a readable thumbnail: map the drive again")
-        db.executemany("DELETE FROM keyframes WHERE id = ?", ((i,) for i in lost))
+        if lost:
+            remove_keyframes(db, lost)
         # of the old model; the keyframes tell the new ones
         db.execute("UPDATE sessions SET total = NULL, frames = NULL")
         seal_sessions(db)

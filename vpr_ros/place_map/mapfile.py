@@ -44,6 +44,7 @@ class MapFile:
         self._lock = threading.RLock()
         self._meta = read_meta(db)
         self._pending: list[int] = []
+        self._passed = False  # a view was passed over since the last commit
         self._edited = False
         self._last_commit = time.monotonic()
         self._saved_up_to = db.execute("SELECT coalesce(max(id), 0) FROM keyframes").fetchone()[0]
@@ -97,6 +98,16 @@ class MapFile:
     def cameras(self) -> dict[int, MountedCamera]:
         """The camera of each session, for the sessions where it is known."""
         return {int(i): MountedCamera.from_dict(camera) for i, camera in self._meta.get("cameras", {}).items()}
+
+    @property
+    def passed_over(self) -> dict[int, int]:
+        """Of sessions: the views that made no keyframe because the map answered them, where there were any."""
+        return {int(i): count for i, count in self._meta.get("passed_over", {}).items()}
+
+    @property
+    def removed(self) -> dict[int, int]:
+        """Of sessions: their keyframes that were removed again, where there were any."""
+        return {int(i): count for i, count in self._meta.get("removed", {}).items()}
 
     @property
     def local_features(self) -> str | None:
@@ -171,7 +182,7 @@ class MapFile:
         """Make pending keyframes durable once the oldest waits a second; call it from the owner's idle loop."""
         with self._lock:
             due = time.monotonic() - self._last_commit >= self.commit_interval_s
-            if self._pending and (due or len(self._pending) >= self.commit_keyframes):
+            if (self._pending or self._passed) and (due or len(self._pending) >= self.commit_keyframes):
                 self.flush()
 
     def flush(self) -> None:
@@ -179,11 +190,13 @@ class MapFile:
         if not self.writable:
             return
         with self._lock:
-            if not self._pending:
+            if not self._pending and not self._passed:
                 return
             with self._writing():
                 self._commit()
-            saved, self._pending = self._pending, []
+            saved, self._pending, self._passed = self._pending, [], False
+            if not saved:
+                return
             self._saved_up_to = saved[-1]
         if self.on_saved is not None:
             self.on_saved(saved)
@@ -293,7 +306,7 @@ class MapFile:
 
     def _undo(self) -> int:
         """Roll back to the last commit; returns how many keyframes, never reported as saved, are lost."""
-        lost, self._pending, self._edited = len(self._pending), [], False
+        lost, self._pending, self._passed, self._edited = len(self._pending), [], False, False
         with suppress(sqlite3.Error):  # the first error is the one to tell
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

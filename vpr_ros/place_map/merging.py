@@ -10,6 +10,7 @@ from vpr_ros.errors import VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.schema import (
     KEYFRAME_COLUMNS,
+    OF_SESSIONS,
     SUMS_SINCE,
     payload_tables,
     put_meta,
@@ -153,10 +154,12 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
                 f"UPDATE checksums SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?",
                 old.execute(f"SELECT {', '.join(columns)}, id + ? FROM checksums", (shift,)),
             )
-        cameras = {**read_meta(new).get("cameras", {})}
-        for session, camera in read_meta(old).get("cameras", {}).items():
-            cameras[str(int(session) + session_shift)] = camera
-        put_meta(new, "cameras", cameras)
+        ours, theirs = read_meta(new), read_meta(old)
+        sessions = {str(i): str(i + session_shift) for (i,) in old.execute("SELECT id FROM sessions")}
+        for key in OF_SESSIONS:
+            shifted = {sessions[i]: one for i, one in theirs.get(key, {}).items() if i in sessions}
+            if shifted:
+                put_meta(new, key, {**ours.get(key, {}), **shifted})
         put_meta(new, "local_features", merged.local_features or source.local_features)
         origins = "INSERT INTO origins (map_id, old_id, id) VALUES (?, ?, ?)"
         new.executemany(origins, old.execute("SELECT map_id, old_id, id + ? FROM origins", (shift,)))

@@ -5,7 +5,7 @@ import math
 import sqlite3
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from vpr_ros.plain_files import parse_json
@@ -63,6 +63,9 @@ TABLES = (
 )
 
 
+# Settings that hold something of each session, under its number as text: its camera, views that the map answered
+# already, keyframes that were removed again.
+OF_SESSIONS = ("cameras", "passed_over", "removed")
 _META_SUM = "checksum"  # key of the sum of all other settings
 _ROW = f"crc32_of_keyframe({', '.join(f'k.{column}' for column in KEYFRAME_COLUMNS)})"
 _KEYFRAME = struct.Struct(f"<3q{len(POSE_COLUMNS)}d")
@@ -139,6 +142,13 @@ def read_meta(db: sqlite3.Connection) -> dict[str, Any]:
 def put_meta(db: sqlite3.Connection, key: str, value: Any) -> None:
     db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, json.dumps(value)))
     _seal_meta(db)
+
+
+def count_more(db: sqlite3.Connection, key: str, more: Mapping[int, int]) -> None:
+    """Add to the numbers that the setting `key` holds of each session."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    counts: dict[str, int] = parse_json(row[0]) if row else {}
+    put_meta(db, key, counts | {str(session): counts.get(str(session), 0) + n for session, n in more.items()})
 
 
 # Sums. They are made of what SQLite gives back, after it was written: of a number as it is kept, not as it was given.

@@ -16,6 +16,7 @@ from vpr_ros.place_map.mapfile import MapFile
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.schema import (
     KEYFRAME_COLUMNS,
+    count_more,
     put_meta,
     read_meta,
     seal_keyframes,
@@ -170,11 +171,7 @@ class PlaceMap(MapFile):
         (duplicate stamp, NaN) and VprError when the map cannot be written.
         """
         self._require_writable()
-        vector = np.asarray(descriptor, dtype="<f2")
-        if vector.shape != (self.dim,):
-            raise VprError(f"map {self.path} wants descriptors of shape ({self.dim},) and was given {vector.shape}")
-        if not np.isfinite(vector).all() or not vector.any():
-            raise FrameError(f"the descriptor of the image at {stamp_ns} ns is zero or not finite: it is skipped")
+        vector = self._vector(descriptor, stamp_ns)
         poses = pose_row(T_odom_base, "T_odom_base") + pose_row(T_map_base, "T_map_base")
         if covariance is not None:
             covariance = np.asarray(covariance, dtype="<f8").reshape(6, 6)
@@ -195,6 +192,32 @@ class PlaceMap(MapFile):
             self._pending.append(keyframe_id)
         self.commit_if_due()
         return keyframe_id
+
+    def pass_over(self, session: int, stamp_ns: int, descriptor: np.ndarray, content: float = 1.0) -> None:
+        """Take note of a frame that would have been a keyframe, had the map not answered it: in its session's mean.
+
+        Raises FrameError and VprError as `add` does; durable, too, as what that adds.
+        """
+        self._require_writable()
+        vector = self._vector(descriptor, stamp_ns)
+        with self._lock:
+            self._require_place(session, int(stamp_ns))
+            with self._writing():
+                if not self._edited:
+                    self._bump_version()
+                self._count(session, vector, content)
+                count_more(self._db, "passed_over", {session: 1})
+                self._meta = read_meta(self._db)
+            self._passed = True
+        self.commit_if_due()
+
+    def _vector(self, descriptor: np.ndarray, stamp_ns: int) -> np.ndarray:
+        vector = np.asarray(descriptor, dtype="<f2")
+        if vector.shape != (self.dim,):
+            raise VprError(f"map {self.path} wants descriptors of shape ({self.dim},) and was given {vector.shape}")
+        if not np.isfinite(vector).all() or not vector.any():
+            raise FrameError(f"the descriptor of the image at {stamp_ns} ns is zero or not finite: it is skipped")
+        return vector
 
     def _packed(self, features: "LocalFeatures") -> bytes:
         from vpr_ros.local_features.packing import pack  # and OpenCV with it, which opening a map does without

@@ -19,10 +19,11 @@ from vpr_ros.place_map.gating import GateReason
 from vpr_ros.recognition.calibration import Calibration, choose_calibration
 from vpr_ros.recognition.evidence import Novelty
 from vpr_ros.recognition.local.comparing import LocalEvidence
+from vpr_ros.recognition.mapping import KnownPlaces
 from vpr_ros.recognition.recogniser import Recogniser
 from vpr_ros.recognition.types import Recognition
 
-FrameReason = Literal[GateReason, "mapping is paused"]
+FrameReason = Literal[GateReason, "mapping is paused", "known view"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Mapper:
 
     `extractor` is the model that makes the descriptors, `place_map` is open for writing. `take` is for one thread and
     in stamp order. A frame is searched before it is inserted, so it never finds itself. The drive's session
-    begins with its first keyframe: a drive without one leaves nothing in the map. With `paused`, frames are recognised
-    (slam) but none becomes a keyframe.
+    begins with its first keyframe, or the first that the map knew already: a drive without one leaves nothing in the
+    map. With `paused`, frames are recognised (slam) but none becomes a keyframe.
     """
 
     def __init__(
@@ -73,12 +74,11 @@ class Mapper:
         require_same_model(extractor, place_map)
         # Read before this drive adds to it: only an empty map has no frame of its own yet.
         self._adopts_odometry = self.config.map_from_odometry and len(place_map) == 0
+        self._calibration = calibration
         self.recogniser: Recogniser | None = None
         if self.config.slam:
-            if calibration is None:
-                own, shipped = place_map.get_calibration(), extractor.calibration
-                calibration = choose_calibration(own, shipped, place_map.place_radius_m)
-            self.recogniser = Recogniser.of_map(place_map, calibration, self.config.recognition, local)
+            self.recogniser = Recogniser.of_map(place_map, self._in_force(), self.config.recognition, local)
+        self._known = self._known_places()
         self.session: int | None = None
         self.paused = False
         self._session = session_name, source
@@ -99,6 +99,7 @@ class Mapper:
         self._moved.reset()
         self._novelty.reset()
         self._triangulator.reset()
+        self._known = self._known_places()
         self._statistics = DriveStatistics.none(self.extractor.dim)
         if self.recogniser is not None:
             self.recogniser.end_session(reason)
@@ -128,6 +129,11 @@ class Mapper:
         if self.session is None:
             self.session = int(self.place_map.start_session(*self._session))
         session, content = self.session, self._content(observation, descriptor)
+        if self._is_known(observation.T_map_base, descriptor, content):
+            self._with_depth(features(), observation.T_odom_base)  # of which the next keyframe's depth is triangulated
+            self.place_map.pass_over(session, observation.stamp_ns, descriptor, content)
+            self._statistics = self._statistics.plus(descriptor, content)
+            return MapperResult(observation.stamp_ns, None, "known view", recognition)
         keyframe_id = self.place_map.add(
             session,
             observation.stamp_ns,
@@ -145,6 +151,34 @@ class Mapper:
             T_odom, T_map = observation.T_odom_base, observation.T_map_base
             self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map, content)
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
+
+    def _in_force(self) -> Calibration:
+        """The calibration that was given, else the map's or the checkpoint's."""
+        if self._calibration is None:
+            own, shipped = self.place_map.get_calibration(), self.extractor.calibration
+            self._calibration = choose_calibration(own, shipped, self.place_map.place_radius_m)
+        return self._calibration
+
+    def _known_places(self) -> KnownPlaces | None:
+        """The map before the drive that begins; None where every keyframe is wanted."""
+        gate, recognition = self.config.gate, self.config.recognition
+        if gate.known_lead is None or not self.place_map.has_poses:
+            return None
+        memory_frames = recognition.drive_mean_frames
+        return KnownPlaces(
+            self.place_map,
+            recognition.place_radius or self.place_map.place_radius_m,
+            self._in_force().drive_mean_frames if memory_frames is None else memory_frames,
+            float(np.radians(gate.heading_deg)),
+        )
+
+    def _is_known(self, T_map_base: np.ndarray | None, descriptor: np.ndarray, content: float) -> bool:
+        """Whether the map answers a view as well as it shall; the view is taken into the drive's mean."""
+        if self._known is None or self.config.gate.known_lead is None:
+            return False
+        lead = None if T_map_base is None else self._known.lead(T_map_base, descriptor)
+        self._known.learn(descriptor, content)
+        return lead is not None and lead >= self.config.gate.known_lead
 
     def _with_depth(self, features: LocalFeatures | None, T_odom_base: np.ndarray | None) -> LocalFeatures | None:
         """A keyframe's features, with depth by triangulation where no sensor told it."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from vpr_ros.errors import VprError
 from vpr_ros.geometry import rotation_angle
+from vpr_ros.place_map.edit import remove_keyframes
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import payload_tables
 from vpr_ros.place_map.statistics import centred_rows, complete
@@ -71,8 +72,8 @@ def prune(
             "empty it with --force"
         )
     if (len(removed) or drop_sessions) and not dry_run:
-        with place_map.edit() as db:  # descriptors, images and clouds go with their keyframe
-            db.executemany("DELETE FROM keyframes WHERE id = ?", ((int(i),) for i in removed))
+        with place_map.edit() as db:
+            remove_keyframes(db, removed.tolist())
             db.executemany("DELETE FROM sessions WHERE id = ?", ((int(i),) for i in drop_sessions))
         try:
             place_map.compact()

@@ -200,6 +200,15 @@ VPR_PARAMETERS = (
         "keyframe_every",
         none=0,
     ),
+    setting(
+        "gate.known_lead",
+        "Mapping where the map knows the place, with poses in the map frame: no keyframe where the map's own of the "
+        "place lead those of all others by this cosine similarity, 0.1 say; 0: all are kept.",
+        0.0,
+        2.0,
+        "keyframe_known_lead",
+        none=0.0,
+    ),
     setting("keep_clouds", "Keep the LiDAR cloud of each keyframe, so that LiDAR can verify matches."),
     setting(
         "recognition.decision.accept_probability",
