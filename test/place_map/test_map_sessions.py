@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import FrameError, VprError
-from vpr_ros.place_map import PlaceMap, merge, prune
+from vpr_ros.place_map import PlaceMap, info, merge, prune
 
 
 def test_passing_over_lasts_and_moves_the_mean(new_map, drive):
@@ -40,3 +40,22 @@ def test_removals_are_counted_and_merged_maps_keep_the_counts(new_map, drive, tm
     merge(tmp_path / "both.vprmap", [two.path, one.path])
     with PlaceMap.open(tmp_path / "both.vprmap") as both:
         assert both.removed == {1: 3, 2: 3, 3: 3} and both.passed_over == {3: 1}
+
+
+def test_info_tells_of_each_session_what_it_added_and_what_it_takes(new_map, drive):
+    place_map = new_map()
+    drive(place_map, 6)
+    drive(place_map, 4, start_ns=10**12)
+    place_map.pass_over(2, 1, np.eye(place_map.dim)[0])
+    prune(place_map, min_spacing_m=1.5)
+    knew = place_map.start_session("knew everything")
+    place_map.pass_over(knew, 1, np.eye(place_map.dim)[0])
+    told = info(place_map)
+    sessions = told["sessions"]
+    assert [(s["keyframes"], s["added"], s["known"]) for s in sessions] == [(3, 6, 0), (2, 4, 1), (0, 0, 1)]
+    keyframes = place_map.keyframes()
+    for one in sessions:
+        ids = keyframes.ids[keyframes.sessions == one["id"]].tolist()
+        pictures = sum(len(place_map.thumbnail(i)) for i in ids)
+        assert one["bytes"] == ({"descriptors": 2 * 16 * len(ids), "thumbnails": pictures} if ids else {})
+    assert sum(sum(s["bytes"].values()) for s in sessions) == sum(part["bytes"] for part in told["parts"].values())

@@ -34,6 +34,9 @@ def info(
 ):
     """What is in a map: sessions, keyframes, size, model, calibration; of a checkpoint: network, weights, licence.
 
+    Of each session: the keyframes that it added and that are left of them, how
+    many views the map knew already (`vpr_ros map --known-lead`), and sizes.
+
     \b
     Example:
       vpr_ros info town.vpr --pictures town.jpg
@@ -87,6 +90,20 @@ def info(
                 s["rotation"],
                 _when(s["first_stamp_ns"]),
                 s["source"],
+            )
+            for s in facts["sessions"]
+        ],
+    )
+    table(
+        "their keyframes, and what is kept of them in MB",
+        ["id", "added", "known", "left", *facts["parts"]],
+        [
+            (
+                s["id"],
+                s["added"],
+                s["known"],
+                s["keyframes"],
+                *(f"{s['bytes'].get(part, 0) / 1e6:.2f}" for part in facts["parts"]),
             )
             for s in facts["sessions"]
         ],

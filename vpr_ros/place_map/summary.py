@@ -53,9 +53,12 @@ def _alike(keyframes: Keyframes) -> float:
 def info(place_map: PlaceMap) -> dict[str, Any]:
     """Counts, sessions, lengths (m), extent (m), rates (Hz), sizes (bytes), model, calibration and limits of a map.
 
-    A session's `rotation` is the turn (degrees clockwise) that made its pictures upright.
+    A session's `rotation` is the turn (degrees clockwise) that made its pictures upright. It `added` so many keyframes,
+    of which those not removed since are its `keyframes`, with `bytes` by what is kept of them; of views that would have
+    been keyframes as well, `known` were answered by the map as it was.
     """
     keyframes, cameras = place_map.keyframes(), place_map.cameras
+    removed, passed_over, sizes = place_map.removed, place_map.passed_over, _session_bytes(place_map)
     sessions: list[dict[str, Any]] = [
         {
             "id": session.id,
@@ -63,7 +66,10 @@ def info(place_map: PlaceMap) -> dict[str, Any]:
             "source": session.source,
             "created": session.created,
             "rotation": cameras[session.id].rotation if session.id in cameras else 0,
-            **_drive(keyframes.select(keyframes.sessions == session.id)),
+            **(drive := _drive(keyframes.select(keyframes.sessions == session.id))),
+            "added": drive["keyframes"] + removed.get(session.id, 0),
+            "known": passed_over.get(session.id, 0),
+            "bytes": sizes.get(session.id, {}),
         }
         for session in place_map.sessions()
     ]
@@ -144,6 +150,17 @@ def _local_features(place_map: PlaceMap, keyframes: Keyframes) -> dict[str, Any]
         "mean_keypoints": float(points / max(len(counts), 1)),
         "depth_share": float(deep / max(points, 1)),
     }
+
+
+def _session_bytes(place_map: PlaceMap) -> dict[int, dict[str, int]]:
+    """Of sessions with keyframes: what each table keeps of them, in bytes."""
+    sizes: dict[int, dict[str, int]] = {}
+    with place_map.reading() as db:
+        for table, column in payload_tables(db).items():
+            select = f"SELECT k.session, sum(length(t.{column})) FROM {table} t JOIN keyframes k NOT INDEXED"
+            for session, size in db.execute(f"{select} ON k.id = t.id GROUP BY k.session"):
+                sizes.setdefault(session, {})[table] = size
+    return sizes
 
 
 def _sizes(place_map: PlaceMap, count: int) -> dict[str, Any]:
