@@ -146,16 +146,12 @@ class Listener:
             if result is None or not result.success:
                 raise SystemExit(f"the node refused:\n{Path(self.log.name).read_text()}")
 
-    def hear(self, settings: argparse.Namespace) -> None:
-        """Listen until the bag is over."""
+    def hear(self, player: str) -> None:
+        """Listen until a program of Python, run in a process of its own, is over."""
         import rclpy
 
-        blind = settings.blind or (0.0, 0.0)
-        player = self._python(
-            f"sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import localiser; "
-            f"localiser.play({settings.bag!r}, {settings.rate}, {blind[0]}, {blind[1]}, 2.0)"
-        )
-        while player.poll() is None:
+        process = self._python(f"sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); {player}")
+        while process.poll() is None:
             rclpy.spin_once(self.node, timeout_sec=0.05)
 
     def close(self) -> str:
@@ -259,7 +255,9 @@ def main() -> None:
         listener = Listener(Path(folder), settings)
         try:
             listener.activate()
-            listener.hear(settings)
+            begin_s, seconds = settings.blind or (0.0, 0.0)
+            arguments = f"{settings.bag!r}, {settings.rate}, {begin_s}, {seconds}, 2.0"
+            listener.hear(f"import localiser; localiser.play({arguments})")
         finally:
             log = listener.close()
     print(log)
