@@ -52,6 +52,13 @@ def test_after_a_restarted_clock_the_losses_are_counted_anew():
     assert stamps.share() is None and stamps.last_ns == 19 * SECOND
 
 
+@pytest.mark.parametrize("ahead_s", [60, 3600, 10**8])
+def test_a_clock_that_was_set_ahead_or_a_pause_is_no_loss(ahead_s):
+    steady = np.arange(30) * SECOND // 4
+    assert arrived([*steady, *(steady + ahead_s * SECOND)]).share() == (pytest.approx(4), 1.0)
+    assert arrived(np.arange(30) * 20 * SECOND).share() == (pytest.approx(0.05), 1.0)  # a slow sensor
+
+
 class Ordered:
     """What a StampOrder makes of stamps in seconds."""
 

@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 
-from vpr_ros.sensors.stamps import JUMP_NS
+from vpr_ros.sensors.stamps import JUMP_NS, PAUSE_NS
 
 
 class ArrivedStamps:
@@ -38,6 +38,7 @@ class ArrivedStamps:
         if len(gaps) < self._NEEDED:
             return None
         step = float(np.percentile(gaps, 10))
+        gaps = gaps[gaps <= max(PAUSE_NS, 3 * step)]  # longer ones are pauses, or a clock that was set
         steps = gaps / step
         if np.mean(np.abs(steps - np.round(steps)) <= self._OFF) < self._EVEN:
             return None
