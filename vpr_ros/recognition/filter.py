@@ -8,12 +8,14 @@ Prediction, for an excess e over keyframes with coordinates c (see topology):
   restart   every state keeps 1 - r and gets r times the prior; leaving and returning exchange mass between map and
   off-map shift     e'_j = sum_i e_i K_ij, K_ij = w_j N(c_j; c_i + u, s_i^2) / max(Z_i, 1), Z_i = sum_j w_j N(...), a
   mixture over u in
-            {travelled, 0, -travelled}; s_i^2 = floor^2 + (a u)^2 + (gap_i / 2)^2; what falls beyond the ends leaves
-            the map
+            {travelled, 0, -travelled}; s_i^2 = floor^2 + (a u)^2 + (gap_i / 2)^2; what falls beyond the ends, or
+            into a hole, goes on along other drives through the place of i, and what they do not have leaves the map
   plain     without odometry: e'_{i+k} = sum_k q_k e_i over a few keyframe steps k
   mixing    a fraction goes to keyframes of other drives at the same place and heading
 Update: e and the uniform mass are multiplied by likelihood ratios against being off the map, whose own ratio is 1.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -107,12 +109,25 @@ class TopologicalFilter:
             forward = 1.0 - c.stand_weight - c.reverse_weight
             for weight, u in ((forward, shift_m), (c.stand_weight, 0.0), (c.reverse_weight, -shift_m)):
                 if weight > 0:
-                    t, m = self._gaussian(rows, excess * weight, u)
-                    targets.append(t)
-                    masses.append(m)
+                    for t, m in self._onwards(rows, excess * weight, u):
+                        targets.append(t)
+                        masses.append(m)
         self._gather(np.concatenate(targets), np.concatenate(masses))
 
-    def _gaussian(self, rows: np.ndarray, mass: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray]:
+    def _onwards(self, rows: np.ndarray, mass: np.ndarray, u: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Targets and masses along each drive, and along others through the same place where its keyframes end."""
+        targets, moved, lost = self._gaussian(rows, mass, u)
+        yield targets, moved
+        givers = np.flatnonzero(lost > self.config.mix_above)
+        links = [self.topology.colocated(row) for row in rows[givers].tolist()]
+        counts = [len(others) for others, _ in links]
+        if sum(counts):
+            others, weights = (np.concatenate(parts) for parts in zip(*links, strict=True))
+            targets, moved, _ = self._gaussian(others, np.repeat(lost[givers], counts) * weights, u)
+            yield targets, moved
+
+    def _gaussian(self, rows: np.ndarray, mass: np.ndarray, u: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Targets and masses along each drive, and how much of each mass (M,) has gone beyond its keyframes."""
         c, top = self.config, self.topology
         goal = top.coordinates[rows] + u
         sigma = np.sqrt(c.sigma_floor_m**2 + (c.sigma_per_m * u) ** 2 + (0.5 * top.gaps[rows]) ** 2)
@@ -125,7 +140,7 @@ class TopologicalFilter:
         x = (top.coordinates[target] - goal[source]) / sigma[source]
         kernel = top.widths[target] * np.exp(-0.5 * x * x) / (sigma[source] * np.sqrt(2 * np.pi))
         z = np.bincount(source, kernel, minlength=len(rows))
-        return target, kernel * (mass / np.maximum(z, 1.0))[source]
+        return target, kernel * (mass / np.maximum(z, 1.0))[source], mass * (1.0 - np.minimum(z, 1.0))
 
     def _plain(self, rows: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         top = self.topology

@@ -49,6 +49,20 @@ class Near:
         return cls(starts, other[order], similarities[order])
 
 
+def stretches(keyframes: Keyframes, length: float) -> np.ndarray:
+    """Number (N,) of the stretch of its drive that each keyframe lies on, `length` long in the units of `reach`."""
+    numbers, before = np.zeros(len(keyframes), dtype=np.int64), 0
+    for rows, positions, _ in _frames(keyframes):
+        steps = np.r_[0.0, np.linalg.norm(np.diff(positions, axis=0), axis=1)]
+        begins = np.diff(keyframes.sessions[rows], prepend=-1) != 0
+        travelled = np.cumsum(steps)
+        travelled -= np.maximum.accumulate(np.where(begins, travelled, 0.0))
+        along = (travelled / length).astype(np.int64)
+        numbers[rows] = before + np.cumsum(begins | (np.diff(along, prepend=0) != 0))
+        before = int(numbers[rows].max()) + 1
+    return numbers
+
+
 def _pairs(keyframes: Keyframes, reach: float, turn_rad: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M,) and rows (M,) of the keyframes that are near each other, each pair once."""
     found, left = [np.empty((0, 2), dtype=np.int64)], MOST_PAIRS

@@ -12,9 +12,10 @@ from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import payload_tables
 from vpr_ros.place_map.statistics import centred_rows, complete
 from vpr_ros.place_map.store import PlaceMap
-from vpr_ros.place_map.thinning.near import Near
+from vpr_ros.place_map.thinning.near import Near, stretches
 from vpr_ros.place_map.thinning.removals import removals
 
+STRETCH_RADII = 16.0  # length of the stretches of a drive that go as a whole, in place radii
 _LEAST_PAGES = 24  # of a map without keyframes, each table and index having one
 
 
@@ -45,7 +46,8 @@ def prune(
     In this order: whole sessions, keyframes whose image is older than `older_than_ns`, those nearer than
     `min_spacing_m` to the last one kept of their session (unless turned by `heading_deg`; keyframes without a pose
     stay), and then, down to the `bound`, those that others answer for best: of the same place, looking the same way
-    (within `heading_deg`), and most alike, as recognition compares them. Wherever one goes by the bound, one stays
+    (within `heading_deg`), and most alike, as recognition compares them; whole stretches of a drive first (see
+    `removals`). Wherever one goes by the bound, one stays
     within `reach` (None: half the place radius; metres, or keyframes of a session without any poses) that looks the
     same way. The file shrinks when the disk has room to rewrite it; else the space is reused. Raises VprError for an
     unknown session, for a bound that cannot be kept without such a hole, and where no keyframe would be left, unless
@@ -96,11 +98,13 @@ def _bounded(
     chosen = keyframes.select(rows)
     statistics = complete(place_map.statistics(), keyframes)
     near = Near.of(chosen, centred_rows(chosen, statistics, place_map.parts), reach, turn_rad)
-    for row in removals(near):
-        stays[rows[row]] = False
-        size, count = size - float(each[rows[row]]), count - 1
-        if count <= most and size <= most_bytes:
+    for gone in removals(near, stretches(chosen, STRETCH_RADII * place_map.place_radius_m)):
+        sizes, counts = size - np.cumsum(each[rows[gone]]), count - 1 - np.arange(len(gone))
+        enough = np.flatnonzero((counts <= most) & (sizes <= most_bytes))
+        stays[rows[gone[: enough[0] + 1] if len(enough) else gone]] = False  # of the last stretch, no more than needed
+        if len(enough):
             return stays
+        size, count = float(sizes[-1]), int(counts[-1])
     raise VprError(
         f"map {place_map.path} cannot be pruned so far without holes: {count} keyframes of about {size / 1e6:.2f} MB "
         f"are needed for one within {reach:g} of each that goes, looking the same way; allow so many, or a larger "
