@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,7 @@ class Follower:
 def robot(city: int, condition: str, length_m: float, rate: float) -> None:
     """The robot's process: moves, renders and publishes until its way is over or lost."""
     import rclpy
+    from rclpy.executors import ExternalShutdownException
     from rclpy.qos import DurabilityPolicy, QoSProfile
     from rosgraph_msgs.msg import Clock
     from rosidl_runtime_py.utilities import get_message
@@ -136,7 +138,13 @@ def robot(city: int, condition: str, length_m: float, rate: float) -> None:
         )
 
     node.create_subscription(TFMessage, "/tf", on_tf, 100)
-    threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
+
+    def hear() -> None:
+        with suppress(ExternalShutdownException):
+            rclpy.spin(node)
+
+    hearing = threading.Thread(target=hear)
+    hearing.start()
     wheels, follower = Wheels(drive.conditions.seed), Follower(points)
     # Not where the map's drive began, and not quite along the lane.
     start, heading = points[8], np.arctan2(*(points[9] - points[8])[::-1])
@@ -167,6 +175,7 @@ def robot(city: int, condition: str, length_m: float, rate: float) -> None:
     else:
         print(f"came to the end of its way, {len(points)} m", flush=True)
     rclpy.shutdown()
+    hearing.join()
 
 
 def draw(path: Path, points: np.ndarray, xy: np.ndarray, wheels_xy: np.ndarray, rows: np.ndarray, title: str) -> None:
@@ -212,7 +221,9 @@ def driven(settings: argparse.Namespace, condition: str, length_m: float) -> lis
     points = plan_route(settings.city, length_m, 0, LAP_M).points
     truth = dict(sorted(listener.truth.items()))
     xy = np.array([T[:2, 3] for T in truth.values()])
-    off = np.array([np.linalg.norm(points - one, axis=1).min() for one in xy[np.isfinite(rows[:, 1])]])
+    along = np.arange(0, len(points) - 1, 0.05)
+    line = np.column_stack([np.interp(along, np.arange(len(points)), points[:, k]) for k in range(2)])
+    off = np.array([np.linalg.norm(line - one, axis=1).min() for one in xy[np.isfinite(rows[:, 1])]])
     times = np.array([at for at, _ in listener.states]) - min(truth) / SECOND_NS
     state_at = [listener.states[max(0, int(np.searchsorted(times, at)) - 1)][1] for at in rows[:, 0]]
     held = 100 * float(np.mean(np.array(state_at)[np.isfinite(rows[:, 1])] == "held"))
