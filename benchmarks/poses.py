@@ -220,7 +220,8 @@ def cpu_ms(bag: Path, map_path: Path, config: PipelineConfig, extractor) -> str:
         map_path=map_path, device="cpu", threads=1, local_features=config.local_features, verify=config.verify
     )
     frames = verified = 0
-    with Pipeline.open(core, Health(), extractor) as pipeline, Drive(bag, DriveTopics(pose="none")) as drive:
+    opened = Pipeline.open(core, Health(), extractor)
+    with opened as pipeline, Drive(bag, DriveTopics(pose="none"), load_clouds=config.verify != "camera") as drive:
         pipeline.warm_up()
         for observation in drive:
             marks = [time.process_time()]
