@@ -169,35 +169,45 @@ def rendered(options, extractor, table: Table) -> None:
         print(f"{world.name}: {frames} frames, {rendered_s:.0f} s to render or read", flush=True)
     for with_odometry in (reading == "with" for reading in options.readings):
         how = "with odometry" if with_odometry else "without odometry"
-        found: dict[tuple[World, str, str], Frames] = {}
-        for world in worlds:
-            for (condition, lens), drive in world.drives.items():
-                driven = joined([drive, world.away_drives[condition]])
-                found[world, condition, lens] = posed_run(
-                    maps[world], world.map_drive, driven, extractor, with_odometry
-                )
-            extractor.save()
-        table.section(f"worlds, {how}")
-        for lens in CAMERAS:
-            for condition in CONDITIONS:
-                part = [frames for (_, *key), frames in found.items() if key == [condition, lens]]
-                table.add(f"{condition}, {lens}", Frames.together(part))
-        for world in worlds:
-            parts = [frames for (one, *_), frames in found.items() if one is world]
-            table.add(world.name, Frames.together(parts), drawn=True)
-        table.add("all", Frames.together(list(found.values())), drawn=True)
+        if "drives" in options.rendered:
+            on_maps(worlds, maps, extractor, table, how, with_odometry)
+        if "foreign" in options.rendered:
+            off_maps(worlds, maps, extractor, table, how, with_odometry, options.foreign_every)
 
-        if options.no_foreign:
-            continue
-        table.section(f"off the map, {how}")
-        parts, hours, distinct = [], 0.0, {path for world in worlds for d in world.all_drives() for path in d.images}
-        for world in worlds:
-            foreign = [d for other in worlds if other is not world for d in other.all_drives()]
-            chain = joined([replace(d, scale=world.map_drive.scale) for d in (*world.away_drives.values(), *foreign)])
-            parts.append(Frames.of(ask(maps[world], chain, extractor, with_odometry), off_the_map(len(chain))))
-            table.add(world.name, parts[-1], note=f"{chain.hours:.2f} h")
-            hours += chain.hours
-        table.add("all", Frames.together(parts), note=f"{hours:.1f} h of driving, {len(distinct)} distinct pictures")
+
+def on_maps(worlds: list[World], maps: dict, extractor, table: Table, how: str, with_odometry: bool) -> None:
+    """Each world's own drives, which leave the map at their end."""
+    found: dict[tuple[World, str, str], Frames] = {}
+    for world in worlds:
+        for (condition, lens), drive in world.drives.items():
+            driven = joined([drive, world.away_drives[condition]])
+            found[world, condition, lens] = posed_run(maps[world], world.map_drive, driven, extractor, with_odometry)
+        extractor.save()
+    table.section(f"worlds, {how}")
+    for lens in CAMERAS:
+        for condition in CONDITIONS:
+            part = [frames for (_, *key), frames in found.items() if key == [condition, lens]]
+            table.add(f"{condition}, {lens}", Frames.together(part))
+    for world in worlds:
+        parts = [frames for (one, *_), frames in found.items() if one is world]
+        table.add(world.name, Frames.together(parts), drawn=True)
+    table.add("all", Frames.together(list(found.values())), drawn=True)
+
+
+def off_maps(
+    worlds: list[World], maps: dict, extractor, table: Table, how: str, with_odometry: bool, every: int
+) -> None:
+    """What each map says of the other worlds' drives, or of every n-th of them, of each world another n-th."""
+    table.section(f"off the map, {how}")
+    parts, hours, distinct = [], 0.0, {path for world in worlds for d in world.all_drives() for path in d.images}
+    for world in worlds:
+        others = [other for other in worlds if other is not world]
+        foreign = [d for i, other in enumerate(others) for d in list(other.all_drives())[i % every :: every]]
+        chain = joined([replace(d, scale=world.map_drive.scale) for d in (*world.away_drives.values(), *foreign)])
+        parts.append(Frames.of(ask(maps[world], chain, extractor, with_odometry), off_the_map(len(chain))))
+        table.add(world.name, parts[-1], note=f"{chain.hours:.2f} h")
+        hours += chain.hours
+    table.add("all", Frames.together(parts), note=f"{hours:.1f} h of driving, {len(distinct)} distinct pictures")
 
 
 def demo(options, extractor, table: Table) -> None:
@@ -255,7 +265,8 @@ def main() -> None:
     every = range(len(WORLDS))
     parser.add_argument("--worlds", type=int, nargs="+", default=every, choices=every, help="numbers of test worlds")
     parser.add_argument("--readings", nargs="+", default=["with", "without"], help="with odometry, without, both")
-    parser.add_argument("--no-foreign", action="store_true", help="do not ask each map about the other worlds' drives")
+    parser.add_argument("--rendered", nargs="+", default=["drives", "foreign"], help="each world's drives, the others'")
+    parser.add_argument("--foreign-every", type=int, default=1, help="ask about every n-th of the others' drives")
     options = parser.parse_args()
     if options.data is None and options.only in (None, "real"):
         parser.error("name the folder of photos with --data, or another part with --only")
