@@ -273,7 +273,7 @@ def main() -> None:
     gaps_s = np.diff(listener.arrived_s)
     print(f"{len(rows)} true poses, first fix seen after {fixed[0, 0]:.2f} s; share of time", end=" ")
     print(", ".join(f"{name} {value:.0f} %" for name, value in share.items()))
-    print("| | poses | m median | m p90 | m max | deg median | deg p90 |\n|---|---|---|---|---|---|---|")
+    print("| | poses | m median | m p95 | m max | deg median | deg p95 |\n|---|---|---|---|---|---|---|")
     following = np.isfinite(rows[:, 1]) & (state_at == "following")
     held = np.isfinite(rows[:, 1]) & (state_at == "held")
     for name, part, i in (
@@ -285,8 +285,8 @@ def main() -> None:
         if part.any():
             m, d = rows[part, i], rows[part, i + 1]
             print(
-                f"| {name} | {part.sum()} | {np.median(m):.3f} | {np.percentile(m, 90):.3f} | {m.max():.3f} | "
-                f"{np.median(d):.2f} | {np.percentile(d, 90):.2f} |"
+                f"| {name} | {part.sum()} | {np.median(m):.3f} | {np.percentile(m, 95):.3f} | {m.max():.3f} | "
+                f"{np.median(d):.2f} | {np.percentile(d, 95):.2f} |"
             )
     print(
         f"\n{len(listener.arrived_s)} transforms, median every {1e3 * np.median(gaps_s):.0f} ms, p99 "
