@@ -7,7 +7,7 @@ import pytest
 from support.landmark_world import BENT, FISHEYE, FORWARD, PINHOLE, LandmarkWorld
 
 from vpr_ros.geometry import planar_transform, rotation_angle
-from vpr_ros.verification import verify_features
+from vpr_ros.verification import CameraVerificationConfig, verify_features
 
 T_KEYFRAME = planar_transform(0.0, 0.2, -0.04)
 T_QUERY = planar_transform(0.8, -1.6, 0.15, 0.1)
@@ -53,6 +53,22 @@ def test_another_scene_is_refused():
     found = verify_features(shuffled.seen_from(T_QUERY, 2), keyframe)
     assert not found.accepted and found.reason == "other_scene"
     assert found.R_keyframe_query is None and found.direction is None
+
+
+def test_one_object_that_looks_the_same_is_no_place():
+    """Two streets share a mast and nothing else: its points agree, whether their depth is known or not."""
+    rng = np.random.default_rng(6)
+    mast = rng.uniform([11, 2, 1], [12, 3, 4], (200, 3))
+    one, other = LandmarkWorld(6), LandmarkWorld(7)
+    alike = LandmarkWorld(8, points=mast).looks
+    for world in (one, other):
+        world.points, world.looks = np.vstack([mast, world.points]), np.vstack([alike, world.looks])
+    for depth_noise in (None, 0.01):
+        keyframe = one.seen_from(T_KEYFRAME, 1, depth_noise=depth_noise, wrong=0.0)
+        found = verify_features(other.seen_from(T_QUERY, 2, wrong=0.0), keyframe)
+        assert not found.accepted and found.reason == "one_object" and not found.metric
+        loose = CameraVerificationConfig(min_pose_cells=1, min_scene_cells=1)
+        assert verify_features(other.seen_from(T_QUERY, 2, wrong=0.0), keyframe, config=loose).accepted
 
 
 def test_without_intrinsics_only_the_scene_is_told():

@@ -8,8 +8,10 @@ import numpy as np
 from vpr_ros.local_features import LocalFeatures, mutual_matches
 from vpr_ros.verification.landmarks import Neighbour, near_projection, sightings, with_points
 from vpr_ros.verification.pose import CameraPose, PoseConfig, refine_pose, solve_pose
-from vpr_ros.verification.result import Refusal, Verified
+from vpr_ros.verification.result import Refusal, Success, Verified
 from vpr_ros.verification.two_views import TwoViewConfig, compare_views
+
+CELLS = 8  # squares along a picture's longer side
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class CameraVerificationConfig:
     max_distance_m: float = 15.0  # a larger offset is no match of one place
     min_scene_inliers: int = 20
     min_scene_share: float = 0.35  # of all matches
+    # Squares, CELLS of them along the longer side, that hold something that agrees: a mast looks the same anywhere.
+    min_pose_cells: int = 8
+    min_scene_cells: int = 6
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class _Measured:
 
     pose: CameraPose
     agreement: float
+    cells: int  # of the query's picture, with something that agrees
     pairs: np.ndarray  # (M, 2) those of the matched keyframe that agree
 
 
@@ -98,7 +104,8 @@ def _measured(
     wide = max(1.0, config.sure_agreement / agreement) ** 2
     pose = replace(pose, covariance=wide * pose.covariance + floor)
     own = near[0][1] if around[0].features is keyframe else pairs[:0]
-    return _Measured(pose, agreement, own[pose.inliers[: len(own)]])
+    rows = np.concatenate([p[:, 0] for _, p in near])[pose.inliers]
+    return _Measured(pose, agreement, _cells(query, rows), own[pose.inliers[: len(own)]])
 
 
 def _judge(found: _Measured, config: CameraVerificationConfig) -> Refusal | None:
@@ -106,6 +113,8 @@ def _judge(found: _Measured, config: CameraVerificationConfig) -> Refusal | None
     pose = found.pose
     if pose.inliers.sum() < config.min_pose_inliers or found.agreement < config.min_pose_agreement:
         return "little_agreement"
+    if found.cells < config.min_pose_cells:
+        return "one_object"
     if np.sqrt(np.linalg.eigvalsh(pose.covariance[:3, :3])[-1]) > config.max_std_m:
         return "degenerate"
     if np.linalg.norm(pose.T_map_base[:3, 3]) > config.max_distance_m:
@@ -122,7 +131,9 @@ def _same_scene(
     views = compare_views(query, keyframe, pairs, config.two_views)
     count, share = int(views.inliers.sum()), float(views.inliers.mean())
     enough = count >= config.min_scene_inliers and share >= config.min_scene_share
-    reason = "same_scene" if enough else "other_scene"
+    wide = _cells(query, pairs[views.inliers, 0]) >= config.min_scene_cells
+    reason: Success | Refusal = "other_scene" if not enough else "same_scene" if wide else "one_object"
+    enough = enough and wide
     places = _places(query, keyframe, pairs[views.inliers])
     found = Verified(enough, reason, "camera", agreement=share, places=places)
     of_keyframe, of_query = keyframe.T_base_camera, query.T_base_camera
@@ -131,6 +142,12 @@ def _same_scene(
     direction = None if views.direction is None else of_keyframe[:3, :3] @ views.direction
     R = of_keyframe[:3, :3] @ views.R_keyframe_query @ of_query[:3, :3].T
     return replace(found, R_keyframe_query=R, direction=direction)
+
+
+def _cells(query: LocalFeatures, rows: np.ndarray) -> int:
+    """How many squares, a CELLS-th of the picture's longer side, hold one of these keypoints."""
+    squares = np.floor(query.pixels[rows] / (max(query.size) / CELLS)).astype(np.int64)
+    return len(np.unique(squares, axis=0))
 
 
 def _places(query: LocalFeatures, keyframe: LocalFeatures, pairs: np.ndarray) -> np.ndarray:

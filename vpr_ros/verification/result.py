@@ -15,6 +15,7 @@ Refusal = Literal[
     "degenerate",
     "few_matches",
     "other_scene",
+    "one_object",
     "contradicted",
 ]
 
