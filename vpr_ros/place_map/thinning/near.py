@@ -1,6 +1,6 @@
 """Which keyframes show the same place looking the same way, and how alike they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from vpr_ros.geometry import pairs_within, rotation_angle
 from vpr_ros.place_map.keyframes import Keyframes
 
 MOST_PAIRS = 50_000_000  # of keyframes near each other: about 1 GB
+SAMPLED = 2048  # keyframes at most that tell how alike other places are
 _CHUNK = 16384
 
 
@@ -25,6 +26,11 @@ class Near:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def capped(self, most: np.ndarray) -> "Near":
+        """The same, with no similarity to row i above `most[i]` (N,): more than that gains nothing."""
+        row = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        return replace(self, similarities=np.minimum(self.similarities, most[row]))
 
     @classmethod
     def of(cls, keyframes: Keyframes, descriptors: np.ndarray, reach: float, turn_rad: float) -> "Near":
@@ -47,6 +53,25 @@ class Near:
         order = np.lexsort((other, -similarities, one))
         starts = np.searchsorted(one[order], np.arange(len(keyframes) + 1))
         return cls(starts, other[order], similarities[order])
+
+
+def answered_at(keyframes: Keyframes, descriptors: np.ndarray, radius: float, lead: float) -> np.ndarray:
+    """The similarity (N,) from which on a keyframe's view is answered: `lead` more than to the most alike elsewhere.
+
+    Elsewhere is beyond twice `radius`, in the units of `reach`, among an even sample of the keyframes that are known to
+    be there; infinite where none are.
+    """
+    most = np.full(len(keyframes), np.inf)
+    for rows, positions, _ in _frames(keyframes):
+        sample = np.unique(np.linspace(0, len(rows) - 1, SAMPLED).astype(np.int64))
+        others, at = descriptors[rows[sample]].astype(np.float32), positions[sample]
+        for start in range(0, len(rows), _CHUNK // 8):
+            some = slice(start, start + _CHUNK // 8)
+            apart = np.linalg.norm(positions[some, None] - at[None], axis=-1)
+            alike = np.where(apart > 2 * radius, descriptors[rows[some]].astype(np.float32) @ others.T, -np.inf)
+            best = alike.max(axis=1)
+            most[rows[some]] = np.where(np.isfinite(best), best + lead, np.inf)
+    return most
 
 
 def stretches(keyframes: Keyframes, length: float) -> np.ndarray:

@@ -12,10 +12,11 @@ from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import payload_tables
 from vpr_ros.place_map.statistics import centred_rows, complete
 from vpr_ros.place_map.store import PlaceMap
-from vpr_ros.place_map.thinning.near import Near, stretches
+from vpr_ros.place_map.thinning.near import Near, answered_at, stretches
 from vpr_ros.place_map.thinning.removals import removals
 
 STRETCH_RADII = 16.0  # length of the stretches of a drive that go as a whole, in place radii
+ANSWERED_LEAD = 0.15  # similarity over all other places with which a view is answered, and more gains nothing
 _LEAST_PAGES = 24  # of a map without keyframes, each table and index having one
 
 
@@ -97,8 +98,10 @@ def _bounded(
         return stays
     chosen = keyframes.select(rows)
     statistics = complete(place_map.statistics(), keyframes)
-    near = Near.of(chosen, centred_rows(chosen, statistics, place_map.parts), reach, turn_rad)
-    for gone in removals(near, stretches(chosen, STRETCH_RADII * place_map.place_radius_m)):
+    descriptors, radius = centred_rows(chosen, statistics, place_map.parts), place_map.place_radius_m
+    most_alike = answered_at(chosen, descriptors, radius, ANSWERED_LEAD)
+    near = Near.of(chosen, descriptors, reach, turn_rad).capped(most_alike)
+    for gone in removals(near, stretches(chosen, STRETCH_RADII * radius)):
         sizes, counts = size - np.cumsum(each[rows[gone]]), count - 1 - np.arange(len(gone))
         enough = np.flatnonzero((counts <= most) & (sizes <= most_bytes))
         stays[rows[gone[: enough[0] + 1] if len(enough) else gone]] = False  # of the last stretch, no more than needed
