@@ -102,12 +102,10 @@ def _bounded(
     most_alike = answered_at(chosen, descriptors, radius, ANSWERED_LEAD)
     near = Near.of(chosen, descriptors, reach, turn_rad).capped(most_alike)
     for gone in removals(near, stretches(chosen, STRETCH_RADII * radius)):
-        sizes, counts = size - np.cumsum(each[rows[gone]]), count - 1 - np.arange(len(gone))
-        enough = np.flatnonzero((counts <= most) & (sizes <= most_bytes))
-        stays[rows[gone[: enough[0] + 1] if len(enough) else gone]] = False  # of the last stretch, no more than needed
-        if len(enough):
+        stays[rows[gone]] = False
+        size, count = size - float(each[rows[gone]].sum()), count - len(gone)
+        if count <= most and size <= most_bytes:
             return stays
-        size, count = float(sizes[-1]), int(counts[-1])
     raise VprError(
         f"map {place_map.path} cannot be pruned so far without holes: {count} keyframes of about {size / 1e6:.2f} MB "
         f"are needed for one within {reach:g} of each that goes, looking the same way; allow so many, or a larger "
