@@ -104,10 +104,15 @@ def test_a_camera_info_of_other_pictures_leaves_the_matches_as_they_are(start, r
         ),
     }
     for sentence, message in told.items():
-        info.publish(message)
-        until_answered(camera, matches, lambda stamp: compressed(stamp, pictures[5]))
-        health = node.until_health("input", lambda h, sentence=sentence: sentence in h.message)
+
+        def said(health, sentence=sentence, message=message):
+            info.publish(message)
+            camera.publish(compressed(robot.now_ns(), pictures[5]))
+            return sentence in health.message
+
+        health = node.until_health("input", said)
         assert health.level == 1 and health.message.count(sentence) == 1
+        until_answered(camera, matches, lambda stamp: compressed(stamp, pictures[5]))
     assert "Traceback" not in node.log
 
 
