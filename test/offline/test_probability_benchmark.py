@@ -31,7 +31,8 @@ def test_figures_are_those_of_a_count_by_hand(modules):
     on, first, free, right = (rng.random(400) < share for share in (0.7, 0.6, 0.8, 0.8))
     right &= on
     stated, usual, wanted = rng.random(400), np.repeat([0.5, 0.6], [150, 250]), np.repeat([0.3, 0.4], [150, 250])
-    columns = on, first, free, right, stated, usual, wanted
+    agreed = (rng.random(400) < 0.7) & free & (stated >= usual)
+    columns = on, first, free, right, stated, usual, wanted, agreed.astype(float)
     parts = [figures.Frames(*(x[a:b] for x in columns)) for a, b in ((0, 150), (150, 400))]
     row = figures.figures(figures.Frames.together(parts))
     seen = range(400)
@@ -52,6 +53,12 @@ def test_figures_are_those_of_a_count_by_hand(modules):
     bins = [[i for i in seen if b / 10 <= stated[i] < (b + 1) / 10] for b in range(10)]
     gaps = sum(len(b) * abs(np.mean(stated[b]) - np.mean(right[b])) for b in bins if b)
     assert row["ECE"] == pytest.approx(gaps / 400)
+    assert row["confirmed"] == pytest.approx(np.mean([agreed[i] and right[i] for i in seen if on[i]]))
+    assert row["false conf."] == sum(agreed[i] and not right[i] for i in seen)
+    surest_wrong = max(stated[i] for i in seen if free[i] and not right[i])
+    assert row["R@P1"] == pytest.approx(
+        sum(free[i] and right[i] and stated[i] > surest_wrong for i in seen) / sum(on[i] for i in seen)
+    )
     nothing = figures.figures(figures.Frames(*(x[:0] for x in columns)))
     assert nothing["on"] == 0 and np.isnan(nothing["precision"]) and "-" in figures.line("none", nothing, 8)
 
