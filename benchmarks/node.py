@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,13 @@ def bare(extractor, images: list[np.ndarray], count: int = 60) -> np.ndarray:
     return np.array(times[WARM_UP:])
 
 
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """A table as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
 def main() -> None:
     """Measure and print; with --out also write node.csv."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -280,9 +288,7 @@ def main() -> None:
         f"p95 {np.percentile(calls, 95):.1f}, at most {np.max(calls):.1f} of {np.size(calls)}"
     )
     if settings.out:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        with open(settings.out / "node.csv", "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *table])
+        write_rows(settings.out / "node.csv", header, table)
 
 
 if __name__ == "__main__":

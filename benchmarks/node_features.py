@@ -11,7 +11,6 @@ that what else the machine does strikes all of them alike. Needs a sourced ROS 2
 # (ROS comes from its own installation.)
 
 import argparse
-import csv
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from node import WARM_UP, Bench  # noqa: E402
+from node import WARM_UP, Bench, write_rows  # noqa: E402
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "off": {"local_features": "none"},
@@ -135,9 +134,7 @@ def main() -> None:
         numbers = [*(f"{v:.1f}" for v in rows[-1][2:5]), *(f"{v:.0f}" for v in rows[-1][5:10]), f"{grown:.1f}"]
         print(f"| {rate:g} | {name} | " + " | ".join(numbers) + " |")
     if settings.out:
-        settings.out.mkdir(parents=True, exist_ok=True)
-        with open(settings.out / "node_features.csv", "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([header, *rows])
+        write_rows(settings.out / "node_features.csv", header, rows)
 
 
 if __name__ == "__main__":

@@ -202,6 +202,11 @@ def test_help_is_free_of_the_names_of_types(words):
     assert not re.search(r"<\w+|list\[|\bPath\b|range\b", text), text
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_begins_its_paragraphs_at_the_edge(words):
+    assert COMMANDS[words].help and not re.search(r"\n\n +\S", COMMANDS[words].help)
+
+
 def test_words_and_values_are_completed_by_the_shell():
     runner = CliRunner()
 

@@ -110,20 +110,20 @@ def map_(
 ):
     """Map a drive: describe its images and keep those that show a new place.
 
-        Poses are optional. Odometry spaces the keyframes; a pose in the map
-        frame is stored with them. Ctrl-C ends the drive early and keeps what
-        was saved.
+    Poses are optional. Odometry spaces the keyframes; a pose in the map
+    frame is stored with them. Ctrl-C ends the drive early and keeps what
+    was saved.
 
-        \b
-        Examples:
-          vpr_ros map first.mcap -o town.vpr
-          vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
-        Add another drive to it:
-          vpr_ros map tuesday.mcap -o town.vpr --session tuesday
+    \b
+    Examples:
+      vpr_ros map first.mcap -o town.vpr
+      vpr_ros map first.mcap -o town.vpr --pose-topic /gps/fix
+    Add another drive to it:
+      vpr_ros map tuesday.mcap -o town.vpr --session tuesday
     Only what the map does not know yet:
-          vpr_ros map wednesday.mcap -o town.vpr --pose-topic /gps/fix --known-lead 0.1
-        Without any poses, from a folder of pictures:
-          vpr_ros map walk -o walk.vpr --keyframe-every 1
+      vpr_ros map wednesday.mcap -o town.vpr --pose-topic /gps/fix --known-lead 0.1
+    Without any poses, from a folder of pictures:
+      vpr_ros map walk -o walk.vpr --keyframe-every 1
     """
     from vpr_ros.offline.map_bag import MapBagConfig, map_bag
     from vpr_ros.runtime.opening import load_extractor, network_phrase

@@ -46,6 +46,13 @@ class LocalFeatures:
             return None
         return np.column_stack([self.rays, np.ones(len(self))]) * self.depth_m[:, None].astype(np.float64)
 
+    def completed(self, depth_m: np.ndarray | None) -> "LocalFeatures":
+        """With these depths (N,) where none is known yet; None tells nothing."""
+        if depth_m is None:
+            return self
+        known = depth_m if self.depth_m is None else np.where(self.has_depth, self.depth_m, depth_m)
+        return replace(self, depth_m=known.astype(np.float32))
+
     def select(self, rows: np.ndarray) -> "LocalFeatures":
         """The keypoints of these rows or of this mask."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name in _ARRAYS}

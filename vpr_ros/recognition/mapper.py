@@ -184,12 +184,7 @@ class Mapper:
         """A keyframe's features, with depth by triangulation where no sensor told it."""
         if features is None:
             return None
-        by_motion = self._triangulator.depth(features, T_odom_base)
-        if by_motion is not None:
-            known = features.depth_m
-            features = replace(
-                features, depth_m=by_motion if known is None else np.where(np.isfinite(known), known, by_motion)
-            )
+        features = features.completed(self._triangulator.depth(features, T_odom_base))
         self._triangulator.add(features, T_odom_base)
         return features
 

@@ -3,8 +3,6 @@
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from vpr_ros.errors import VprError
 from vpr_ros.local_features import LocalExtractor, LocalFeatures, open_local_features
 from vpr_ros.local_features.depth import depth_from_cloud, depth_from_image
@@ -48,14 +46,12 @@ class FrameFeatures:
         if found is None or (one.depth is None and one.cloud is None):
             return found
         started = time.perf_counter()
-        depth = None if one.depth is None else depth_from_image(found, one.depth)
-        by_cloud = None if one.cloud is None else depth_from_cloud(found, one.cloud)
-        if depth is None or by_cloud is None:
-            depth = by_cloud if depth is None else depth
-        else:
-            depth = np.where(np.isfinite(depth), depth, by_cloud)
+        if one.depth is not None:
+            found = found.completed(depth_from_image(found, one.depth))
+        if one.cloud is not None:
+            found = found.completed(depth_from_cloud(found, one.cloud))
         self._health.timed("depth", time.perf_counter() - started)
-        return replace(found, depth_m=depth)
+        return found
 
 
 def open_features(config: PipelineConfig, place_map: PlaceMap, device: str) -> OpenedFeatures:

@@ -8,7 +8,7 @@ import numpy as np
 from vpr_ros.local_features import LocalFeatures, mutual_matches
 from vpr_ros.verification.landmarks import Neighbour, near_projection, sightings, with_points
 from vpr_ros.verification.pose import CameraPose, PoseConfig, refine_pose, solve_pose
-from vpr_ros.verification.result import Refusal, Success, Verified
+from vpr_ros.verification.result import Refusal, Verified
 from vpr_ros.verification.two_views import TwoViewConfig, compare_views
 
 CELLS = 8  # squares along a picture's longer side
@@ -130,14 +130,15 @@ def _same_scene(
         return Verified(False, "few_matches", "camera")
     views = compare_views(query, keyframe, pairs, config.two_views)
     count, share = int(views.inliers.sum()), float(views.inliers.mean())
-    enough = count >= config.min_scene_inliers and share >= config.min_scene_share
-    wide = _cells(query, pairs[views.inliers, 0]) >= config.min_scene_cells
-    reason: Success | Refusal = "other_scene" if not enough else "same_scene" if wide else "one_object"
-    enough = enough and wide
+    refusal: Refusal | None = None
+    if count < config.min_scene_inliers or share < config.min_scene_share:
+        refusal = "other_scene"
+    elif _cells(query, pairs[views.inliers, 0]) < config.min_scene_cells:
+        refusal = "one_object"
     places = _places(query, keyframe, pairs[views.inliers])
-    found = Verified(enough, reason, "camera", agreement=share, places=places)
+    found = Verified(refusal is None, refusal or "same_scene", "camera", agreement=share, places=places)
     of_keyframe, of_query = keyframe.T_base_camera, query.T_base_camera
-    if not enough or views.R_keyframe_query is None or of_keyframe is None or of_query is None:
+    if refusal or views.R_keyframe_query is None or of_keyframe is None or of_query is None:
         return found
     direction = None if views.direction is None else of_keyframe[:3, :3] @ views.direction
     R = of_keyframe[:3, :3] @ views.R_keyframe_query @ of_query[:3, :3].T

@@ -30,9 +30,7 @@ class VerificationConfig:
 
     coarse_voxel_m: float = 1.0  # of the starts that are tried
     fine_voxel_m: float = 0.3
-    normal_points: int = (
-        30  # that a normal is computed from: more of them make normals, and with them clouds, more alike
-    )
+    normal_points: int = 30  # that a normal is computed from; with more of them clouds agree more
     max_correspondence_m: float = 0.45  # fine alignment and the agreement that is counted
     max_distance_m: float = 15.0  # a larger offset is no match of one place
     min_agreement: float = 0.75  # share of the query's upright surfaces that the keyframe has too, facing alike

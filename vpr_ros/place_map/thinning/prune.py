@@ -48,11 +48,10 @@ def prune(
     `min_spacing_m` to the last one kept of their session (unless turned by `heading_deg`; keyframes without a pose
     stay), and then, down to the `bound`, those that others answer for best: of the same place, looking the same way
     (within `heading_deg`), and most alike, as recognition compares them; whole stretches of a drive first (see
-    `removals`). Wherever one goes by the bound, one stays
-    within `reach` (None: half the place radius; metres, or keyframes of a session without any poses) that looks the
-    same way. The file shrinks when the disk has room to rewrite it; else the space is reused. Raises VprError for an
-    unknown session, for a bound that cannot be kept without such a hole, and where no keyframe would be left, unless
-    `may_empty`.
+    `removals`). Wherever one goes by the bound, one stays within `reach` (None: half the place radius; metres, or
+    keyframes of a session without any poses) that looks the same way. The file shrinks when the disk has room to
+    rewrite it; else the space is reused. Raises VprError for an unknown session, for a bound that cannot be kept
+    without such a hole, and where no keyframe would be left, unless `may_empty`.
     """
     drop_sessions = set(drop_sessions)
     unknown = drop_sessions - {session.id for session in place_map.sessions()}

@@ -15,8 +15,7 @@ def removals(near: Near, stretches: np.ndarray) -> Iterator[np.ndarray]:
     those that stay. The next to go are those without which the sum of these similarities falls least for each of them,
     so that views that others resemble go before the only night or the only rain; of equal ones the first. Similarities
     that are capped say that a view is answered, however alike more may be: else the most peculiar drives would stay,
-    which no other resembles, and not those that answer most. A view without any neighbour that
-    stays would be a hole.
+    which no other resembles, and not those that answer most. A view without any neighbour that stays would be a hole.
 
     Whole stretches of a drive go first, as `stretches` (N,) numbers them: a recogniser follows the robot along a drive,
     and loses it in a map that changes drives every few metres. Where no stretch can go any more, single keyframes do.
