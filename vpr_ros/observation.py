@@ -28,3 +28,5 @@ class Observation:
     camera: "Camera | None" = None  # of `image`, as it is turned
     T_base_camera: np.ndarray | None = None  # (4, 4) of the optical frame of `image`, as it is turned
     depth: np.ndarray | None = None  # (H, W) float32 along the optical axis, metres, NaN unknown; aligned with `image`
+    # (h, w, 3) uint8 RGB: `image` at the network's input size, where it was made beforehand
+    network_input: np.ndarray | None = None

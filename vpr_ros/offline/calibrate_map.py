@@ -12,9 +12,9 @@ from vpr_ros.calibration.fitting import Fitted, fit
 from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, frame_tolerance, truth_from_poses
-from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.drive_features import DriveFeatures
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
+from vpr_ros.offline.stages import batch_size_for, batches
 from vpr_ros.place_map import Keyframes, PlaceMap
 from vpr_ros.place_map.describer import described
 from vpr_ros.recognition import Calibration, choose_calibration
