@@ -19,6 +19,7 @@ from vpr_ros.offline.orientation import orientation_advice, orientation_of_bag
 from vpr_ros.offline.stages import answered, batch_size_for
 from vpr_ros.offline.verifying import verified_matches
 from vpr_ros.place_map import PlaceMap, limits
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health, Stage
 from vpr_ros.runtime.opening import Extractor, network_facts
@@ -120,10 +121,11 @@ def localize_bag(
         verify=config.verify,
     )
     lidar = config.verify in ("lidar", "auto")
+    reading = replace(config.drive, load_clouds=lidar, least=input_size_of(extractor))
     with ExitStack() as stack:
         unhurried = replace(pipeline_config, local_budget_s=0.0)  # as long as it takes, so that answers repeat
         pipeline = stack.enter_context(Pipeline.open(unhurried, Health(), extractor))
-        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=lidar)))
+        drive = stack.enter_context(Drive(bag, config.topics, reading))
         if config.verify == "lidar" and drive.topics.points is None:
             raise VprError(
                 f"there is nothing to verify with: bag {bag} has no LiDAR topic; leave verification out, or name the "

@@ -11,6 +11,7 @@ from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
 from vpr_ros.local_features.opening import kind_of
 from vpr_ros.offline.stages import answered, batch_size_for
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
 from vpr_ros.runtime.pipeline import Pipeline
@@ -126,7 +127,8 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         keep_clouds=config.clouds,
     )
     depth = kind_of(config.local_features) is not None
-    drive_config = replace(config.drive, load_clouds=config.clouds, load_depth=depth)
+    least = input_size_of(extractor)
+    drive_config = replace(config.drive, load_clouds=config.clouds, load_depth=depth, least=least)
     with ExitStack() as stack:
         if map_path.exists():
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))

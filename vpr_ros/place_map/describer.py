@@ -53,6 +53,12 @@ class Describer(Protocol):
         ...
 
 
+def input_size_of(extractor: Describer) -> tuple[int, int] | None:
+    """(height, width) of the network's input: what pictures for it need; None where its preprocessing names none."""
+    given = extractor.preprocessing
+    return (given["height"], given["width"]) if {"height", "width"} <= given.keys() else None
+
+
 def prepared(extractor: Describer, observation: Observation) -> Observation:
     """With the network's input, made of the image once; as it is where that is no picture that can be described."""
     if observation.network_input is not None:

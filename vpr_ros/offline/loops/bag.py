@@ -20,6 +20,7 @@ from vpr_ros.offline.loops.straightening import Straightened, straighten, worth_
 from vpr_ros.offline.loops.writing import GRAPH, PAIRS, VERTICES, write_g2o, write_pairs, write_vertices
 from vpr_ros.offline.stages import batch_size_for
 from vpr_ros.offline.verifying import verified_matches
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
@@ -188,7 +189,7 @@ def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tup
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
         clouds, depth = core.verify in ("lidar", "auto"), kind_of(core.local_features) is not None
-        reading = replace(config.drive, load_clouds=clouds, load_depth=depth)
+        reading = replace(config.drive, load_clouds=clouds, load_depth=depth, least=input_size_of(extractor))
         drive = stack.enter_context(Drive(bag, config.topics, reading))
         if not len(drive.poses.odom):
             raise VprError(
