@@ -34,7 +34,7 @@ def main() -> None:
             started.append(time.perf_counter())
             keyframes = place_map.keyframes()
             started.append(time.perf_counter())
-            index = map_index(place_map, keyframes)
+            index = map_index(place_map, keyframes.descriptors)
             started.append(time.perf_counter())
         times = []
         for query in keyframes.descriptors[:SEARCHES]:

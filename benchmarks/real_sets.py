@@ -30,7 +30,7 @@ from vpr_ros.evaluation.protocols.folders import (
     describe_files,
 )
 from vpr_ros.offline.baselines import untrained_copy
-from vpr_ros.place_map.parted import PartedIndex
+from vpr_ros.place_map import PartedIndex
 from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.sensors import Bag, stamp_ns
 from vpr_ros.sensors.picture_files import list_pictures

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 DRIVE_MEAN_FRAMES = 60.0  # that a calibration is fitted with, unless told otherwise
+# One core compares so much in 10 ms, the time between two pictures of a fast camera being 33.
+EXACT_SEARCH_MB = 128.0
 Precision = Literal["auto", "fp32", "fp16", "bf16"]  # of a network's arithmetic; auto: fp16 on CUDA, fp32 on a CPU
 
 
@@ -99,6 +101,9 @@ class RecognitionConfig:
     """Everything between a descriptor and an answer."""
 
     top_k: int = 50
+    # Descriptors of up to so many megabytes (2 bytes a number) are held in memory and searched exactly; of a larger map
+    # they stay on disk, and short codes of them nominate those that are compared exactly.
+    exact_search_mb: float = EXACT_SEARCH_MB
     place_radius: float | None = None  # metres (frames without poses); None: the map's, else the calibration's
     max_places: int = 10
     # Frames of new content that the mean of the drive remembers, which queries are compared without; keyframes are
@@ -121,3 +126,5 @@ class RecognitionConfig:
     def __post_init__(self):
         if self.drive_mean_frames is not None and not self.drive_mean_frames >= 0:
             raise ValueError("drive_mean_frames is 0 or more, or None")
+        if not self.exact_search_mb >= 0:
+            raise ValueError(f"exact_search_mb {self.exact_search_mb:g} is not 0 or more")

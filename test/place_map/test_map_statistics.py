@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from vpr_ros.errors import FrameError
-from vpr_ros.place_map import Bound, PlaceIndex, PlaceMap, map_index, merge, prune, redescribe
-from vpr_ros.place_map import index as index_module
+from vpr_ros.place_map import Bound, PlaceIndex, PlaceMap, merge, prune, redescribe
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.schema import SCHEMA_VERSION
 from vpr_ros.place_map.statistics import DriveStatistics, centred, centred_rows, complete, overall
@@ -135,35 +134,14 @@ def test_keyframes_are_centred_by_their_own_session():
     assert whole.frames == 7 and overall({}, DIM).frames == 0
 
 
-@pytest.mark.parametrize("kind", ["flat", "hnsw"])
-def test_the_last_rows_of_an_index_are_replaced(kind):
+def test_the_last_rows_of_an_index_are_replaced():
     rows, others = unit_rows(40), unit_rows(15, seed=5)
-    index = PlaceIndex(DIM, kind).build(rows)
+    index = PlaceIndex(DIM).build(rows)
     index.replace_from(25, others)
     expected = np.concatenate([rows[:25], others]).astype(np.float32)
     np.testing.assert_array_equal(index.vectors(np.arange(40)), expected)
     asked = unit_rows(3, seed=6)
-    if kind == "flat":
-        built = PlaceIndex(DIM).build(expected)
-        for ours, theirs in zip(index.search(asked, 40), built.search(asked, 40), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+    built = PlaceIndex(DIM).build(expected)
+    for ours, theirs in zip(index.search(asked, 40), built.search(asked, 40), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
     assert index.vectors(np.array([], dtype=np.int64)).shape == (0, DIM)
-
-
-def test_a_cached_index_of_other_descriptors_is_not_used(new_map, drive, monkeypatch):
-    place_map = new_map()
-    drive(place_map, 50)
-    keyframes = place_map.keyframes()
-    monkeypatch.setattr(index_module, "HNSW_THRESHOLD", 20)
-    map_index(place_map, keyframes)
-    statistics = complete(place_map.statistics(), keyframes)
-    rows = centred_rows(keyframes, statistics, (DIM,))
-    moved = Keyframes(
-        *(getattr(keyframes, name) for name in ("ids", "sessions", "stamps_ns")),
-        keyframes.T_map_base,
-        keyframes.T_odom_base,
-        rows,
-    )
-    again = map_index(place_map, moved, ":centred")
-    np.testing.assert_array_equal(again.vectors(np.arange(50)), rows.astype(np.float32))
-    np.testing.assert_array_equal(map_index(place_map, keyframes).vectors(np.arange(50)), keyframes.descriptors)

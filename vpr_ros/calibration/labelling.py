@@ -110,4 +110,6 @@ def self_matches(
         for row, rows in enumerate(rows_within(positions, positions, radius))
     ]
     odometry = drive.T_odom_base if np.isfinite(drive.T_odom_base).any() else None
-    return LabelledSequence(drive, drive.descriptors, drive.stamps_ns, odometry, truth, one_drive=True, parts=parts)
+    return LabelledSequence(
+        drive, np.asarray(drive.descriptors), drive.stamps_ns, odometry, truth, one_drive=True, parts=parts
+    )

@@ -35,7 +35,7 @@ def split_matches(
     whole = LabelledSequence(
         drive.select(numbers[::2]), drive.descriptors[asking], drive.stamps_ns[asking], None, truth, parts=parts
     )
-    margin = -(-frames_in_view(drive.descriptors) // 2)
+    margin = -(-frames_in_view(np.asarray(drive.descriptors)) // 2)
     borders = np.linspace(0, len(asking), HIDDEN + 1).astype(int)
     hidden = [hide_stretch(whole, a, b, margin) for a, b in zip(borders, borders[1:], strict=False)]
     return [whole, *hidden], max(radius / 2, 1.0)

@@ -47,7 +47,7 @@ def orientation_by_map(images: Sequence[np.ndarray], place_map: PlaceMap, extrac
         except FrameError:
             continue
     rows = np.stack(described, axis=1) if described else np.empty((len(ROTATIONS), 0, extractor.dim), np.float32)
-    return best_orientation(rows, place_map.keyframes().descriptors, place_map.parts)
+    return best_orientation(rows, np.asarray(place_map.keyframes().descriptors), place_map.parts)
 
 
 def best_orientation(queries: np.ndarray, keyframes: np.ndarray, parts: Sequence[int]) -> Orientation:

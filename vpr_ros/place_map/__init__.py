@@ -5,11 +5,10 @@ from vpr_ros.place_map.describer import Describer
 from vpr_ros.place_map.edit import redescribe, replace_poses, thumbnail_features
 from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import KeyframeGate
-from vpr_ros.place_map.index import PlaceIndex, map_index
+from vpr_ros.place_map.index import PartedIndex, PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.merging import merge
 from vpr_ros.place_map.mounting import MountedCamera
-from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap, Session
 from vpr_ros.place_map.summary import info, limits

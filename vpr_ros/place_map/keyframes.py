@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.geometry import make_transform, matrix_to_quaternion
+from vpr_ros.place_map.descriptors import Reading, StoredDescriptors, missing
 from vpr_ros.place_map.schema import POSE_COLUMNS
 
 PoseRow: TypeAlias = tuple[float | None, ...]  # x y z qx qy qz qw, all None where there is no pose
@@ -27,7 +28,8 @@ class Keyframes:
     stamps_ns: np.ndarray  # (N,) int64, of the image
     T_map_base: np.ndarray  # (N, 4, 4) float64, NaN where the keyframe has no such pose
     T_odom_base: np.ndarray  # (N, 4, 4) float64, NaN likewise; drifts, and each session has its own origin
-    descriptors: np.ndarray  # (N, dim) float16 unit rows; (N, 0) where they were not read
+    # (N, dim) float16 unit rows; (N, 0) where they were not read; of a large map they are read as they are asked for
+    descriptors: np.ndarray | StoredDescriptors
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,8 +78,11 @@ def poses_from_rows(rows: np.ndarray) -> np.ndarray:
     return T
 
 
-def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
-    """Read every keyframe. Raises VprError when a descriptor is missing or has another length."""
+def load_keyframes(db: sqlite3.Connection, dim: int, reading: Reading | None = None) -> Keyframes:
+    """Read every keyframe; with `reading`, which gives the connection again, their descriptors when they are asked for.
+
+    Raises VprError when a descriptor is missing or has another length.
+    """
     # From the table alone: an index has values of its own, which no sum covers.
     source, order = "FROM keyframes k NOT INDEXED", "ORDER BY k.id"
     whole = np.array(db.execute(f"SELECT id, session, stamp_ns {source} {order}").fetchall(), dtype=np.int64)
@@ -85,21 +90,21 @@ def load_keyframes(db: sqlite3.Connection, dim: int) -> Keyframes:
     row_of = np.empty(len(whole), dtype=np.int64)  # in the order of sessions and stamps, of each in the order of ids
     row_of[np.lexsort((whole[:, 2], whole[:, 1]))] = np.arange(len(whole))
     poses = np.empty((len(whole), 14))
-    descriptors = np.empty((len(whole), dim), dtype=np.float16)
     cursor = db.execute(f"SELECT {', '.join(POSE_COLUMNS)} {source} {order}")
     for start in range(0, len(whole), _CHUNK):  # in chunks: the rows as Python objects take many times the memory
         poses[row_of[start : start + _CHUNK]] = np.array(cursor.fetchmany(_CHUNK), dtype=np.float64)
+    in_order = np.argsort(row_of)
+    if reading is not None:
+        return _keyframes(whole[in_order], poses, StoredDescriptors(reading, whole[in_order, 0], dim))
+    descriptors = np.empty((len(whole), dim), dtype=np.float16)
     cursor = db.execute(f"SELECT d.vector {source} LEFT JOIN descriptors d ON d.id = k.id {order}")
     for start in range(0, len(whole), _CHUNK):
         blobs = [blob for (blob,) in cursor.fetchmany(_CHUNK)]
         bad = next((i for i, blob in enumerate(blobs) if blob is None or len(blob) != 2 * dim), None)
         if bad is not None:
-            raise VprError(
-                f"keyframe {whole[start + bad, 0]} of the map has no descriptor of {dim} numbers: "
-                "rebuild them with `vpr_ros redescribe`"
-            )
+            raise missing(int(whole[start + bad, 0]), dim)
         descriptors[row_of[start : start + _CHUNK]] = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(-1, dim)
-    return _keyframes(whole[np.argsort(row_of)], poses, descriptors)
+    return _keyframes(whole[in_order], poses, descriptors)
 
 
 def load_poses(db: sqlite3.Connection, after: int) -> Keyframes:
@@ -111,7 +116,7 @@ def load_poses(db: sqlite3.Connection, after: int) -> Keyframes:
     return _keyframes(whole, poses, np.empty((len(rows), 0), dtype=np.float16))
 
 
-def _keyframes(whole: np.ndarray, poses: np.ndarray, descriptors: np.ndarray) -> Keyframes:
+def _keyframes(whole: np.ndarray, poses: np.ndarray, descriptors: np.ndarray | StoredDescriptors) -> Keyframes:
     """Of rows (N, 3) id, session, stamp and rows (N, 14) in the order of POSE_COLUMNS."""
     return Keyframes(
         ids=whole[:, 0].copy(),

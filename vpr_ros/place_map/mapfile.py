@@ -201,6 +201,11 @@ class MapFile:
         if self.on_saved is not None:
             self.on_saved(saved)
 
+    @property
+    def pending(self) -> bool:
+        """Whether something was added that is not durable yet."""
+        return bool(self._pending or self._passed)
+
     def saved_up_to(self) -> int:
         """Highest id that is durable; 0 for an empty map."""
         return self._saved_up_to

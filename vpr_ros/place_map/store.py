@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from vpr_ros.configuration import EXACT_SEARCH_MB
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.place_map import files
 from vpr_ros.place_map.clouds import encode_cloud
@@ -279,11 +280,13 @@ class PlaceMap(MapFile):
         if taken:
             raise FrameError(f"session {session} has a keyframe at {stamp_ns} ns already: the frame is skipped")
 
-    def keyframes(self) -> Keyframes:
-        """All keyframes as arrays, those not yet durable included."""
+    def keyframes(self, held_mb: float = EXACT_SEARCH_MB) -> Keyframes:
+        """All keyframes as arrays, those not yet durable included; descriptors of more than `held_mb` megabytes stay
+        in the file and are read when they are asked for."""
         with self.reading() as db:
             self._meta = read_meta(db)  # another process may have edited the map since it was opened
-            return load_keyframes(db, self.dim)
+            held = len(self) * self.dim * 2 <= held_mb * 1e6
+            return load_keyframes(db, self.dim, None if held else self.reading)
 
     def poses(self, after: int = 0) -> Keyframes:
         """Keyframes with an id above `after`, sorted by id, without descriptors; those not yet durable included."""

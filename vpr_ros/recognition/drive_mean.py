@@ -8,6 +8,8 @@ import numpy as np
 from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.statistics import PRIOR_FRAMES, DriveStatistics, centred, centred_rows, complete, overall
 
+_CHUNK = 8192
+
 
 class DriveMean:
     """Mean of what a drive has shown, over about the last `memory_frames` frames of new content.
@@ -108,9 +110,15 @@ class Centring:
         if self.drive is not None:
             self.drive.reset(self._map_constant())
 
-    def rows(self, keyframes: Keyframes) -> np.ndarray:
-        """Descriptors (N, dim) of keyframes of known sessions."""
-        return keyframes.descriptors if self.drive is None else centred_rows(keyframes, self._statistics, self.parts)
+    def rows(self, keyframes: Keyframes, out: np.ndarray | None = None) -> np.ndarray:
+        """Descriptors (N, dim) of keyframes of known sessions; into `out`, where it is given."""
+        if self.drive is not None:
+            return centred_rows(keyframes, self._statistics, self.parts, out)
+        if out is None:
+            return np.asarray(keyframes.descriptors)
+        for start in range(0, len(keyframes), _CHUNK):
+            out[start : start + _CHUNK] = keyframes.descriptors[start : start + _CHUNK]
+        return out
 
     def session(self, session: int, descriptor: np.ndarray) -> np.ndarray:
         """A keyframe's descriptor (dim,) float16, less the mean of its session so far."""

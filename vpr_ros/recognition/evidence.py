@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vpr_ros.errors import FrameError
-from vpr_ros.place_map.parted import PartedIndex, part_similarities
+from vpr_ros.place_map.index import PartedIndex, map_rows, part_similarities
+from vpr_ros.place_map.keyframes import Keyframes
 from vpr_ros.place_map.statistics import slices
+from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.place_map.summary import FEWEST_KEYFRAMES
+from vpr_ros.recognition.drive_mean import Centring
 from vpr_ros.recognition.topology import Topology
 
 BACKGROUND_ROWS = 1024
@@ -155,6 +158,29 @@ class Searched:
         self._background.refresh(index)
         self.last_query: np.ndarray | None = None  # (dim,) as it was compared
 
+    @classmethod
+    def at_start(
+        cls, keyframes: Keyframes | None, centring: Centring, exact_mb: float, place_map: PlaceMap | None
+    ) -> "Searched":
+        """Of the keyframes that are there at the start: all of a map, where that is given.
+
+        Their descriptors of up to `exact_mb` megabytes are held and searched exactly.
+        """
+        folder = None if place_map is None else place_map.path.parent
+        index = PartedIndex(centring.parts, exact_mb=exact_mb, folder=folder)
+        if keyframes is None or not len(keyframes):
+            return cls(index)
+        if place_map is None:
+            return cls(index.build(centring.rows(keyframes)))
+        made_of_it = "" if centring.drive is None else ":centred"
+        if isinstance(keyframes.descriptors, np.ndarray):
+            rows = centring.rows(keyframes)
+        else:
+            rows = map_rows(
+                place_map, keyframes.descriptors.shape, lambda out: centring.rows(keyframes, out), made_of_it
+            )
+        return cls(PartedIndex.of_map(place_map, rows, made_of_it, exact_mb))
+
     def __len__(self) -> int:
         return len(self._index)
 
@@ -162,11 +188,6 @@ class Searched:
         """Appends one keyframe's descriptor (dim,)."""
         self._index.add(descriptor[None])
         self._background.refresh(self._index)
-
-    @property
-    def graph(self) -> bool:
-        """Whether the index is a graph, in which rows are replaced by building it anew, for minutes."""
-        return self._index.graph
 
     def replace_last(self, descriptors: np.ndarray) -> None:
         """These are the descriptors (N, dim) of the last N rows from now on."""

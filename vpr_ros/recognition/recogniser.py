@@ -9,7 +9,6 @@ from vpr_ros.configuration import DecisionConfig, RecognitionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.local_features.features import LocalFeatures
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.place_map.parted import PartedIndex
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap
 from vpr_ros.recognition.calibration import Calibration, EvidenceModel
@@ -74,14 +73,7 @@ class Recogniser:
         if memory_frames is None:
             memory_frames = self.calibration.drive_mean_frames
         self._centring = Centring(memory_frames, self.parts, keyframes, statistics or {})
-        index = PartedIndex(self.parts)
-        if keyframes is not None and n:
-            keyframes = replace(keyframes, descriptors=self._centring.rows(keyframes))
-            if cached_in is None:
-                index.build(keyframes.descriptors)
-            else:
-                index = PartedIndex.of_map(cached_in, keyframes, ":centred" if memory_frames else "")
-        self.searched = Searched(index)
+        self.searched = Searched.at_start(keyframes, self._centring, self.config.exact_search_mb, cached_in)
         self._drive: list[RecentKeyframe] = []  # keyframes that this drive has added to the end of the index
         self._centred_at = 0  # their number when they were last centred
         self.filter = TopologicalFilter(self.topology, fc)
@@ -104,18 +96,19 @@ class Recogniser:
         local: LocalEvidence | None = None,
     ) -> "Recogniser":
         """Over all keyframes of a map, with its place radius where `config` has none and with its cached index."""
-        config, keyframes = config or RecognitionConfig(), place_map.keyframes()
+        config = config or RecognitionConfig()
         config = replace(config, place_radius=config.place_radius or place_map.place_radius_m)
-        return cls(
-            keyframes,
-            calibration,
-            config,
-            dim=place_map.dim,
-            parts=place_map.parts,
-            statistics=place_map.statistics(),
-            cached_in=place_map,
-            local=local,
-        )
+        with place_map.reading():  # all of one state, even while another process edits the map
+            return cls(
+                place_map.keyframes(config.exact_search_mb),
+                calibration,
+                config,
+                dim=place_map.dim,
+                parts=place_map.parts,
+                statistics=place_map.statistics(),
+                cached_in=place_map,
+                local=local,
+            )
 
     @property
     def drive_mean(self) -> DriveMean | None:
@@ -311,7 +304,7 @@ class Recogniser:
         self.searched.add(self._centring.session(new.session, new.descriptor))
         if self.drive_mean is not None:
             self._drive.append(new)
-            if len(self._drive) >= 2 * self._centred_at and not self.searched.graph:
+            if len(self._drive) >= 2 * self._centred_at:
                 self._centre_drive()
 
     def _centre_drive(self) -> None:

@@ -21,7 +21,8 @@ class KnownPlaces:
         self._centring = Centring(memory_frames, place_map.parts, keyframes, place_map.statistics())
         posed = keyframes.select(keyframes.has_pose)  # it is not known where the others are
         self._T = posed.T_map_base
-        self._index = PlaceIndex(place_map.dim, "flat").build(self._centring.rows(posed))
+        # Few of a large map are candidates for the best of all other places: every keyframe is compared.
+        self._index = PlaceIndex(place_map.dim, exact_rows=len(posed)).build(self._centring.rows(posed))
 
     def lead(self, T_map_base: np.ndarray, descriptor: np.ndarray) -> float | None:
         """By how much similarity the keyframes of this place lead those of all others, for a view (dim,) at a pose.

@@ -245,6 +245,13 @@ VPR_PARAMETERS = (
     ),
     setting("recognition.top_k", "Keyframes that the search returns.", 1, 10_000),
     setting(
+        "recognition.exact_search_mb",
+        "Descriptors of a map of up to so many megabytes are held in memory and searched exactly. Of a larger map they "
+        "stay on disk; short codes of them are searched, and the best are compared exactly.",
+        0.0,
+        1e6,
+    ),
+    setting(
         "recognition.local_candidates",
         "Keyframes that are matched by local features while the filter is unsure, where map and calibration have "
         "such; 0: none.",

@@ -1,12 +1,15 @@
 """Search by the parts of a descriptor: each part nominates candidates, which the whole descriptor then ranks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from vpr_ros.place_map.index import PlaceIndex, map_index
-from vpr_ros.place_map.keyframes import Keyframes
+from vpr_ros.configuration import EXACT_SEARCH_MB
+from vpr_ros.place_map.index.of_map import map_index
+from vpr_ros.place_map.index.place_index import Kind, PlaceIndex, rows_within
+from vpr_ros.place_map.index.rows import Columns, Rows
 from vpr_ros.place_map.statistics import slices
 from vpr_ros.place_map.store import PlaceMap
 
@@ -26,19 +29,31 @@ class PartedIndex:
     `parts` are the lengths of the parts. With one part it is a PlaceIndex. With several, fine cells and a global vector
     say, no part can do without the other: where one is blind, its candidates are arbitrary, and those of a search by
     the whole would be few of the other's.
+
+    Descriptors of up to `exact_mb` megabytes are searched exactly, see `PlaceIndex`.
     """
 
-    def __init__(self, parts: tuple[int, ...], indexes: Sequence[PlaceIndex] | None = None):
+    def __init__(
+        self,
+        parts: tuple[int, ...],
+        indexes: Sequence[PlaceIndex] | None = None,
+        exact_mb: float = EXACT_SEARCH_MB,
+        folder: Path | None = None,
+    ):
         self.parts = parts
-        self._indexes = list(indexes or (PlaceIndex(length) for length in parts))
+        exact_rows = rows_within(exact_mb, sum(parts))
+        self._indexes = list(indexes or (PlaceIndex(length, exact_rows, folder) for length in parts))
 
     @classmethod
-    def of_map(cls, place_map: PlaceMap, keyframes: Keyframes, content: str = "") -> "PartedIndex":
-        """Over all keyframes of a map; see `map_index`."""
+    def of_map(
+        cls, place_map: PlaceMap, rows: Rows, made_of_it: str = "", exact_mb: float = EXACT_SEARCH_MB
+    ) -> "PartedIndex":
+        """Over the descriptors (N, dim) of all keyframes of a map; see `map_index`."""
+        exact_rows = rows_within(exact_mb, place_map.dim)
         if len(place_map.parts) == 1:
-            return cls(place_map.parts, [map_index(place_map, keyframes, content)])
+            return cls(place_map.parts, [map_index(place_map, rows, made_of_it, exact_rows=exact_rows)])
         indexes = [
-            map_index(place_map, replace(keyframes, descriptors=keyframes.descriptors[:, part]), content, f".{number}")
+            map_index(place_map, Columns(rows, part), made_of_it, f".{number}", exact_rows)
             for number, part in enumerate(slices(place_map.parts))
         ]
         return cls(place_map.parts, indexes)
@@ -47,14 +62,14 @@ class PartedIndex:
         return len(self._indexes[0])
 
     @property
-    def graph(self) -> bool:
-        """Whether a part's index is a graph, in which rows are replaced by building it anew, for minutes."""
-        return any(index.kind == "hnsw" for index in self._indexes)
+    def kind(self) -> Kind:
+        """How most rows are searched."""
+        return self._indexes[0].kind
 
-    def build(self, descriptors: np.ndarray) -> "PartedIndex":
-        """Forget everything and index these rows (N, dim)."""
+    def build(self, rows: Rows) -> "PartedIndex":
+        """Forget everything and index these rows (N, dim); see `PlaceIndex.build`."""
         for index, part in zip(self._indexes, slices(self.parts), strict=True):
-            index.build(descriptors[:, part])
+            index.build(rows if len(self.parts) == 1 else Columns(rows, part))
         return self
 
     def add(self, descriptors: np.ndarray) -> None:

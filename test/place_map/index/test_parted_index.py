@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from vpr_ros.place_map import PartedIndex, PlaceIndex
-from vpr_ros.place_map import index as index_module
 
 PARTS = (12, 5, 3)
 
@@ -68,15 +67,19 @@ def test_rows_come_and_go_in_all_parts():
         np.testing.assert_array_equal(getattr(grown.search(query, 8), name), getattr(built.search(query, 8), name))
 
 
-def test_each_parts_graph_has_a_cache_of_its_own(new_map, drive, tmp_path, monkeypatch):
+def test_the_codes_of_each_part_have_a_file_of_their_own(new_map, drive, tmp_path):
     place_map = new_map(parts=(12, 4))
     drive(place_map, 50)
-    keyframes = place_map.keyframes()
-    monkeypatch.setattr(index_module, "HNSW_THRESHOLD", 20)
-    index = PartedIndex.of_map(place_map, keyframes)
-    assert index.graph and sorted(p.name for p in tmp_path.glob("*.faiss")) == ["a.vprmap.0.faiss", "a.vprmap.1.faiss"]
-    np.testing.assert_array_equal(
-        PartedIndex.of_map(place_map, keyframes).vectors(np.arange(50)), keyframes.descriptors
-    )
-    query = keyframes.descriptors[7].astype(np.float32)
-    assert index.search(query, 5).rows[0] == 7
+    rows = place_map.keyframes().descriptors
+    index = PartedIndex.of_map(place_map, rows, exact_mb=20 * 32e-6)
+    assert index.kind == "coded" and sorted(p.name for p in tmp_path.glob("*.faiss")) == [
+        "a.vprmap.0.faiss",
+        "a.vprmap.1.faiss",
+    ]
+    again = PartedIndex.of_map(place_map, rows, exact_mb=20 * 32e-6)
+    np.testing.assert_array_equal(again.vectors(np.arange(50)), rows)
+    exact, query = PartedIndex.of_map(place_map, rows), rows[7].astype(np.float32)
+    assert exact.kind == "flat"
+    for name in ("rows", "similarities", "by_part"):
+        for one in (index, again):
+            np.testing.assert_array_equal(getattr(one.search(query, 5), name), getattr(exact.search(query, 5), name))
