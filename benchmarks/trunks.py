@@ -31,7 +31,8 @@ from trunk_pictures import Traverses, hard_traverses, pictures_for_pca, real_tra
 from vpr_ros.configuration import DRIVE_MEAN_FRAMES
 from vpr_ros.recognition.drive_mean import centred_traverses
 from vpr_ros.student import read_checkpoint
-from vpr_ros.student.preprocessing import normalise, resize
+from vpr_ros.student.inference.colours import normalise
+from vpr_ros.student.preprocessing import resize
 from vpr_ros.student.projection import Projection, fit_projection
 from vpr_ros.student.trunks.features import Trunk
 from vpr_ros.student.trunks.weights import trunk_config

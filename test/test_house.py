@@ -49,6 +49,7 @@ LAYERS = (
 ONE_HOME = {
     "vpr_ros/atomic.py": r"\bos\.(replace|rename|link)\(",
     "vpr_ros/plain_files.py": r"\bnp\.load\(",
+    "vpr_ros/runtime/opening.py": r"\bDescriptorExtractor\.from_checkpoint\(",
     "vpr_ros/pictures/codecs.py": r"\bcv2\.(imdecode|imencode|imread|imwrite)\b",
 }
 

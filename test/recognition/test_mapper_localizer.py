@@ -97,7 +97,8 @@ def test_a_bad_image_fails_alone(make_map):
     frames = list(observations(wall, np.arange(0, 5, 1.0)))
     frames[2] = Observation(frames[2].stamp_ns, np.zeros((60, 80, 3), np.uint8), frames[2].T_odom_base)
     pairs = list(described(extractor, frames))
-    assert [o for o, _ in pairs] == frames
+    assert all(o.image is frame.image for (o, _), frame in zip(pairs, frames, strict=True))
+    assert all(np.array_equal(o.network_input, extractor.prepare(o.image)) for o, _ in pairs)
     assert [i for i, (_, d) in enumerate(pairs) if isinstance(d, FrameError)] == [2]
     assert np.array_equal(pairs[3][1], extractor.describe([frames[3].image])[0])
 

@@ -59,6 +59,17 @@ def test_each_keyframe_gets_the_features_of_its_picture_and_no_other_frame_any(t
         assert health.timing("local features").count == len(made)
 
 
+def test_a_reduced_picture_has_the_features_of_the_whole_one(tmp_path):
+    (frame,) = street([2.0])
+    reduced = replace(frame, image=cv2.resize(frame.image, (40, 30)), whole=lambda: frame.image)
+    found = []
+    for number, one in enumerate((frame, reduced)):
+        with opened(tmp_path / f"{number}.vpr", mode="map", local_features="sift") as pipeline:
+            found.append(pipeline.place_map.features(pipeline.process(one).keyframe_id or 0))
+    assert len(found[0]) > 5 and np.array_equal(found[0].pixels, found[1].pixels)
+    assert found[1].camera.to_dict() == CAMERA.to_dict()
+
+
 def test_localising_makes_them_of_the_maps_kind_when_they_are_asked_for(town):
     health = Health()
     with opened(town, health) as pipeline:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vpr_ros.runtime import threads
-from vpr_ros.runtime.opening import load_extractor, network_facts, network_phrase
+from vpr_ros.runtime.opening import MANY, load_extractor, load_network, network_facts, network_phrase
 from vpr_ros.runtime.settings import PipelineConfig
 from vpr_ros.runtime.threads import choose_threads
 
@@ -27,11 +27,11 @@ def four_cores(monkeypatch):
         (NANO, 1, 1, 1),
         (NANO, 1, 64, 1),
         (NANO, 4, 64, 1),
-        (NANO, 8, 64, 3),
-        (NANO, 16, 4, 4),
+        (NANO, 8, 64, 1),
+        (NANO, 16, 4, 2),
         (SMALL, 1, 1, 1),
         (SMALL, 1, 2, 2),
-        (SMALL, 1, 64, 5),
+        (SMALL, 1, 64, 2),
         (SMALL, 8, 8, 8),
     ],
 )
@@ -45,3 +45,9 @@ def test_the_shipped_network_is_opened_on_one_thread_and_says_so(asked, batch, c
     extractor = load_extractor(PipelineConfig(device="cpu", threads=asked), batch)
     assert torch.get_num_threads() == count == network_facts(extractor)["threads"]
     assert network_phrase(extractor) == f"cpu fp32, {count} thread{'s' if count > 1 else ''}"
+
+
+def test_commands_that_describe_many_images_open_it_by_the_same_rule():
+    torch.set_num_threads(2)
+    extractor = load_network("nano", "cpu")
+    assert torch.get_num_threads() == choose_threads(*NANO, MANY, 4) == network_facts(extractor)["threads"]

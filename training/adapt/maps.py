@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from vpr_ros.errors import VprError
 from vpr_ros.student import D2VPR
-from vpr_ros.student.preprocessing import normalise, resize
+from vpr_ros.student.inference.colours import normalise
+from vpr_ros.student.preprocessing import resize
 from vpr_ros.student.trunks.features import Trunk
 
 BATCH = 16

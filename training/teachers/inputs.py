@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from vpr_ros.errors import VprError
-from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
+from vpr_ros.student.config import IMAGENET_MEAN, IMAGENET_STD
+from vpr_ros.student.inference.colours import normalise
+from vpr_ros.student.preprocessing import resize
 from vpr_ros.training.data.sample import BOTH, Modality, Sample
 from vpr_ros.training.teachers.occupancy import OccupancyGrid
 

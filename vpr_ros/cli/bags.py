@@ -148,9 +148,9 @@ def doctor(
     report = examine(bag, names, reading.drive(rotate))
     if map_file is not None:
         from vpr_ros.offline.orientation import examine_orientation
-        from vpr_ros.student import DescriptorExtractor
+        from vpr_ros.runtime.opening import load_network
 
-        extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+        extractor = load_network(checkpoint, device)
         report.stages.append(examine_orientation(report, map_file, extractor))
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, default=str))

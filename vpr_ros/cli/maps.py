@@ -310,9 +310,9 @@ def redescribe(
             return
     from vpr_ros.place_map import PlaceMap
     from vpr_ros.place_map import redescribe as rebuild
-    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.runtime.opening import load_network
 
-    extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+    extractor = load_network(checkpoint, device)
     unchanged = interrupts_say(f"{map_file} has its former descriptors")
     with (
         unchanged,

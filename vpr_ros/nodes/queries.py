@@ -10,7 +10,8 @@ from vpr_ros.errors import FrameError, VprError
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.nodes.qos import create_subscription
 from vpr_ros.observation import Observation
-from vpr_ros.sensors.images import decode_image
+from vpr_ros.place_map.describer import input_size_of
+from vpr_ros.sensors.camera_pictures import camera_picture
 from vpr_ros.sensors.payload import stamp_ns
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Queries:
             except IndexError:  # stopped meanwhile
                 return
             try:
-                recognition = self._pipeline.ask(Observation(stamp_ns(message), decode_image(message)))
+                picture = camera_picture(message, 0, input_size_of(self._pipeline.extractor))
+                observation = Observation(stamp_ns(message), picture.pixels, whole=picture.whole)
+                recognition = self._pipeline.ask(observation)
             except (FrameError, VprError) as error:
                 self._node.health.count("input", "query unusable", f"a picture on ~/query/compressed: {error}")
                 self._node.warn(f"a picture on ~/query/compressed cannot be answered: {error}")

@@ -19,6 +19,7 @@ from vpr_ros.nodes.map_to_odom.broadcaster import MapToOdomBroadcaster
 from vpr_ros.nodes.outputs.outputs import Outputs
 from vpr_ros.nodes.queries import Queries
 from vpr_ros.place_map import MountedCamera, limits
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.map_to_odom.config import MapToOdomConfig
 from vpr_ros.runtime.parameters.tables import VPR_PARAMETERS
@@ -71,7 +72,8 @@ class VprNode(MapNode):
         needed = values["verify"] == "lidar" or values["keep_clouds"]
         depth = mapping and self.pipeline.features.extractor is not None  # of keypoints, by whatever sensor there is
         clouds = needed or depth or values["verify"] == "auto"
-        settings = InputSettings.from_values(values, clouds, mapping, clouds_needed=needed, depth=depth)
+        least = input_size_of(self.pipeline.extractor)
+        settings = InputSettings.from_values(values, clouds, mapping, clouds_needed=needed, depth=depth, least=least)
         inputs = Inputs(self, settings, self.health)
         self._outputs = Outputs(self, self.pipeline)
         self._queries = Queries(self, self.pipeline, self._outputs)

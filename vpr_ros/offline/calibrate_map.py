@@ -12,11 +12,11 @@ from vpr_ros.calibration.fitting import Fitted, fit
 from vpr_ros.calibration.labelling import longest_session, path_of
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.evaluation.truth import Truth, frame_tolerance, truth_from_poses
-from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.drive_features import DriveFeatures
 from vpr_ros.offline.evaluate_run import TruthConfig, find_truth, read_poses
+from vpr_ros.offline.stages import batch_size_for, batches
 from vpr_ros.place_map import Keyframes, PlaceMap
-from vpr_ros.place_map.describer import described
+from vpr_ros.place_map.describer import described, input_size_of
 from vpr_ros.recognition import Calibration, choose_calibration
 from vpr_ros.sensors import Drive, DriveConfig, DriveTopics
 
@@ -44,7 +44,7 @@ def calibrate_from_drive(
         keyframes, radius = place_map.keyframes(), place_map.place_radius_m
         stamps, odometry, descriptors = [], [], []
         local = DriveFeatures.against(place_map, keyframes, str(extractor.device))
-        with Drive(bag, topics, reading) as drive:
+        with Drive(bag, topics, reading, least=input_size_of(extractor)) as drive:
             pairs = (described(extractor, batch) for batch in batches(drive, batch_size_for(extractor)))
             for observation, descriptor in chain.from_iterable(pairs):
                 if isinstance(descriptor, FrameError):
@@ -52,7 +52,7 @@ def calibrate_from_drive(
                 T = observation.T_odom_base
                 stamps.append(observation.stamp_ns)
                 if local is not None:
-                    local.add(observation.image)
+                    local.add(observation.whole_image())
                 descriptors.append(descriptor)
                 odometry.append(np.full((4, 4), np.nan) if T is None else T)
                 if progress is not None:

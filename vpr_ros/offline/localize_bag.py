@@ -14,11 +14,12 @@ from vpr_ros.evaluation.advice import advice
 from vpr_ros.evaluation.matches import STATUSES, MatchRecord, RunInfo, match_writer, write_csv, write_run
 from vpr_ros.evaluation.similarities import SIMILARITIES, SimilarityGatherer, write_similarities
 from vpr_ros.observation import Observation
-from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.loops import LoopFiles, LoopFrame, loop_frame, write_loops
 from vpr_ros.offline.orientation import orientation_advice, orientation_of_bag
+from vpr_ros.offline.stages import answered, batch_size_for
 from vpr_ros.offline.verifying import verified_matches
 from vpr_ros.place_map import PlaceMap, limits
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.recognition.calibration import Source
 from vpr_ros.runtime.health import Health, Stage
 from vpr_ros.runtime.opening import Extractor, network_facts
@@ -120,10 +121,11 @@ def localize_bag(
         verify=config.verify,
     )
     lidar = config.verify in ("lidar", "auto")
+    reading = replace(config.drive, load_clouds=lidar, least=input_size_of(extractor))
     with ExitStack() as stack:
         unhurried = replace(pipeline_config, local_budget_s=0.0)  # as long as it takes, so that answers repeat
         pipeline = stack.enter_context(Pipeline.open(unhurried, Health(), extractor))
-        drive = stack.enter_context(Drive(bag, config.topics, replace(config.drive, load_clouds=lidar)))
+        drive = stack.enter_context(Drive(bag, config.topics, reading))
         if config.verify == "lidar" and drive.topics.points is None:
             raise VprError(
                 f"there is nothing to verify with: bag {bag} has no LiDAR topic; leave verification out, or name the "
@@ -150,8 +152,8 @@ def localize_bag(
         started, size = time.monotonic(), batch_size_for(extractor, config.batch_size)
         with match_writer(out / "matches.jsonl") as writer, verified_matches(out, config.verify != "none") as closures:
             try:
-                for batch in batches(_chosen(drive, config.only_stamps), size):
-                    for answer in pipeline.process_batch(batch):
+                with answered(pipeline, _chosen(drive, config.only_stamps), size) as answers:
+                    for answer in answers:
                         if isinstance(answer, FrameError):
                             skipped["frame unusable"] += 1
                             errors.setdefault("frame unusable", str(answer))
@@ -166,8 +168,10 @@ def localize_bag(
                         writer.write(records[-1])
                         if pipeline.recogniser is not None:
                             gatherer.add(pipeline.recogniser.searched)
-                    if progress is not None:
-                        progress(len(records), len(drive) if config.only_stamps is None else len(config.only_stamps))
+                        if progress is not None:
+                            progress(
+                                len(records), len(drive) if config.only_stamps is None else len(config.only_stamps)
+                            )
             except KeyboardInterrupt:
                 interrupted = True
         seconds = time.monotonic() - started

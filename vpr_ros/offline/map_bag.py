@@ -10,7 +10,8 @@ from pathlib import Path
 from vpr_ros.configuration import GateConfig, RecognitionConfig
 from vpr_ros.errors import FrameError
 from vpr_ros.local_features.opening import kind_of
-from vpr_ros.offline.batches import batch_size_for, batches
+from vpr_ros.offline.stages import answered, batch_size_for
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
 from vpr_ros.runtime.pipeline import Pipeline
@@ -82,17 +83,17 @@ def map_bag(
     frames, interrupted, started = 0, False, time.monotonic()
     with _opened(Path(bag), Path(map_path), extractor, config) as (drive, pipeline):
         try:
-            for batch in batches(drive, batch_size_for(extractor, config.batch_size)):
-                for answer in pipeline.process_batch(batch):
+            with answered(pipeline, drive, batch_size_for(extractor, config.batch_size)) as answers:
+                for answer in answers:
                     frames += 1
                     if isinstance(answer, FrameError):
                         skipped["frame unusable"] += 1
                         errors.setdefault("frame unusable", str(answer))
                     elif answer.reason is not None:
                         reasons[answer.reason] += 1
-                pipeline.idle()
-                if progress is not None:
-                    progress(frames, len(drive))
+                    pipeline.idle()
+                    if progress is not None:
+                        progress(frames, len(drive))
         except KeyboardInterrupt:
             interrupted = True
         pipeline.save()
@@ -126,7 +127,8 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         keep_clouds=config.clouds,
     )
     depth = kind_of(config.local_features) is not None
-    drive_config = replace(config.drive, load_clouds=config.clouds, load_depth=depth)
+    least = input_size_of(extractor)
+    drive_config = replace(config.drive, load_clouds=config.clouds, load_depth=depth, least=least)
     with ExitStack() as stack:
         if map_path.exists():
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))

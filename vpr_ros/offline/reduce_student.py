@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from vpr_ros.errors import VprError
-from vpr_ros.offline.batches import batch_size_for, batches
 from vpr_ros.offline.image_source import images_of
+from vpr_ros.offline.stages import batch_size_for, batches
 from vpr_ros.student import (
     D2VPR,
     Checkpoint,

@@ -1,13 +1,16 @@
 """The model that makes descriptors, as a map and recognition need it: what it is, and whole batches described by it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation
 from vpr_ros.place_map.store import PlaceMap
+
+Described: TypeAlias = tuple[Observation, np.ndarray | FrameError]  # with its descriptor (dim,), or why it has none
 
 
 class Describer(Protocol):
@@ -50,12 +53,28 @@ class Describer(Protocol):
         ...
 
 
-def described(
-    extractor: Describer, observations: Sequence[Observation]
-) -> Iterator[tuple[Observation, np.ndarray | FrameError]]:
-    """Observations with their descriptors (dim,), or with the FrameError of an image that cannot be described."""
+def input_size_of(extractor: Describer) -> tuple[int, int] | None:
+    """(height, width) of the network's input: what pictures for it need; None where its preprocessing names none."""
+    given = extractor.preprocessing
+    return (given["height"], given["width"]) if {"height", "width"} <= given.keys() else None
+
+
+def prepared(extractor: Describer, observation: Observation) -> Observation:
+    """With the network's input, made of the image once; as it is where that is no picture that can be described."""
+    if observation.network_input is not None:
+        return observation
     try:
-        descriptors: Sequence[np.ndarray | FrameError] = list(extractor.describe([o.image for o in observations]))
+        return replace(observation, network_input=extractor.prepare(observation.image))
+    except FrameError:
+        return observation
+
+
+def described(extractor: Describer, observations: Sequence[Observation]) -> Iterator[Described]:
+    """Observations, `prepared`, with their descriptors (dim,), or with the FrameError of an image that cannot be
+    described."""
+    observations = [prepared(extractor, observation) for observation in observations]
+    try:
+        descriptors: Sequence[np.ndarray | FrameError] = list(extractor.describe([_picture(o) for o in observations]))
     except FrameError as error:
         # One bad image fails the whole batch; described one by one, only the bad one fails.
         alone = len(observations) == 1
@@ -74,6 +93,10 @@ def require_same_model(extractor: Describer, place_map: PlaceMap) -> None:
 
 def _describe(extractor: Describer, observation: Observation) -> np.ndarray | FrameError:
     try:
-        return extractor.describe([observation.image])[0]
+        return extractor.describe([_picture(observation)])[0]
     except FrameError as error:
         return error
+
+
+def _picture(observation: Observation) -> np.ndarray:
+    return observation.image if observation.network_input is None else observation.network_input

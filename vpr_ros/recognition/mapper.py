@@ -141,7 +141,7 @@ class Mapper:
             T_odom_base=observation.T_odom_base,
             T_map_base=observation.T_map_base,
             covariance=observation.covariance,
-            thumbnail=encode(self.extractor.prepare(observation.image), quality=self.config.jpeg_quality),
+            thumbnail=encode(self._network_input(observation), quality=self.config.jpeg_quality),
             cloud=observation.cloud if self.config.keep_clouds else None,
             content=content,
             features=self._with_depth(features(), observation.T_odom_base),
@@ -151,6 +151,10 @@ class Mapper:
             T_odom, T_map = observation.T_odom_base, observation.T_map_base
             self.recogniser.insert(keyframe_id, session, observation.stamp_ns, descriptor, T_odom, T_map, content)
         return MapperResult(observation.stamp_ns, keyframe_id, reason, recognition)
+
+    def _network_input(self, observation: Observation) -> np.ndarray:
+        made = observation.network_input
+        return self.extractor.prepare(observation.image) if made is None else made
 
     def _in_force(self) -> Calibration:
         """The calibration that was given, else the map's or the checkpoint's."""

@@ -41,6 +41,7 @@ class InputSettings:
     depth: bool = False  # observations carry depth images
     mapping: bool = False  # observations carry T_map_base
     mount: bool = True  # T_base_camera is used
+    least: tuple[int, int] | None = None  # height, width that pictures need, as in DriveConfig
 
     @classmethod
     def from_values(
@@ -51,7 +52,16 @@ class InputSettings:
         clouds_needed: bool = True,
         mount: bool = True,
         depth: bool = False,
+        least: tuple[int, int] | None = None,
     ) -> "InputSettings":
         """Settings of a node's parameters; other parameters are ignored."""
         given: dict[str, Any] = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        return cls(**given, clouds=clouds, clouds_needed=clouds_needed, depth=depth, mapping=mapping, mount=mount)
+        return cls(
+            **given,
+            clouds=clouds,
+            clouds_needed=clouds_needed,
+            depth=depth,
+            mapping=mapping,
+            mount=mount,
+            least=least,
+        )

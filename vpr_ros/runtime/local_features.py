@@ -34,7 +34,7 @@ class FrameFeatures:
         """With the camera of the frame where it is known, without depth; None where no features are in use."""
         if self._found is None and self._extractor is not None:
             started = time.perf_counter()
-            (found,) = self._extractor.extract([self._observation.image])
+            (found,) = self._extractor.extract([self._observation.whole_image()])
             one = self._observation
             self._found = replace(found, camera=one.camera, T_base_camera=one.T_base_camera)
             self._health.timed("local features", time.perf_counter() - started)

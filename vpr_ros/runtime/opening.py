@@ -49,10 +49,14 @@ class OpenedMap:
                 self.place_map.path.unlink(missing_ok=True)
 
 
+MANY = 8  # images that are described at once by commands that have many of them
+
+
 def load_extractor(config: PipelineConfig, batch: int = 0) -> "DescriptorExtractor":
     """The configured network on its device, and on as many threads as it is worth for `batch` images (0: one) at once.
 
-    Raises VprError for a checkpoint that cannot be read.
+    The one place that opens a network to describe with: the node and all commands come here, so that one rule decides
+    the threads. Raises VprError for a checkpoint that cannot be read.
     """
     from vpr_ros.student import DescriptorExtractor
 
@@ -62,6 +66,11 @@ def load_extractor(config: PipelineConfig, batch: int = 0) -> "DescriptorExtract
         parameters = sum(value.numel() for value in extractor.model.parameters())
         use_threads(parameters, extractor.input_size, max(batch, 1), config.threads)
     return extractor
+
+
+def load_network(checkpoint: str | Path, device: str) -> "DescriptorExtractor":
+    """As `load_extractor`, for commands that describe many images at once and configure nothing else."""
+    return load_extractor(PipelineConfig(checkpoint=checkpoint, device=device), MANY)
 
 
 def network_facts(extractor: Extractor) -> dict[str, str | int]:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from vpr_ros.configuration import DecisionConfig
 from vpr_ros.errors import FrameError, VprError
 from vpr_ros.observation import Observation, Rotation
 from vpr_ros.place_map import Keyframes, MountedCamera, PlaceMap
-from vpr_ros.place_map.describer import described
+from vpr_ros.place_map.describer import Described, described
 from vpr_ros.recognition import Localizer, Mapper, MapperConfig, Recogniser
 from vpr_ros.recognition.calibration import Source
-from vpr_ros.recognition.local.comparing import Event, LocalEvidence
+from vpr_ros.recognition.local.comparing import LocalEvidence
 from vpr_ros.recognition.types import Recognition
 from vpr_ros.runtime.answer import Answer, query_pose
 from vpr_ros.runtime.health import Health
@@ -154,16 +155,22 @@ class Pipeline:
 
         A frame that `process` would refuse yields its FrameError instead, so that the rest of the batch goes on.
         """
+        yield from self.answer(self.describe(observations))
+
+    def describe(self, observations: Sequence[Observation]) -> list[Described]:
+        """The first half of `process_batch`, for one thread, which may be ahead of the one that answers."""
         started = time.perf_counter()
-        pairs = list(described(self.extractor, observations))
-        seconds = (time.perf_counter() - started) / max(len(pairs), 1)
-        for observation, descriptor in pairs:
-            if isinstance(descriptor, FrameError):
-                yield descriptor
-                continue
-            self.health.timed("inference", seconds)
+        frames = list(described(self.extractor, observations))
+        for _, descriptor in frames:
+            if not isinstance(descriptor, FrameError):
+                self.health.timed("inference", (time.perf_counter() - started) / len(frames))
+        return frames
+
+    def answer(self, frames: Sequence[Described]) -> Iterator[Answer | FrameError]:
+        """The second half: answers to what `describe` returned, in the order of the drive."""
+        for observation, descriptor in frames:
             try:
-                yield self._answer(observation, descriptor)
+                yield descriptor if isinstance(descriptor, FrameError) else self._answer(observation, descriptor)
             except FrameError as error:
                 yield error
 
@@ -312,12 +319,8 @@ class Pipeline:
         extractor, most = self.features.extractor, self.config.recognition.local_candidates
         if extractor is None or not most:
             return None
-        return LocalEvidence(
-            extractor.kind, self.place_map.features, most, self.config.local_budget_s or None, self._matching
-        )
-
-    def _matching(self, event: Event, sentence: str) -> None:
-        self.health.count("matching", event, sentence)
+        count = partial(self.health.count, "matching")
+        return LocalEvidence(extractor.kind, self.place_map.features, most, self.config.local_budget_s or None, count)
 
     def _new_mapper(self) -> Mapper:
         config = MapperConfig(

@@ -31,16 +31,17 @@ VIDEO_CURE = (
 _ANNEX_B = (b"\0\0\0\1", b"\0\0\1")  # how H.264 and H.265 units begin
 
 
-def decode_image(msg) -> np.ndarray:
+def decode_image(msg, least: tuple[int, int] | None = None) -> np.ndarray:
     """Pixels (H, W, 3) uint8 RGB of an Image or CompressedImage (ROS 1 or 2, rclpy or rosbags objects).
 
-    16-bit pixels are scaled so that 65535 becomes 255; Bayer mosaics are interpolated bilinearly.
+    With `least` (height, width), those of a JPEG may be fewer, as `pictures.pixels_of` has it. 16-bit pixels are scaled
+    so that 65535 becomes 255; Bayer mosaics are interpolated bilinearly.
     Raises FrameError, one sentence, when the message cannot be shown as a picture.
     """
     try:
         if hasattr(msg, "encoding"):
             return _decode_raw(msg)
-        return decode_compressed(payload(msg.data), str(msg.format))
+        return decode_compressed(payload(msg.data), str(msg.format), least)
     except cv2.error as error:
         reason = str(error.err or error).strip().splitlines()[0]
         raise FrameError(f"image could not be converted to RGB ({reason}); check the camera driver") from None
@@ -108,7 +109,7 @@ def _decode_planes(
     return planar_to_rgb(np.ascontiguousarray(luma), np.ascontiguousarray(pairs).reshape(rows, columns, 2), encoding)
 
 
-def decode_compressed(data: np.ndarray, format: str = "") -> np.ndarray:
+def decode_compressed(data: np.ndarray, format: str = "", least: tuple[int, int] | None = None) -> np.ndarray:
     """Pixels (H, W, 3) uint8 RGB of a picture file in memory, as `pictures.pixels_of`.
 
     `format` is CompressedImage.format; the bytes decide between JPEG, PNG and the others. The text behind `compressed`
@@ -125,7 +126,7 @@ def decode_compressed(data: np.ndarray, format: str = "") -> np.ndarray:
     encoding = ENCODINGS.get(fed or source_encoding(format))
     mosaic = encoding if encoding is not None and encoding.is_mosaic else None
     what = f"compressed image (format '{format}')"
-    pixels = pictures.pixels_of(data, what, "stored" if mosaic else "deep_rgb")
+    pixels = pictures.pixels_of(data, what, "stored" if mosaic else "deep_rgb", least)
     pixels = to_uint8(pixels) if pixels.dtype == np.uint16 else pixels
     if pixels.dtype != np.uint8:
         raise FrameError(f"compressed image holds {pixels.dtype} pixels; only 8 and 16 bits are pictures")

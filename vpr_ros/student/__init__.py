@@ -9,11 +9,12 @@ from vpr_ros.lazy import lazily
 
 if TYPE_CHECKING:
     from vpr_ros.student.checkpoints import Checkpoint, load_checkpoint, read_checkpoint, save_checkpoint
-    from vpr_ros.student.config import CONFIGS, LITE0, NANO, SMALL, StudentConfig
+    from vpr_ros.student.config import CONFIGS, IMAGENET_MEAN, IMAGENET_STD, LITE0, NANO, SMALL, StudentConfig
     from vpr_ros.student.d2vpr import D2VPR
     from vpr_ros.student.extractor import DescriptorExtractor
+    from vpr_ros.student.inference.colours import normalise
     from vpr_ros.student.parts import AnyProjection, Part, PartedProjection, ReductionConfig, fit_parts
-    from vpr_ros.student.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise, preprocessing_of, resize
+    from vpr_ros.student.preprocessing import preprocessing_of, resize
     from vpr_ros.student.projection import Projection, fit_projection
 
 __all__ = [
@@ -53,6 +54,8 @@ __getattr__ = lazily(
         ),
         "config": (
             "CONFIGS",
+            "IMAGENET_MEAN",
+            "IMAGENET_STD",
             "LITE0",
             "NANO",
             "SMALL",
@@ -60,6 +63,7 @@ __getattr__ = lazily(
         ),
         "d2vpr": ("D2VPR",),
         "extractor": ("DescriptorExtractor",),
+        "inference.colours": ("normalise",),
         "parts": (
             "AnyProjection",
             "Part",
@@ -68,9 +72,6 @@ __getattr__ = lazily(
             "fit_parts",
         ),
         "preprocessing": (
-            "IMAGENET_MEAN",
-            "IMAGENET_STD",
-            "normalise",
             "preprocessing_of",
             "resize",
         ),

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student.config import AdapterInit
-from vpr_ros.student.folding import FoldedBlock, folded
 from vpr_ros.student.trunks.timm_library import Block
 
 BN_EPS = 1e-3
@@ -81,26 +80,9 @@ class AdaptedBlock(Block):
         super().__init__(dim, num_heads, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # timm's own types
         self.adapter = Adapter(dim, adapter_width) if adapter_width else None
         self.adapter_scale = adapter_scale
-        self._folded: FoldedBlock | None = None
-
-    def train(self, mode: bool = True) -> AdaptedBlock:
-        self._folded = None
-        return super().train(mode)
-
-    def _apply(self, *args: Any, **kwargs: Any) -> AdaptedBlock:
-        self._folded = None
-        return super()._apply(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # torch's own types
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._folded = None
-        super()._load_from_state_dict(*args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # torch's own types
 
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:  # type: ignore[override]
-        """(B, 1+h*w, width) -> (B, 1+h*w, width); without gradients in eval mode, the folded form of it."""
-        if not self.training and not torch.is_grad_enabled():
-            self._folded = folded(self, self._folded, x.device.type)
-            if self._folded is not None:
-                return self._folded(self, x, grid)
+        """(B, 1+h*w, width) -> (B, 1+h*w, width)."""
         x = x + self.ls1(self.attn(self.norm1(x)))
         tokens = self.norm2(x)
         branch = self.mlp(tokens)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vpr_ros.student.config import Reading, StudentConfig
+from vpr_ros.student.precision import at_least_float32, without_autocast
 from vpr_ros.student.regions import (
     PAPER_LEVELS,
     RegionGrid,
@@ -71,6 +72,16 @@ class FixedRegions(nn.Module):
             self.p = nn.Parameter(torch.full((1,), 3.0))
         self._cells: dict[_Map, RegionGrid] = {}
         self._matrices: dict[_Map, Tensor] = {}
+        self.baked: Tensor | None
+        self.register_buffer("baked", None, persistent=False)
+
+    def bake(self, grid: tuple[int, int]) -> None:
+        """Keep as buffers what maps of one grid (h, w) need, and look nothing up any more; for inference."""
+        like = next(self.parameters(), torch.empty(0))
+        maps = torch.empty(1, grid[0] * grid[1], 1, device=like.device)
+        self.grid, self.baked = self.geometry(maps, grid), self._matrix(maps, grid)
+        self._cells.clear()
+        self._matrices.clear()
 
     def geometry(self, maps: Tensor, grid: tuple[int, int]) -> RegionGrid:
         """The regions on maps (B, h*w, C) of a grid (h, w), of their type and on their device."""
@@ -85,13 +96,18 @@ class FixedRegions(nn.Module):
 
     def at_points(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
         """Maps (B, h*w, C) -> their values at the base points of all regions (B, P, C)."""
+        return self._matrix(maps, grid) @ maps
+
+    def _matrix(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+        if self.baked is not None:
+            return self.baked
         key = (grid, maps.device, maps.dtype)
         if key not in self._matrices:
             with torch.inference_mode(False):
                 geometry = self.geometry(maps, grid)
                 matrix = interpolation_matrix(self.reading_points(geometry).double().clone(), grid)
                 self._matrices[key] = self._reading(matrix, geometry).to(maps.dtype)
-        return self._matrices[key] @ maps
+        return self._matrices[key]
 
     def reading_points(self, geometry: RegionGrid) -> Tensor:
         """Points (P, 2) that `at_points` reads: the base points."""
@@ -125,9 +141,9 @@ class FixedRegions(nn.Module):
 
         `StudentConfig.whole_region` says whether the class vector is among them.
         """
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device.type):
             # powers of values down to 1e-6 do not survive half precision
-            tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+            tokens = at_least_float32(tokens)
             patches = tokens[:, 1:]
             regions = self.at_points(patches, grid)
             if self.pooling != "mean":
@@ -235,10 +251,9 @@ class Aggregator(FixedRegions):
     def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """(B, 1+h*w, dim) with the class vector first -> as `FixedRegions.forward`."""
         class_vector, patches = tokens[:, 0], tokens[:, 1:]
-        with torch.autocast(tokens.device.type, enabled=False):
+        with without_autocast(tokens.device.type):
             # coordinates, and powers of values down to 1e-6, do not survive half precision
-            full = torch.promote_types(tokens.dtype, torch.float32)
-            class_vector, patches = class_vector.to(full), patches.to(full)
+            class_vector, patches = at_least_float32(class_vector), at_least_float32(patches)
             geometry = self.geometry(patches, grid)
             values = self.read_field(self.offsets(patches, class_vector), grid)
             points = self.deform(values, geometry)

@@ -13,7 +13,6 @@ from vpr_ros.student.config import StudentConfig, check_image_size
 from vpr_ros.student.trunks.timm_library import VisionTransformer
 
 RESIZE_MARGIN = 0.1
-_Version = tuple[int, int, torch.dtype, torch.device]  # of a parameter: address, writes, type and place
 
 
 class ConvStem(nn.Module):
@@ -99,7 +98,6 @@ class Backbone(nn.Module):
         self.pos_embed: nn.Parameter = vit.pos_embed  # type: ignore[assignment]
         self.mask_token = nn.Parameter(torch.zeros(1, config.width), requires_grad=False)
         self.blocks = nn.ModuleList(vit.blocks)
-        self._positions: dict[tuple[int, int], tuple[_Version, Tensor]] = {}
         self.reset_parameters(config)
 
     def reset_parameters(self, config: StudentConfig) -> None:
@@ -117,26 +115,10 @@ class Backbone(nn.Module):
                 block.adapter.reset_parameters(config.adapter_init)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Position embedding (1, 1+h*w, width) for a patch grid, resampled bicubically once per grid and kept.
-
-        While the embedding is trained it is resampled in every forward, since it changes and needs its gradient.
-        """
+        """Position embedding (1, 1+h*w, width) for a patch grid, resampled bicubically where it is another one."""
         stored = self.pos_embed
         if grid == self.position_grid:
             return stored
-        if stored.requires_grad and torch.is_grad_enabled():
-            return self._resample(grid)
-        key = (stored.data_ptr(), 0 if stored.is_inference() else stored._version, stored.dtype, stored.device)
-        kept = self._positions.get(grid)
-        if kept is None or kept[0] != key:
-            # a tensor made in inference mode could not be used by a later training step
-            with torch.inference_mode(False), torch.no_grad():
-                kept = (key, self._resample(grid))
-            self._positions[grid] = kept
-        return kept[1]
-
-    def _resample(self, grid: tuple[int, int]) -> Tensor:
-        stored = self.pos_embed
         rows, cols = self.position_grid
         image = stored[:, 1:].reshape(1, rows, cols, -1).permute(0, 3, 1, 2).float()
         if self.reading == "released":
@@ -148,9 +130,16 @@ class Backbone(nn.Module):
         patches = image.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1).to(stored.dtype)
         return torch.cat([stored[:, :1], patches], dim=1)
 
-    def train(self, mode: bool = True) -> Backbone:
-        self._positions.clear()
-        return super().train(mode)
+    def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of patches in images of a size (height, width)."""
+        return size[0] // self.patch_size, size[1] // self.patch_size
+
+    def bake_positions(self, size: tuple[int, int]) -> None:
+        """Keep the position embedding as images of a size (height, width) need it; for inference only."""
+        grid = self.grid_of(size)
+        with torch.no_grad():
+            baked = self.positions(grid)
+        self.pos_embed, self.position_grid = nn.Parameter(baked, requires_grad=False), grid
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(B, 3, H, W) -> tokens (B, 1+h*w, width) with the class token first, and the patch grid (h, w)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from vpr_ros.student.aggregator import GEM_EPS, Aggregator, FixedRegions
 from vpr_ros.student.config import SMALL, Pooling, Standardise, StudentConfig
 from vpr_ros.student.encoder import CrossImageEncoder
+from vpr_ros.student.precision import at_least_float32, without_autocast
 from vpr_ros.student.recovery import Recovery, ResidualRecovery
 from vpr_ros.student.trunks.features import Trunk, joined_channels
 
@@ -32,7 +32,7 @@ def standardise(x: Tensor, how: Standardise) -> Tensor:
     if how == "image":
         return F.instance_norm(x)
     # products in half precision would round the differences away
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device.type):
         x = x - _window_mean(x)
         variance = _window_mean((x * x).mean(dim=1, keepdim=True))
         return x / (variance + LOCAL_VARIANCE_FLOOR).sqrt()
@@ -44,14 +44,11 @@ def _window_mean(x: Tensor) -> Tensor:
     return down @ x @ along.T
 
 
-@lru_cache(maxsize=16)
 def _window_matrix(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(side, side): row i averages the positions within side // 8 of i."""
-    # a tensor made in inference mode could not be used by a later training step
-    with torch.inference_mode(False):
-        at = torch.arange(side, device=device)
-        near = ((at[:, None] - at[None]).abs() <= side // 8).to(dtype)
-        return near / near.sum(dim=1, keepdim=True)
+    at = torch.arange(side, device=device)
+    near = ((at[:, None] - at[None]).abs() <= side // 8).to(dtype)
+    return near / near.sum(dim=1, keepdim=True)
 
 
 def _transformer(config: StudentConfig) -> Backbone:
@@ -71,9 +68,9 @@ class GlobalPool(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C) float32."""
-        with torch.autocast(maps.device.type, enabled=False):
+        with without_autocast(maps.device.type):
             # powers do not survive half precision
-            maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+            maps = at_least_float32(maps)
             if self.pooling == "mean":
                 return maps.mean(dim=(2, 3))
             positive = self._mean(maps)

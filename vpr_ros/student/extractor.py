@@ -14,8 +14,9 @@ from vpr_ros.configuration import Precision
 from vpr_ros.errors import VprError
 from vpr_ros.student.checkpoints import fingerprint_of, read_checkpoint
 from vpr_ros.student.d2vpr import D2VPR
+from vpr_ros.student.inference import inference_form
 from vpr_ros.student.parts import AnyProjection, lengths_of
-from vpr_ros.student.preprocessing import normalise, preprocessing_of, resize
+from vpr_ros.student.preprocessing import preprocessing_of, resize
 
 DTYPES: dict[Precision, torch.dtype | None] = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -61,6 +62,7 @@ class DescriptorExtractor:
         self.model = model.to(self.device).eval()
         self.projection = projection
         self.dim = sum(self.parts)
+        self.network = inference_form(self.model, projection, DTYPES[self.precision] or torch.float32)
 
     @classmethod
     def from_checkpoint(
@@ -114,24 +116,23 @@ class DescriptorExtractor:
 
     def describe_raw(self, images: Sequence[np.ndarray], project: bool = True) -> np.ndarray:
         """As `describe`, in float32; `project=False` gives the network's own, to fit a projection on."""
+        project = project and self.projection is not None
         rows = [
-            self._batch([self.prepare(image) for image in images[at : at + self.batch_size]])
+            self._batch([self.prepare(image) for image in images[at : at + self.batch_size]], project)
             for at in range(0, len(images), self.batch_size)
         ]
-        length = self.model.config.descriptor_dim
-        descriptors = np.concatenate(rows) if rows else np.zeros((0, length), np.float32)
-        if project and self.projection is not None:
-            return self.projection.apply(descriptors)
-        return descriptors
+        length = self.dim if project else self.model.config.descriptor_dim
+        return np.concatenate(rows) if rows else np.zeros((0, length), np.float32)
 
-    def _batch(self, images: list[np.ndarray]) -> np.ndarray:
+    def _batch(self, images: list[np.ndarray], project: bool) -> np.ndarray:
         dtype = DTYPES[self.precision]
         cast = torch.autocast(self.device.type, dtype) if dtype is not None else contextlib.nullcontext()
-        with torch.inference_mode(), cast:
+        with torch.inference_mode():
             pixels = torch.as_tensor(np.stack(images)).to(self.device)
-            config = self.model.config
-            x = normalise(pixels, config.input_mean, config.input_std)
-            descriptors = self.model(x).float().cpu().numpy()
+            with cast:
+                rows = self.network.raw(pixels).float()
+            # the projection in full precision: its sums run over thousands of numbers
+            descriptors = (self.network.projection(rows) if project else rows).cpu().numpy()
         if not np.isfinite(descriptors).all():
             raise VprError(
                 f"the {self.name} student gave numbers that are not finite at precision {self.precision}: try fp32."

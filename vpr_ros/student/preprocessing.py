@@ -1,17 +1,14 @@
-"""From camera images to network input: one definition for the runtime, training and evaluation."""
+"""From camera images to the network's size: one definition for the runtime, training and evaluation (no PyTorch)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from vpr_ros.errors import FrameError
-from vpr_ros.student.config import IMAGENET_MEAN, IMAGENET_STD, StudentConfig
+from vpr_ros.student.config import StudentConfig
 
 MIN_SIDE = 16  # pixels; no camera gives less, and what is less is the same smear everywhere
 
@@ -49,9 +46,3 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     shrinks = height * width > size[0] * size[1]
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def normalise(images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD) -> Tensor:
-    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) float32, brought to [0, 1], minus mean, over deviation; same device."""
-    shift, scale = torch.tensor(mean, device=images.device), torch.tensor(std, device=images.device)
-    return ((images.float() / 255 - shift) / scale).permute(0, 3, 1, 2)

@@ -121,10 +121,10 @@ def evaluate_submaps(
 
 def _model(teacher: str | None, checkpoint: str, device: str, raw: bool = False):
     """A teacher, or the student as a robot runs it (`raw`: without its projection), and its name."""
-    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.runtime.opening import load_network
 
     if teacher is None:
-        extractor = DescriptorExtractor.from_checkpoint(checkpoint, device=device)
+        extractor = load_network(checkpoint, device)
         return (extractor.model if raw else extractor), extractor.name
     import torch
 

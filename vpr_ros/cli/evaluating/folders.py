@@ -94,10 +94,10 @@ def evaluate_image_folders(
     asked, searched = pictures_of_folder(queries), pictures_of_folder(database)
     truth_of_folders(config, asked, searched)  # what cannot be judged is refused before the network is loaded
     from vpr_ros.offline.baselines import untrained_copy
-    from vpr_ros.student import DescriptorExtractor
+    from vpr_ros.runtime.opening import load_network
 
     sizes = len(asked), len(searched)
-    students = [DescriptorExtractor.from_checkpoint(checkpoint, device=device)]
+    students = [load_network(checkpoint, device)]
     students += [untrained_copy(students[0])] if baselines else []
     compared = []
     for student in students:

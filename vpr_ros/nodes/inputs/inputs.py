@@ -23,7 +23,7 @@ from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.input_settings import InputSettings
 from vpr_ros.runtime.mailbox import Mailbox
 from vpr_ros.sensors.arrivals import Arrivals
-from vpr_ros.sensors.images import decode_image
+from vpr_ros.sensors.camera_pictures import camera_picture
 from vpr_ros.sensors.intrinsics import Intrinsics
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import JUMP_NS, ClockJump, StampOrder, StampProblem
@@ -142,21 +142,21 @@ class Inputs:
         """The image decoded, with poses and cloud of its time; waits for those that flow. FrameError: unusable."""
         self._follow_clock()
         stamp = stamp_ns(msg)
+        rotation = self._mounting.of(frame_of(msg)).rotation
         begin = time.monotonic()
         try:
-            image = decode_image(msg)
+            picture = camera_picture(msg, rotation, self.settings.least)
         except FrameError as error:
             self._health.count("input", "image unreadable", str(error))
             raise
         self._health.timed("decode", time.monotonic() - begin)
-        rotation = self._mounting.of(frame_of(msg)).rotation
         self._hear_camera_info()
         wait_s = self.settings.pose_wait_s
         self._poses.wait(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         T_map_base, covariance = self._poses.T_map_base(stamp)
         cloud = None
         depth = None
-        wait_s, size = self.settings.cloud_wait_s, (image.shape[1], image.shape[0])
+        wait_s, size = self.settings.cloud_wait_s, picture.size
         if self._clouds:
             cloud = self._clouds.at(stamp, self._deadline(wait_s), _STEADY_CAP * wait_s)
         if self._depth:
@@ -164,7 +164,7 @@ class Inputs:
         T_odom_base = self._poses.T_odom_base(stamp)
         return Observation(
             stamp_ns=stamp,
-            image=turned(image, rotation),
+            image=picture.pixels,
             T_odom_base=T_odom_base,
             T_map_base=T_map_base,
             covariance=covariance,
@@ -173,6 +173,7 @@ class Inputs:
             camera=self._intrinsics.of(size, rotation),
             T_base_camera=self._T_base_camera(msg, rotation) if self.settings.mount else None,
             depth=None if depth is None else turned(depth, rotation),
+            whole=picture.whole,
         )
 
     def T_odom_base_in_tf(self, stamp: int) -> np.ndarray | None:

@@ -172,7 +172,7 @@ class Outputs:
             partner = self._partner("new keyframe", answer.keyframe_id)
         else:
             partner = self._partner("keyframe", recognition.best.keyframe_id if recognition.best else None)
-        data = match_picture(observation.image, recognition, partner, answer.reason)
+        data = match_picture(observation.whole_image(), recognition, partner, answer.reason)
         return messages.jpeg(data, observation.stamp_ns, self._frame_id)
 
     def _partner(self, label: str, keyframe_id: int | None) -> Partner | None:

@@ -5,20 +5,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from vpr_ros.atomic import write_whole
 from vpr_ros.errors import VprError
 from vpr_ros.local_features.opening import kind_of
-from vpr_ros.offline.batches import batch_size_for
 from vpr_ros.offline.loops.accuracy import TrueError, load_evo, true_error, true_poses
 from vpr_ros.offline.loops.driving import Driven, drive_through
 from vpr_ros.offline.loops.graph import Graph, build_graph
 from vpr_ros.offline.loops.picture import draw_loops
 from vpr_ros.offline.loops.straightening import Straightened, straighten, worth_a_vertex
 from vpr_ros.offline.loops.writing import GRAPH, PAIRS, VERTICES, write_g2o, write_pairs, write_vertices
+from vpr_ros.offline.stages import batch_size_for
 from vpr_ros.offline.verifying import verified_matches
+from vpr_ros.place_map.describer import input_size_of
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.health import Health
 from vpr_ros.runtime.opening import DriveFacts, Extractor
@@ -107,12 +109,12 @@ def straighten_bag(
         verified_matches(out, True, poses=False) as closures,
     ):
         assert closures is not None
-        total = len(drive)
+        total, done = len(drive), count(1)
 
         def seen(answer: Answer) -> None:
             closures.write(answer, None)
             if progress is not None:
-                progress(drive.delivered, total)
+                progress(next(done), total)
 
         size = batch_size_for(extractor, config.batch_size)
         driven = drive_through(pipeline, drive, pipeline.verified, size, seen)
@@ -187,7 +189,7 @@ def opened(bag: Path, extractor: Extractor, config: LoopsConfig) -> Iterator[tup
     core = replace(core, session=core.session or bag.stem)
     with ExitStack() as stack:
         clouds, depth = core.verify in ("lidar", "auto"), kind_of(core.local_features) is not None
-        reading = replace(config.drive, load_clouds=clouds, load_depth=depth)
+        reading = replace(config.drive, load_clouds=clouds, load_depth=depth, least=input_size_of(extractor))
         drive = stack.enter_context(Drive(bag, config.topics, reading))
         if not len(drive.poses.odom):
             raise VprError(

@@ -9,8 +9,8 @@ import numpy as np
 from vpr_ros.errors import FrameError
 from vpr_ros.geometry import rotation_angle
 from vpr_ros.observation import Observation
-from vpr_ros.offline.batches import batches
 from vpr_ros.offline.loops.frames import LoopFrame, loop_frame
+from vpr_ros.offline.stages import answered
 from vpr_ros.runtime.answer import Answer
 from vpr_ros.runtime.pipeline import Pipeline
 
@@ -51,8 +51,8 @@ def drive_through(
     """
     driven, spacing, last = Driven(), spacing or Spacing(), None
     try:
-        for batch in batches(observations, batch_size):
-            for answer in pipeline.process_batch(batch):
+        with answered(pipeline, observations, batch_size) as answers:
+            for answer in answers:
                 if isinstance(answer, FrameError):
                     driven.skipped["frame unusable"] += 1
                     driven.first_errors.setdefault("frame unusable", str(answer))
@@ -67,7 +67,7 @@ def drive_through(
                 driven.agreed += frame.metric
                 driven.frames.append(frame)
                 seen(answer)
-            pipeline.idle()
+                pipeline.idle()
     except KeyboardInterrupt:
         driven.interrupted = True
     return driven

@@ -41,6 +41,7 @@ class DriveConfig:
     points_offset_s: float = 0.0  # added to those of clouds
     datum: tuple[float, float, float] | None = None  # latitude, longitude (degrees), altitude of the map's origin
     rotate: Rotate = "auto"
+    least: tuple[int, int] | None = None  # height, width that pictures need: larger JPEGs may come reduced to these
 
     def __post_init__(self):
         rotate_of(self.rotate)

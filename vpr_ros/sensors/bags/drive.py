@@ -16,10 +16,10 @@ from vpr_ros.sensors.bags.config import DriveConfig, DriveTopics
 from vpr_ros.sensors.bags.pose_sources import PoseSources, mounting_of, read_pose_sources
 from vpr_ros.sensors.bags.reader import Bag
 from vpr_ros.sensors.bags.topics import camera_info_topic, resolve_topics
+from vpr_ros.sensors.camera_pictures import CameraPicture, camera_picture
 from vpr_ros.sensors.clocks import Clock
 from vpr_ros.sensors.clouds import base_cloud, moved
 from vpr_ros.sensors.depth_images import MAX_DEPTH_GAP_S, aligned_depth
-from vpr_ros.sensors.images import decode_image
 from vpr_ros.sensors.intrinsics import Intrinsics
 from vpr_ros.sensors.payload import frame_of, stamp_ns
 from vpr_ros.sensors.stamps import ClockJump, Slips, StampOrder, StampProblem
@@ -44,10 +44,10 @@ class _Frame:
 
     bag_time_ns: int
     stamp_ns: int
-    image: np.ndarray
+    picture: CameraPicture
     frame_id: str
     cloud: np.ndarray | None = None
-    depth: np.ndarray | None = None  # (H, W) aligned with `image`
+    depth: np.ndarray | None = None  # (H, W) aligned with the picture as it comes
 
 
 @dataclass(slots=True)
@@ -73,7 +73,8 @@ class Drive:
       When all header stamps are zero the receive times stand in, and `notes` says so.
     - T_odom_base comes from Odometry, else TF odom -> base; T_map_base from the pose topic or GNSS, else TF map ->
       base. Both are interpolated, never extrapolated, and None where nothing covers the stamp.
-    - Images are upright: turned as `config.rotate` says, or as the roll of the camera in TF asks for.
+    - Images are upright: turned as `config.rotate` says, or as the roll of the camera in TF asks for. With
+      `config.least` JPEGs come reduced where they are large, and `whole_image` has all their pixels.
     - `camera` is that of the bag's first usable CameraInfo; None, and a note, where its size does not fit the pictures.
       `T_base_camera` is by TF, None where that does not tell.
     - With `load_clouds`, the nearest cloud in time, in the base frame (TF), moved to the image's time by odometry. With
@@ -160,15 +161,16 @@ class Drive:
             T_map_base = pose.at(frame.stamp_ns, self.config.max_gap_s) if pose else None
             yield Observation(
                 stamp_ns=frame.stamp_ns,
-                image=turned(frame.image, rotation),
+                image=frame.picture.pixels,
                 rotation=rotation,
-                camera=self.intrinsics.of((frame.image.shape[1], frame.image.shape[0]), rotation),
+                camera=self.intrinsics.of(frame.picture.size, rotation),
                 T_base_camera=self._T_base_camera(frame),
                 cloud=frame.cloud,
                 depth=None if frame.depth is None else turned(frame.depth, rotation),
                 T_map_base=T_map_base,
                 T_odom_base=self.poses.T_odom_base(frame.bag_time_ns, frame.stamp_ns, self.config.max_gap_s),
                 covariance=pose.covariance_at(frame.stamp_ns) if pose and T_map_base is not None else None,
+                whole=frame.picture.whole,
             )
         if not self.delivered:
             self._no_images()
@@ -211,23 +213,23 @@ class Drive:
                 continue
             for image in order.take(stamp, _Image(bag_time_ns, stamp, msg)):
                 if (frame := self._decoded(image, size)) is not None:
-                    size = frame.image.shape
+                    size = frame.picture.size
                     yield frame
         for image in order.end():
             if (frame := self._decoded(image, size)) is not None:
                 yield frame
 
-    def _decoded(self, image: _Image, size: tuple[int, ...] | None) -> _Frame | None:
-        """An image with its pixels; None, and counted, where they cannot be read. `size` is the last one's shape."""
+    def _decoded(self, image: _Image, size: tuple[int, int] | None) -> _Frame | None:
+        """An image with its pixels; None, and counted, where they cannot be read. `size` is the last one's."""
         try:
-            pixels = decode_image(image.msg)
+            picture = camera_picture(image.msg, self.mounting.rotation, self.config.least)
         except FrameError as error:
             name = self.bag.name_at(image.bag_time_ns)
             self._skip("image unreadable", f"{name}: {error}" if name else error)
             return None
-        if size is not None and pixels.shape != size:
+        if size is not None and picture.size != size:
             self.notes["image size changed"] += 1
-        return _Frame(image.bag_time_ns, image.stamp_ns, pixels, frame_of(image.msg))
+        return _Frame(image.bag_time_ns, image.stamp_ns, picture, frame_of(image.msg))
 
     def _on_jump(self, jump: ClockJump, _: str) -> None:
         self.notes[jump] += 1
@@ -270,7 +272,7 @@ class Drive:
                 frame.cloud = self._moved(cloud.points, cloud.stamp_ns, frame.stamp_ns, frame.bag_time_ns)
         image = _nearest(queues, "depth", frame.stamp_ns, MAX_DEPTH_GAP_S)
         if image is not None:
-            frame.depth = aligned_depth(image.msg, (frame.image.shape[1], frame.image.shape[0]), self._skip)
+            frame.depth = aligned_depth(image.msg, frame.picture.size, self._skip)
         return frame
 
     def _base_cloud(self, stamp: int, msg) -> np.ndarray | None:

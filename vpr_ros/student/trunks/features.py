@@ -108,6 +108,11 @@ class Trunk(nn.Module):
                 f"{self.stride}."
             )
 
+    def grid_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the first tapped map, for images of a size (height, width)."""
+        stride = stages_of(self.name)[self.stages[0]].stride
+        return -(-size[0] // stride), -(-size[1] // stride)
+
     def maps(self, x: Tensor) -> dict[int, Tensor]:
         """(B, 3, H, W) -> the map (B, C, h, w) of every stage that is needed."""
         # convolutions of few channels are faster with channels last, and tokens need no copy
