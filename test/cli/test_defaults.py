@@ -128,6 +128,8 @@ OWNERS = {
 
 # The command line owns these: what it calls has no default, or one for other callers.
 OWN = {
+    ("map", "jobs"),
+    ("map", "engine"),
     ("project", "max_images"),
     ("demo", "conditions"),
     ("localize", "report"),

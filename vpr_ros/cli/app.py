@@ -15,6 +15,7 @@ from vpr_ros.cli import (
     demo,
     evaluating,
     exporting,
+    mapping,
     maps,
     models,
     parameters,
@@ -105,7 +106,7 @@ def root(
     """Options that stand before the command."""
 
 
-for group in (running, slam, parameters, evaluating, calibrating, maps, models, bags, demo):
+for group in (mapping, running, slam, parameters, evaluating, calibrating, maps, models, bags, demo):
     group.register(app)
 for group in (adapting, training, exporting, converting, sets):
     group.register(app)

@@ -31,7 +31,7 @@ DEVICE = r"auto|(cpu|cuda|mps|xpu)(:\d{1,3})?"
 _OF_TYPE: dict[type, Kind] = {Path: "PATH", float: "NUMBER", int: "COUNT", str: "TEXT", datetime: "DATE"}
 # By the names of parameters, wherever they occur; a declaration with a `metavar` of its own wins.
 _PATHS: dict[Kind, tuple[str, ...]] = {
-    "BAG": ("bag", "bag1", "bag2", "drive", "map_bag", "query_bag"),
+    "BAG": ("bag", "bags", "bag1", "bag2", "drive", "map_bag", "query_bag"),
     "DRIVE": ("drives",),
     "MAP": ("map_file", "maps"),
     "FILE": ("config", "config_file", "only_stamps", "options_file", "rtk", "teacher", "trajectory"),

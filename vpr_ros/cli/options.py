@@ -34,14 +34,13 @@ def _read_bags(ctx: typer.Context, strict: bool) -> bool:
     return strict
 
 
-BagArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="A ROS 2 bag folder, an .mcap or .db3 file, a ROS 1 .bag file or a folder of its parts, or a folder of "
-        "pictures (in the order of their names, 10 a second).",
-        show_default=False,
-    ),
-]
+_BAG = typer.Argument(
+    help="A ROS 2 bag folder, an .mcap or .db3 file, a ROS 1 .bag file or a folder of its parts, or a folder of "
+    "pictures (in the order of their names, 10 a second).",
+    show_default=False,
+)
+BagArgument = Annotated[Path, _BAG]
+BagsArgument = Annotated[list[Path], _BAG]
 MapArgument = Annotated[Path, typer.Argument(help="Map file.", show_default=False)]
 Checkpoint = Annotated[
     str, typer.Option("--checkpoint", "-c", help="'nano' (shipped) or a .safetensors file; see `vpr_ros models`.")
@@ -125,6 +124,8 @@ _READING = (
 )
 # The parameters of the node that these options set, too, by the same names.
 READING = {one.name: one.name for one in _READING if hasattr(DriveConfig, one.name)}
+# Those that the options of every command set that runs the live core over a bag.
+RUNNING = {"checkpoint": "checkpoint", "device": "device", "rotate": "rotate"} | READING
 
 
 @dataclass(frozen=True)

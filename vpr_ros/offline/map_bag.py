@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vpr_ros.configuration import GateConfig, RecognitionConfig
-from vpr_ros.errors import FrameError
+from vpr_ros.errors import FrameError, VprError
 from vpr_ros.local_features.opening import kind_of
 from vpr_ros.offline.stages import answered, batch_size_for
 from vpr_ros.place_map.describer import input_size_of
@@ -32,6 +32,8 @@ class MapBagConfig:
     local_features: str = PipelineConfig.local_features  # auto, xfeat, sift, none, or a file of XFeat's weights
     batch_size: int = 0  # images per forward pass; 0: chosen by the device
     drive: DriveConfig = field(default_factory=DriveConfig)  # how the bag is read
+    # Whether the first drive of a map brings it its frame: the origin of its poses, or its odometry where it has none.
+    brings_frame: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ def map_bag(
 
     Frames that cannot be used are counted, never fatal. KeyboardInterrupt ends the drive early and keeps what was
     mapped (`interrupted`). `progress` is called with the number of frames so far and in all. Raises VprError for a bag
-    without usable images, a map of another model, and where nothing can be written; a map that this call created is
-    removed again unless it has keyframes.
+    without usable images, a map of another model or frame, and where nothing can be written; a map that this call
+    created is removed again unless it has keyframes.
     """
     config = config or MapBagConfig()
     reasons, skipped, errors = Counter[str](), Counter[str](), dict[str, str]()
@@ -125,6 +127,7 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
         map_frame=config.drive.map_frame,
         local_features=config.local_features,
         keep_clouds=config.clouds,
+        map_from_odometry=config.brings_frame,
     )
     depth = kind_of(config.local_features) is not None
     least = input_size_of(extractor)
@@ -134,7 +137,13 @@ def _opened(bag: Path, map_path: Path, extractor: Extractor, config: MapBagConfi
             pipeline = stack.enter_context(Pipeline.open(pipeline_config, Health(), extractor))
             place_map = pipeline.place_map
             drive = stack.enter_context(Drive(bag, config.topics, replace(drive_config, datum=place_map.datum)))
-            if place_map.datum is None and drive.datum is not None and not place_map.has_poses:
+            if place_map.datum is None and drive.datum is not None:
+                if place_map.has_poses or not config.brings_frame:
+                    raise VprError(
+                        f"bag {bag} has its poses by satellite, and those of map {map_path} have no such origin: leave "
+                        "them out with --pose-topic none, or map the bag by itself and bring both into one frame with "
+                        "`vpr_ros align` and `vpr_ros poses`."
+                    )
                 place_map.set_datum(drive.datum)
         else:
             drive = stack.enter_context(Drive(bag, config.topics, drive_config))

@@ -7,7 +7,7 @@ from vpr_ros.place_map.export import export_csv, export_tum
 from vpr_ros.place_map.gating import KeyframeGate
 from vpr_ros.place_map.index import PartedIndex, PlaceIndex, map_index
 from vpr_ros.place_map.keyframes import Keyframes
-from vpr_ros.place_map.merging import merge
+from vpr_ros.place_map.merging import ancestors, append, merge
 from vpr_ros.place_map.mounting import MountedCamera
 from vpr_ros.place_map.statistics import DriveStatistics
 from vpr_ros.place_map.store import PlaceMap, Session
@@ -26,6 +26,8 @@ __all__ = [
     "PlaceIndex",
     "PlaceMap",
     "Session",
+    "ancestors",
+    "append",
     "export_csv",
     "export_tum",
     "info",

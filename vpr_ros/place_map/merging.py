@@ -1,7 +1,7 @@
 """Several maps into one file."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,45 @@ from vpr_ros.place_map.schema import (
 from vpr_ros.place_map.store import PlaceMap
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What of a map decides whether it fits another."""
+
+    path: Path
+    model: tuple[str, int]  # fingerprint, numbers of a descriptor
+    model_name: str
+    parts: tuple[int, ...]
+    preprocessing: dict[str, Any]
+    frame: tuple[str, tuple[float, float, float] | None]  # its name and datum
+    place_radius_m: float
+    local_features: str | None
+    holds: frozenset[str]  # the map and those that went into it, by id
+
+    @classmethod
+    def of(cls, place_map: PlaceMap) -> "_Facts":
+        return cls(
+            place_map.path,
+            (place_map.fingerprint, place_map.dim),
+            place_map.model_name,
+            place_map.parts,
+            place_map.preprocessing,
+            (place_map.frame_id, place_map.datum),
+            place_map.place_radius_m,
+            place_map.local_features,
+            ancestors(place_map) | {place_map.map_id},
+        )
+
+    @property
+    def model_text(self) -> str:
+        return f"{self.model_name or 'model'} {self.model[0][:12]}"
+
+
+def ancestors(place_map: PlaceMap) -> frozenset[str]:
+    """Ids of the maps of which a map has keyframes."""
+    with place_map.reading() as db:
+        return frozenset(row[0] for row in db.execute("SELECT DISTINCT map_id FROM origins"))
+
+
 def merge(
     out: str | Path, paths: Sequence[str | Path], place_radius_m: float | None = None, same_frame: bool = False
 ) -> dict[str, Any]:
@@ -30,7 +69,8 @@ def merge(
     Keyframes get new ids, permanent in the new map; `PlaceMap.current_id(old map id, old id)` finds them again, also
     through several merges. The maps must come from one model and share frame and datum; with `same_frame` their poses
     are known to be in the frame of the first map, whose name and datum are taken. Calibrations are left behind: each
-    was fitted on another set of places. Returns {"map_id", "maps", "sessions", "keyframes"}.
+    was fitted on another set of places. One map is open at a time, however many there are. Returns {"map_id", "maps",
+    "sessions", "keyframes"}.
 
     Raises VprError when the maps do not fit together, hold the same keyframes, or `out` exists.
     """
@@ -40,35 +80,50 @@ def merge(
         raise taken
     if len(paths) < 2:
         raise VprError("merging needs at least two maps")
-    with ExitStack() as opened:
-        sources = [opened.enter_context(PlaceMap.open(path)) for path in paths]
-        radius_m = _common_settings(sources, place_radius_m, same_frame)
-        files.require_folder(out)
-        try:
-            with whole_file(out, replace=False, explain=lambda error: files.explain(error, out, "create")) as draft:
-                return _write(draft, out, sources, radius_m)
-        except FileExistsError:
-            raise taken from None
+    sources = [_facts(path) for path in paths]
+    radius_m = _common_settings(sources, place_radius_m, same_frame)
+    files.require_folder(out)
+    try:
+        with whole_file(out, replace=False, explain=lambda error: files.explain(error, out, "create")) as draft:
+            return _write(draft, out, sources, radius_m)
+    except FileExistsError:
+        raise taken from None
 
 
-def _write(draft: Path, out: Path, sources: list[PlaceMap], place_radius_m: float) -> dict[str, Any]:
+def append(place_map: PlaceMap, path: str | Path) -> None:
+    """Add the sessions of another map to one that is open for writing, all or nothing, under the rules of `merge`.
+
+    Raises VprError where the two do not fit together.
+    """
+    with PlaceMap.open(path) as source:
+        _common_settings([_Facts.of(place_map), _Facts.of(source)], None, False)
+        _append(place_map, source)
+
+
+def _facts(path: str | Path) -> _Facts:
+    with PlaceMap.open(path) as place_map:
+        return _Facts.of(place_map)
+
+
+def _write(draft: Path, out: Path, sources: list[_Facts], place_radius_m: float) -> dict[str, Any]:
     """Merge into the file `draft`, which is to become `out`; returns what `merge` does."""
     first = sources[0]
     try:
         merged = PlaceMap.create(
             draft,
-            fingerprint=first.fingerprint,
-            dim=first.dim,
+            fingerprint=first.model[0],
+            dim=first.model[1],
             parts=first.parts,
             preprocessing=first.preprocessing,
             place_radius_m=place_radius_m,
-            frame_id=first.frame_id,
-            datum=first.datum,
+            frame_id=first.frame[0],
+            datum=first.frame[1],
             model_name=first.model_name,
         )
         with merged:
             for source in sources:
-                _append(merged, source)
+                with PlaceMap.open(source.path) as opened:
+                    _append(merged, opened)
             return {
                 "map_id": merged.map_id,
                 "maps": len(sources),
@@ -82,21 +137,21 @@ def _write(draft: Path, out: Path, sources: list[PlaceMap], place_radius_m: floa
             leftover.unlink(missing_ok=True)
 
 
-def _common_settings(sources: list[PlaceMap], place_radius_m: float | None, same_frame: bool) -> float:
+def _common_settings(sources: Sequence[_Facts], place_radius_m: float | None, same_frame: bool) -> float:
     """Raise VprError where two maps cannot share a file; returns the place radius of the merged one."""
-    first = sources[0]
+    first, known = sources[0], next((one for one in sources if one.local_features), sources[0])
     seen: dict[str, Path] = {}
     for other in sources:
-        if other.fingerprint != first.fingerprint or other.dim != first.dim:
+        if other.model != first.model:
             raise VprError(
-                f"maps {first.path} ({first.model_name or 'model'} {first.fingerprint[:12]}) and {other.path} "
-                f"({other.model_name or 'model'} {other.fingerprint[:12]}) were made with different models: "
-                "run `vpr_ros redescribe` on one of them first"
+                f"maps {first.path} ({first.model_text}) and {other.path} ({other.model_text}) were made with "
+                "different models: run `vpr_ros redescribe` on one of them first"
             )
-        if not same_frame and (other.frame_id != first.frame_id or other.datum != first.datum):
+        if not same_frame and other.frame != first.frame:
+            (frame, datum), (other_frame, other_datum) = first.frame, other.frame
             raise VprError(
-                f"maps {first.path} (frame {first.frame_id!r}, datum {first.datum}) and {other.path} (frame "
-                f"{other.frame_id!r}, datum {other.datum}) do not share a frame: bring them into one with "
+                f"maps {first.path} (frame {frame!r}, datum {datum}) and {other.path} (frame "
+                f"{other_frame!r}, datum {other_datum}) do not share a frame: bring them into one with "
                 "`vpr_ros align` and `vpr_ros poses`, and say that it is done with --same-frame"
             )
         if place_radius_m is None and other.place_radius_m != first.place_radius_m:
@@ -104,16 +159,13 @@ def _common_settings(sources: list[PlaceMap], place_radius_m: float | None, same
                 f"maps {first.path} and {other.path} have different place radii ({first.place_radius_m:g} and "
                 f"{other.place_radius_m:g}): give the radius of the merged map with --place-radius"
             )
-        known = next((one for one in sources if one.local_features), other)
         if other.local_features and other.local_features != known.local_features:
             raise VprError(
                 f"maps {known.path} ({known.local_features}) and {other.path} ({other.local_features}) have local "
                 "features of two kinds, which cannot be compared: make those of one anew with "
                 "`vpr_ros redescribe --features`"
             )
-        with other.reading() as db:
-            ancestors = [row[0] for row in db.execute("SELECT DISTINCT map_id FROM origins")]
-        for map_id in {other.map_id, *ancestors}:
+        for map_id in sorted(other.holds):
             if map_id in seen:
                 raise VprError(
                     f"maps {seen[map_id]} and {other.path} both hold keyframes of map {map_id}, which would be in the "
@@ -160,7 +212,8 @@ def _append(merged: PlaceMap, source: PlaceMap) -> None:
             shifted = {sessions[i]: one for i, one in theirs.get(key, {}).items() if i in sessions}
             if shifted:
                 put_meta(new, key, {**ours.get(key, {}), **shifted})
-        put_meta(new, "local_features", merged.local_features or source.local_features)
+        if merged.local_features is None and source.local_features is not None:
+            put_meta(new, "local_features", source.local_features)
         origins = "INSERT INTO origins (map_id, old_id, id) VALUES (?, ?, ?)"
         new.executemany(origins, old.execute("SELECT map_id, old_id, id + ? FROM origins", (shift,)))
         new.executemany(origins, old.execute("SELECT ?, id, id + ? FROM keyframes", (source.map_id, shift)))

@@ -65,15 +65,17 @@ class PlaceMap(MapFile):
         frame_id: str = "map",
         datum: tuple[float, float, float] | None = None,
         model_name: str = "",
+        map_id: str = "",
     ) -> "PlaceMap":
         """Make an empty map and open it for writing. VprError when it exists or cannot be written.
 
         `fingerprint`, `dim`, `parts` (None: one), `preprocessing`, `model_name` describe the extractor; `datum` is the
-        WGS-84 latitude, longitude (degrees) and altitude (m) of the origin of `frame_id`.
+        WGS-84 latitude, longitude (degrees) and altitude (m) of the origin of `frame_id`. `map_id` names the map for
+        good; empty: a name that no other map has.
         """
         path = Path(path)
         meta: dict[str, Any] = dict(
-            map_id=uuid.uuid4().hex[:12],
+            map_id=map_id or uuid.uuid4().hex[:12],
             version=0,
             fingerprint=str(fingerprint),
             dim=int(dim),

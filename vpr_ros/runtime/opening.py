@@ -94,18 +94,31 @@ def open_map(config: PipelineConfig, extractor: Describer, facts: DriveFacts) ->
     if path.exists() or not writable:
         opened = PlaceMap.open(path, fingerprint=fingerprint, dim=dim, model_name=name, writable=writable)
         return OpenedMap(opened, created=False)
-    made = PlaceMap.create(
+    radius = new_place_radius(config, facts.has_poses is not False)
+    return OpenedMap(make_map(path, extractor, radius, config.map_frame, facts.datum), created=True)
+
+
+def make_map(
+    path: Path,
+    extractor: Describer,
+    place_radius_m: float,
+    frame_id: str,
+    datum: tuple[float, float, float] | None = None,
+    map_id: str = "",
+) -> PlaceMap:
+    """An empty map for the descriptors of a model, open for writing; see `PlaceMap.create`."""
+    return PlaceMap.create(
         path,
-        fingerprint=fingerprint,
-        dim=dim,
+        fingerprint=extractor.fingerprint,
+        dim=extractor.dim,
         parts=extractor.parts,
-        model_name=name,
+        model_name=extractor.name,
         preprocessing=extractor.preprocessing,
-        place_radius_m=new_place_radius(config, facts.has_poses is not False),
-        frame_id=config.map_frame,
-        datum=facts.datum,
+        place_radius_m=place_radius_m,
+        frame_id=frame_id,
+        datum=datum,
+        map_id=map_id,
     )
-    return OpenedMap(made, created=True)
 
 
 def new_place_radius(config: PipelineConfig, has_poses: bool) -> float:

@@ -327,6 +327,7 @@ class Pipeline:
             gate=self.config.gate,
             recognition=self.config.recognition,
             slam=self.mode == "slam",
+            map_from_odometry=self.config.map_from_odometry,
             # A registration with the drive's own past needs the clouds of both sides.
             keep_clouds=self.config.keep_clouds or self.config.verify in ("lidar", "auto"),
         )

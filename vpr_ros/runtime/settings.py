@@ -34,6 +34,7 @@ class PipelineConfig:
     session: str = ""  # name of the drive in the map; empty: the time of day
     source: str = "live"  # where the drive comes from: "live", or the bag's path
     keep_clouds: bool = False  # the LiDAR cloud of each keyframe
+    map_from_odometry: bool = True  # as of MapperConfig
     local_features: str = "auto"  # auto, xfeat, sift, none, or a file of XFeat's weights
     local_budget_s: float = 0.15  # for local features of one frame while the filter is unsure; 0: no limit
     verify: Verify = "none"  # by what the geometry of accepted matches is looked at

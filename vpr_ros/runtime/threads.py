@@ -37,3 +37,10 @@ def threads_in_use() -> int:
     import torch
 
     return torch.get_num_threads()
+
+
+def share_cores(processes: int) -> None:
+    """One of so many processes that calculate at once takes its share of the cores; before a network is loaded."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
