@@ -2,8 +2,8 @@
 
 A row's code is of product quantisation: each few numbers become 4 bits, the nearest of 16 prototypes. All codes are
 compared, by table look-ups in registers (André, Kermarrec and Le Scouarnec, "Quicker ADC", 2019; faiss's FastScan).
-There are no lists or graph that a query could miss its place in: whitened descriptors have no clusters, and lists lost
-one best place in fifty at the same time per query (BENCHMARK.md).
+There are no lists or graph that a query could miss its place in: whitened descriptors have no clusters, and of 100,000
+drawn rows a search of an eighth of 1024 lists missed the best one for 2 queries in 100.
 """
 
 from pathlib import Path
