@@ -228,3 +228,11 @@ def test_satellite_poses_do_not_go_into_a_map_of_another_frame(drives, arguments
     both = vpr("map", drives[0], drives[2], "-o", path, *arguments, "--pose-topic", "/fix")
     assert_sentence(both, "2 of 2 bags are not in", "has its poses by satellite")
     assert content(path) == before
+
+
+def test_an_engine_that_is_none_is_named_and_nothing_is_mapped(arguments, vpr, tmp_path):
+    bag = write_drive(tmp_path / "a", drive_images(0, 2))
+    for bags in ([bag], [bag, bag]):
+        result = vpr("map", *bags, "-o", tmp_path / "m.vpr", *arguments, "--engine", "Rey")
+        assert_sentence(result, "--engine is 'Rey'", "local or ray")
+    assert not (tmp_path / "m.vpr").exists()
